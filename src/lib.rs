@@ -1,0 +1,2 @@
+//! `lb`: a TCP load balancer.
+pub mod config;
