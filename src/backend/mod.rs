@@ -1,0 +1,2 @@
+//! Who may serve.
+pub mod health;
