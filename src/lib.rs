@@ -1,3 +1,5 @@
 //! `lb`: a TCP load balancer.
 pub mod backend;
 pub mod config;
+pub mod proxy_protocol;
+pub mod sys;

@@ -1,0 +1,2 @@
+//! The kernel wrapped once.
+pub mod addr;
