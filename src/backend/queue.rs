@@ -46,7 +46,10 @@ impl Queue {
         line.next += 1;
         line.waiting.insert(number, Waiter::default());
         self.uncalled.fetch_add(1, SeqCst);
-        Some(Ticket { queue: self, number })
+        Some(Ticket {
+            queue: self,
+            number,
+        })
     }
 
     /// Whether a new session must queue up behind others.
@@ -69,7 +72,12 @@ impl Queue {
             return;
         }
         let mut line = self.lock();
-        for waiter in line.waiting.values_mut().filter(|waiter| !waiter.called).take(count) {
+        for waiter in line
+            .waiting
+            .values_mut()
+            .filter(|waiter| !waiter.called)
+            .take(count)
+        {
             waiter.called = true;
             self.uncalled.fetch_sub(1, SeqCst);
             if let Some(waker) = waiter.waker.take() {
@@ -87,7 +95,9 @@ impl Ticket<'_> {
     /// Ready once called. Cancel safe: the place is kept until the ticket is dropped.
     pub fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut line = self.queue.lock();
-        let Some(waiter) = line.waiting.get_mut(&self.number) else { return Poll::Ready(()) };
+        let Some(waiter) = line.waiting.get_mut(&self.number) else {
+            return Poll::Ready(());
+        };
         if waiter.called {
             return Poll::Ready(());
         }
@@ -122,7 +132,9 @@ impl Ticket<'_> {
 impl Queue {
     /// Returns whether the waiter had been called.
     fn remove(&self, number: u64) -> bool {
-        let Some(waiter) = self.lock().waiting.remove(&number) else { return false };
+        let Some(waiter) = self.lock().waiting.remove(&number) else {
+            return false;
+        };
         if !waiter.called {
             self.uncalled.fetch_sub(1, SeqCst);
         }
@@ -144,13 +156,19 @@ mod tests {
     use super::*;
 
     fn called(ticket: &Ticket<'_>) -> bool {
-        ticket.poll_called(&mut Context::from_waker(Waker::noop())).is_ready()
+        ticket
+            .poll_called(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
     }
 
     #[test]
     fn waiters_are_called_in_order() {
         let queue = Queue::default();
-        let (a, b, c) = (queue.join(9).unwrap(), queue.join(9).unwrap(), queue.join(9).unwrap());
+        let (a, b, c) = (
+            queue.join(9).unwrap(),
+            queue.join(9).unwrap(),
+            queue.join(9).unwrap(),
+        );
         assert_eq!([a.position(), b.position(), c.position()], [0, 1, 2]);
         queue.call(2);
         assert_eq!([called(&a), called(&b), called(&c)], [true, true, false]);

@@ -25,11 +25,18 @@ impl Pipe {
     /// A new empty pipe of [`PIPE_BYTES`], or smaller where the user's budget is used up.
     pub fn new() -> nix::Result<Self> {
         let (read, write) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
-        match fcntl(&write, FcntlArg::F_SETPIPE_SZ(i32::try_from(PIPE_BYTES).unwrap_or(i32::MAX))) {
+        match fcntl(
+            &write,
+            FcntlArg::F_SETPIPE_SZ(i32::try_from(PIPE_BYTES).unwrap_or(i32::MAX)),
+        ) {
             // EPERM: over `fs.pipe-user-pages-soft`; the pipe works all the same.
             Ok(_) | Err(_) => {}
         }
-        Ok(Self { read, write, len: 0 })
+        Ok(Self {
+            read,
+            write,
+            len: 0,
+        })
     }
 
     /// A pipe that came from another process with `len` bytes in it.
@@ -87,7 +94,11 @@ pub struct Pipes {
 impl Pipes {
     /// At most `max` pipes exist at once.
     pub fn new(max: usize) -> Self {
-        Self { idle: Vec::new(), made: 0, max }
+        Self {
+            idle: Vec::new(),
+            made: 0,
+            max,
+        }
     }
 
     /// An empty pipe, or `None`: copy instead.

@@ -39,8 +39,9 @@ pub struct Received {
 impl Socket {
     /// Registers `fd`, which must be non-blocking, with the reactor of the current thread.
     pub fn register(fd: OwnedFd) -> io::Result<Self> {
-        let fd = AsyncFd::with_interest(fd, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { fd })
+        Ok(Self {
+            fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
+        })
     }
 
     /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.
@@ -59,7 +60,9 @@ impl Socket {
             let fd = self.fd.get_ref().as_raw_fd();
             match recv(fd, buf, MsgFlags::empty()) {
                 Ok(0) => return Poll::Ready(Ok(Received { len: 0, eof: true })),
-                Ok(len) if len == buf.len() => return Poll::Ready(Ok(Received { len, eof: false })),
+                Ok(len) if len == buf.len() => {
+                    return Poll::Ready(Ok(Received { len, eof: false }));
+                }
                 Ok(len) => {
                     if !guard.ready().is_read_closed() {
                         // Short: the queue is empty, and the next byte raises a new edge.
@@ -69,7 +72,10 @@ impl Socket {
                     // FIN or RST has come, or urgent data cut the read short: only another read can tell.
                     return Poll::Ready(Ok(match recv(fd, &mut buf[len..], MsgFlags::empty()) {
                         Ok(0) => Received { len, eof: true },
-                        Ok(more) => Received { len: len + more, eof: false },
+                        Ok(more) => Received {
+                            len: len + more,
+                            eof: false,
+                        },
                         // The error comes again with the next read; these bytes go first.
                         Err(_) => Received { len, eof: false },
                     }));
@@ -84,7 +90,12 @@ impl Socket {
     /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)` is the peer's FIN.
     /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
     /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
-    pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe, max: usize) -> Poll<io::Result<usize>> {
+    pub fn poll_splice_in(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = match self.fd.poll_read_ready(cx)? {
                 Poll::Ready(guard) => guard,
@@ -100,14 +111,24 @@ impl Socket {
 
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
     /// (the FIN, say).
-    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8], more: bool) -> Poll<io::Result<usize>> {
+    pub fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
         let mut flags = MsgFlags::MSG_NOSIGNAL;
-        flags.set(MsgFlags::MSG_MORE, more);
+        flags.set(MsgFlags::from_bits_retain(libc::MSG_MORE), more);
         self.poll_write(cx, |fd| send(fd.as_raw_fd(), bytes, flags))
     }
 
     /// Moves bytes from `pipe`, which must not be empty, to the socket.
-    pub fn poll_splice_out(&self, cx: &mut Context<'_>, pipe: &mut Pipe, more: bool) -> Poll<io::Result<usize>> {
+    pub fn poll_splice_out(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
         self.poll_write(cx, |fd| pipe.drain(fd, more))
     }
 
@@ -176,8 +197,18 @@ impl Socket {
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
-        let result = unsafe { libc::ioctl(self.fd.get_ref().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+        let result = unsafe {
+            libc::ioctl(
+                self.fd.get_ref().as_raw_fd(),
+                libc::TIOCOUTQ,
+                &raw mut bytes,
+            )
+        };
+        if result == 0 {
+            usize::try_from(bytes).unwrap_or(0)
+        } else {
+            0
+        }
     }
 
     /// Closes with RST: the peer learns that the stream broke off.
@@ -201,6 +232,12 @@ impl AsFd for Socket {
     }
 }
 
+/// Registers a descriptor with the reactor of the current thread.
+pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the `AsyncFd` owns the `OwnedFd`, which stays open and the same until it is given back or dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
 /// Receives without waiting. `None`: nothing there yet. An empty read is the FIN.
 pub fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>> {
     match recv(fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
@@ -212,7 +249,11 @@ pub fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>>
 
 /// Sends without waiting. `None`: the kernel takes nothing now, or the connect is still under way.
 pub fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
-    match send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
+    match send(
+        fd.as_raw_fd(),
+        bytes,
+        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+    ) {
         Ok(len) => Ok(Some(len)),
         Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOTCONN) => Ok(None),
         Err(errno) => Err(errno.into()),
@@ -241,7 +282,9 @@ impl Liveness {
         let socket = SockRef::from(&fd);
         if let Some(idle) = self.keepalive {
             // Three probes, a sixth of the idle time apart: a dead peer is found in 1.5 times the idle time.
-            let probe = TcpKeepalive::new().with_time(idle).with_interval((idle / 6).max(Duration::from_secs(1)));
+            let probe = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval((idle / 6).max(Duration::from_secs(1)));
             socket.set_tcp_keepalive(&probe.with_retries(3))?;
         }
         socket.set_tcp_user_timeout(self.user_timeout)
@@ -261,7 +304,11 @@ pub struct ListenOptions {
 
 /// Binds and listens with SO_REUSEPORT, so that each worker can have a queue of its own.
 pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
-    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     if addr.is_ipv6() {
@@ -280,7 +327,12 @@ pub fn tune_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
     let seconds = options.defer_accept.map_or(0, |wait| wait.as_secs().max(1));
-    set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, i32::try_from(seconds).unwrap_or(i32::MAX))
+    set_int(
+        fd,
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        i32::try_from(seconds).unwrap_or(i32::MAX),
+    )
 }
 
 /// Takes one connection from the queue. EAGAIN when it is empty.
@@ -317,7 +369,10 @@ fn read_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
             let v6 = unsafe { *pointer.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
             // A dual-stack listener reports IPv4 clients as ::ffff:a.b.c.d; people and servers know them as IPv4.
-            Some(SocketAddr::new(ip.to_canonical(), u16::from_be(v6.sin6_port)))
+            Some(SocketAddr::new(
+                ip.to_canonical(),
+                u16::from_be(v6.sin6_port),
+            ))
         }
         _ => None,
     }
@@ -345,7 +400,8 @@ pub fn connect(addr: &Addr, liveness: &Liveness) -> io::Result<OwnedFd> {
 /// The address that a listening socket is bound to.
 pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let addr = SockRef::from(&fd).local_addr()?;
-    addr.as_socket().ok_or_else(|| io::Error::other("not an internet socket"))
+    addr.as_socket()
+        .ok_or_else(|| io::Error::other("not an internet socket"))
 }
 
 /// The local address of an accepted connection, which PROXY headers name as its destination.
@@ -354,9 +410,15 @@ pub fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
 }
 
-fn set_int(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set_int(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
     // SAFETY: the pointer names a c_int of the given length that outlives the call.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
     Errno::result(result).map(drop).map_err(Into::into)
 }
