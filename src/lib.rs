@@ -1,6 +1,7 @@
 //! `lb`: a TCP load balancer.
 pub mod backend;
 pub mod config;
+pub mod log;
 pub mod proxy_protocol;
 pub mod stats;
 pub mod sys;
