@@ -2,6 +2,7 @@
 pub mod backend;
 pub mod config;
 pub mod log;
+pub mod proxy;
 pub mod proxy_protocol;
 pub mod stats;
 pub mod sys;
