@@ -1,5 +1,6 @@
 //! `lb`: a TCP load balancer.
 pub mod backend;
 pub mod config;
+pub mod control;
 pub mod proxy_protocol;
 pub mod sys;
