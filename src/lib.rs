@@ -1,6 +1,7 @@
 //! `lb`: a TCP load balancer.
 pub mod backend;
 pub mod config;
+pub mod control;
 pub mod log;
 pub mod proxy;
 pub mod proxy_protocol;

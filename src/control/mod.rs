@@ -1,0 +1,2 @@
+//! The control plane: learns who may serve and says so to `backend`.
+pub mod probe;
