@@ -1,0 +1,3 @@
+//! Control plane.
+
+pub mod admin;
