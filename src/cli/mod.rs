@@ -5,6 +5,7 @@
 
 mod ask;
 mod check;
+mod demo;
 mod output;
 mod reload;
 mod run;
@@ -42,11 +43,16 @@ enum Command {
     Server(server::Args),
     Reload(reload::Args),
     Upgrade(upgrade::Args),
+    Demo(demo::Args),
     /// Print a completion script
     #[command(after_help = "Example:\n  lb completions bash > /etc/bash_completion.d/lb")]
     Completions {
         shell: clap_complete::Shell,
     },
+    #[command(hide = true)]
+    DemoServer(demo::ServerArgs),
+    #[command(hide = true)]
+    DemoChild(demo::ChildArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -67,7 +73,10 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Server(args) => server::run(args, &daemon),
         Command::Reload(args) => reload::run(&args, &daemon),
         Command::Upgrade(args) => upgrade::run(args, &daemon),
+        Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => completions(shell),
+        Command::DemoServer(args) => demo::serve(args),
+        Command::DemoChild(args) => demo::become_child(args),
     }
 }
 

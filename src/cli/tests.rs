@@ -30,6 +30,8 @@ fn right_lines_are_taken() {
         "lb reload --json",
         "lb upgrade",
         "lb upgrade --binary ./lb --probation 500ms --json",
+        "lb demo",
+        "lb demo --bind 127.0.0.1:8080 --seconds 3 --json",
         "lb completions fish",
     ];
     for line in lines {
@@ -52,6 +54,7 @@ fn wrong_lines_are_usage_errors() {
         "lb server weight app/a 257",
         "lb server weight app/a -1",
         "lb upgrade --probation 2min",
+        "lb demo --seconds 0",
         "lb completions klingon",
     ];
     for line in lines {
