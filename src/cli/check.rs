@@ -23,7 +23,9 @@ pub(super) fn run(args: &Args) -> ExitStatus {
     match config::load(&args.file) {
         Ok(config) => output::print(&format!("{}: {}\n", args.file.display(), summary(&config))),
         Err(problems) => {
-            output::complain(&problems.to_string());
+            // The places stand at the beginning of their lines, where editors look for them.
+            let errors = count(problems.iter().count(), "error");
+            output::complain(&format!("{}: {errors}\n{problems}", args.file.display()));
             ExitStatus::BadInput
         }
     }
@@ -44,4 +46,8 @@ fn summary(config: &Config) -> String {
         count(servers, "server"),
     ];
     format!("fine: {}", parts.join(", "))
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
