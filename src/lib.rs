@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod exit;
 pub mod log;
+pub mod proxy;
 pub mod proxy_protocol;
 pub mod stats;
 pub mod sys;

@@ -1,3 +1,3 @@
-//! Control plane.
-
+//! The control plane: learns who may serve and says so to `backend`.
 pub mod admin;
+pub mod probe;
