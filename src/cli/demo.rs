@@ -31,7 +31,8 @@ pub(super) use server::{ServerArgs, serve};
 /// See it work: three built-in servers, real load, one server killed, another drained
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Needs nothing but this binary, and leaves nothing behind. Exit code 1 if any request failed.
+Needs nothing but this binary, and leaves nothing behind.
+Exit code 1 if any request failed.
 
 Examples:
   lb demo
