@@ -57,16 +57,16 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    run_command(std::env::args_os()).into()
+    run_command(std::env::args_os())
 }
 
-fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
+fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error).into(),
     };
     let daemon = Daemon::new(cli.socket);
-    match cli.command {
+    let status = match cli.command {
         Command::Run(args) => run::run(args, daemon),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args, &daemon),
@@ -77,7 +77,8 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Command::Completions { shell } => completions(shell),
         Command::DemoServer(args) => demo::serve(args),
         Command::DemoChild(args) => demo::become_child(args),
-    }
+    };
+    status.into()
 }
 
 /// Help and version are answers; anything else is a message, in our words.
