@@ -1,5 +1,22 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
+mod bytes;
+mod commands;
+mod dead_server;
+mod descriptors;
 mod floors;
+mod health;
+mod idle;
+mod listeners;
+mod logs;
+mod maxconn;
+mod queue;
+mod real_servers;
+mod reload;
+mod schedulers;
+mod stopping;
 mod support;
 mod support_works;
+mod systemd;
+mod timeouts;
+mod unprivileged;
