@@ -47,7 +47,13 @@ fn servers_come_and_go_under_load_and_nothing_fails() {
         reloads += 1;
     }
     ab.finish().assert_flawless();
-    sessions.finish().assert_unharmed();
+    let sessions = sessions.finish();
+    sessions.assert_unharmed();
+    let slowest = sessions.slowest;
+    figure(
+        "reloads under load",
+        format!("{reloads}, longest pause of an open session {slowest:?}"),
+    );
     assert!(reloads >= sets.len(), "ab was over after {reloads} reloads");
 }
 
