@@ -8,7 +8,7 @@ use crate::support::config::Config;
 use crate::support::figure::figure;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
-use crate::support::limits::alone;
+use crate::support::limits::{alone, amount};
 use crate::support::nginx::Nginx;
 use crate::support::wait::observe;
 
@@ -47,7 +47,10 @@ fn a_server_killed_and_restarted_each_second_fails_nothing_with_replay() {
     let _alone = alone();
     let mut servers = three();
     let lb = Lb::start(&over(&servers).backend(r#"replay = "16k""#));
-    let (report, kills) = under_kills(Ab::start(lb.addr("web"), 100_000, 64, &[]), &mut servers[1]);
+    let (report, kills) = under_kills(
+        Ab::start(lb.addr("web"), amount(100_000, 1_000_000), 64, &[]),
+        &mut servers[1],
+    );
     figure(
         "a server killed each second, with replay",
         format!("{kills} kills: {report}"),
