@@ -1,7 +1,6 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
 mod bytes;
-mod commands;
 mod dead_server;
 mod descriptors;
 mod floors;
@@ -10,6 +9,7 @@ mod idle;
 mod listeners;
 mod logs;
 mod maxconn;
+mod operating;
 mod queue;
 mod real_servers;
 mod reload;

@@ -1,11 +1,9 @@
-//! The command line as an operator meets it: answers on stdout, messages on stderr, and the exit code tells which.
+//! What an operator does with a running balancer, and with its file: check, look, command.
 
 use std::process::Output;
 
 use crate::support::config::Config;
-use crate::support::figure::figure;
 use crate::support::lb::{Lb, lb};
-use crate::support::limits::alone;
 use crate::support::origin::{Behaviour, Origin};
 
 #[test]
@@ -43,47 +41,6 @@ fn check_reports_every_error_with_its_place_and_the_fix() {
         lb(&["check", "-f", "/nowhere/lb.toml"]).status.code(),
         Some(2)
     );
-}
-
-#[test]
-fn what_is_wrong_with_a_command_is_2_and_no_daemon_is_1() {
-    for args in [
-        &["nonsense"][..],
-        &["run", "--bind", "rubbish"],
-        &["server", "weight", "app/a", "999"],
-    ] {
-        let output = lb(args);
-        assert_eq!(
-            output.status.code(),
-            Some(2),
-            "{args:?}: {}",
-            stderr(&output)
-        );
-        assert!(
-            stderr(&output).starts_with("lb: "),
-            "{args:?}: {}",
-            stderr(&output)
-        );
-    }
-    for args in [
-        &["status"][..],
-        &["reload"],
-        &["server", "list"],
-        &["server", "drain", "app/a"],
-    ] {
-        let output = lb(&[args, &["--socket", "/nowhere/lb.sock"]].concat());
-        assert_eq!(
-            output.status.code(),
-            Some(1),
-            "{args:?}: {}",
-            stderr(&output)
-        );
-        assert!(
-            stderr(&output).contains("/nowhere/lb.sock"),
-            "{}",
-            stderr(&output)
-        );
-    }
 }
 
 #[test]
@@ -139,40 +96,6 @@ fn the_admin_socket_is_private_and_survives_rubbish() {
         drop(socket.shutdown(std::net::Shutdown::Write));
         assert_eq!(lb.status().server("app/a").text("name"), "a");
     }
-}
-
-#[test]
-fn help_and_completions_are_answers() {
-    for args in [
-        &["--help"][..],
-        &["run", "--help"],
-        &["status", "--help"],
-        &["completions", "bash"],
-        &["--version"],
-    ] {
-        let output = lb(args);
-        assert_eq!(output.status.code(), Some(0), "{args:?}");
-        assert!(
-            !output.stdout.is_empty() && output.stderr.is_empty(),
-            "{args:?}"
-        );
-    }
-    assert!(String::from_utf8_lossy(&lb(&["run", "--help"]).stdout).contains("Example"));
-}
-
-#[test]
-fn the_demo_shows_a_kill_and_a_drain_without_a_failure() {
-    let _alone = alone();
-    let output = lb(&["demo"]);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
-    for line in text
-        .lines()
-        .filter(|line| line.contains("failed") || line.contains("p99"))
-    {
-        figure("lb demo", line.trim());
-    }
-    assert!(text.contains("failed"), "{text}");
 }
 
 fn stderr(output: &Output) -> String {
