@@ -1,7 +1,9 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
 mod bytes;
+mod cli;
 mod dead_server;
+mod demo;
 mod descriptors;
 mod floors;
 mod health;
