@@ -2,6 +2,8 @@
 #![allow(unsafe_code)] // Each block below states why it is sound.
 
 pub mod addr;
+pub mod fd;
 pub mod pipe;
+pub mod process;
 pub mod resources;
 pub mod socket;
