@@ -3,4 +3,5 @@ pub mod backend;
 pub mod config;
 pub mod proxy_protocol;
 pub mod stats;
+pub mod lifecycle;
 pub mod sys;
