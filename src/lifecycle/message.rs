@@ -40,6 +40,14 @@ messages! {
         Phase = 28,
         Reload = 29,
         Status = 30,
+    } with descriptors
+}
+
+fn descriptors(message: &Control) -> usize {
+    match message {
+        Control::Listener(_) => 1,
+        Control::Peer(_) => 2,
+        _ => 0,
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Rule: nothing that came in is trusted: a message is decoded as a whole or refused as a whole.
 
+pub mod channel;
 pub mod frame;
 pub mod message;
 pub mod version;

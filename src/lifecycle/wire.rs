@@ -114,11 +114,11 @@ macro_rules! codes {
 }
 
 /// Declares the messages of a connection: `Name = kind` (skipped by who does not know it) or `Name = kind critical`,
-/// each holding the record of the same name.
+/// each holding the record of the same name; `with` tells how many descriptors a message has.
 macro_rules! messages {
     ($(#[$doc:meta])* pub enum $name:ident {
         $($(#[$kind_doc:meta])* $variant:ident = $kind:literal $($critical:ident)?,)*
-    }) => {
+    } with $descriptors:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum $name {
@@ -150,6 +150,10 @@ macro_rules! messages {
                 }
             }
 
+            fn descriptors(&self) -> usize {
+                $descriptors(self)
+            }
+
             #[cfg(test)]
             fn samples(random: &mut fastrand::Rng) -> Vec<Self> {
                 vec![$(Self::$variant($crate::lifecycle::wire::Record::sample(random))),*]
@@ -164,6 +168,9 @@ pub(crate) use {codes, messages, record};
 pub trait Messages: Sized {
     /// Kind, whether it is critical, body.
     fn encode(&self) -> (u16, bool, Vec<u8>);
+
+    /// Descriptors that belong to this message.
+    fn descriptors(&self) -> usize;
 
     /// `None`: a kind that this version does not know and may skip.
     fn decode(frame: &super::frame::Frame) -> Result<Option<Self>, DecodeError>;
