@@ -10,5 +10,6 @@
 pub mod channel;
 pub mod frame;
 pub mod message;
+pub mod supervisor;
 pub mod version;
 pub mod wire;

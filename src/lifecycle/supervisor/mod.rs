@@ -1,0 +1,4 @@
+//! Supervisor.
+pub mod outcome;
+pub mod restart;
+pub mod upgrade;
