@@ -8,7 +8,10 @@
 //! Rule: nothing that came in is trusted: a message is decoded as a whole or refused as a whole.
 
 pub mod channel;
+pub mod fault;
 pub mod frame;
+pub mod inherited;
+pub mod link;
 pub mod message;
 pub mod supervisor;
 pub mod version;

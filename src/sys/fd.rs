@@ -7,13 +7,15 @@
 
 use std::io;
 use std::mem;
+use std::net::{SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixCredentials, getsockopt, socketpair, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname, getsockopt,
+    socketpair, sockopt,
 };
 
 /// What one message can carry: SCM_MAX_FD of the kernel.
@@ -186,6 +188,20 @@ pub fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<UnixCredentials> {
 /// Whether `listen()` was called on this socket.
 pub fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(getsockopt(&socket, sockopt::AcceptConn)?)
+}
+
+/// Where a socket is bound, as configurations write it: `ADDRESS:PORT`, or the path of a unix socket.
+pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
+    let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Ok(SocketAddrV4::from(*v4).to_string());
+    }
+    if let Some(v6) = address.as_sockaddr_in6() {
+        return Ok(SocketAddrV6::from(*v6).to_string());
+    }
+    let path = address.as_unix_addr().and_then(UnixAddr::path);
+    let path = path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
+    Ok(path.display().to_string())
 }
 
 /// Connections that wait in a TCP listener's accept queue, and the most it holds.
@@ -369,6 +385,8 @@ mod tests {
         let copy = one.try_clone().unwrap();
         assert_eq!(cookie(one.as_fd()).unwrap(), cookie(copy.as_fd()).unwrap());
         assert_ne!(cookie(one.as_fd()).unwrap(), cookie(other.as_fd()).unwrap());
+        assert_eq!(bound_to(one.as_fd()).unwrap(), one.local_addr().unwrap().to_string());
+        assert!(bound_to(pair().0.as_fd()).is_err());
         assert!(is_listening(one.as_fd()).unwrap());
         assert!(!is_listening(pair().0.as_fd()).unwrap());
     }

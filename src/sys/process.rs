@@ -26,12 +26,13 @@ pub fn spawn(
     program: &Program<'_>,
     fd: Option<BorrowedFd<'_>>,
     stdout: Stdio,
+    stderr: Stdio,
 ) -> io::Result<Child> {
     let image = Image::new(program)?;
     let inherited = fd.map(|fd| fd.as_raw_fd());
     // The path is never used: the hook below executes the descriptor, or fails and reports why.
     let mut command = Command::new("/");
-    command.stdin(Stdio::null()).stdout(stdout);
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: fcntl and
     // execveat are, and everything they need was allocated before.
     unsafe {
@@ -172,7 +173,7 @@ mod tests {
             args: &args,
             env: &env,
         };
-        let mut child = spawn(&program, Some(far.as_fd()), Stdio::piped()).unwrap();
+        let mut child = spawn(&program, Some(far.as_fd()), Stdio::piped(), Stdio::inherit()).unwrap();
         drop(far);
         let mut said = String::new();
         child
@@ -205,7 +206,7 @@ mod tests {
             args: &sh("true"),
             env: &[],
         };
-        let error = spawn(&program, None, Stdio::null()).unwrap_err();
+        let error = spawn(&program, None, Stdio::null(), Stdio::null()).unwrap_err();
         assert!(
             matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)),
             "{error}"
