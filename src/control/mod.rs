@@ -1,0 +1,3 @@
+//! The control plane: learns who may serve and says so to `backend`.
+pub mod admin;
+pub mod probe;
