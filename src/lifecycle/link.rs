@@ -23,12 +23,12 @@ use tokio::sync::Notify;
 use super::channel::{ChannelError, Inbox, Outbox};
 use super::inherited::Inherited;
 use super::message::{
-    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, Progress, Ready, Role, Side, Status,
-    StopMode, Unlisten, Upgrade, UpgradePhase,
+    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, Progress, Ready,
+    Role, Side, Status, StopMode, Unlisten, Upgrade, UpgradePhase,
 };
 use super::supervisor::engine::CONTROL_VARIABLE;
 use super::version;
-use crate::sys::fd;
+use crate::sys::{fd, socket};
 
 /// How often a serving engine says that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -55,8 +55,12 @@ pub enum LinkError {
 #[derive(Debug)]
 pub struct Beginning {
     pub mode: Mode,
-    /// Counts the engines of this daemon, from 1.
+    /// 1 at the start of the daemon, one more with each upgrade.
     pub generation: u64,
+    /// Pid of the supervisor, which is the pid of the daemon.
+    pub supervisor: u32,
+    /// Since the daemon was started.
+    pub uptime: Duration,
     pub inherited: Inherited,
     /// In an upgrade: the way to the engine that serves.
     pub peer: Option<PeerEnd>,
@@ -124,7 +128,9 @@ struct Shared {
 /// Connects to the supervisor that started this process, and says HELLO. `None`: there is none. To be called
 /// once, within a runtime, before descriptors were opened that could have the inherited number.
 pub fn attach() -> Result<Option<(Orders, Reports)>, LinkError> {
-    let Some(number) = env::var_os(CONTROL_VARIABLE) else { return Ok(None) };
+    let Some(number) = env::var_os(CONTROL_VARIABLE) else {
+        return Ok(None);
+    };
     let number = number.to_str().and_then(|number| number.parse().ok());
     let number = number.ok_or_else(|| io::Error::other("its number is none"))?;
     let (orders, reports) = connect(fd::inherit(number)?)?;
@@ -133,26 +139,39 @@ pub fn attach() -> Result<Option<(Orders, Reports)>, LinkError> {
 
 /// The same over a given socket.
 pub fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
-    let socket = AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
-    let shared = Shared { socket, outbox: Mutex::new(Outbox::new(0)), stuck: Notify::new(), hurry: AtomicBool::new(false) };
+    let socket = socket::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
+    let shared = Shared {
+        socket,
+        outbox: Mutex::new(Outbox::new(0)),
+        stuck: Notify::new(),
+        hurry: AtomicBool::new(false),
+    };
     let shared = Arc::new(shared);
-    let reports = Reports { shared: Arc::clone(&shared) };
+    let reports = Reports {
+        shared: Arc::clone(&shared),
+    };
     reports.send(&Control::Hello(Hello {
         role: Role::Engine,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         offers: version::offers(),
     }))?;
-    Ok((Orders { shared, inbox: Inbox::new(0) }, reports))
+    Ok((
+        Orders {
+            shared,
+            inbox: Inbox::new(0),
+        },
+        reports,
+    ))
 }
 
 impl Orders {
     /// Waits for everything up to START.
     pub async fn begin(&mut self) -> Result<Beginning, LinkError> {
-        match self.receive().await? {
-            (Control::Hello(hello), _) if hello.role == Role::Supervisor => {}
+        let supervisor = match self.receive().await? {
+            (Control::Hello(hello), _) if hello.role == Role::Supervisor => hello.pid,
             _ => return Err(LinkError::OutOfTurn),
-        }
+        };
         let (mut inherited, mut peer, mut came) = (Inherited::default(), None, 0_usize);
         loop {
             match self.receive().await? {
@@ -164,11 +183,25 @@ impl Orders {
                 }
                 (Control::Peer(message), fds) => peer = peer_end(&message, fds),
                 (Control::Start(start), _) if start.listeners as usize == came => {
-                    self.shared.hurry.store(start.mode == Mode::Upgrade, Relaxed);
-                    return Ok(Beginning { mode: start.mode, generation: start.generation, inherited, peer });
+                    self.shared
+                        .hurry
+                        .store(start.mode == Mode::Upgrade, Relaxed);
+                    let (mode, generation) = (start.mode, start.generation);
+                    let uptime = Duration::from_millis(start.uptime_ms);
+                    return Ok(Beginning {
+                        mode,
+                        generation,
+                        supervisor,
+                        uptime,
+                        inherited,
+                        peer,
+                    });
                 }
                 (Control::Start(start), _) => {
-                    return Err(LinkError::Listeners { came, announced: start.listeners });
+                    return Err(LinkError::Listeners {
+                        came,
+                        announced: start.listeners,
+                    });
                 }
                 (Control::Abort(abort), _) => return Err(LinkError::Aborted(abort.reason)),
                 (Control::Phase(_), _) => {}
@@ -207,7 +240,9 @@ impl Orders {
                     }
                 }
                 Control::Phase(phase) => {
-                    self.shared.hurry.store(phase.phase != UpgradePhase::Idle, Relaxed);
+                    self.shared
+                        .hurry
+                        .store(phase.phase != UpgradePhase::Idle, Relaxed);
                     return Order::Phase(phase.phase);
                 }
                 // What only engines say means nothing here.
@@ -243,7 +278,8 @@ impl Reports {
     /// A socket that this engine has bound: the supervisor keeps a duplicate.
     pub fn listener(&self, listener: &Listener, socket: &OwnedFd) -> Result<(), LinkError> {
         let socket = Arc::new(socket.try_clone()?);
-        self.shared.send(&Control::Listener(listener.clone()), vec![socket])
+        self.shared
+            .send(&Control::Listener(listener.clone()), vec![socket])
     }
 
     /// A listener is given up, after it was served empty.
@@ -274,7 +310,9 @@ impl Reports {
 
     /// It cannot be done. The engine ends after this.
     pub fn abort(&self, reason: impl Into<String>) -> Result<(), LinkError> {
-        self.send(&Control::Abort(Abort { reason: reason.into() }))
+        self.send(&Control::Abort(Abort {
+            reason: reason.into(),
+        }))
     }
 
     /// Every worker has answered since the last one.
@@ -284,7 +322,11 @@ impl Reports {
 
     /// When the next heartbeat is due.
     pub fn heartbeat_interval(&self) -> Duration {
-        if self.shared.hurry.load(Relaxed) { HEARTBEAT_FAST } else { HEARTBEAT }
+        if self.shared.hurry.load(Relaxed) {
+            HEARTBEAT_FAST
+        } else {
+            HEARTBEAT
+        }
     }
 
     /// Asks for an upgrade; PROGRESS bears the same request number.
@@ -294,7 +336,10 @@ impl Reports {
 
     /// A line for the service manager.
     pub fn status(&self, text: impl Into<String>, reloading: bool) -> Result<(), LinkError> {
-        self.send(&Control::Status(Status { text: text.into(), reloading }))
+        self.send(&Control::Status(Status {
+            text: text.into(),
+            reloading,
+        }))
     }
 
     fn send(&self, message: &Control) -> Result<(), LinkError> {
@@ -322,5 +367,10 @@ impl Shared {
 /// The kind of message has guaranteed two descriptors.
 fn peer_end(message: &super::message::Peer, fds: Vec<OwnedFd>) -> Option<PeerEnd> {
     let [socket, pidfd] = <[OwnedFd; 2]>::try_from(fds).ok()?;
-    Some(PeerEnd { side: message.side, pid: message.pid, socket, pidfd })
+    Some(PeerEnd {
+        side: message.side,
+        pid: message.pid,
+        socket,
+        pidfd,
+    })
 }

@@ -160,10 +160,12 @@ record! {
     /// The end of what the supervisor has to say before an engine may prepare.
     pub struct Start {
         1 => mode: Mode,
-        /// Counts engines, from 1.
+        /// 1 at the start of the daemon, one more with each upgrade.
         2 => generation: u64,
         /// LISTENER messages that came before.
         3 => listeners: u32,
+        /// Since the daemon was started.
+        4 => uptime_ms: u64,
     }
 }
 
@@ -351,6 +353,7 @@ mod tests {
             mode: Mode::Fresh,
             generation: 1,
             listeners: 0,
+            uptime_ms: 0,
         };
         let mut frame = frame(&Control::Start(start));
         let body = frame.body.clone();

@@ -14,8 +14,8 @@ use std::ptr;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname, getsockopt,
-    socketpair, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname,
+    getsockopt, socketpair, sockopt,
 };
 
 /// What one message can carry: SCM_MAX_FD of the kernel.
@@ -200,7 +200,8 @@ pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
         return Ok(SocketAddrV6::from(*v6).to_string());
     }
     let path = address.as_unix_addr().and_then(UnixAddr::path);
-    let path = path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
+    let path =
+        path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
     Ok(path.display().to_string())
 }
 
@@ -385,7 +386,10 @@ mod tests {
         let copy = one.try_clone().unwrap();
         assert_eq!(cookie(one.as_fd()).unwrap(), cookie(copy.as_fd()).unwrap());
         assert_ne!(cookie(one.as_fd()).unwrap(), cookie(other.as_fd()).unwrap());
-        assert_eq!(bound_to(one.as_fd()).unwrap(), one.local_addr().unwrap().to_string());
+        assert_eq!(
+            bound_to(one.as_fd()).unwrap(),
+            one.local_addr().unwrap().to_string()
+        );
         assert!(bound_to(pair().0.as_fd()).is_err());
         assert!(is_listening(one.as_fd()).unwrap());
         assert!(!is_listening(pair().0.as_fd()).unwrap());

@@ -173,7 +173,13 @@ mod tests {
             args: &args,
             env: &env,
         };
-        let mut child = spawn(&program, Some(far.as_fd()), Stdio::piped(), Stdio::inherit()).unwrap();
+        let mut child = spawn(
+            &program,
+            Some(far.as_fd()),
+            Stdio::piped(),
+            Stdio::inherit(),
+        )
+        .unwrap();
         drop(far);
         let mut said = String::new();
         child

@@ -13,10 +13,10 @@ use super::notify::say;
 use super::outcome::Outcome;
 use super::probe::{Probe, Report};
 use super::upgrade::{Action, Event, Upgrade};
-use super::{Supervisor, fault, tell_to_stop};
+use super::{Supervisor, fault, millis, tell_to_stop};
 use crate::lifecycle::message::{
-    self, Abort, Commit, Control, Go, Mode, Move, Park, Peer, Phase, Progress, Resume, Side, Start, StopMode,
-    UpgradePhase,
+    self, Abort, Commit, Control, Go, Mode, Move, Park, Peer, Phase, Progress, Resume, Side, Start,
+    StopMode, UpgradePhase,
 };
 use crate::lifecycle::version::SUPERVISOR_STATE;
 use crate::sys::fd;
@@ -91,7 +91,9 @@ impl Supervisor {
                 return;
             }
         };
-        let probation = probation.unwrap_or(DEFAULT_PROBATION).min(LONGEST_PROBATION);
+        let probation = probation
+            .unwrap_or(DEFAULT_PROBATION)
+            .min(LONGEST_PROBATION);
         let (machine, actions) = Upgrade::begin(probation, now);
         self.conduct = Some(Conduct {
             machine,
@@ -137,11 +139,19 @@ impl Supervisor {
                 Action::Introduce => self.introduce_candidate(now),
                 Action::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
                 Action::Park => self.send_active(&Control::Park(Park {}), "supervisor.park"),
-                Action::Resume => self.send_active(&Control::Resume(Resume {}), "supervisor.resume"),
-                Action::Commit => self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit"),
+                Action::Resume => {
+                    self.send_active(&Control::Resume(Resume {}), "supervisor.resume")
+                }
+                Action::Commit => {
+                    self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit")
+                }
                 Action::Move(limit) => {
-                    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-                    self.send_active(&Control::Move(Move { limit_ms }), "supervisor.move");
+                    self.send_active(
+                        &Control::Move(Move {
+                            limit_ms: millis(limit),
+                        }),
+                        "supervisor.move",
+                    );
                 }
                 Action::KillNew => self.kill_new(),
                 Action::Promote => self.promote(now),
@@ -152,7 +162,9 @@ impl Supervisor {
     }
 
     fn start_probe(&mut self, now: Instant) {
-        let Some(conduct) = &mut self.conduct else { return };
+        let Some(conduct) = &mut self.conduct else {
+            return;
+        };
         fault::point("supervisor.probe");
         match Probe::start(&conduct.binary, &self.args) {
             Ok(probe) => conduct.probe = Some(probe),
@@ -164,15 +176,23 @@ impl Supervisor {
     }
 
     pub(super) fn on_probe_output(&mut self) {
-        if let Some(probe) = self.conduct.as_mut().and_then(|conduct| conduct.probe.as_mut()) {
+        if let Some(probe) = self
+            .conduct
+            .as_mut()
+            .and_then(|conduct| conduct.probe.as_mut())
+        {
             probe.read();
         }
     }
 
     /// Whether that process was the probe.
     pub(super) fn on_probe_exit(&mut self, pid: u32, code: Option<i32>, now: Instant) -> bool {
-        let Some(conduct) = &mut self.conduct else { return false };
-        let Some(probe) = conduct.probe.take_if(|probe| probe.pid == pid) else { return false };
+        let Some(conduct) = &mut self.conduct else {
+            return false;
+        };
+        let Some(probe) = conduct.probe.take_if(|probe| probe.pid == pid) else {
+            return false;
+        };
         let event = match probe.finish(code) {
             Ok(report) => {
                 let text = format!("lb {} at {}", report.version, conduct.binary.path.display());
@@ -186,9 +206,11 @@ impl Supervisor {
     }
 
     fn start_candidate(&mut self, now: Instant) {
-        let Some(conduct) = &mut self.conduct else { return };
-        self.generation += 1;
-        let started = Engine::start(&conduct.binary, &self.args, Mode::Upgrade, self.generation, now);
+        let Some(conduct) = &mut self.conduct else {
+            return;
+        };
+        let generation = self.generation + 1;
+        let started = Engine::start(&conduct.binary, &self.args, Mode::Upgrade, generation, now);
         let event = match started {
             Ok(engine) => {
                 let pid = engine.pid;
@@ -202,8 +224,14 @@ impl Supervisor {
 
     /// Whether that process was the new engine.
     pub(super) fn on_candidate_exit(&mut self, pid: u32, how: &str, now: Instant) -> bool {
-        let Some(conduct) = &mut self.conduct else { return false };
-        if conduct.candidate.take_if(|engine| engine.pid == pid).is_none() {
+        let Some(conduct) = &mut self.conduct else {
+            return false;
+        };
+        if conduct
+            .candidate
+            .take_if(|engine| engine.pid == pid)
+            .is_none()
+        {
             return false;
         }
         self.upgrade_event(Event::NewFailed(format!("it {how}")), now);
@@ -214,27 +242,54 @@ impl Supervisor {
     fn introduce_candidate(&mut self, now: Instant) {
         let result = self.try_introduce_candidate();
         if let Err(error) = result {
-            self.upgrade_event(Event::NewFailed(format!("it cannot be given what it needs: {error}")), now);
+            self.upgrade_event(
+                Event::NewFailed(format!("it cannot be given what it needs: {error}")),
+                now,
+            );
         }
     }
 
     fn try_introduce_candidate(&mut self) -> io::Result<()> {
-        let new = self.conduct.as_mut().and_then(|conduct| conduct.candidate.as_mut());
+        let new = self
+            .conduct
+            .as_mut()
+            .and_then(|conduct| conduct.candidate.as_mut());
         let (Some(old), Some(new)) = (&mut self.active, new) else {
             return Err(io::Error::other("an engine is missing"));
         };
         let (old_end, new_end) = fd::seqpacket_pair()?;
         let (old_pidfd, new_pidfd) = (old.pidfd()?, new.pidfd()?);
         let arcs = |a, b| vec![Arc::new(a), Arc::new(b)];
-        old.send(&Control::Peer(Peer { side: Side::Old, pid: new.pid }), arcs(old_end, new_pidfd));
+        old.send(
+            &Control::Peer(Peer {
+                side: Side::Old,
+                pid: new.pid,
+            }),
+            arcs(old_end, new_pidfd),
+        );
         let mut count = 0;
         for held in self.listeners.iter() {
-            new.send(&Control::Listener(held.listener.clone()), vec![Arc::clone(&held.socket)]);
+            new.send(
+                &Control::Listener(held.listener.clone()),
+                vec![Arc::clone(&held.socket)],
+            );
             count += 1;
         }
-        new.send(&Control::Peer(Peer { side: Side::New, pid: old.pid }), arcs(new_end, old_pidfd));
+        new.send(
+            &Control::Peer(Peer {
+                side: Side::New,
+                pid: old.pid,
+            }),
+            arcs(new_end, old_pidfd),
+        );
         new.introduced = true;
-        let start = Start { mode: Mode::Upgrade, generation: new.generation, listeners: count };
+        let uptime_ms = millis(self.began.elapsed());
+        let start = Start {
+            mode: Mode::Upgrade,
+            generation: new.generation,
+            listeners: count,
+            uptime_ms,
+        };
         new.send(&Control::Start(start), vec![]);
         fault::point("supervisor.introduce");
         Ok(())
@@ -249,18 +304,29 @@ impl Supervisor {
 
     fn send_candidate(&mut self, message: &Control, name: &str) {
         fault::point(name);
-        if let Some(engine) = self.conduct.as_mut().and_then(|conduct| conduct.candidate.as_mut()) {
+        if let Some(engine) = self
+            .conduct
+            .as_mut()
+            .and_then(|conduct| conduct.candidate.as_mut())
+        {
             engine.send(message, vec![]);
         }
     }
 
     fn kill_new(&mut self) {
-        let Some(conduct) = &mut self.conduct else { return };
+        let Some(conduct) = &mut self.conduct else {
+            return;
+        };
         if let Some(probe) = &conduct.probe {
             probe.kill();
         }
         if let Some(engine) = &mut conduct.candidate {
-            engine.send(&Control::Abort(Abort { reason: "the upgrade failed".into() }), vec![]);
+            engine.send(
+                &Control::Abort(Abort {
+                    reason: "the upgrade failed".into(),
+                }),
+                vec![],
+            );
             engine.kill();
         }
         self.listeners.retract();
@@ -268,10 +334,18 @@ impl Supervisor {
 
     /// The new engine is the one that serves. The old one is told to drain when the last word was said.
     fn promote(&mut self, now: Instant) {
-        let Some(conduct) = &mut self.conduct else { return };
-        let Some(new) = conduct.candidate.take() else { return };
+        let Some(conduct) = &mut self.conduct else {
+            return;
+        };
+        let Some(new) = conduct.candidate.take() else {
+            return;
+        };
         self.binary = Rc::clone(&conduct.binary);
-        self.replace_due = conduct.report.as_ref().is_some_and(|report| report.state >= SUPERVISOR_STATE);
+        self.generation = new.generation;
+        self.replace_due = conduct
+            .report
+            .as_ref()
+            .is_some_and(|report| report.state >= SUPERVISOR_STATE);
         self.listeners.confirm();
         self.listeners.store(&self.notify);
         self.notify.ready(&format!("serving, engine {}", new.pid));
@@ -287,7 +361,11 @@ impl Supervisor {
         self.answer(self.asker(), &outcome.text, Some(outcome));
         self.conduct = None;
         self.tell_phase();
-        for engine in self.draining.iter_mut().filter(|engine| engine.stop_by.is_none()) {
+        for engine in self
+            .draining
+            .iter_mut()
+            .filter(|engine| engine.stop_by.is_none())
+        {
             tell_to_stop(engine, StopMode::Drain, now);
         }
     }
@@ -298,8 +376,15 @@ impl Supervisor {
         if let Some((pid, request)) = asker
             && let Some(engine) = self.engine_mut(pid)
         {
-            let exit = outcome.map(|outcome| outcome.exit as u32);
-            engine.send(&Control::Progress(Progress { request, text: text.to_owned(), exit }), vec![]);
+            let exit = outcome.map(|outcome| u32::from(outcome.exit.code()));
+            engine.send(
+                &Control::Progress(Progress {
+                    request,
+                    text: text.to_owned(),
+                    exit,
+                }),
+                vec![],
+            );
         }
     }
 
@@ -309,7 +394,10 @@ impl Supervisor {
 
     /// Every engine knows where the upgrade is, for `lb status` and to refuse a reload.
     fn tell_phase(&mut self) {
-        let phase = self.conduct.as_ref().map_or(UpgradePhase::Idle, |conduct| conduct.machine.phase());
+        let phase = self
+            .conduct
+            .as_ref()
+            .map_or(UpgradePhase::Idle, |conduct| conduct.machine.phase());
         let candidate = match &mut self.conduct {
             Some(conduct) if conduct.told == phase => return,
             Some(conduct) => {
@@ -318,7 +406,12 @@ impl Supervisor {
             }
             None => None,
         };
-        for engine in self.active.iter_mut().chain(candidate).chain(&mut self.draining) {
+        for engine in self
+            .active
+            .iter_mut()
+            .chain(candidate)
+            .chain(&mut self.draining)
+        {
             engine.send(&Control::Phase(Phase { phase }), vec![]);
         }
     }
@@ -349,8 +442,12 @@ impl Supervisor {
 fn cannot_execute(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     match error.raw_os_error() {
-        Some(nix::libc::ENOENT) => format!("{path} cannot be executed: a script, or its loader is missing"),
-        Some(nix::libc::ENOEXEC) => format!("{path} cannot be executed: not a program for this machine"),
+        Some(nix::libc::ENOENT) => {
+            format!("{path} cannot be executed: a script, or its loader is missing")
+        }
+        Some(nix::libc::ENOEXEC) => {
+            format!("{path} cannot be executed: not a program for this machine")
+        }
         Some(nix::libc::ETXTBSY) => format!("{path} cannot be executed: somebody is writing it"),
         _ => format!("{path} cannot be executed: {error}"),
     }

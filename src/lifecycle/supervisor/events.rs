@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use super::engine::Engine;
 use super::notify::say;
 use super::upgrade::Event;
-use super::{Supervisor, fault};
+use super::{Supervisor, fault, millis};
 use crate::lifecycle::message::{
     Control, Go, Heartbeat, Listener, Mode, Ready, Reload, Role, Start, Status, StopMode,
 };
@@ -31,7 +31,11 @@ impl Supervisor {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD) => self.reap(now),
                 Ok(signal @ (Signal::SIGTERM | Signal::SIGINT)) => {
-                    let mode = if signal == Signal::SIGTERM { StopMode::Drain } else { StopMode::Now };
+                    let mode = if signal == Signal::SIGTERM {
+                        StopMode::Drain
+                    } else {
+                        StopMode::Now
+                    };
                     if !self.stopping || mode == StopMode::Now {
                         say(format!("{signal}: stopping"));
                         self.upgrade_event(Event::Stop, now);
@@ -53,7 +57,9 @@ impl Supervisor {
     fn reap(&mut self, now: Instant) {
         loop {
             match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => self.on_exit(pid, Some(code), &format!("ended with code {code}"), now),
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    self.on_exit(pid, Some(code), &format!("ended with code {code}"), now)
+                }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     self.on_exit(pid, None, &format!("was ended by {signal}"), now);
                 }
@@ -102,17 +108,29 @@ impl Supervisor {
             self.exit = Some(if code == 0 { 1 } else { code });
             return;
         }
-        let served = engine.serving_since.map(|since| now - since).unwrap_or_default();
+        let served = engine
+            .serving_since
+            .map(|since| now - since)
+            .unwrap_or_default();
         let delay = self.restart.delay(served);
-        let when = if delay.is_zero() { "now".into() } else { format!("in {} ms", delay.as_millis()) };
-        say(format!("engine {} {how}; the next one starts {when}, connections wait in the queues", engine.pid));
+        let when = if delay.is_zero() {
+            "now".into()
+        } else {
+            format!("in {} ms", delay.as_millis())
+        };
+        say(format!(
+            "engine {} {how}; the next one starts {when}, connections wait in the queues",
+            engine.pid
+        ));
         self.notify.status("engine lost, restarting");
         self.restart_at = Some(now + delay);
     }
 
     pub(super) fn on_engine(&mut self, pid: u32) {
         loop {
-            let Some(engine) = self.engine_mut(pid) else { return };
+            let Some(engine) = self.engine_mut(pid) else {
+                return;
+            };
             engine.flush();
             let Some((message, fds)) = engine.receive() else {
                 if !engine.listens() && engine.stop_by.is_none() {
@@ -137,7 +155,9 @@ impl Supervisor {
 
     fn on_message(&mut self, pid: u32, message: Control, fds: Vec<OwnedFd>, now: Instant) {
         match (self.place(pid), message) {
-            (Place::Active, Control::Hello(hello)) if hello.role == Role::Engine => self.introduce_active(),
+            (Place::Active, Control::Hello(hello)) if hello.role == Role::Engine => {
+                self.introduce_active()
+            }
             (Place::Candidate, Control::Hello(hello)) if hello.role == Role::Engine => {
                 self.upgrade_event(Event::Hello, now);
             }
@@ -155,12 +175,16 @@ impl Supervisor {
             }
             (Place::Active, Control::Parked(_)) => self.upgrade_event(Event::Parked, now),
             (Place::Active, Control::Done(done)) => self.upgrade_event(Event::Done(done), now),
-            (Place::Candidate, Control::Abort(abort)) => self.upgrade_event(Event::NewFailed(abort.reason), now),
+            (Place::Candidate, Control::Abort(abort)) => {
+                self.upgrade_event(Event::NewFailed(abort.reason), now)
+            }
             (Place::Active | Place::Draining, Control::Abort(abort)) => {
                 say(format!("engine {pid}: {}", abort.reason));
             }
             (place, Control::Heartbeat(beat)) => self.on_beat(pid, beat, place, now),
-            (Place::Active, Control::Unlisten(gone)) => self.listeners.remove(gone.cookie, &self.notify),
+            (Place::Active, Control::Unlisten(gone)) => {
+                self.listeners.remove(gone.cookie, &self.notify)
+            }
             (_, Control::Upgrade(upgrade)) => self.request_upgrade(pid, &upgrade, now),
             (Place::Active, Control::Status(status)) => self.on_status(&status),
             // Out of turn: a message that means nothing here does nothing.
@@ -170,14 +194,25 @@ impl Supervisor {
 
     /// Listeners and START, to an engine that starts alone.
     fn introduce_active(&mut self) {
-        let Some(engine) = self.active.as_mut().filter(|engine| !engine.introduced) else { return };
+        let Some(engine) = self.active.as_mut().filter(|engine| !engine.introduced) else {
+            return;
+        };
         engine.introduced = true;
         let mut count = 0;
         for held in self.listeners.iter() {
-            engine.send(&Control::Listener(held.listener.clone()), vec![Arc::clone(&held.socket)]);
+            engine.send(
+                &Control::Listener(held.listener.clone()),
+                vec![Arc::clone(&held.socket)],
+            );
             count += 1;
         }
-        let start = Start { mode: engine.mode, generation: engine.generation, listeners: count };
+        let uptime_ms = millis(self.began.elapsed());
+        let start = Start {
+            mode: engine.mode,
+            generation: engine.generation,
+            listeners: count,
+            uptime_ms,
+        };
         engine.send(&Control::Start(start), vec![]);
     }
 
@@ -194,7 +229,9 @@ impl Supervisor {
     }
 
     fn on_ready(&mut self, pid: u32, ready: &Ready, place: Place, now: Instant) {
-        let Some(engine) = self.engine_mut(pid) else { return };
+        let Some(engine) = self.engine_mut(pid) else {
+            return;
+        };
         engine.serving_since = Some(now);
         engine.last_beat = now;
         engine.stop_limit = std::time::Duration::from_millis(ready.stop_limit_ms.min(MAX_STOP_MS));

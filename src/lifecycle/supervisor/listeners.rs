@@ -37,15 +37,27 @@ impl Listeners {
             return Err(io::Error::other("the socket does not listen"));
         }
         if fd::cookie(socket.as_fd())? != listener.cookie {
-            return Err(io::Error::other("the socket is not the one that was announced"));
+            return Err(io::Error::other(
+                "the socket is not the one that was announced",
+            ));
         }
-        if !self.0.iter().any(|held| held.listener.cookie == listener.cookie) {
+        if !self
+            .0
+            .iter()
+            .any(|held| held.listener.cookie == listener.cookie)
+        {
             let path_id = match listener.kind {
                 ListenerKind::Admin => path_id(&listener.address),
                 ListenerKind::Traffic => None,
             };
             let socket = Arc::new(socket);
-            self.0.push(Held { listener, socket, tentative, stored: false, path_id });
+            self.0.push(Held {
+                listener,
+                socket,
+                tentative,
+                stored: false,
+                path_id,
+            });
         }
         Ok(())
     }
@@ -55,9 +67,12 @@ impl Listeners {
     pub fn pick_up(&mut self, sockets: Vec<(String, OwnedFd)>) {
         for (name, socket) in sockets {
             let label = name.clone();
-            match described(&name, &socket).and_then(|listener| self.keep(listener, socket, false)) {
+            match described(&name, &socket).and_then(|listener| self.keep(listener, socket, false))
+            {
                 Ok(()) => {}
-                Err(error) => notify::say(format!("socket `{label}` of the service manager: {error}")),
+                Err(error) => {
+                    notify::say(format!("socket `{label}` of the service manager: {error}"))
+                }
             }
         }
     }
@@ -87,7 +102,11 @@ impl Listeners {
 
     /// Hands what is not there yet to the service manager.
     pub fn store(&mut self, notify: &Notify) {
-        for held in self.0.iter_mut().filter(|held| !held.stored && !held.tentative) {
+        for held in self
+            .0
+            .iter_mut()
+            .filter(|held| !held.stored && !held.tentative)
+        {
             notify.store(&held.listener, &held.socket);
             held.stored = true;
         }
@@ -96,12 +115,19 @@ impl Listeners {
     /// Whether a connection waits in one of the accept queues.
     pub fn anyone_waits(&self) -> bool {
         let traffic = |held: &&Held| held.listener.kind == ListenerKind::Traffic;
-        self.0.iter().filter(traffic).any(|held| fd::accept_queue(held.socket.as_fd()).is_ok_and(|(waiting, _)| waiting > 0))
+        self.0
+            .iter()
+            .filter(traffic)
+            .any(|held| fd::accept_queue(held.socket.as_fd()).is_ok_and(|(waiting, _)| waiting > 0))
     }
 
     /// Removes the admin socket's path, if it is still the one that was bound.
     pub fn unlink_admin(&self) {
-        for held in self.0.iter().filter(|held| held.listener.kind == ListenerKind::Admin) {
+        for held in self
+            .0
+            .iter()
+            .filter(|held| held.listener.kind == ListenerKind::Admin)
+        {
             if held.path_id.is_some() && path_id(&held.listener.address) == held.path_id {
                 match std::fs::remove_file(&held.listener.address) {
                     Ok(()) | Err(_) => {}
@@ -137,10 +163,21 @@ fn described(name: &str, socket: &OwnedFd) -> io::Result<Listener> {
         cookie,
     };
     let Some((kind, frontend, bind, worker)) = notify::parse_name(name) else {
-        let kind = if address.starts_with('/') { ListenerKind::Admin } else { ListenerKind::Traffic };
+        let kind = if address.starts_with('/') {
+            ListenerKind::Admin
+        } else {
+            ListenerKind::Traffic
+        };
         return Ok(plain(kind));
     };
     let known = ListenerKind::ALL.iter().find(|k| **k as u32 == kind);
     let kind = *known.ok_or_else(|| io::Error::other("its name is of a later version"))?;
-    Ok(Listener { kind, frontend, bind, worker, address, cookie })
+    Ok(Listener {
+        kind,
+        frontend,
+        bind,
+        worker,
+        address,
+        cookie,
+    })
 }

@@ -50,7 +50,10 @@ struct Supervisor {
     signals: SignalFd,
     notify: Notify,
     binary: Rc<Binary>,
+    /// 1 at the start, one more with each upgrade.
     generation: u64,
+    /// When the daemon was started, by this supervisor or the one it has replaced.
+    began: Instant,
     listeners: Listeners,
     /// The engine that serves, or shall.
     active: Option<Engine>,
@@ -93,7 +96,13 @@ impl Supervisor {
     fn new(args: Vec<OsString>) -> io::Result<Self> {
         let now = Instant::now();
         let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2] {
+        for signal in [
+            Signal::SIGCHLD,
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGUSR2,
+        ] {
             mask.add(signal);
         }
         // Blocked before the first child exists, so that no death goes unnoticed; signals that came while a
@@ -101,18 +110,31 @@ impl Supervisor {
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         process::set_name(c"lb")?;
-        let inherited = env::var_os(engine::STATE_VARIABLE).map(|number| State::take_over(&number, now));
-        let Inheritance { generation, binary, listeners, mut engines, ready_told } = match inherited {
+        let inherited =
+            env::var_os(engine::STATE_VARIABLE).map(|number| State::take_over(&number, now));
+        let Inheritance {
+            generation,
+            age,
+            binary,
+            listeners,
+            mut engines,
+            ready_told,
+        } = match inherited {
             Some(state) => state?,
             None => Self::fresh()?,
         };
-        let active = if engines.is_empty() { None } else { Some(engines.remove(0)) };
+        let active = if engines.is_empty() {
+            None
+        } else {
+            Some(engines.remove(0))
+        };
         let mut supervisor = Self {
             args,
             signals,
             notify: Notify::new(now),
             binary,
             generation,
+            began: now.checked_sub(age).unwrap_or(now),
             listeners,
             active,
             draining: engines,
@@ -125,7 +147,14 @@ impl Supervisor {
             exit: None,
         };
         if supervisor.active.is_none() {
-            supervisor.start_engine(if ready_told { Mode::Restart } else { Mode::Fresh }, now);
+            supervisor.start_engine(
+                if ready_told {
+                    Mode::Restart
+                } else {
+                    Mode::Fresh
+                },
+                now,
+            );
         }
         Ok(supervisor)
     }
@@ -135,7 +164,15 @@ impl Supervisor {
         let mut listeners = Listeners::default();
         listeners.pick_up(notify::passed_sockets());
         let binary = Rc::new(binary);
-        Ok(Inheritance { generation: 0, binary, listeners, engines: Vec::new(), ready_told: false })
+        let age = Duration::ZERO;
+        Ok(Inheritance {
+            generation: 1,
+            age,
+            binary,
+            listeners,
+            engines: Vec::new(),
+            ready_told: false,
+        })
     }
 
     fn serve(&mut self) -> u8 {
@@ -172,7 +209,10 @@ impl Supervisor {
         }
         let timeout = self.wake_at().map_or(PollTimeout::NONE, |at| {
             // Rounded up: waking a moment early would only go round the loop again.
-            let left = at.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
+            let left = at
+                .saturating_duration_since(Instant::now())
+                .as_millis()
+                .saturating_add(1);
             PollTimeout::try_from(left.min(60_000)).unwrap_or(PollTimeout::MAX)
         });
         match poll(&mut polled, timeout) {
@@ -180,8 +220,15 @@ impl Supervisor {
             // Nothing is lost by looking at everything.
             Err(_) => return sources,
         }
-        let ready = polled.iter().map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty()));
-        sources.into_iter().zip(ready).filter(|(_, ready)| *ready).map(|(source, _)| source).collect()
+        let ready = polled
+            .iter()
+            .map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty()));
+        sources
+            .into_iter()
+            .zip(ready)
+            .filter(|(_, ready)| *ready)
+            .map(|(source, _)| source)
+            .collect()
     }
 
     fn engines(&self) -> impl Iterator<Item = &Engine> {
@@ -191,16 +238,29 @@ impl Supervisor {
 
     fn engine_mut(&mut self, pid: u32) -> Option<&mut Engine> {
         let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
-        let mut engines = self.active.iter_mut().chain(candidate).chain(&mut self.draining);
+        let mut engines = self
+            .active
+            .iter_mut()
+            .chain(candidate)
+            .chain(&mut self.draining);
         engines.find(|engine| engine.pid == pid)
     }
 
     /// When something is due.
     fn wake_at(&self) -> Option<Instant> {
         let stops = self.engines().filter_map(|engine| engine.stop_by);
-        let start = self.active.iter().filter(|e| e.serving_since.is_none()).map(|e| e.started + START_LIMIT);
+        let start = self
+            .active
+            .iter()
+            .filter(|e| e.serving_since.is_none())
+            .map(|e| e.started + START_LIMIT);
         let upgrade = self.conduct.as_ref().map(Conduct::wake_at);
-        stops.chain(start).chain(upgrade).chain(self.restart_at).chain(self.notify.wake_at()).min()
+        stops
+            .chain(start)
+            .chain(upgrade)
+            .chain(self.restart_at)
+            .chain(self.notify.wake_at())
+            .min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -208,8 +268,14 @@ impl Supervisor {
             self.restart_at = None;
             self.start_engine(Mode::Restart, now);
         }
-        for engine in self.engines().filter(|engine| engine.stop_by.is_some_and(|by| now >= by)) {
-            say(format!("engine {} has not ended in time; it is killed", engine.pid));
+        for engine in self
+            .engines()
+            .filter(|engine| engine.stop_by.is_some_and(|by| now >= by))
+        {
+            say(format!(
+                "engine {} has not ended in time; it is killed",
+                engine.pid
+            ));
             engine.kill();
         }
         if let Some(engine) = &mut self.active
@@ -218,7 +284,10 @@ impl Supervisor {
             && now >= engine.started + START_LIMIT
         {
             engine.stop_by = Some(now + KILL_GRACE);
-            say(format!("engine {} does not get ready; it is killed", engine.pid));
+            say(format!(
+                "engine {} does not get ready; it is killed",
+                engine.pid
+            ));
             engine.kill();
         }
         // Killed once is enough: what remains is the exit.
@@ -227,16 +296,20 @@ impl Supervisor {
                 engine.stop_by = Some(now + KILL_GRACE);
             }
         };
-        self.active.iter_mut().chain(&mut self.draining).for_each(late);
+        self.active
+            .iter_mut()
+            .chain(&mut self.draining)
+            .for_each(late);
         self.on_upgrade_time(now);
-        let fresh = |engine: &Engine| engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE;
+        let fresh = |engine: &Engine| {
+            engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE
+        };
         let alive = self.active.as_ref().is_none_or(fresh);
         self.notify.ping(alive, now);
     }
 
     /// Starts an engine that is to serve.
     fn start_engine(&mut self, mode: Mode, now: Instant) {
-        self.generation += 1;
         match Engine::start(&self.binary, &self.args, mode, self.generation, now) {
             Ok(engine) => self.active = Some(engine),
             Err(error) => {
@@ -278,28 +351,45 @@ impl Supervisor {
 
     fn replace(&self) -> io::Error {
         let now = Instant::now();
-        let Some(active) = &self.active else { return io::Error::other("no engine serves") };
+        let Some(active) = &self.active else {
+            return io::Error::other("no engine serves");
+        };
         let engines: Vec<_> = std::iter::once(active).chain(&self.draining).collect();
-        let state = State::of(self.generation, &self.binary, &self.listeners, &engines, self.ready_told, now);
+        let mut state = State::of(&self.binary, &self.listeners, &engines, now);
+        state.generation = self.generation;
+        state.age_ms = millis(self.began.elapsed());
+        state.ready_told = self.ready_told;
         let record = match state.write() {
             Ok(record) => record,
             Err(error) => return error,
         };
         let listeners = self.listeners.iter().map(|held| held.socket.as_fd());
         let sockets = engines.iter().map(|engine| engine.socket());
-        let inherited: Vec<_> =
-            listeners.chain(sockets).chain([self.binary.as_fd(), record.as_fd()]).collect();
+        let inherited: Vec<_> = listeners
+            .chain(sockets)
+            .chain([self.binary.as_fd(), record.as_fd()])
+            .collect();
         let inheritable = |yes: bool| {
-            inherited.iter().try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes))
+            inherited
+                .iter()
+                .try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes))
         };
         if let Err(error) = inheritable(true) {
             return error;
         }
-        let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !not_for_successor(name)).collect();
+        let mut env: Vec<_> = env::vars_os()
+            .filter(|(name, _)| !not_for_successor(name))
+            .collect();
         let number = std::os::fd::AsRawFd::as_raw_fd(&record).to_string();
         env.push((engine::STATE_VARIABLE.into(), number.into()));
-        let args = self.binary.command_line(["run".into()].into_iter().chain(self.args.iter().cloned()));
-        let program = process::Program { binary: self.binary.as_fd(), args: &args, env: &env };
+        let args = self
+            .binary
+            .command_line(["run".into()].into_iter().chain(self.args.iter().cloned()));
+        let program = process::Program {
+            binary: self.binary.as_fd(),
+            args: &args,
+            env: &env,
+        };
         let error = process::replace(&program);
         match inheritable(false) {
             // Children get an explicit list of descriptors' worth of harm at most: a duplicate they do not know of.
@@ -310,7 +400,14 @@ impl Supervisor {
 
 /// NOTIFY_SOCKET and WATCHDOG stay: the successor has the same pid. Sockets were taken from LISTEN_FDS long ago.
 fn not_for_successor(name: &OsString) -> bool {
-    [engine::STATE_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|other| name == other)
+    [
+        engine::STATE_VARIABLE,
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+    ]
+    .iter()
+    .any(|other| name == other)
 }
 
 fn tell_to_stop(engine: &mut Engine, mode: StopMode, now: Instant) {
@@ -320,6 +417,10 @@ fn tell_to_stop(engine: &mut Engine, mode: StopMode, now: Instant) {
         StopMode::Now => Duration::ZERO,
     };
     engine.stop_by = Some(now + limit + KILL_GRACE);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How long an engine may take from its start to READY, outside of upgrades, which have their own limits.

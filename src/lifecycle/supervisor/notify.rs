@@ -23,7 +23,10 @@ impl Notify {
     /// Reads WATCHDOG_USEC.
     pub fn new(now: Instant) -> Self {
         let watchdog = sd_notify::watchdog_enabled();
-        Self { watchdog, next_ping: watchdog.map(|_| now) }
+        Self {
+            watchdog,
+            next_ping: watchdog.map(|_| now),
+        }
     }
 
     /// READY: from now on the service counts as started.
@@ -128,8 +131,15 @@ fn name_of(listener: &Listener) -> String {
 /// What a name from [`name_of`] says: kind, frontend, bind, worker. `None` for a name that is not ours.
 pub fn parse_name(name: &str) -> Option<(u32, String, String, u32)> {
     let parts: Vec<_> = name.split('/').collect();
-    let ["lb", kind, frontend, bind, worker] = parts[..] else { return None };
-    Some((kind.parse().ok()?, decoded(frontend)?, decoded(bind)?, worker.parse().ok()?))
+    let ["lb", kind, frontend, bind, worker] = parts[..] else {
+        return None;
+    };
+    Some((
+        kind.parse().ok()?,
+        decoded(frontend)?,
+        decoded(bind)?,
+        worker.parse().ok()?,
+    ))
 }
 
 fn encoded(text: &str) -> String {
@@ -171,7 +181,15 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in ["", "lb", "web.socket", "lb/1/web", "lb/x/web/a/0", "lb/1/%zz/a/0", "lb/1/%e/a/0/"] {
+        for name in [
+            "",
+            "lb",
+            "web.socket",
+            "lb/1/web",
+            "lb/x/web/a/0",
+            "lb/1/%zz/a/0",
+            "lb/1/%e/a/0/",
+        ] {
             assert_eq!(parse_name(name), None, "{name}");
         }
     }

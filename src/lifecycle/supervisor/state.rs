@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::binary::Binary;
 use super::engine::{Engine, Restored};
 use super::listeners::{Held, Listeners};
+use super::millis;
 use crate::lifecycle::message::{Listener, Mode};
 use crate::lifecycle::wire::{Record, record};
 use crate::sys::{fd, process};
@@ -29,6 +30,8 @@ record! {
         /// The one that serves comes first.
         5 => engines: Vec<HeldEngine>,
         6 => ready_told: bool,
+        /// Since the daemon was started.
+        7 => age_ms: u64,
     }
 }
 
@@ -60,6 +63,8 @@ record! {
 /// What a successor begins with.
 pub struct Inheritance {
     pub generation: u64,
+    /// Since the daemon was started.
+    pub age: Duration,
     pub binary: Rc<Binary>,
     pub listeners: Listeners,
     pub engines: Vec<Engine>,
@@ -67,15 +72,8 @@ pub struct Inheritance {
 }
 
 impl State {
-    /// Writes down what there is. Nothing may be waiting to be sent.
-    pub fn of(
-        generation: u64,
-        binary: &Binary,
-        listeners: &Listeners,
-        engines: &[&Engine],
-        ready_told: bool,
-        now: Instant,
-    ) -> Self {
+    /// Writes down what holds descriptors; the caller adds the rest. Nothing may be waiting to be sent.
+    pub fn of(binary: &Binary, listeners: &Listeners, engines: &[&Engine], now: Instant) -> Self {
         let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
         let listeners = listeners.iter().map(|held| HeldListener {
             fd: number(held.socket.as_fd()),
@@ -98,12 +96,13 @@ impl State {
             }
         });
         Self {
-            generation,
+            generation: 0,
             binary: number(binary.as_fd()),
             path: binary.path.as_os_str().as_bytes().to_vec(),
             listeners: listeners.collect(),
             engines: engines.collect(),
-            ready_told,
+            ready_told: false,
+            age_ms: 0,
         }
     }
 
@@ -152,10 +151,17 @@ impl State {
             engines.push(Engine::restore(restored, &binary, socket, now));
         }
         let (generation, ready_told) = (state.generation, state.ready_told);
-        Ok(Inheritance { generation, binary, listeners: Listeners::restore(listeners), engines, ready_told })
+        let (listeners, age) = (
+            Listeners::restore(listeners),
+            Duration::from_millis(state.age_ms),
+        );
+        Ok(Inheritance {
+            generation,
+            age,
+            binary,
+            listeners,
+            engines,
+            ready_told,
+        })
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

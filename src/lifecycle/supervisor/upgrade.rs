@@ -134,7 +134,10 @@ impl Upgrade {
             }
             (Phase::Prepare, Event::Prepared) => {
                 self.enter(Phase::Activate, READY_LIMIT, now);
-                vec![Action::Say(format!("engine {} has listeners and state", self.new_pid)), Action::Go]
+                vec![
+                    Action::Say(format!("engine {} has listeners and state", self.new_pid)),
+                    Action::Go,
+                ]
             }
             (Phase::Activate, Event::Ready) => {
                 self.enter(Phase::Probation, self.probation, now);
@@ -157,7 +160,8 @@ impl Upgrade {
                 self.last_beat = now;
                 self.beaten = true;
                 if self.phase == Phase::Probation && self.fails_where_the_old_did_not(&beat) {
-                    return self.fail("its connections fail where those of the old engine did not".into());
+                    return self
+                        .fail("its connections fail where those of the old engine did not".into());
                 }
                 self.passed(now)
             }
@@ -171,11 +175,19 @@ impl Upgrade {
             }
             (Phase::Probation, Event::OldFailed(why)) => {
                 // There is nobody to go back to: the new engine is what there is.
-                vec![Action::Commit, Action::Promote, Action::End(self.old_lost(&why))]
+                vec![
+                    Action::Commit,
+                    Action::Promote,
+                    Action::End(self.old_lost(&why)),
+                ]
             }
-            (_, Event::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
+            (_, Event::OldFailed(why)) => {
+                self.fail(format!("the old engine was lost meanwhile: {why}"))
+            }
             (Phase::Probation | Phase::Move, Event::Stop) => {
-                let outcome = Outcome::some_left("the daemon is being stopped; sessions drain in both engines");
+                let outcome = Outcome::some_left(
+                    "the daemon is being stopped; sessions drain in both engines",
+                );
                 vec![Action::Commit, Action::Promote, Action::End(outcome)]
             }
             (_, Event::Stop) => self.fail("the daemon is being stopped".into()),
@@ -193,23 +205,31 @@ impl Upgrade {
     fn tick(&mut self, now: Instant) -> Vec<Action> {
         let watched = matches!(self.phase, Phase::Probation | Phase::Move);
         if watched && now >= self.last_beat + SILENCE_LIMIT {
-            return self.fail(format!("it has been silent for {} s", SILENCE_LIMIT.as_secs()));
+            return self.fail(format!(
+                "it has been silent for {} s",
+                SILENCE_LIMIT.as_secs()
+            ));
         }
         if now < self.deadline {
             return vec![];
         }
         let limit = |limit: Duration| format!("within {} s", limit.as_secs());
         match self.phase {
-            Phase::Probe => {
-                self.fail(format!("the new binary did not finish its check {}", limit(PROBE_LIMIT)))
-            }
+            Phase::Probe => self.fail(format!(
+                "the new binary did not finish its check {}",
+                limit(PROBE_LIMIT)
+            )),
             Phase::Hello => self.fail(format!("it did not say hello {}", limit(HELLO_LIMIT))),
             Phase::Prepare => self.fail(format!("it did not get ready {}", limit(PREPARE_LIMIT))),
-            Phase::Activate => self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT))),
+            Phase::Activate => {
+                self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT)))
+            }
             Phase::Probation => self.passed(now),
             Phase::Move => {
                 let pid = self.new_pid;
-                let outcome = Outcome::some_left(format!("engine {pid} serves, the old one does not answer and drains"));
+                let outcome = Outcome::some_left(format!(
+                    "engine {pid} serves, the old one does not answer and drains"
+                ));
                 vec![Action::Promote, Action::End(outcome)]
             }
             Phase::Idle => vec![],
@@ -231,7 +251,11 @@ impl Upgrade {
             return vec![];
         }
         self.enter(Phase::Move, MOVE_LIMIT + MOVE_GRACE, now);
-        vec![Action::Commit, Action::Say("sessions move".into()), Action::Move(MOVE_LIMIT)]
+        vec![
+            Action::Commit,
+            Action::Say("sessions move".into()),
+            Action::Move(MOVE_LIMIT),
+        ]
     }
 
     fn finish(&mut self, moved: u64, left: u64, why: Option<&str>, now: Instant) -> Vec<Action> {
@@ -244,19 +268,28 @@ impl Upgrade {
         match self.phase {
             Phase::Probation | Phase::Move => {
                 let why = format!("the new engine {} failed: {why}", self.new_pid);
-                vec![Action::Resume, Action::KillNew, Action::End(Outcome::rolled_back(why))]
+                vec![
+                    Action::Resume,
+                    Action::KillNew,
+                    Action::End(Outcome::rolled_back(why)),
+                ]
             }
             _ => vec![Action::KillNew, Action::End(Outcome::refused(why))],
         }
     }
 
     fn old_lost(&self, why: &str) -> Outcome {
-        Outcome::some_left(format!("engine {} serves, the old one was lost with its sessions: {why}", self.new_pid))
+        Outcome::some_left(format!(
+            "engine {} serves, the old one was lost with its sessions: {why}",
+            self.new_pid
+        ))
     }
 
     /// More than half of at least ten connections came to nothing, while before it was less than a tenth.
     fn fails_where_the_old_did_not(&self, new: &Heartbeat) -> bool {
-        let Some(old) = &self.baseline else { return false };
+        let Some(old) = &self.baseline else {
+            return false;
+        };
         let old_total = old.served.saturating_add(old.failed);
         let new_total = new.served.saturating_add(new.failed);
         old_total >= 10
