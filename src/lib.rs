@@ -1,4 +1,5 @@
 //! `lb`: a TCP load balancer.
+pub mod app;
 pub mod backend;
 pub mod cli;
 pub mod config;
