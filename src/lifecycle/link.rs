@@ -83,8 +83,8 @@ pub enum Order {
     Go,
     /// An upgrade begins: export the state to the new engine.
     Peer(PeerEnd),
-    /// Stop accepting, deregister the listeners, keep them, report PARKED.
-    Park,
+    /// Stop accepting except from these (by cookie), deregister the listeners, keep them, report PARKED.
+    Park(Vec<u64>),
     /// Accept again.
     Resume,
     /// The other engine will not come back: listeners that were left over may go once they are empty.
@@ -108,6 +108,7 @@ pub enum Order {
 pub struct Orders {
     shared: Arc<Shared>,
     inbox: Inbox<Control>,
+    orphaned: bool,
 }
 
 /// What goes out. Cheap to clone; any thread may use it; nothing blocks.
@@ -157,10 +158,7 @@ pub fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
         offers: version::offers(),
     }))?;
     Ok((
-        Orders {
-            shared,
-            inbox: Inbox::new(0),
-        },
+        Orders { shared, inbox: Inbox::new(0), orphaned: false },
         reports,
     ))
 }
@@ -210,10 +208,13 @@ impl Orders {
         }
     }
 
-    /// The next order. After [`Order::Orphaned`] there is none.
+    /// The next order. [`Order::Orphaned`] is the last one: after it this waits for ever.
     ///
     /// Cancel safety: nothing is lost when this is dropped while it waits.
     pub async fn next(&mut self) -> Order {
+        if self.orphaned {
+            return std::future::pending().await;
+        }
         loop {
             let (message, fds) = match self.receive().await {
                 Ok(received) => received,
@@ -221,12 +222,16 @@ impl Orders {
                     if !matches!(&error, LinkError::Channel(error) if error.is_closed()) {
                         tracing::error!("{error}");
                     }
+                    self.orphaned = true;
                     return Order::Orphaned;
                 }
             };
             match message {
                 Control::Go(_) => return Order::Go,
-                Control::Park(_) => return Order::Park,
+                Control::Park(park) => {
+                    let except = park.except.into_iter().map(|listener| listener.cookie);
+                    return Order::Park(except.collect());
+                }
                 Control::Resume(_) => return Order::Resume,
                 Control::Commit(_) => return Order::Commit,
                 Control::Move(order) => return Order::Move(Duration::from_millis(order.limit_ms)),
@@ -334,12 +339,15 @@ impl Reports {
         self.send(&Control::Upgrade(request))
     }
 
-    /// A line for the service manager.
-    pub fn status(&self, text: impl Into<String>, reloading: bool) -> Result<(), LinkError> {
-        self.send(&Control::Status(Status {
-            text: text.into(),
-            reloading,
-        }))
+    /// A line for the service manager; `stop_limit` if it is another than READY said.
+    pub fn status(
+        &self,
+        text: impl Into<String>,
+        reloading: bool,
+        stop_limit: Option<Duration>,
+    ) -> Result<(), LinkError> {
+        let stop_limit_ms = stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
     }
 
     fn send(&self, message: &Control) -> Result<(), LinkError> {

@@ -150,7 +150,8 @@ record! {
 }
 
 record! {
-    /// This listener is given up: the supervisor drops its duplicate.
+    /// This listener is given up. From the engine that serves: the supervisor drops its duplicate. From a new engine
+    /// before PREPARED: it will not serve it, and the duplicate goes when the old engine goes.
     pub struct Unlisten {
         1 => cookie: u64,
     }
@@ -219,7 +220,10 @@ record! {
 
 record! {
     /// Stop accepting, deregister the listeners, keep them: RESUME may come.
-    pub struct Park {}
+    pub struct Park {
+        /// Listeners that the new engine does not serve: the old one goes on accepting from them until STOP.
+        1 => except: Vec<Unlisten>,
+    }
 }
 
 record! {
@@ -305,6 +309,8 @@ record! {
         1 => text: String,
         /// A reload has begun; the next STATUS without it ends it.
         2 => reloading: bool,
+        /// As in READY, if that has changed.
+        3 => stop_limit_ms: Option<u64>,
     }
 }
 

@@ -16,7 +16,7 @@ use super::upgrade::{Action, Event, Upgrade};
 use super::{Supervisor, fault, millis, tell_to_stop};
 use crate::lifecycle::message::{
     self, Abort, Commit, Control, Go, Mode, Move, Park, Peer, Phase, Progress, Resume, Side, Start,
-    StopMode, UpgradePhase,
+    StopMode, Unlisten, UpgradePhase,
 };
 use crate::lifecycle::version::SUPERVISOR_STATE;
 use crate::sys::fd;
@@ -138,7 +138,10 @@ impl Supervisor {
                 Action::Spawn => self.start_candidate(now),
                 Action::Introduce => self.introduce_candidate(now),
                 Action::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
-                Action::Park => self.send_active(&Control::Park(Park {}), "supervisor.park"),
+                Action::Park => {
+                    let except = self.listeners.declined().into_iter().map(|cookie| Unlisten { cookie });
+                    self.send_active(&Control::Park(Park { except: except.collect() }), "supervisor.park");
+                }
                 Action::Resume => {
                     self.send_active(&Control::Resume(Resume {}), "supervisor.resume")
                 }
@@ -346,7 +349,7 @@ impl Supervisor {
             .report
             .as_ref()
             .is_some_and(|report| report.state >= SUPERVISOR_STATE);
-        self.listeners.confirm();
+        self.listeners.confirm(&self.notify);
         self.listeners.store(&self.notify);
         self.notify.ready(&format!("serving, engine {}", new.pid));
         self.draining.extend(self.active.replace(new));

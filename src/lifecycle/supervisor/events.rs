@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -36,11 +36,11 @@ impl Supervisor {
                     } else {
                         StopMode::Now
                     };
-                    if !self.stopping || mode == StopMode::Now {
-                        say(format!("{signal}: stopping"));
-                        self.upgrade_event(Event::Stop, now);
-                        self.stop(mode, now);
-                    }
+                    // The second one means: at once.
+                    let mode = if self.stopping { StopMode::Now } else { mode };
+                    say(format!("{signal}: stopping"));
+                    self.upgrade_event(Event::Stop, now);
+                    self.stop(mode, now);
                 }
                 Ok(Signal::SIGHUP) => {
                     if let Some(engine) = &mut self.active {
@@ -178,13 +178,11 @@ impl Supervisor {
             (Place::Candidate, Control::Abort(abort)) => {
                 self.upgrade_event(Event::NewFailed(abort.reason), now)
             }
-            (Place::Active | Place::Draining, Control::Abort(abort)) => {
-                say(format!("engine {pid}: {}", abort.reason));
-            }
             (place, Control::Heartbeat(beat)) => self.on_beat(pid, beat, place, now),
             (Place::Active, Control::Unlisten(gone)) => {
-                self.listeners.remove(gone.cookie, &self.notify)
+                self.listeners.remove(gone.cookie, &self.notify);
             }
+            (Place::Candidate, Control::Unlisten(gone)) => self.listeners.decline(gone.cookie),
             (_, Control::Upgrade(upgrade)) => self.request_upgrade(pid, &upgrade, now),
             (Place::Active, Control::Status(status)) => self.on_status(&status),
             // Out of turn: a message that means nothing here does nothing.
@@ -234,7 +232,7 @@ impl Supervisor {
         };
         engine.serving_since = Some(now);
         engine.last_beat = now;
-        engine.stop_limit = std::time::Duration::from_millis(ready.stop_limit_ms.min(MAX_STOP_MS));
+        engine.stop_limit = stop_limit(ready.stop_limit_ms);
         let restarted = engine.mode == Mode::Restart;
         if place == Place::Candidate {
             self.upgrade_event(Event::Ready, now);
@@ -261,7 +259,10 @@ impl Supervisor {
         }
     }
 
-    fn on_status(&self, status: &Status) {
+    fn on_status(&mut self, status: &Status) {
+        if let (Some(engine), Some(limit)) = (&mut self.active, status.stop_limit_ms) {
+            engine.stop_limit = stop_limit(limit);
+        }
         if status.reloading {
             self.notify.reloading(&status.text);
         } else if self.ready_told {
@@ -270,6 +271,10 @@ impl Supervisor {
             self.notify.status(&status.text);
         }
     }
+}
+
+fn stop_limit(millis: u64) -> Duration {
+    Duration::from_millis(millis.min(MAX_STOP_MS))
 }
 
 /// A day: what an engine says is not added to a time unchecked.

@@ -24,6 +24,8 @@ pub struct Held {
     pub socket: Arc<OwnedFd>,
     /// Sent by a new engine that does not serve yet: gone again if that fails.
     pub tentative: bool,
+    /// The new engine will not serve it: gone when the old one goes.
+    pub declined: bool,
     /// The service manager has a duplicate, too.
     pub stored: bool,
     /// Device and inode of an admin socket's path, to remove only what is ours.
@@ -55,6 +57,7 @@ impl Listeners {
                 listener,
                 socket,
                 tentative,
+                declined: false,
                 stored: false,
                 path_id,
             });
@@ -84,12 +87,30 @@ impl Listeners {
             if goes && held.stored {
                 notify.forget(&held.listener);
             }
+            if goes {
+                held.unlink();
+            }
             !goes
         });
     }
 
-    /// The new engine serves: its listeners stay.
-    pub fn confirm(&mut self) {
+    /// The new engine will not serve this one.
+    pub fn decline(&mut self, cookie: u64) {
+        for held in self.0.iter_mut().filter(|held| held.listener.cookie == cookie) {
+            held.declined = true;
+        }
+    }
+
+    /// Those that the new engine will not serve.
+    pub fn declined(&self) -> Vec<u64> {
+        self.0.iter().filter(|held| held.declined).map(|held| held.listener.cookie).collect()
+    }
+
+    /// The new engine serves: its listeners stay, those that it does not serve go.
+    pub fn confirm(&mut self, notify: &Notify) {
+        for cookie in self.declined() {
+            self.remove(cookie, notify);
+        }
         for held in &mut self.0 {
             held.tentative = false;
         }
@@ -98,6 +119,17 @@ impl Listeners {
     /// The new engine failed: its listeners go.
     pub fn retract(&mut self) {
         self.0.retain(|held| !held.tentative);
+        for held in &mut self.0 {
+            held.declined = false;
+        }
+    }
+
+    /// The daemon stops: what only duplicates kept open shall refuse connections as soon as the engines close.
+    pub fn close_traffic(&mut self, notify: &Notify) {
+        let traffic = self.0.iter().filter(|held| held.listener.kind == ListenerKind::Traffic);
+        for cookie in traffic.map(|held| held.listener.cookie).collect::<Vec<_>>() {
+            self.remove(cookie, notify);
+        }
     }
 
     /// Hands what is not there yet to the service manager.
@@ -121,19 +153,9 @@ impl Listeners {
             .any(|held| fd::accept_queue(held.socket.as_fd()).is_ok_and(|(waiting, _)| waiting > 0))
     }
 
-    /// Removes the admin socket's path, if it is still the one that was bound.
+    /// Removes the admin socket's path.
     pub fn unlink_admin(&self) {
-        for held in self
-            .0
-            .iter()
-            .filter(|held| held.listener.kind == ListenerKind::Admin)
-        {
-            if held.path_id.is_some() && path_id(&held.listener.address) == held.path_id {
-                match std::fs::remove_file(&held.listener.address) {
-                    Ok(()) | Err(_) => {}
-                }
-            }
-        }
+        self.0.iter().for_each(Held::unlink);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
@@ -143,6 +165,17 @@ impl Listeners {
     /// Takes back what was kept before this supervisor replaced its predecessor.
     pub fn restore(held: Vec<Held>) -> Self {
         Self(held)
+    }
+}
+
+impl Held {
+    /// Removes an admin socket's path, if it is still the one that was bound.
+    fn unlink(&self) {
+        if self.path_id.is_some() && path_id(&self.listener.address) == self.path_id {
+            match std::fs::remove_file(&self.listener.address) {
+                Ok(()) | Err(_) => {}
+            }
+        }
     }
 }
 

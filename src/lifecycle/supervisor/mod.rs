@@ -41,7 +41,7 @@ use state::{Inheritance, State};
 
 use super::fault;
 use super::message::{Control, Mode, Stop, StopMode};
-use crate::sys::process;
+use crate::sys::{process, resources};
 
 /// What the supervisor knows.
 struct Supervisor {
@@ -110,6 +110,7 @@ impl Supervisor {
         mask.thread_block()?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         process::set_name(c"lb")?;
+        resources::raise_descriptor_limit();
         let inherited =
             env::var_os(engine::STATE_VARIABLE).map(|number| State::take_over(&number, now));
         let Inheritance {
@@ -329,6 +330,7 @@ impl Supervisor {
         self.restart_at = None;
         self.replace_due = false;
         self.notify.stopping("draining");
+        self.listeners.close_traffic(&self.notify);
         for engine in self.active.iter_mut().chain(&mut self.draining) {
             tell_to_stop(engine, mode, now);
         }

@@ -130,6 +130,7 @@ impl State {
                 listener: Listener::from_bytes(&held.listener).map_err(io::Error::other)?,
                 socket: Arc::new(inherit(held.fd)?),
                 tentative: false,
+                declined: false,
                 stored: held.stored,
                 path_id: held.device.zip(held.inode),
             });
