@@ -13,7 +13,8 @@ use crate::control::admin::{Request, ServerState, status};
 /// List and administer servers
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Changes hold until they are changed again; they survive reloads and upgrades, not a restart.
+Changes hold until they are changed again; they survive reloads and upgrades,
+not a restart.
 
 Examples:
   lb server list
@@ -54,6 +55,7 @@ enum Command {
     /// Apply a discovery change that is held back because it would take most servers away
     #[command(after_help = "Example:\n  lb server accept app")]
     Accept {
+        /// As `lb status` names it
         #[arg(value_name = "BACKEND")]
         backend: String,
         /// Print the answer as JSON
@@ -64,6 +66,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct One {
+    /// As `lb server list` names it
     #[arg(value_name = "BACKEND/SERVER")]
     server: ServerPath,
     /// Print the answer as JSON

@@ -19,7 +19,7 @@ pub(super) use view::server_table;
 Examples:
   lb status
   lb status --watch
-  lb status --json | jq '.backends[].servers[] | select(.status == \"DOWN\") | {name, check}'")]
+  lb status --json | jq '.backends[].servers[] | select(.status == \"DOWN\")'")]
 pub(super) struct Args {
     /// Print all there is, as one line of JSON
     #[arg(long)]

@@ -108,11 +108,6 @@ impl Request {
         serde_json::from_slice(line)
             .map_err(|error| Answer::bad_request(format!("cannot read the request: {error}")))
     }
-
-    /// Whether it may take longer than a moment, so that the client waits as long as the daemon gives signs of life.
-    pub fn is_long(&self) -> bool {
-        matches!(self, Self::Upgrade { .. } | Self::Reload)
-    }
 }
 
 impl Answer {
