@@ -189,7 +189,9 @@ impl Session {
         }
     }
 
-    /// From accept to the end. No `async fn`: its arguments would be stored twice, and each open session pays for it.
+    /// From accept to the end.
+    // Not an `async fn`: its arguments would be stored twice, and each open session pays for it.
+    #[allow(clippy::manual_async_fn)]
     fn begin(mut self, client: OwnedFd, mut opening: Opening) -> impl Future<Output = ()> {
         async move {
             let ending = match Socket::register(client) {
