@@ -11,7 +11,12 @@ use super::*;
 use crate::control::admin::protocol::ErrorKind;
 
 /// Runs `scene` beside a server with `handler`; the scene gets the path of its socket.
-fn with_server<H, F, S, T>(limits: Limits, handler: H, scene: S) -> T
+fn with_conversations<H, F, S, T>(
+    conversations: Conversations,
+    limits: Limits,
+    handler: H,
+    scene: S,
+) -> T
 where
     H: Fn(Request, Progress) -> F + 'static,
     F: Future<Output = Answer> + 'static,
@@ -25,11 +30,42 @@ where
         .unwrap();
     runtime.block_on(async {
         let listener = UnixListener::bind(&path).unwrap();
-        tokio::task::spawn_local(serve_within(limits, listener, handler));
+        tokio::task::spawn_local(serve_within(limits, listener, conversations, handler));
         timeout(Duration::from_secs(20), scene(&path))
             .await
             .expect("the scene hangs")
     })
+}
+
+fn with_server<H, F, S, T>(limits: Limits, handler: H, scene: S) -> T
+where
+    H: Fn(Request, Progress) -> F + 'static,
+    F: Future<Output = Answer> + 'static,
+    S: AsyncFnOnce(&Path) -> T,
+{
+    with_conversations(Conversations::default(), limits, handler, scene)
+}
+
+#[test]
+fn who_waits_for_the_conversations_sees_the_last_answer_sent() {
+    let conversations = Conversations::default();
+    let all = conversations.clone();
+    with_conversations(
+        conversations,
+        Limits::default(),
+        async |_, _| Answer::done("served"),
+        async |path| {
+            let mut stream = UnixStream::connect(path).await.unwrap();
+            let request = b"{\"request\":\"status\"}\n";
+            tokio::join!(
+                async { stream.write_all(request).await.unwrap() },
+                tokio::task::yield_now()
+            );
+            stream.readable().await.unwrap();
+            all.over().await;
+            assert_eq!(answers(&mut stream).await, [Answer::done("served")]);
+        },
+    );
 }
 
 async fn refuse_all(request: Request, _progress: Progress) -> Answer {
@@ -216,12 +252,9 @@ fn a_request_that_is_too_long_or_too_late_is_answered() {
 
 #[test]
 fn more_connections_than_allowed_wait_their_turn() {
-    let limits = Limits {
-        connections: 2,
-        ..Limits::default()
-    };
-    with_server(
-        limits,
+    with_conversations(
+        Conversations::new(2),
+        Limits::default(),
         async |_, _| Answer::done("served"),
         async |path| {
             let first = UnixStream::connect(path).await.unwrap();
