@@ -12,11 +12,24 @@ use tokio::sync::mpsc;
 
 use super::frontend::Frontend;
 use super::limit::Limit;
+use super::session;
 use super::worker::{ListenerId, Supplies, Worker};
 use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config;
 use crate::log::SessionLog;
 use crate::sys::socket::{ListenOptions, Liveness, listen, local_addr};
+
+/// What an open session costs in the first place: its future, beside two entries in the reactor.
+#[test]
+fn a_session_is_small() {
+    let size = size_of_future(&session::serve);
+    println!("figure: {size} bytes a session's future");
+    assert!(size <= 1200, "{size} bytes");
+}
+
+fn size_of_future<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize {
+    size_of::<F>()
+}
 
 struct Bench {
     workers: [Worker; 2],

@@ -16,7 +16,7 @@ pub(super) fn page(status: &Status, colour: bool) -> String {
     for table in [
         frontend_table(status),
         backend_table(status),
-        server_table(status),
+        server_table(&status.backends),
     ] {
         page.push('\n');
         page.push_str(&table.render(colour));
@@ -25,7 +25,7 @@ pub(super) fn page(status: &Status, colour: bool) -> String {
 }
 
 /// One row a server, named as the other commands want it.
-pub(in crate::cli) fn server_table(status: &Status) -> Table {
+pub(in crate::cli) fn server_table(backends: &[Backend]) -> Table {
     let mut table = Table::new(&[
         "SERVER",
         "ADDR",
@@ -40,7 +40,7 @@ pub(in crate::cli) fn server_table(status: &Status) -> Table {
         ">CONNECT p50/p99",
         "LAST CHECK",
     ]);
-    for backend in &status.backends {
+    for backend in backends {
         for server in &backend.servers {
             table.row(server_row(backend, server));
         }

@@ -16,7 +16,7 @@ use crate::exit::ExitStatus;
 pub enum Request {
     /// Answered with a [`Status`](super::status::Status).
     Status,
-    /// The same answer as `Status`, restricted to what a list of servers needs.
+    /// Answered with the `backends` of a `Status` alone.
     ServerList,
     /// Change a server's administration.
     SetServer {

@@ -5,6 +5,7 @@
 
 pub(crate) mod ab;
 pub(crate) mod client;
+pub(crate) mod config;
 pub(crate) mod figure;
 pub(crate) mod haproxy;
 pub(crate) mod lb;
@@ -25,3 +26,4 @@ pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod wait;
+pub(crate) mod waiting;
