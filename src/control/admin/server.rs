@@ -72,7 +72,8 @@ impl Conversations {
         }
     }
 
-    /// Ready when every connection has its last answer. New ones must not be accepted meanwhile.
+    /// Ready when every connection has its last answer. To be asked after `serve` was dropped: one that waits for
+    /// the next connection keeps this from ever being ready.
     pub async fn over(&self) {
         // An error would mean that the semaphore was closed, which nobody does.
         self.permits.acquire_many(self.max).await.ok();
