@@ -1,0 +1,106 @@
+//! Checks against real sockets that behave badly on purpose.
+
+mod connect;
+mod http;
+mod redis;
+mod script;
+mod stall;
+
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::backend::health::Source;
+
+const SOON: Duration = Duration::from_millis(400);
+const LONG: Duration = Duration::from_secs(20);
+
+fn check(kind: CheckKind) -> Check {
+    Check {
+        kind,
+        timeout: LONG,
+        ..Check::default()
+    }
+}
+
+fn http() -> Check {
+    let status = vec![(200, 399)];
+    check(CheckKind::Http {
+        method: "GET".into(),
+        path: "/ping".into(),
+        host: None,
+        status,
+    })
+}
+
+fn script(steps: impl Into<Vec<Step>>) -> Check {
+    check(CheckKind::Script(steps.into()))
+}
+
+fn send(bytes: impl AsRef<[u8]>) -> Step {
+    Step::Send(bytes.as_ref().to_vec())
+}
+
+fn expect(bytes: impl AsRef<[u8]>) -> Step {
+    Step::Expect(bytes.as_ref().to_vec())
+}
+
+fn regex(pattern: &str) -> Step {
+    Step::ExpectRegex(regex::bytes::Regex::new(pattern).unwrap())
+}
+
+/// A server for one connection.
+async fn server<F, R>(serve: impl FnOnce(TcpStream) -> F + Send + 'static) -> (Addr, JoinHandle<R>)
+where
+    F: Future<Output = R> + Send,
+    R: Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        serve(stream).await
+    });
+    (Addr::Ip(addr), task)
+}
+
+/// A server that reads a request, sends each piece as a segment of its own, and closes if it is told to.
+async fn answering<P>(pieces: P, close: bool) -> Addr
+where
+    P: IntoIterator<IntoIter: Send, Item: AsRef<[u8]> + Send> + Send + 'static,
+{
+    let (addr, _task) = server(move |mut stream| async move {
+        stream.set_nodelay(true).unwrap();
+        assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
+        for piece in pieces {
+            if stream.write_all(piece.as_ref()).await.is_err() {
+                return;
+            }
+            // Lets the check see this piece alone.
+            tokio::task::yield_now().await;
+        }
+        if !close {
+            let _closed_by_the_check = stream.read(&mut [0; 1]).await;
+        }
+    })
+    .await;
+    addr
+}
+
+async fn outcome(check: &Check, addr: &Addr) -> (CheckStatus, String) {
+    let result = probe(check, addr).await;
+    assert_eq!(result.source, Source::Check);
+    assert!(result.duration < LONG, "{result}");
+    (result.status, result.cause)
+}
+
+fn told(status: CheckStatus, cause: &str) -> (CheckStatus, String) {
+    (status, cause.to_owned())
+}
+
+fn passed(status: CheckStatus) -> (CheckStatus, String) {
+    told(status, "")
+}
