@@ -158,7 +158,11 @@ pub fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
         offers: version::offers(),
     }))?;
     Ok((
-        Orders { shared, inbox: Inbox::new(0), orphaned: false },
+        Orders {
+            shared,
+            inbox: Inbox::new(0),
+            orphaned: false,
+        },
         reports,
     ))
 }
@@ -346,8 +350,13 @@ impl Reports {
         reloading: bool,
         stop_limit: Option<Duration>,
     ) -> Result<(), LinkError> {
-        let stop_limit_ms = stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
+        let stop_limit_ms =
+            stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.send(&Control::Status(Status {
+            text: text.into(),
+            reloading,
+            stop_limit_ms,
+        }))
     }
 
     fn send(&self, message: &Control) -> Result<(), LinkError> {

@@ -139,8 +139,17 @@ impl Supervisor {
                 Action::Introduce => self.introduce_candidate(now),
                 Action::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
                 Action::Park => {
-                    let except = self.listeners.declined().into_iter().map(|cookie| Unlisten { cookie });
-                    self.send_active(&Control::Park(Park { except: except.collect() }), "supervisor.park");
+                    let except = self
+                        .listeners
+                        .declined()
+                        .into_iter()
+                        .map(|cookie| Unlisten { cookie });
+                    self.send_active(
+                        &Control::Park(Park {
+                            except: except.collect(),
+                        }),
+                        "supervisor.park",
+                    );
                 }
                 Action::Resume => {
                     self.send_active(&Control::Resume(Resume {}), "supervisor.resume")

@@ -96,14 +96,22 @@ impl Listeners {
 
     /// The new engine will not serve this one.
     pub fn decline(&mut self, cookie: u64) {
-        for held in self.0.iter_mut().filter(|held| held.listener.cookie == cookie) {
+        for held in self
+            .0
+            .iter_mut()
+            .filter(|held| held.listener.cookie == cookie)
+        {
             held.declined = true;
         }
     }
 
     /// Those that the new engine will not serve.
     pub fn declined(&self) -> Vec<u64> {
-        self.0.iter().filter(|held| held.declined).map(|held| held.listener.cookie).collect()
+        self.0
+            .iter()
+            .filter(|held| held.declined)
+            .map(|held| held.listener.cookie)
+            .collect()
     }
 
     /// The new engine serves: its listeners stay, those that it does not serve go.
@@ -126,7 +134,10 @@ impl Listeners {
 
     /// The daemon stops: what only duplicates kept open shall refuse connections as soon as the engines close.
     pub fn close_traffic(&mut self, notify: &Notify) {
-        let traffic = self.0.iter().filter(|held| held.listener.kind == ListenerKind::Traffic);
+        let traffic = self
+            .0
+            .iter()
+            .filter(|held| held.listener.kind == ListenerKind::Traffic);
         for cookie in traffic.map(|held| held.listener.cookie).collect::<Vec<_>>() {
             self.remove(cookie, notify);
         }
