@@ -224,7 +224,8 @@ impl Flow {
         };
         match source.poll_splice_in(cx, &mut pipe, PIPE_BYTES) {
             Poll::Ready(Ok(0)) => {
-                self.source = Source::Ended;
+                // A read tells whether this is the end.
+                self.bulk = false;
                 on.pipes.give_back(pipe);
                 Poll::Ready(0)
             }
