@@ -138,6 +138,11 @@ impl Flow {
                 Source::Open => {}
                 Source::Ended => {
                     self.forward_fin(sink, on);
+                    // The source has said all it has to say, but may still break. Without a reader nothing else tells.
+                    if !on.last && source.poll_hangup(cx).is_ready() && source.is_broken() {
+                        self.source = Source::Broken;
+                        return Pumped::SourceBroken;
+                    }
                     return Pumped::Ended;
                 }
                 Source::Broken => return Pumped::SourceBroken,

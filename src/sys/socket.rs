@@ -211,6 +211,11 @@ impl Socket {
         }
     }
 
+    /// Whether the connection has broken, by RST in most cases. The kernel tells it once only.
+    pub fn is_broken(&self) -> bool {
+        matches!(SockRef::from(&self.fd).take_error(), Ok(Some(_)))
+    }
+
     /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
     pub fn shutdown_write(&self) {
         match shutdown(self.fd.get_ref().as_raw_fd(), Shutdown::Write) {

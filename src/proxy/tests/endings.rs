@@ -86,3 +86,41 @@ fn a_bulk_stream_with_urgent_data_in_it_arrives_whole() {
         check(1, 0, &got);
     }
 }
+
+/// Waits until the peer has reset `stream`.
+fn await_reset(stream: &TcpStream) {
+    use nix::poll::{PollFd, PollFlags, poll};
+    let mut fds = [PollFd::new(
+        std::os::fd::AsFd::as_fd(stream),
+        PollFlags::empty(),
+    )];
+    assert_eq!(poll(&mut fds, 5_000_u16).unwrap(), 1, "no reset came");
+    assert!(fds[0].revents().unwrap().contains(PollFlags::POLLERR));
+}
+
+fn reset(stream: TcpStream) {
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+#[test]
+fn a_reset_after_a_fin_reaches_the_other_side() {
+    let (addr, origin) = by_hand();
+    let bench = Bench::new(addr, 8);
+    let mut client = connect(bench.addr);
+    client.write_all(b"x").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut server = accept(&origin);
+    assert_eq!(server.read_to_end(&mut Vec::new()).unwrap(), 1);
+    reset(client);
+    await_reset(&server);
+
+    let mut client = connect(bench.addr);
+    client.write_all(b"x").unwrap();
+    let mut server = accept(&origin);
+    server.read_exact(&mut [0]).unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
+    reset(server);
+    await_reset(&client);
+}
