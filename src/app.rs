@@ -4,6 +4,7 @@
 mod admin;
 mod apply;
 mod bind;
+mod handoff;
 mod limits;
 mod orders;
 mod report;
@@ -24,6 +25,7 @@ use tokio::task::spawn_local;
 
 use self::admin::Admin;
 use self::bind::Bound;
+use self::handoff::{Export, Import};
 use self::orders::Ears;
 use crate::backend::Backend;
 use crate::backend::health::Transition;
@@ -31,6 +33,7 @@ use crate::config::{self, Config, Problems};
 use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::resolver::{FOLLOW, Resolver};
 use crate::exit::ExitStatus;
+use crate::lifecycle::bridge::BridgeError;
 use crate::lifecycle::fault;
 use crate::lifecycle::link::{self, Beginning, LinkError, Reports};
 use crate::lifecycle::message::{Mode, Progress, UpgradePhase};
@@ -92,6 +95,8 @@ pub(crate) enum StartError {
     },
     #[error(transparent)]
     Link(#[from] LinkError),
+    #[error("hand-off: {0}")]
+    Handoff(#[from] BridgeError),
     #[error("an engine is started by `lb run`, not by hand")]
     Alone,
     #[error("a worker thread does not answer")]
@@ -191,6 +196,18 @@ pub(crate) struct Daemon {
     worker_lost: Notify,
     /// Who waits for the outcome of an upgrade.
     upgrades: RefCell<HashMap<u64, mpsc::UnboundedSender<Progress>>>,
+    /// In an upgrade away from this engine: what the new one has been told.
+    export: RefCell<Option<Export>>,
+    /// In an upgrade to this engine: where sessions will come from.
+    import: RefCell<Option<Import>>,
+    ghosts: RefCell<Ghosts>,
+}
+
+/// Stand-ins for names that only sessions of the engine before still know.
+#[derive(Debug, Default)]
+struct Ghosts {
+    frontends: HashMap<String, Arc<Frontend>>,
+    backends: HashMap<String, Arc<Backend>>,
 }
 
 /// Where this engine stands in the life of the daemon.
@@ -254,6 +271,10 @@ async fn prepare(
         notices,
     )?;
     daemon.begin(config, &mut inherited).await?;
+    if let Some(end) = beginning.peer {
+        let import = daemon.import(end).await?;
+        *daemon.import.borrow_mut() = Some(import);
+    }
     for held in inherited.left_over() {
         reports.unlisten(held.listener.cookie)?;
     }
@@ -309,6 +330,9 @@ impl Daemon {
             next_request: Cell::new(1),
             worker_lost: Notify::new(),
             upgrades: RefCell::default(),
+            export: RefCell::default(),
+            import: RefCell::default(),
+            ghosts: RefCell::default(),
         })
     }
 

@@ -8,9 +8,9 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::admin::Admin;
-use super::{Daemon, StartError, stop};
+use super::{Daemon, StartError, handoff, stop};
 use crate::lifecycle::fault;
-use crate::lifecycle::link::{Order, Orders};
+use crate::lifecycle::link::{Order, Orders, PeerEnd};
 use crate::lifecycle::message::{Done, Heartbeat, Mode, StopMode, UpgradePhase};
 use crate::proxy::Notice;
 use crate::proxy::worker::Worker;
@@ -49,12 +49,8 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
                 tracing::warn!("resumed: the new engine failed");
             }
             Order::Commit => tracing::info!("committed: the engine before this one drains"),
-            Order::Move(limit) => {
-                let done = daemon.move_sessions(limit).await;
-                daemon.reports.done(done)?;
-            }
-            // The state of this engine stays here; the new one starts from the configuration.
-            Order::Peer(_) => {}
+            Order::Peer(end) => drop(spawn_local(export(Rc::clone(daemon), end))),
+            Order::Move(limit) => drop(spawn_local(move_sessions(Rc::clone(daemon), limit))),
             Order::Reload => daemon.reload_by_signal().await,
             Order::Phase(phase) => daemon.set_phase(phase),
             Order::Progress(line) => daemon.tell_asker(line),
@@ -83,6 +79,9 @@ async fn go(daemon: &Rc<Daemon>, admin: &mut Admin) -> Result<(), StartError> {
     fault::point("engine.ready");
     daemon.accept_all()?;
     admin.serve(daemon).map_err(StartError::admin_lost)?;
+    if let Some(import) = daemon.import.borrow_mut().take() {
+        spawn_local(handoff::receive(Rc::clone(daemon), import));
+    }
     spawn_local(beat(Rc::clone(daemon)));
     tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
     Ok(())
@@ -90,6 +89,8 @@ async fn go(daemon: &Rc<Daemon>, admin: &mut Admin) -> Result<(), StartError> {
 
 /// Tells the supervisor that the workers answer. When one does not, silence tells.
 async fn beat(daemon: Rc<Daemon>) {
+    // What the engine before this one has counted is not this one's merit.
+    let before = daemon.figures();
     loop {
         if daemon.origin.mode == Mode::Upgrade {
             fault::point("engine.beat");
@@ -97,7 +98,15 @@ async fn beat(daemon: Rc<Daemon>) {
         if !daemon.workers.iter().all(Worker::is_alive) {
             return daemon.worker_lost.notify_one();
         }
-        if daemon.workers_answer().await && daemon.reports.heartbeat(daemon.figures()).is_err() {
+        let answered = daemon.workers_answer().await;
+        let now = daemon.figures();
+        let beat = Heartbeat {
+            sessions: now.sessions,
+            accepted: now.accepted.saturating_sub(before.accepted),
+            served: now.served.saturating_sub(before.served),
+            failed: now.failed.saturating_sub(before.failed),
+        };
+        if answered && daemon.reports.heartbeat(beat).is_err() {
             return;
         }
         tokio::time::sleep(daemon.reports.heartbeat_interval()).await;
@@ -157,16 +166,29 @@ impl Daemon {
     pub(super) fn upgrading(&self) -> bool {
         self.phase.get() != UpgradePhase::Idle
     }
+}
 
-    /// Sessions of this version stay where they are and drain.
-    async fn move_sessions(&self, _limit: Duration) -> Done {
-        let left = u64::from(self.global.used());
-        let why = (left > 0).then(|| "this version does not move sessions".to_owned());
-        Done {
+/// Tells the new engine what this one knows. A failure fails the upgrade there: this engine goes on as it was.
+async fn export(daemon: Rc<Daemon>, end: PeerEnd) {
+    match daemon.export(end).await {
+        Ok(export) => *daemon.export.borrow_mut() = Some(export),
+        Err(error) => tracing::warn!("hand-off: {error}"),
+    }
+}
+
+/// Hands the sessions over and reports what became of them.
+async fn move_sessions(daemon: Rc<Daemon>, limit: Duration) {
+    let export = daemon.export.borrow_mut().take();
+    let done = match export {
+        Some(export) => daemon.hand_over(export, limit).await,
+        None => Done {
             moved: 0,
-            left,
-            why,
-        }
+            left: u64::from(daemon.global.used()),
+            why: Some("there is no way to the new engine".to_owned()),
+        },
+    };
+    if let Err(error) = daemon.reports.done(done) {
+        tracing::error!("{error}");
     }
 }
 

@@ -10,8 +10,7 @@ pub mod scheduler;
 pub mod server;
 pub mod snapshot;
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicUsize, fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -274,10 +273,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.sessions.fetch_sub(1, Relaxed);
         self.backend.loads.give_back(self.member.server.slot());
-        // The counter must be seen lower before the queue is looked at: a session that joins the queue now looks at
-        // the counters again afterwards, so that one of the two sees the other.
-        fence(SeqCst);
-        self.backend.queue.call(1);
+        self.backend.queue.call_next();
     }
 }
 

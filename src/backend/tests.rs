@@ -188,3 +188,20 @@ fn drain_maint_and_weight_zero_take_no_new_sessions() {
         [Some("a".into()), Some("a".into())]
     );
 }
+
+#[test]
+fn who_was_called_is_not_overtaken_by_a_newcomer() {
+    let mut only = spec("a", 1);
+    only.maxconn = Some(1);
+    let (backend, _) = backend(settings(), vec![only]);
+    let lease = backend.pick(&Hint::default()).unwrap();
+    let first = backend.queue.join(10).unwrap();
+    drop(lease);
+    // Called, but not yet awake: a newcomer finds a line to join, and somebody in front.
+    assert!(backend.queue.is_contended());
+    assert!(backend.queue.join(10).unwrap().position() > 0);
+    let lease = backend.pick(&Hint::default()).unwrap();
+    first.leave_served();
+    assert!(!backend.queue.is_contended());
+    drop(lease);
+}

@@ -134,20 +134,15 @@ impl Session {
             return Err(Left::ended(By::Proxy, During::Queue));
         };
         self.record.queue_position = ticket.position();
+        let mut may_look = ticket.position() == 0;
         loop {
-            // After joining, and after each call: whoever makes room now calls somebody in the queue.
-            if let Some(lease) = self.backend.pick(&hint) {
-                ticket.leave_served();
-                return Ok(lease);
-            }
-            ticket.wait_again();
-            if let Some(lease) = self.backend.pick(&hint) {
+            if may_look && let Some(lease) = self.backend.pick(&hint) {
                 ticket.leave_served();
                 return Ok(lease);
             }
             let called = poll_fn(|cx| ticket.poll_called(cx));
             match self.wait(client, until, called).await {
-                Ok(()) => {}
+                Ok(()) => may_look = true,
                 Err(Interrupt::Time) => return Err(Left::ended(By::ServerTimeout, During::Queue)),
                 Err(interrupt) => return Err(self.leave(interrupt, During::Queue)),
             }
@@ -260,11 +255,11 @@ impl Session {
         let now = Instant::now();
         let pause = now + TURN_AROUND.min(settings.timeout.connect);
         let backend = std::sync::Arc::clone(&self.backend);
-        let ticket = backend.queue.join(settings.maxqueue);
+        let pausing = backend.queue.pause(settings.maxqueue);
         let called = poll_fn(|cx| {
-            ticket
+            pausing
                 .as_ref()
-                .map_or(Poll::Pending, |ticket| ticket.poll_called(cx))
+                .map_or(Poll::Pending, |pausing| pausing.poll_called(cx))
         });
         match self.wait(client, pause.min(until.max(now)), called).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),

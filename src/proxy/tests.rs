@@ -31,6 +31,8 @@ fn size_of_future<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize 
     size_of::<F>()
 }
 
+mod endings;
+
 struct Bench {
     workers: [Worker; 2],
     frontend: Arc<Frontend>,
@@ -43,7 +45,12 @@ struct Bench {
 impl Bench {
     /// A frontend on the first worker, in front of `origin`.
     fn new(origin: SocketAddr, pipes: usize) -> Self {
-        let settings = Arc::new(config::Backend::new("app", Vec::new()));
+        Self::with(config::Backend::new("app", Vec::new()), origin, pipes)
+    }
+
+    /// The same with settings of the backend.
+    fn with(settings: config::Backend, origin: SocketAddr, pipes: usize) -> Self {
+        let settings = Arc::new(settings);
         let backend = Backend::new(Arc::clone(&settings));
         let spec = MemberSpec {
             name: "a".into(),

@@ -28,7 +28,11 @@ const AGAIN: Duration = Duration::from_millis(20);
 impl Daemon {
     /// Old engine: hands over what can be handed over within `limit`, then the last counts.
     pub(in crate::app) async fn hand_over(&self, export: Export, limit: Duration) -> Done {
-        let Export { mut bridge, agreed, told } = export;
+        let Export {
+            mut bridge,
+            agreed,
+            told,
+        } = export;
         let (mut moved, mut why) = (0, None);
         if agreed.has(Feature::Sessions) {
             let until = Instant::now() + limit;
@@ -50,11 +54,20 @@ impl Daemon {
         if let Err(error) = last.await {
             tracing::warn!("hand-off: the last counts were not handed over: {error}");
         }
-        Done { moved, left: left as u64, why }
+        Done {
+            moved,
+            left: left as u64,
+            why,
+        }
     }
 
     /// Freezes and sends batch after batch until nobody is left.
-    async fn move_sessions(&self, bridge: &mut Bridge, until: Instant, moved: &mut u64) -> Result<(), BridgeError> {
+    async fn move_sessions(
+        &self,
+        bridge: &mut Bridge,
+        until: Instant,
+        moved: &mut u64,
+    ) -> Result<(), BridgeError> {
         let mut number = 0;
         while Instant::now() < until {
             let mut progress = false;
@@ -87,7 +100,9 @@ impl Daemon {
             }
         };
         // A worker that hangs is no reason to lose those that came.
-        timeout(until.saturating_duration_since(Instant::now()), all).await.ok();
+        timeout(until.saturating_duration_since(Instant::now()), all)
+            .await
+            .ok();
         frozen
     }
 
@@ -129,9 +144,19 @@ impl Daemon {
             *number += 1;
             let sent = async {
                 for residue in residues {
-                    bridge.send(&PeerMessage::Residue(residue), Vec::new()).await?;
+                    bridge
+                        .send(&PeerMessage::Residue(residue), Vec::new())
+                        .await?;
                 }
-                bridge.send(&PeerMessage::Batch(Batch { number: *number, sessions }), fds).await?;
+                bridge
+                    .send(
+                        &PeerMessage::Batch(Batch {
+                            number: *number,
+                            sessions,
+                        }),
+                        fds,
+                    )
+                    .await?;
                 match bridge.answer().await? {
                     (PeerMessage::Accept(accept), _) if accept.number == *number => Ok(()),
                     _ => Err(BridgeError::OutOfTurn),
@@ -143,7 +168,9 @@ impl Daemon {
                 return Err(error);
             }
             let count = batch.len() as u64;
-            let commit = bridge.send(&PeerMessage::Commit(Commit { number: *number }), Vec::new()).await;
+            let commit = bridge
+                .send(&PeerMessage::Commit(Commit { number: *number }), Vec::new())
+                .await;
             // Given away, whether the other engine lives to see it or not: should it have died before it read this,
             // nobody has them, and that is the contract of a crash.
             drop(batch);
@@ -181,7 +208,11 @@ impl Daemon {
         let mut ghosts = self.ghosts.borrow_mut();
         let ghost = ghosts.frontends.entry(name.to_owned()).or_insert_with(|| {
             let backend = backend.map_or_else(|| empty_backend(""), Arc::clone);
-            Frontend::new(config::Frontend::new(name, Vec::new(), ""), backend, Arc::clone(&self.global))
+            Frontend::new(
+                config::Frontend::new(name, Vec::new(), ""),
+                backend,
+                Arc::clone(&self.global),
+            )
         });
         Arc::clone(ghost)
     }
@@ -191,7 +222,12 @@ impl Daemon {
             return Arc::clone(backend);
         }
         let mut ghosts = self.ghosts.borrow_mut();
-        Arc::clone(ghosts.backends.entry(name.to_owned()).or_insert_with(|| empty_backend(name)))
+        Arc::clone(
+            ghosts
+                .backends
+                .entry(name.to_owned())
+                .or_insert_with(|| empty_backend(name)),
+        )
     }
 
     /// Sessions on all workers.
@@ -220,11 +256,17 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
         // The move begins after probation, whenever that is.
         match bridge.receive().await? {
             (PeerMessage::Residue(residue), _) => {
-                residues.entry((residue.session, residue.direction)).or_default().extend(residue.bytes);
+                residues
+                    .entry((residue.session, residue.direction))
+                    .or_default()
+                    .extend(residue.bytes);
             }
             (PeerMessage::Batch(batch), fds) => {
                 let mut fds = fds.into_iter();
-                let unpacked = batch.sessions.into_iter().map(|session| unpack(session, &mut fds, &mut residues));
+                let unpacked = batch
+                    .sessions
+                    .into_iter()
+                    .map(|session| unpack(session, &mut fds, &mut residues));
                 let sessions = unpacked.collect::<Result<Vec<_>, _>>();
                 residues.clear();
                 let sessions = match sessions {
@@ -235,7 +277,14 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                         return Err(BridgeError::OutOfTurn);
                     }
                 };
-                bridge.send(&PeerMessage::Accept(Accept { number: batch.number }), Vec::new()).await?;
+                bridge
+                    .send(
+                        &PeerMessage::Accept(Accept {
+                            number: batch.number,
+                        }),
+                        Vec::new(),
+                    )
+                    .await?;
                 let ours = match bridge.answer().await {
                     Ok((PeerMessage::Commit(commit), _)) => commit.number == batch.number,
                     Ok(_) => false,

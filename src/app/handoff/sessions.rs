@@ -44,13 +44,31 @@ pub(super) fn pack(key: u64, frozen: &Frozen) -> io::Result<Packed> {
         fds: Vec::new(),
     };
     match &frozen.stage {
-        Stage::Waiting { client, first, ended, introduced, waited } => {
+        Stage::Waiting {
+            client,
+            first,
+            ended,
+            introduced,
+            waited,
+        } => {
             packed.duplicate(client.as_fd())?;
             packed.residue(key, Direction::Up, first);
             let waited_us = micros(*waited);
-            packed.session.waiting.push(Waiting { ended: *ended, introduced: *introduced, waited_us });
+            packed.session.waiting.push(Waiting {
+                ended: *ended,
+                introduced: *introduced,
+                waited_us,
+            });
         }
-        Stage::Relaying { relay, backend, server, queue, connect, retries, redispatched } => {
+        Stage::Relaying {
+            relay,
+            backend,
+            server,
+            queue,
+            connect,
+            retries,
+            redispatched,
+        } => {
             packed.duplicate(relay.client.as_fd())?;
             packed.duplicate(relay.server.as_fd())?;
             let flows = vec![
@@ -83,10 +101,14 @@ pub(super) fn unpack(
     let key = session.key;
     let mut fd = || fds.next().ok_or(Nonsense("a descriptor is missing"));
     let client = fd()?;
-    let stage = match (<[Relay; 1]>::try_from(session.relay), <[Waiting; 1]>::try_from(session.waiting)) {
+    let stage = match (
+        <[Relay; 1]>::try_from(session.relay),
+        <[Waiting; 1]>::try_from(session.waiting),
+    ) {
         (Ok([relay]), Err(waiting)) if waiting.is_empty() => {
             let server = fd()?;
-            let [up, down] = <[Flow; 2]>::try_from(relay.flows).map_err(|_| Nonsense("not two directions"))?;
+            let [up, down] =
+                <[Flow; 2]>::try_from(relay.flows).map_err(|_| Nonsense("not two directions"))?;
             let up = thaw_flow(up, residues.remove(&(key, Direction::Up)), &mut fd)?;
             let down = thaw_flow(down, residues.remove(&(key, Direction::Down)), &mut fd)?;
             Stage::Relaying {
@@ -137,7 +159,11 @@ impl Packed {
     fn residue(&mut self, session: u64, direction: Direction, bytes: &[u8]) {
         // A frame holds 64 KiB; longer residues come in parts.
         for part in bytes.chunks(RESIDUE_PART) {
-            self.residues.push(Residue { session, direction, bytes: part.to_vec() });
+            self.residues.push(Residue {
+                session,
+                direction,
+                bytes: part.to_vec(),
+            });
         }
     }
 
@@ -193,7 +219,9 @@ fn thaw_flow(
 const RESIDUE_PART: usize = 60 * 1024;
 
 fn since_epoch(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
