@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod figure;
 pub(crate) mod hammer;
 pub(crate) mod haproxy;
+pub(crate) mod knocker;
 pub(crate) mod lb;
 pub(crate) mod limits;
 pub(crate) mod netns;
