@@ -50,6 +50,8 @@ enum Command {
         shell: clap_complete::Shell,
     },
     #[command(hide = true)]
+    Engine(run::EngineArgs),
+    #[command(hide = true)]
     DemoServer(demo::ServerArgs),
     #[command(hide = true)]
     DemoChild(demo::ChildArgs),
@@ -68,6 +70,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let daemon = Daemon::new(cli.socket);
     let status = match cli.command {
         Command::Run(args) => run::run(args, daemon),
+        Command::Engine(args) => run::engine(args, daemon),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args, &daemon),
         Command::Server(args) => server::run(args, &daemon),

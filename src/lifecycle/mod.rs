@@ -7,12 +7,14 @@
 //!
 //! Rule: nothing that came in is trusted: a message is decoded as a whole or refused as a whole.
 
+pub mod bridge;
 pub mod channel;
 pub mod fault;
 pub mod frame;
 pub mod inherited;
 pub mod link;
 pub mod message;
+pub mod peer;
 pub mod supervisor;
 pub mod version;
 pub mod wire;

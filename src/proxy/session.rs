@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) record: Record,
     /// A server that has just let this session down.
     pub(super) avoid: Option<u32>,
+    /// Time it looked for a server before it was frozen.
+    pub(super) waited: Duration,
     permit: Permit,
 }
 
@@ -145,8 +147,9 @@ pub(super) async fn thaw(
             first,
             ended,
             introduced,
-            waited: _,
+            waited,
         } => {
+            session.waited = waited;
             session
                 .begin(
                     client,
@@ -185,11 +188,14 @@ impl Session {
             backend,
             record,
             avoid: None,
+            waited: Duration::ZERO,
             permit,
         }
     }
 
-    /// From accept to the end. No `async fn`: its arguments would be stored twice, and each open session pays for it.
+    /// From accept to the end.
+    // Not an `async fn`: its arguments would be stored twice, and each open session pays for it.
+    #[allow(clippy::manual_async_fn)]
     fn begin(mut self, client: OwnedFd, mut opening: Opening) -> impl Future<Output = ()> {
         async move {
             let ending = match Socket::register(client) {

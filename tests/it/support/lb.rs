@@ -33,6 +33,9 @@ pub(crate) struct LbOptions {
     descriptors: Option<u64>,
     /// Run as this uid and gid, without capabilities.
     uid: Option<u32>,
+    env: Vec<(String, String)>,
+    /// What is run instead of the binary under test.
+    binary: Option<PathBuf>,
 }
 
 impl Lb {
@@ -170,6 +173,18 @@ impl LbOptions {
 
     pub(crate) fn descriptors(mut self, limit: u64) -> Self {
         self.descriptors = Some(limit);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &Path) -> Self {
+        self.env
+            .push((name.to_owned(), value.display().to_string()));
+        self
+    }
+
+    /// Runs this copy of the binary.
+    pub(crate) fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_owned());
         self
     }
 

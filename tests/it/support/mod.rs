@@ -7,6 +7,7 @@ pub(crate) mod ab;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod figure;
+pub(crate) mod hammer;
 pub(crate) mod haproxy;
 pub(crate) mod lb;
 pub(crate) mod limits;
