@@ -1,2 +1,3 @@
 //! `lb`: a TCP load balancer.
 pub mod config;
+pub mod control;

@@ -1,0 +1,2 @@
+//! Control plane: what decides who may serve. It publishes, the data plane reads; the two never import each other.
+pub mod discovery;
