@@ -1,2 +1,3 @@
 //! Control plane: what decides who may serve. It publishes, the data plane reads; the two never import each other.
 pub mod discovery;
+pub mod last_known_good;
