@@ -86,6 +86,11 @@ impl Discovery {
         &self.view
     }
 
+    /// Bad values that came since the last call, each once.
+    pub fn take_news(&mut self) -> Vec<Bad> {
+        self.view.take_news()
+    }
+
     /// The set to apply. The same `Arc` as long as nothing changes.
     pub fn applied(&self) -> &Arc<Servers> {
         self.guard.applied()
@@ -134,7 +139,7 @@ impl Discovery {
             .settle(self.view.servers(), leaving, fresh, now, passes)
     }
 
-    /// Looks again at the servers that are held for their checks. Returns whether the applied set changed.
+    /// Looks again at the servers that are held for their checks: to be called about as often as checks come. Returns whether the applied set changed.
     pub fn tick(&mut self, now: Instant, passes: &dyn Fn(&str) -> bool) -> bool {
         self.guard
             .settle(self.view.servers(), BTreeMap::new(), false, now, passes)
@@ -150,9 +155,9 @@ impl Discovery {
         self.guard.held()
     }
 
-    /// When [`tick`](Self::tick) wants to be called again. `None`: not before something happens.
-    pub fn wake(&self, now: Instant) -> Option<Instant> {
-        self.guard.wake(now)
+    /// When the first hold reaches its end and wants a listing. `None`: nothing is held.
+    pub fn hold_ends(&self) -> Option<Instant> {
+        self.guard.ends()
     }
 
     /// Only a fresh listing can go on from here: a hold has reached its end, or keys were left out for lack of room.
