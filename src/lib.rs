@@ -1,3 +1,7 @@
 //! `lb`: a TCP load balancer.
+pub mod backend;
 pub mod config;
 pub mod control;
+pub mod proxy_protocol;
+pub mod stats;
+pub mod sys;

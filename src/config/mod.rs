@@ -301,7 +301,11 @@ impl FromStr for Address {
             return Ok(Self::Unix(path.into()));
         }
         if text.parse::<IpAddr>().is_ok() {
-            let shown = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
+            let shown = if text.contains(':') {
+                format!("[{text}]")
+            } else {
+                text.to_owned()
+            };
             return Err(AddressError::NoPort(shown));
         }
         let Some((host, port)) = text.rsplit_once(':') else {
@@ -333,9 +337,13 @@ fn is_host_name(host: &str) -> bool {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         })
-        && !labels().next_back().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+        && !labels()
+            .next_back()
+            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The most servers a backend can have: each has a slot in a table of counters (`backend::Loads`).
@@ -359,7 +367,12 @@ impl Default for Global {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { target: LogTarget::Stdout, sessions: true, dontlognull: false, rate: 10_000 }
+        Self {
+            target: LogTarget::Stdout,
+            sessions: true,
+            dontlognull: false,
+            rate: 10_000,
+        }
     }
 }
 
@@ -407,7 +420,14 @@ impl Backend {
 impl Server {
     /// A server with every default.
     pub fn new(name: impl Into<String>, addr: Address) -> Self {
-        Self { name: name.into(), addr, weight: 1, maxconn: None, backup: false, disabled: false }
+        Self {
+            name: name.into(),
+            addr,
+            weight: 1,
+            maxconn: None,
+            backup: false,
+            disabled: false,
+        }
     }
 }
 
@@ -415,7 +435,15 @@ impl Default for Timeouts {
     fn default() -> Self {
         let connect = Duration::from_secs(5);
         let idle = Some(Duration::from_secs(50));
-        Self { connect, client: idle, server: idle, queue: connect, tunnel: None, client_fin: None, server_fin: None }
+        Self {
+            connect,
+            client: idle,
+            server: idle,
+            queue: connect,
+            tunnel: None,
+            client_fin: None,
+            server_fin: None,
+        }
     }
 }
 

@@ -1,0 +1,189 @@
+//! The health of one server: HAProxy's rise/fall machine and its last results.
+//!
+//! Pure: no clock, no sockets. Whoever learns something about a server (a check, a live connect) says so by
+//! [`Health::record`]; what it answers is the only place from which a change of UP or DOWN may be announced.
+//! Administration (ready, drain, maint) is not here: it is another fact about the server.
+
+mod result;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::result::{CheckResult, CheckStatus, HISTORY, History, MAX_CAUSE, Source};
+use crate::config::{Check, InitState};
+
+/// The rise/fall machine.
+///
+/// HAProxy keeps one counter, `0..=rise + fall - 1`, which means UP from `rise` on: success while UP goes to the top,
+/// failure while DOWN to 0, success while DOWN and failure while UP are one step each, and a step over the border
+/// goes straight to the far end. [`Standing`] holds the same states without the border arithmetic;
+/// [`Health::counter`] gives HAProxy's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    standing: Standing,
+    /// At least 1.
+    rise: u32,
+    /// At least 1.
+    fall: u32,
+}
+
+/// What the machine remembers; also what it hands to a new process or keeps over a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// `failures` in a row since the last success; fewer than `fall`.
+    Up { failures: u32 },
+    /// `successes` in a row since the last failure; fewer than `rise`.
+    Down { successes: u32 },
+}
+
+/// A change that the operator and the scheduler must hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    WentUp,
+    WentDown,
+}
+
+impl Health {
+    /// A server that was never checked. A `rise` or `fall` of 0 counts as 1.
+    pub fn new(rise: u32, fall: u32, init: InitState) -> Self {
+        let (rise, fall) = (rise.max(1), fall.max(1));
+        let standing = match init {
+            InitState::Up => Standing::Up { failures: fall - 1 },
+            InitState::FullyUp => Standing::Up { failures: 0 },
+            InitState::Down => Standing::Down {
+                successes: rise - 1,
+            },
+            InitState::FullyDown => Standing::Down { successes: 0 },
+        };
+        Self {
+            standing,
+            rise,
+            fall,
+        }
+    }
+
+    /// Goes on from what another process, or another configuration, knew: see [`Self::retune`].
+    pub fn restore(value: Standing, rise: u32, fall: u32) -> Self {
+        let (rise, fall) = (rise.max(1), fall.max(1));
+        let standing = match value {
+            Standing::Up { failures } => Standing::Up {
+                failures: failures.min(fall - 1),
+            },
+            Standing::Down { successes } => Standing::Down {
+                successes: successes.min(rise - 1),
+            },
+        };
+        Self {
+            standing,
+            rise,
+            fall,
+        }
+    }
+
+    /// Takes one result in. The only way the state changes.
+    pub fn record(&mut self, ok: bool) -> Option<Transition> {
+        let (standing, transition) = match (self.standing, ok) {
+            (Standing::Up { .. }, true) => (Standing::Up { failures: 0 }, None),
+            (Standing::Down { .. }, false) => (Standing::Down { successes: 0 }, None),
+            (Standing::Up { failures }, false) if failures + 1 < self.fall => (
+                Standing::Up {
+                    failures: failures + 1,
+                },
+                None,
+            ),
+            (Standing::Up { .. }, false) => {
+                (Standing::Down { successes: 0 }, Some(Transition::WentDown))
+            }
+            (Standing::Down { successes }, true) if successes + 1 < self.rise => (
+                Standing::Down {
+                    successes: successes + 1,
+                },
+                None,
+            ),
+            (Standing::Down { .. }, true) => {
+                (Standing::Up { failures: 0 }, Some(Transition::WentUp))
+            }
+        };
+        self.standing = standing;
+        transition
+    }
+
+    /// New limits, the same knowledge: UP stays UP and DOWN stays DOWN, with as many failures or successes counted
+    /// as the new limits allow. A reload by itself never changes who serves.
+    pub fn retune(&mut self, rise: u32, fall: u32) {
+        *self = Self::restore(self.standing, rise, fall);
+    }
+
+    /// May serve, as far as health goes.
+    pub fn is_up(&self) -> bool {
+        matches!(self.standing, Standing::Up { .. })
+    }
+
+    /// Between the two ends: the next result matters, so it is asked for after `fastinter`.
+    pub fn changing(&self) -> bool {
+        matches!(
+            self.standing,
+            Standing::Up { failures: 1.. } | Standing::Down { successes: 1.. }
+        )
+    }
+
+    /// How long after this result the next check begins, before jitter: `inter` when well, `downinter` when
+    /// fully DOWN, `fastinter` between them and so also for a server never checked.
+    pub fn next_interval(&self, check: &Check) -> Duration {
+        match self.standing {
+            Standing::Up { failures: 0 } => check.inter,
+            Standing::Down { successes: 0 } => check.downinter,
+            Standing::Up { .. } | Standing::Down { .. } => check.fastinter,
+        }
+    }
+
+    /// What to hand to [`Self::restore`].
+    pub fn value(&self) -> Standing {
+        self.standing
+    }
+
+    /// HAProxy's `health`: `0..=rise + fall - 1`, UP from `rise` on.
+    pub fn counter(&self) -> u32 {
+        match self.standing {
+            Standing::Up { failures } => self.rise + self.fall - 1 - failures,
+            Standing::Down { successes } => successes,
+        }
+    }
+
+    /// The status text of HAProxy's statistics: `UP`, `UP 2/3`, `DOWN`, `DOWN 1/2`.
+    pub fn position(&self) -> Position {
+        Position(*self)
+    }
+}
+
+/// A position as text, made by [`Health::position`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position(Health);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Health {
+            standing,
+            rise,
+            fall,
+        } = self.0;
+        match standing {
+            Standing::Up { failures: 0 } => f.write_str("UP"),
+            Standing::Up { failures } => write!(f, "UP {}/{fall}", fall - failures),
+            Standing::Down { successes: 0 } => f.write_str("DOWN"),
+            Standing::Down { successes } => write!(f, "DOWN {successes}/{rise}"),
+        }
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

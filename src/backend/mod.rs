@@ -1,0 +1,266 @@
+//! Who may serve. Pure: no sockets, no clock (time comes as an argument), no runtime.
+//!
+//! Control publishes one immutable [`Snapshot`] a backend; workers read it and atomics, and never wait. A change of
+//! anything (membership, health, administration, weights) is a new snapshot around the same [`Server`]s.
+
+pub mod health;
+pub mod loads;
+pub mod queue;
+pub mod scheduler;
+pub mod server;
+pub mod snapshot;
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Guard};
+
+use self::health::{CheckResult, Health, Transition};
+use self::loads::Loads;
+use self::queue::Queue;
+pub use self::scheduler::Hint;
+pub use self::server::{Admin, Member, MemberSpec, Origin, Server, State};
+pub use self::snapshot::Snapshot;
+use crate::config;
+
+/// A named set of servers.
+#[derive(Debug)]
+pub struct Backend {
+    pub name: Arc<str>,
+    /// Sessions that wait for a server.
+    pub queue: Queue,
+    snapshot: ArcSwap<Snapshot>,
+    loads: Arc<Loads>,
+    cursor: AtomicUsize,
+    /// Servers that left but still have sessions: should their name return, it is they who return.
+    departed: Mutex<Vec<Weak<Server>>>,
+}
+
+/// A counted session on a server; dropping it gives the place back and calls the next in the queue.
+#[derive(Debug)]
+pub struct Lease {
+    backend: Arc<Backend>,
+    member: Arc<Member>,
+}
+
+/// What changed for a server, to be logged by whoever caused it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub server: Arc<str>,
+    pub transition: Transition,
+    /// Servers that are usable after the change, without backups.
+    pub active: usize,
+}
+
+/// Why a set of servers cannot be applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("more than {} servers, counting removed ones with open sessions", config::MAX_SERVERS * 2)]
+pub struct TooManyServers;
+
+impl Backend {
+    /// A backend without servers; [`Backend::apply`] brings them.
+    pub fn new(settings: Arc<config::Backend>) -> Arc<Self> {
+        Arc::new(Self {
+            name: settings.name.as_str().into(),
+            queue: Queue::default(),
+            snapshot: ArcSwap::from_pointee(Snapshot::empty(settings)),
+            loads: Arc::default(),
+            cursor: AtomicUsize::new(0),
+            departed: Mutex::default(),
+        })
+    }
+
+    /// What is in force now. Do not hold it across a wait; clone what is needed.
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Picks a server and counts a session on it. `None`: nobody is usable, or all are full.
+    pub fn pick(self: &Arc<Self>, hint: &Hint) -> Option<Lease> {
+        let snapshot = self.snapshot.load();
+        let candidate = snapshot.schedule.take(&self.loads, &self.cursor, hint)?;
+        Some(Lease {
+            backend: Arc::clone(self),
+            member: Arc::clone(&snapshot.members[candidate.member]),
+        })
+    }
+
+    /// A session more on the server of `slot`, for a retry on the same one. `None`: it is no longer usable, or full.
+    pub fn pick_same(self: &Arc<Self>, slot: u32) -> Option<Lease> {
+        let snapshot = self.snapshot.load();
+        let candidate = snapshot
+            .schedule
+            .candidates()
+            .iter()
+            .find(|c| c.slot == slot)?;
+        let taken = self.loads.take(slot, candidate.maxconn);
+        taken.then(|| Lease {
+            backend: Arc::clone(self),
+            member: Arc::clone(&snapshot.members[candidate.member]),
+        })
+    }
+
+    /// Counts a session that came with its server from another process; limits do not apply to it.
+    /// `None`: no server of that name.
+    pub fn adopt(self: &Arc<Self>, server: &str) -> Option<Lease> {
+        let snapshot = self.snapshot.load();
+        let member = snapshot
+            .members
+            .iter()
+            .find(|member| &*member.server.name == server)?;
+        self.loads.take(member.server.slot(), u32::MAX);
+        Some(Lease {
+            backend: Arc::clone(self),
+            member: Arc::clone(member),
+        })
+    }
+
+    /// Replaces settings and servers. A name that stays keeps its [`Server`]; at a new address its health starts afresh.
+    pub fn apply(
+        &self,
+        settings: Arc<config::Backend>,
+        specs: Vec<MemberSpec>,
+        now: Instant,
+    ) -> Result<(), TooManyServers> {
+        let before = self.snapshot.load_full();
+        let mut members = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let known = before
+                .members
+                .iter()
+                .find(|member| member.spec.name == spec.name);
+            let server = match known {
+                Some(member) => {
+                    self.retune(member, &spec, &settings);
+                    Arc::clone(&member.server)
+                }
+                None => match self.returning(&spec.name) {
+                    Some(server) => server,
+                    None => Arc::new(
+                        Server::new(&spec, settings.check.as_ref(), &self.loads)
+                            .ok_or(TooManyServers)?,
+                    ),
+                },
+            };
+            members.push(Arc::new(Member { server, spec }));
+        }
+        let gone = before
+            .members
+            .iter()
+            .filter(|old| !members.iter().any(|m| Arc::ptr_eq(&m.server, &old.server)));
+        self.depart(gone.map(|member| Arc::downgrade(&member.server)));
+        self.publish(Snapshot::new(settings, members, now));
+        Ok(())
+    }
+
+    /// Builds the snapshot anew after a change of health, administration or weight, or as time passes in a slow start.
+    pub fn refresh(&self, now: Instant) {
+        let before = self.snapshot.load_full();
+        self.publish(Snapshot::new(
+            Arc::clone(&before.settings),
+            before.members.clone(),
+            now,
+        ));
+    }
+
+    /// Takes a check's result in; `times` as for [`State::record`]. Publishes when it changes who serves.
+    pub fn record(
+        &self,
+        server: &Server,
+        result: CheckResult,
+        times: u32,
+        now: Instant,
+    ) -> Option<Change> {
+        if result.status.verdict() == Some(true) {
+            server.trust();
+        }
+        if result.status.verdict() == Some(false) && result.source == health::Source::Check {
+            server.stats.checks_failed.add(1);
+        }
+        let transition = server.state().record(result, times, now)?;
+        if transition == Transition::WentDown {
+            server.stats.downs.add(1);
+        }
+        self.refresh(now);
+        Some(Change {
+            server: Arc::clone(&server.name),
+            transition,
+            active: self.snapshot.load().active(),
+        })
+    }
+
+    fn publish(&self, snapshot: Snapshot) {
+        let room = snapshot.room(&self.loads);
+        self.snapshot.store(Arc::new(snapshot));
+        self.queue.call(room);
+    }
+
+    fn retune(&self, before: &Member, spec: &MemberSpec, settings: &config::Backend) {
+        let mut state = before.server.state();
+        let check = settings.check.as_ref();
+        let afresh = before.spec.addr != spec.addr;
+        state.health = match (state.health, check) {
+            (Some(mut health), Some(check)) if !afresh => {
+                health.retune(check.rise, check.fall);
+                Some(health)
+            }
+            (_, check) => check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
+        };
+        if afresh {
+            state.recovering_since = None;
+            before.server.trust();
+        }
+        if before.spec.disabled != spec.disabled {
+            state.admin = if spec.disabled {
+                Admin::Maint
+            } else {
+                Admin::Ready
+            };
+        }
+        if before.spec.weight != spec.weight {
+            state.weight = None;
+        }
+    }
+
+    fn depart(&self, gone: impl Iterator<Item = Weak<Server>>) {
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        departed.retain(|server| server.strong_count() > 0);
+        departed.extend(gone);
+    }
+
+    fn returning(&self, name: &str) -> Option<Arc<Server>> {
+        let departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        departed
+            .iter()
+            .filter_map(Weak::upgrade)
+            .find(|server| &*server.name == name)
+    }
+}
+
+impl Lease {
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    pub fn server(&self) -> &Arc<Server> {
+        &self.member.server
+    }
+
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.backend.loads.give_back(self.member.server.slot());
+        // The counter must be seen lower before the queue is looked at: a session that joins the queue now looks at
+        // the counters again afterwards, so that one of the two sees the other.
+        fence(SeqCst);
+        self.backend.queue.call(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! Which server gets the next session.
+//!
+//! A [`Schedule`] is built once for each snapshot, from its usable servers, and is read by all workers. What a pick
+//! costs with N usable servers, while they have room: `roundrobin`, `random` and `first` O(1), `source` O(log N),
+//! `leastconn` O(N) over a dense table of counters (about a microsecond for a thousand servers).
+//! A server that is full, suspect or to be avoided is passed over; looking for one that is not is O(N) at worst.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::loads::{Loads, SUSPECT};
+use crate::config::Balance;
+
+/// A usable server as the scheduler sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Position among the members of the snapshot.
+    pub member: usize,
+    /// Its counter in [`Loads`].
+    pub slot: u32,
+    /// At least 1.
+    pub weight: u32,
+    /// `u32::MAX`: no limit.
+    pub maxconn: u32,
+    /// Identifies the server on the hash ring, whatever else changes.
+    pub name_hash: u64,
+}
+
+/// What a session brings to the choice.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hint {
+    /// The client's address, for `source`.
+    pub client: Option<IpAddr>,
+    /// Slot of the server that has just failed this session.
+    pub avoid: Option<u32>,
+}
+
+/// The usable servers in the order that an algorithm wants them.
+#[derive(Debug)]
+pub struct Schedule {
+    candidates: Vec<Candidate>,
+    order: Order,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Candidates repeated by weight and spread evenly; walked by a cursor (`roundrobin`) or at random.
+    Cycle {
+        turns: Vec<u16>,
+        random: bool,
+    },
+    /// Reciprocal weights, so that the scan multiplies instead of dividing.
+    Least(Vec<u64>),
+    /// Points of a consistent hash ring, sorted.
+    Ring(Vec<(u64, u16)>),
+    First,
+}
+
+/// How choosy a pass over the candidates is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Best,
+    SuspectsToo,
+    AvoidedToo,
+}
+
+impl Schedule {
+    pub fn new(balance: Balance, candidates: Vec<Candidate>) -> Self {
+        let order = match balance {
+            Balance::RoundRobin => Order::Cycle {
+                turns: spread(&candidates),
+                random: false,
+            },
+            Balance::Random => Order::Cycle {
+                turns: spread(&candidates),
+                random: true,
+            },
+            Balance::LeastConn => Order::Least(
+                candidates
+                    .iter()
+                    .map(|c| RECIPROCAL / u64::from(c.weight))
+                    .collect(),
+            ),
+            Balance::Source => Order::Ring(ring(&candidates)),
+            Balance::First => Order::First,
+        };
+        Self { candidates, order }
+    }
+
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// Picks a candidate and counts a session on it. `None`: there is none, or all are full.
+    pub fn take(&self, loads: &Loads, cursor: &AtomicUsize, hint: &Hint) -> Option<&Candidate> {
+        if self.candidates.is_empty() {
+            return None;
+        }
+        let turn = cursor.fetch_add(1, Relaxed);
+        self.pass(loads, turn, hint, Pass::Best)
+            .or_else(|| self.pass(loads, turn, hint, Pass::SuspectsToo))
+            .or_else(|| {
+                hint.avoid
+                    .and_then(|_| self.pass(loads, turn, hint, Pass::AvoidedToo))
+            })
+    }
+
+    fn pass(&self, loads: &Loads, turn: usize, hint: &Hint, pass: Pass) -> Option<&Candidate> {
+        let allowed = |c: &Candidate| {
+            (pass != Pass::Best || !loads.is_suspect(c.slot))
+                && (pass == Pass::AvoidedToo || hint.avoid != Some(c.slot))
+        };
+        let take = |c: &Candidate| allowed(c) && loads.take(c.slot, c.maxconn);
+        let quick = match &self.order {
+            Order::Cycle {
+                turns,
+                random: false,
+            } => {
+                let start = turn % turns.len();
+                let near = turns[start..].iter().chain(&turns[..start]).take(NEAR);
+                near.map(|index| &self.candidates[usize::from(*index)])
+                    .find(|c| take(c))
+            }
+            Order::Cycle {
+                turns,
+                random: true,
+            } => self
+                .better_of_two(loads, turns, &allowed)
+                .filter(|c| take(c)),
+            Order::Least(reciprocals) => return self.least(loads, reciprocals, turn, &allowed),
+            Order::Ring(points) => {
+                let start = points.partition_point(|(point, _)| *point < hash_of(hint.client));
+                let near = points[start..].iter().chain(&points[..start]).take(NEAR);
+                near.map(|(_, index)| &self.candidates[usize::from(*index)])
+                    .find(|c| take(c))
+            }
+            Order::First => return self.candidates.iter().find(|c| take(c)),
+        };
+        quick.or_else(|| {
+            let start = turn % self.candidates.len();
+            self.candidates[start..]
+                .iter()
+                .chain(&self.candidates[..start])
+                .find(|c| take(c))
+        })
+    }
+
+    /// Power of two choices, by sessions for each unit of weight.
+    fn better_of_two(
+        &self,
+        loads: &Loads,
+        turns: &[u16],
+        allowed: &impl Fn(&Candidate) -> bool,
+    ) -> Option<&Candidate> {
+        let draw = || &self.candidates[usize::from(turns[fastrand::usize(..turns.len())])];
+        let (a, b) = (draw(), draw());
+        let busy =
+            |c: &Candidate| u64::from(loads.apparent(c.slot)) * RECIPROCAL / u64::from(c.weight);
+        match (allowed(a), allowed(b)) {
+            (true, true) => Some(if busy(b) < busy(a) { b } else { a }),
+            (true, false) => Some(a),
+            (false, true) => Some(b),
+            (false, false) => None,
+        }
+    }
+
+    /// HAProxy's key: 0 for an idle server, else (sessions + 1) / weight; the smallest wins. The scan starts at another
+    /// place each time, so that ties are spread.
+    fn least(
+        &self,
+        loads: &Loads,
+        reciprocals: &[u64],
+        turn: usize,
+        allowed: &impl Fn(&Candidate) -> bool,
+    ) -> Option<&Candidate> {
+        let start = turn % self.candidates.len();
+        // Another worker may fill the chosen server meanwhile; a few attempts, then the caller's queue decides.
+        for _ in 0..4 {
+            let mut best: Option<(u64, usize)> = None;
+            for index in (start..self.candidates.len()).chain(0..start) {
+                let candidate = &self.candidates[index];
+                let load = loads.apparent(candidate.slot);
+                let key = if load == 0 {
+                    0
+                } else {
+                    (u64::from(load) + 1) * reciprocals[index]
+                };
+                if best.is_none_or(|(least, _)| key < least)
+                    && load & !SUSPECT < candidate.maxconn
+                    && allowed(candidate)
+                {
+                    best = Some((key, index));
+                    if key == 0 {
+                        break;
+                    }
+                }
+            }
+            let candidate = &self.candidates[best?.1];
+            if loads.take(candidate.slot, candidate.maxconn) {
+                return Some(candidate);
+            }
+        }
+        None
+    }
+}
+
+/// Probes near the cursor before the plain walk over all candidates begins.
+const NEAR: usize = 16;
+
+/// Fixed-point one for reciprocal weights: loads stay below 2^32, so products fit 64 bits.
+const RECIPROCAL: u64 = 1 << 31;
+
+/// Points on the ring of a server of average weight. The share of a server then varies by about a tenth.
+const POINTS: u64 = 128;
+
+/// Turns of one cycle: candidate i appears weight_i times (divided by the common divisor), as evenly spaced as can be.
+fn spread(candidates: &[Candidate]) -> Vec<u16> {
+    let divisor = candidates
+        .iter()
+        .fold(0, |acc, c| gcd(acc, c.weight))
+        .max(1);
+    let weights: Vec<u64> = candidates
+        .iter()
+        .map(|c| u64::from(c.weight / divisor))
+        .collect();
+    let total: u64 = weights.iter().sum();
+    // The k-th turn of weight w is due at (2k + 1) / 2w of the cycle; a heap merges them in order.
+    let due = |k: u64, weight: u64| ((2 * k + 1) << 32) / (2 * weight);
+    let mut heap: BinaryHeap<_> = weights
+        .iter()
+        .enumerate()
+        .map(|(index, weight)| Reverse((due(0, *weight), index, 0)))
+        .collect();
+    let mut turns = Vec::with_capacity(usize::try_from(total).unwrap_or(0));
+    while let Some(Reverse((_, index, k))) = heap.pop() {
+        turns.push(u16::try_from(index).unwrap_or(u16::MAX));
+        if k + 1 < weights[index] {
+            heap.push(Reverse((due(k + 1, weights[index]), index, k + 1)));
+        }
+    }
+    turns
+}
+
+/// A point depends on the server's name and its number alone, so that those of the others stay where they are when a
+/// server comes or goes.
+fn ring(candidates: &[Candidate]) -> Vec<(u64, u16)> {
+    let least = candidates
+        .iter()
+        .map(|c| u64::from(c.weight))
+        .min()
+        .unwrap_or(1);
+    let mut points: Vec<(u64, u16)> = Vec::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        // By the lightest server and not by the mean: the mean moves whenever the set changes, the lightest seldom.
+        let count = (POINTS * u64::from(candidate.weight) / least).min(POINTS * 16);
+        points.extend((0..count).map(|k| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&candidate.name_hash.to_le_bytes());
+            bytes[8..].copy_from_slice(&k.to_le_bytes());
+            (xxh3_64(&bytes), u16::try_from(index).unwrap_or(u16::MAX))
+        }));
+    }
+    points.sort_unstable();
+    points
+}
+
+fn hash_of(client: Option<IpAddr>) -> u64 {
+    match client {
+        Some(IpAddr::V4(ip)) => xxh3_64(&ip.octets()),
+        Some(IpAddr::V6(ip)) => xxh3_64(&ip.octets()),
+        None => 0,
+    }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests;

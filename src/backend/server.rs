@@ -1,0 +1,218 @@
+//! A server: its identity, what was counted and what is known of its health, over all changes of its settings.
+//!
+//! Membership, health and administration are three facts. What follows from them, `usable`, is decided once,
+//! when a snapshot is built.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::health::{CheckResult, Health, History, Transition};
+use super::loads::Loads;
+use crate::config::Check;
+use crate::stats::ServerStats;
+use crate::sys::addr::Addr;
+
+/// What stays the same for a name within its backend.
+#[derive(Debug)]
+pub struct Server {
+    pub name: Arc<str>,
+    pub stats: ServerStats,
+    loads: Arc<Loads>,
+    slot: u32,
+    /// Live connects that failed and that nobody has looked at yet.
+    failures: AtomicU32,
+    /// Smoothed time of a successful connect in microseconds; 0: none yet.
+    connect_micros: AtomicU32,
+    state: Mutex<State>,
+}
+
+/// What control knows of a server. The data plane never looks at it.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// `None`: not checked, and so always UP.
+    pub health: Option<Health>,
+    pub admin: Admin,
+    /// Weight given by the operator at run time, in place of the configured one.
+    pub weight: Option<u16>,
+    pub history: History,
+    /// When it last went UP or DOWN.
+    pub changed: Option<Instant>,
+    /// When it came back and began to take traffic slowly.
+    pub recovering_since: Option<Instant>,
+}
+
+/// What the operator wants of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admin {
+    Ready,
+    /// No new sessions; open ones go on, checks too.
+    Drain,
+    /// No new sessions and no checks.
+    Maint,
+}
+
+/// Where a server came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    Static,
+    Discovered,
+}
+
+/// A server as it takes part in one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberSpec {
+    pub name: String,
+    pub addr: Addr,
+    pub weight: u16,
+    /// `None`: no limit.
+    pub maxconn: Option<u32>,
+    pub backup: bool,
+    /// Begins in MAINT.
+    pub disabled: bool,
+    pub origin: Origin,
+}
+
+/// A server and its settings within one snapshot.
+#[derive(Debug)]
+pub struct Member {
+    pub server: Arc<Server>,
+    pub spec: MemberSpec,
+}
+
+impl Server {
+    /// `None`: the backend has as many servers as it can have.
+    pub(super) fn new(
+        spec: &MemberSpec,
+        check: Option<&Check>,
+        loads: &Arc<Loads>,
+    ) -> Option<Self> {
+        let state = State {
+            health: check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
+            admin: if spec.disabled {
+                Admin::Maint
+            } else {
+                Admin::Ready
+            },
+            weight: None,
+            history: History::default(),
+            changed: None,
+            recovering_since: None,
+        };
+        Some(Self {
+            name: spec.name.as_str().into(),
+            stats: ServerStats::default(),
+            slot: loads.allot()?,
+            loads: Arc::clone(loads),
+            failures: AtomicU32::new(0),
+            connect_micros: AtomicU32::new(0),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Its counter in the backend's table.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Sessions now.
+    pub fn sessions(&self) -> u32 {
+        self.loads.sessions(self.slot)
+    }
+
+    /// Control's view; never locked by the data plane.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A live connect succeeded after `took`. Says that the server is well as far as live traffic can tell.
+    pub fn connected(&self, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let before = self.connect_micros.load(Relaxed);
+        // Racing workers may lose one sample of a moving average: no harm.
+        let now = if before == 0 {
+            took
+        } else {
+            before - before / 8 + took / 8
+        };
+        self.connect_micros.store(now, Relaxed);
+        self.loads.set_suspect(self.slot, false);
+    }
+
+    /// A live connect failed: others are preferred from now on. Returns whether somebody must be told, that is, whether
+    /// this is the first failure that control has not looked at.
+    pub fn connect_failed(&self) -> bool {
+        self.loads.set_suspect(self.slot, true);
+        self.failures.fetch_add(1, Relaxed) == 0
+    }
+
+    /// A connect has been waiting for longer than [`Server::patience`]: others are preferred. Returns whether that is news.
+    pub fn suspect(&self) -> bool {
+        self.loads.set_suspect(self.slot, true)
+    }
+
+    pub fn is_suspect(&self) -> bool {
+        self.loads.is_suspect(self.slot)
+    }
+
+    /// A check passed.
+    pub fn trust(&self) {
+        self.loads.set_suspect(self.slot, false);
+    }
+
+    /// Takes the live failures that nobody has looked at.
+    pub fn take_failures(&self) -> u32 {
+        self.failures.swap(0, Relaxed)
+    }
+
+    /// How long a connect may take before the server is suspected: far longer than it takes usually, and far shorter
+    /// than the second after which a lost SYN is repeated.
+    pub fn patience(&self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(100);
+        let usual = Duration::from_micros(u64::from(self.connect_micros.load(Relaxed)));
+        (usual * 10).max(LEAST)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The last lease is gone, since each holds its server.
+        self.loads.free(self.slot);
+    }
+}
+
+impl State {
+    pub fn is_up(&self) -> bool {
+        self.health.is_none_or(|health| health.is_up())
+    }
+
+    /// May get new sessions.
+    pub fn is_usable(&self) -> bool {
+        self.admin == Admin::Ready && self.is_up()
+    }
+
+    /// Takes a result in, `times` over (live failures come in bunches). `None`: nothing changed.
+    pub fn record(&mut self, result: CheckResult, times: u32, now: Instant) -> Option<Transition> {
+        let verdict = result.status.verdict();
+        self.history.push(result);
+        let (health, ok) = (self.health.as_mut()?, verdict?);
+        let transition = (0..times.max(1)).find_map(|_| health.record(ok))?;
+        self.changed = Some(now);
+        self.recovering_since = (transition == Transition::WentUp).then_some(now);
+        Some(transition)
+    }
+
+    /// HAProxy's status word.
+    pub fn status(&self) -> &'static str {
+        match self.admin {
+            Admin::Maint => "MAINT",
+            Admin::Drain => "DRAIN",
+            Admin::Ready if self.is_up() => "UP",
+            Admin::Ready => "DOWN",
+        }
+    }
+}

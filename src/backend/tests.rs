@@ -1,0 +1,190 @@
+use super::health::CheckStatus;
+use super::*;
+use std::time::Duration;
+
+fn settings() -> config::Backend {
+    config::Backend::new("app", Vec::new())
+}
+
+fn spec(name: &str, port: u16) -> MemberSpec {
+    MemberSpec {
+        name: name.into(),
+        addr: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
+        weight: 1,
+        maxconn: None,
+        backup: false,
+        disabled: false,
+        origin: Origin::Static,
+    }
+}
+
+fn backend(settings: config::Backend, specs: Vec<MemberSpec>) -> (Arc<Backend>, Instant) {
+    let now = Instant::now();
+    let settings = Arc::new(settings);
+    let backend = Backend::new(Arc::clone(&settings));
+    backend.apply(settings, specs, now).unwrap();
+    (backend, now)
+}
+
+fn server(backend: &Backend, name: &str) -> Arc<Server> {
+    let snapshot = backend.snapshot();
+    let member = snapshot
+        .members
+        .iter()
+        .find(|m| &*m.server.name == name)
+        .unwrap();
+    Arc::clone(&member.server)
+}
+
+fn result(status: CheckStatus) -> CheckResult {
+    CheckResult::new(status, "", Duration::ZERO)
+}
+
+fn picked(backend: &Arc<Backend>) -> Option<String> {
+    backend
+        .pick(&Hint::default())
+        .map(|lease| lease.server().name.to_string())
+}
+
+#[test]
+fn a_server_that_goes_down_gets_nothing_until_rise_checks_passed() {
+    let (backend, now) = backend(settings(), vec![spec("a", 1)]);
+    let a = server(&backend, "a");
+    assert_eq!(picked(&backend).as_deref(), Some("a"));
+    let change = backend
+        .record(&a, result(CheckStatus::L4Con), 1, now)
+        .unwrap();
+    assert_eq!(
+        (change.transition, change.active),
+        (Transition::WentDown, 0)
+    );
+    assert_eq!(picked(&backend), None);
+    assert_eq!(backend.record(&a, result(CheckStatus::L4Ok), 1, now), None);
+    assert_eq!(picked(&backend), None);
+    assert!(
+        backend
+            .record(&a, result(CheckStatus::L4Ok), 1, now)
+            .is_some()
+    );
+    assert_eq!(picked(&backend).as_deref(), Some("a"));
+}
+
+#[test]
+fn backups_serve_only_while_nobody_else_can() {
+    let mut specs = vec![spec("a", 1), spec("b1", 2), spec("b2", 3)];
+    specs[1].backup = true;
+    specs[2].backup = true;
+    let (backend, now) = backend(settings(), specs);
+    assert_eq!(picked(&backend).as_deref(), Some("a"));
+    backend
+        .record(&server(&backend, "a"), result(CheckStatus::L4Con), 1, now)
+        .unwrap();
+    assert_eq!(
+        [picked(&backend), picked(&backend)],
+        [Some("b1".into()), Some("b1".into())]
+    );
+}
+
+#[test]
+fn a_name_that_stays_keeps_counts_and_health_and_a_new_address_starts_afresh() {
+    let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
+    let a = server(&backend, "a");
+    let lease = backend.adopt("a").unwrap();
+    backend
+        .record(&a, result(CheckStatus::L4Con), 1, now)
+        .unwrap();
+    let mut heavier = spec("a", 1);
+    heavier.weight = 9;
+    backend
+        .apply(Arc::new(settings()), vec![heavier], now)
+        .unwrap();
+    assert!(Arc::ptr_eq(&a, &server(&backend, "a")));
+    assert!(a.sessions() == 1 && !a.state().is_up());
+    backend
+        .apply(Arc::new(settings()), vec![spec("a", 7)], now)
+        .unwrap();
+    assert!(Arc::ptr_eq(&a, &server(&backend, "a")) && a.state().is_up());
+    drop(lease);
+    assert_eq!(a.sessions(), 0);
+}
+
+#[test]
+fn a_name_that_returns_during_its_drain_is_the_same_server() {
+    let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
+    let a = Arc::downgrade(&server(&backend, "a"));
+    let lease = backend.adopt("a").unwrap();
+    backend
+        .apply(Arc::new(settings()), vec![spec("b", 2)], now)
+        .unwrap();
+    backend
+        .apply(Arc::new(settings()), vec![spec("a", 1), spec("b", 2)], now)
+        .unwrap();
+    assert!(Arc::ptr_eq(&a.upgrade().unwrap(), &server(&backend, "a")));
+    drop(lease);
+    backend
+        .apply(Arc::new(settings()), vec![spec("b", 2)], now)
+        .unwrap();
+    assert_eq!(
+        a.strong_count(),
+        0,
+        "a removed server without sessions is forgotten"
+    );
+}
+
+#[test]
+fn a_lease_that_returns_calls_the_next_in_line() {
+    let mut only = spec("a", 1);
+    only.maxconn = Some(1);
+    let (backend, _) = backend(settings(), vec![only]);
+    let lease = backend.pick(&Hint::default()).unwrap();
+    assert!(backend.pick(&Hint::default()).is_none());
+    let ticket = backend.queue.join(10).unwrap();
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(ticket.poll_called(&mut cx).is_pending());
+    drop(lease);
+    assert!(ticket.poll_called(&mut cx).is_ready());
+}
+
+#[test]
+fn slow_start_grows_weight_and_maxconn_after_a_recovery_only() {
+    let mut slow = settings();
+    slow.slowstart = Duration::from_secs(100);
+    let mut specs = vec![spec("a", 1), spec("b", 2)];
+    specs[0].maxconn = Some(50);
+    let (backend, now) = backend(slow, specs);
+    assert!(!backend.snapshot().ramping);
+    let a = server(&backend, "a");
+    backend.record(&a, result(CheckStatus::L4Con), 1, now);
+    backend.record(&a, result(CheckStatus::L4Ok), 1, now);
+    backend.record(&a, result(CheckStatus::L4Ok), 1, now);
+    let of_a = |at: Duration| {
+        backend.refresh(now + at);
+        let snapshot = backend.snapshot();
+        let candidate = snapshot.schedule.candidates()[0].clone();
+        (candidate.weight, candidate.maxconn)
+    };
+    assert_eq!(of_a(Duration::ZERO), (1, 1));
+    assert_eq!(of_a(Duration::from_secs(50)), (10, 25));
+    assert_eq!(of_a(Duration::from_secs(100)), (1, 50));
+    assert!(!backend.snapshot().ramping);
+}
+
+#[test]
+fn drain_maint_and_weight_zero_take_no_new_sessions() {
+    let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
+    for admin in [Admin::Drain, Admin::Maint] {
+        server(&backend, "a").state().admin = admin;
+        backend.refresh(now);
+        assert_eq!(
+            [picked(&backend), picked(&backend)],
+            [Some("b".into()), Some("b".into())]
+        );
+    }
+    server(&backend, "a").state().admin = Admin::Ready;
+    server(&backend, "b").state().weight = Some(0);
+    backend.refresh(now);
+    assert_eq!(
+        [picked(&backend), picked(&backend)],
+        [Some("a".into()), Some("a".into())]
+    );
+}

@@ -1,0 +1,92 @@
+//! The PROXY protocol: a header in front of a connection's bytes that says whose connection it is.
+//!
+//! Pure: bytes in, addresses out, and back. Both directions follow the specification of the HAProxy project
+//! ("The PROXY protocol, versions 1 & 2"). Decoding takes what has arrived so far, however it was cut, and never
+//! asks for more than [`MAX_V1`] or [`MAX_V2`] bytes; every byte of it is hostile.
+
+mod v1;
+mod v2;
+
+use std::net::SocketAddr;
+
+use crate::config::ProxyVersion;
+
+/// What the bytes received so far amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoded {
+    /// The beginning of a header; only more bytes can tell.
+    Incomplete,
+    /// A whole header in the first `len` bytes. Without addresses the connection's own ends are the real ones: the
+    /// proxy speaks for itself (a health check) or relays something that is not TCP over IP.
+    Header {
+        len: usize,
+        src: Option<SocketAddr>,
+        dst: Option<SocketAddr>,
+    },
+    /// No header will come of this, whatever follows: close the connection.
+    Invalid(Malformed),
+}
+
+/// Why bytes are no PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("does not begin with a PROXY protocol header")]
+    NoHeader,
+    #[error("PROXY v1 header is longer than {MAX_V1} bytes")]
+    V1TooLong,
+    #[error("PROXY v1 protocol is none of TCP4, TCP6, UNKNOWN")]
+    V1Protocol,
+    #[error("PROXY v1 header has a wrong IP address")]
+    V1Address,
+    #[error("PROXY v1 header has a wrong port")]
+    V1Port,
+    #[error("PROXY v1 header does not have its two addresses and two ports")]
+    V1Fields,
+    #[error("PROXY v2 header is longer than {MAX_V2} bytes")]
+    V2TooLong,
+    #[error("PROXY v2 header is too short for its addresses")]
+    V2TooShort,
+    #[error("PROXY v2 version or command {0:#04x} is unknown")]
+    V2Command(u8),
+    #[error("PROXY v2 address family or protocol {0:#04x} is unknown")]
+    V2Family(u8),
+}
+
+/// The header for a connection from `src` to `dst`, at most [`MAX_V1`] or 52 bytes.
+///
+/// Addresses that are missing (a health check, a unix socket) or of two families give v1 `UNKNOWN` and v2 `LOCAL`,
+/// which every receiver must accept as "look at the connection itself"; it may refuse v2 `PROXY` with an
+/// unspecified family. A scope or flow of an IPv6 address is not carried.
+pub fn encode(version: ProxyVersion, src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8> {
+    match version {
+        ProxyVersion::V1 => v1::encode(src, dst),
+        ProxyVersion::V2 => v2::encode(src, dst),
+    }
+}
+
+/// Looks for a header of either version at the start of `buf`, which holds all bytes received so far.
+pub fn decode(buf: &[u8]) -> Decoded {
+    let decoded = match buf.first() {
+        None => return Decoded::Incomplete,
+        Some(&first) if first == v2::SIGNATURE[0] => v2::decode(buf),
+        Some(_) => v1::decode(buf),
+    };
+    decoded.unwrap_or_else(Decoded::Invalid)
+}
+
+impl Decoded {
+    fn header(len: usize, addrs: Option<(SocketAddr, SocketAddr)>) -> Self {
+        let (src, dst) = addrs.unzip();
+        Self::Header { len, src, dst }
+    }
+}
+
+/// The longest v1 header, CRLF included, as the specification has it.
+pub const MAX_V1: usize = 107;
+
+/// The longest v2 header taken: the fixed part and 520 bytes, which hold two unix addresses and 300 bytes of TLVs.
+/// The specification allows 64 KiB, which nobody sends; it wants 536 bytes to be accepted.
+pub const MAX_V2: usize = 536;
+
+#[cfg(test)]
+mod tests;

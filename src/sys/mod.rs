@@ -1,0 +1,7 @@
+//! The kernel wrapped once. The only place with `unsafe`; everything handed out owns or borrows its descriptor.
+#![allow(unsafe_code)] // Each block below states why it is sound.
+
+pub mod addr;
+pub mod pipe;
+pub mod resources;
+pub mod socket;

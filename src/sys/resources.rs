@@ -1,0 +1,46 @@
+//! Limits of the process: descriptors, pipes, cores.
+
+use std::fs;
+use std::thread;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
+
+use super::pipe::PIPE_BYTES;
+
+/// Raises the soft descriptor limit to the hard one, as HAProxy does, and returns what it is now.
+pub fn raise_descriptor_limit() -> u64 {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => hard,
+            Err(_) => soft,
+        },
+        Ok((soft, _)) => soft,
+        // Cannot fail for a valid resource; POSIX promises at least 20, and 1,024 is Linux's default.
+        Err(_) => 1024,
+    }
+}
+
+/// Cores that this process may run on.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// How many pipes of [`PIPE_BYTES`] the process may hold. An unprivileged user has `fs.pipe-user-pages-soft` pages
+/// for all its processes (16,384 by default); half of them are taken, since two engines live during an upgrade.
+pub fn pipe_budget() -> usize {
+    // Root is exempt through CAP_SYS_RESOURCE; what bounds it is memory: 1,024 pipes are 256 MiB at the very most.
+    const PRIVILEGED: usize = 1024;
+    if geteuid().is_root() {
+        return PRIVILEGED;
+    }
+    let pages = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft")
+        .ok()
+        .and_then(|text| text.trim().parse::<usize>().ok())
+        .unwrap_or(16_384);
+    if pages == 0 {
+        PRIVILEGED
+    } else {
+        (pages / 2 / (PIPE_BYTES / 4096)).min(PRIVILEGED)
+    }
+}

@@ -1,0 +1,424 @@
+//! Stream sockets, always non-blocking and close-on-exec, driven by readiness.
+//!
+//! [`Socket`] tries the system call first and asks the reactor only after EAGAIN: most sends and many
+//! connects succeed at once, and then cost nothing else. Readiness is edge-triggered, so a call that
+//! stops before EAGAIN must either leave the readiness as it is or know that the queue was emptied.
+
+use std::io;
+use std::mem::size_of;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::addr::Addr;
+use super::pipe::Pipe;
+
+/// A connected (or connecting) stream socket registered with the reactor of this thread.
+#[derive(Debug)]
+pub struct Socket {
+    fd: AsyncFd<OwnedFd>,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes put into the buffer.
+    pub len: usize,
+    /// The peer's FIN follows these bytes.
+    pub eof: bool,
+}
+
+impl Socket {
+    /// Registers `fd`, which must be non-blocking, with the reactor of the current thread.
+    pub fn register(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
+        })
+    }
+
+    /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd.into_inner()
+    }
+
+    /// Receives into `buf`. When the FIN has arrived together with the last bytes, `eof` says so at once: whoever
+    /// forwards them can then let its own FIN travel in the same segment.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Received>> {
+        loop {
+            let mut guard = match self.fd.poll_read_ready(cx)? {
+                Poll::Ready(guard) => guard,
+                Poll::Pending => return Poll::Pending,
+            };
+            let fd = self.fd.get_ref().as_raw_fd();
+            match recv(fd, buf, MsgFlags::empty()) {
+                Ok(0) => return Poll::Ready(Ok(Received { len: 0, eof: true })),
+                Ok(len) if len == buf.len() => {
+                    return Poll::Ready(Ok(Received { len, eof: false }));
+                }
+                Ok(len) => {
+                    if !guard.ready().is_read_closed() {
+                        // Short: the queue is empty, and the next byte raises a new edge.
+                        guard.clear_ready();
+                        return Poll::Ready(Ok(Received { len, eof: false }));
+                    }
+                    // FIN or RST has come, or urgent data cut the read short: only another read can tell.
+                    return Poll::Ready(Ok(match recv(fd, &mut buf[len..], MsgFlags::empty()) {
+                        Ok(0) => Received { len, eof: true },
+                        Ok(more) => Received {
+                            len: len + more,
+                            eof: false,
+                        },
+                        // The error comes again with the next read; these bytes go first.
+                        Err(_) => Received { len, eof: false },
+                    }));
+                }
+                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Poll::Ready(Err(errno.into())),
+            }
+        }
+    }
+
+    /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)` is the peer's FIN.
+    /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
+    /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
+    pub fn poll_splice_in(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = match self.fd.poll_read_ready(cx)? {
+                Poll::Ready(guard) => guard,
+                Poll::Pending => return Poll::Pending,
+            };
+            match pipe.fill(self.fd.get_ref().as_fd(), max) {
+                Err(Errno::EAGAIN) if pipe.is_empty() => guard.clear_ready(),
+                Err(Errno::EINTR) => {}
+                other => return Poll::Ready(other.map_err(Into::into)),
+            }
+        }
+    }
+
+    /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
+    /// (the FIN, say).
+    pub fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        let mut flags = MsgFlags::MSG_NOSIGNAL;
+        flags.set(MsgFlags::from_bits_retain(libc::MSG_MORE), more);
+        self.poll_write(cx, |fd| send(fd.as_raw_fd(), bytes, flags))
+    }
+
+    /// Moves bytes from `pipe`, which must not be empty, to the socket.
+    pub fn poll_splice_out(
+        &self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write(cx, |fd| pipe.drain(fd, more))
+    }
+
+    /// Tries `write` first, and asks for readiness only after EAGAIN; once more after that, since only a call made
+    /// under the guard may clear it.
+    fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> nix::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let fd = self.fd.get_ref().as_fd();
+        match write(fd) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => return Poll::Ready(other.map_err(Into::into)),
+        }
+        loop {
+            let mut guard = match self.fd.poll_write_ready(cx)? {
+                Poll::Ready(guard) => guard,
+                Poll::Pending => return Poll::Pending,
+            };
+            match write(fd) {
+                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(Errno::EINTR) => {}
+                other => return Poll::Ready(other.map_err(Into::into)),
+            }
+        }
+    }
+
+    /// Waits until a connect has come to its end, one way or the other.
+    pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.fd.poll_write_ready(cx)? {
+            Poll::Ready(_) => Poll::Ready(match SockRef::from(&self.fd).take_error()? {
+                Some(error) => Err(error),
+                None => Ok(()),
+            }),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Ready once the peer has reset the connection or both directions are closed; a mere FIN is not enough.
+    pub fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.fd.poll_write_ready(cx) {
+                Poll::Ready(Ok(mut guard)) => {
+                    if guard.ready().is_write_closed() {
+                        return Poll::Ready(());
+                    }
+                    // Losing "writable" is harmless: every write is tried before readiness is asked for.
+                    guard.clear_ready();
+                }
+                // The runtime is going down.
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
+    pub fn shutdown_write(&self) {
+        match shutdown(self.fd.get_ref().as_raw_fd(), Shutdown::Write) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Bytes that the peer has not acknowledged yet.
+    pub fn unacknowledged(&self) -> usize {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
+        let result = unsafe {
+            libc::ioctl(
+                self.fd.get_ref().as_raw_fd(),
+                libc::TIOCOUTQ,
+                &raw mut bytes,
+            )
+        };
+        if result == 0 {
+            usize::try_from(bytes).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
+    /// Closes with RST: the peer learns that the stream broke off.
+    pub fn reset(self) {
+        let fd = self.into_fd();
+        match SockRef::from(&fd).set_linger(Some(Duration::ZERO)) {
+            // Without linger the close below sends FIN or RST, as the kernel sees fit.
+            Ok(()) | Err(_) => drop(fd),
+        }
+    }
+
+    /// Nagle off: our writes are whole messages already.
+    pub fn set_nodelay(&self) {
+        set_nodelay(self.as_fd());
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+}
+
+/// Registers a descriptor with the reactor of the current thread.
+pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the `AsyncFd` owns the `OwnedFd`, which stays open and the same until it is given back or dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Receives without waiting. `None`: nothing there yet. An empty read is the FIN.
+pub fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>> {
+    match recv(fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
+        Ok(len) => Ok(Some(len)),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Sends without waiting. `None`: the kernel takes nothing now, or the connect is still under way.
+pub fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+    match send(
+        fd.as_raw_fd(),
+        bytes,
+        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+    ) {
+        Ok(len) => Ok(Some(len)),
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOTCONN) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Nagle off; fails on unix sockets, which have no Nagle.
+pub fn set_nodelay(fd: BorrowedFd<'_>) {
+    match SockRef::from(&fd).set_tcp_nodelay(true) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// How a connection is kept alive; both `None` is the kernel's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// Idle time before the first keepalive probe.
+    pub keepalive: Option<Duration>,
+    /// TCP_USER_TIMEOUT.
+    pub user_timeout: Option<Duration>,
+}
+
+impl Liveness {
+    /// Sets the options on a TCP socket; accepted sockets inherit them from their listener.
+    pub fn apply(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let socket = SockRef::from(&fd);
+        if let Some(idle) = self.keepalive {
+            // Three probes, a sixth of the idle time apart: a dead peer is found in 1.5 times the idle time.
+            let probe = TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval((idle / 6).max(Duration::from_secs(1)));
+            socket.set_tcp_keepalive(&probe.with_retries(3))?;
+        }
+        socket.set_tcp_user_timeout(self.user_timeout)
+    }
+}
+
+/// How a listening socket is made.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenOptions {
+    pub backlog: u32,
+    /// Accept after the first bytes have come; the kernel gives up waiting for them after about this many seconds.
+    pub defer_accept: Option<Duration>,
+    /// An IPv6 socket takes IPv4 clients too.
+    pub v4v6: bool,
+    pub liveness: Liveness,
+}
+
+/// Binds and listens with SO_REUSEPORT, so that each worker can have a queue of its own.
+pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+    let socket = socket2::Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!options.v4v6)?;
+    }
+    socket.bind(&addr.into())?;
+    let fd = OwnedFd::from(socket);
+    tune_listener(fd.as_fd(), options)?;
+    SockRef::from(&fd).listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(fd)
+}
+
+/// Options that a running listener can be given anew. Accepted sockets inherit them, which saves their calls.
+pub fn tune_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
+    let socket = SockRef::from(&fd);
+    socket.set_tcp_nodelay(true)?;
+    options.liveness.apply(fd)?;
+    let seconds = options.defer_accept.map_or(0, |wait| wait.as_secs().max(1));
+    set_int(
+        fd,
+        libc::IPPROTO_TCP,
+        libc::TCP_DEFER_ACCEPT,
+        i32::try_from(seconds).unwrap_or(i32::MAX),
+    )
+}
+
+/// Takes one connection from the queue. EAGAIN when it is empty.
+pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<(OwnedFd, Option<SocketAddr>)> {
+    // SAFETY: an all-zero sockaddr_storage is a valid value of that plain C struct.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+    // SAFETY: the kernel writes at most `len` bytes to `storage`; both outlive the call.
+    let fd = unsafe {
+        libc::accept4(
+            listener.as_raw_fd(),
+            (&raw mut storage).cast(),
+            &raw mut len,
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+        )
+    };
+    let fd = Errno::result(fd)?;
+    // SAFETY: accept4 returned a new descriptor that nobody else owns.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok((fd, read_addr(&storage)))
+}
+
+fn read_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+    let pointer = std::ptr::from_ref(storage);
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in, and storage is large and aligned enough.
+            let v4 = unsafe { *pointer.cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(v4.sin_port)))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for sockaddr_in6.
+            let v6 = unsafe { *pointer.cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            // A dual-stack listener reports IPv4 clients as ::ffff:a.b.c.d; people and servers know them as IPv4.
+            Some(SocketAddr::new(
+                ip.to_canonical(),
+                u16::from_be(v6.sin6_port),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Begins to connect. The socket may be usable at once or later; the first write or [`Socket::poll_connected`] tells.
+/// Errors are those that need no answer from the network (no route, no free port, unix socket refused).
+pub fn connect(addr: &Addr, liveness: &Liveness) -> io::Result<OwnedFd> {
+    let (domain, target) = match addr {
+        Addr::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
+        Addr::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+    };
+    let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if domain != Domain::UNIX {
+        liveness.apply(socket.as_fd())?;
+    }
+    match socket.connect(&target) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+/// The address that a listening socket is bound to.
+pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    let addr = SockRef::from(&fd).local_addr()?;
+    addr.as_socket()
+        .ok_or_else(|| io::Error::other("not an internet socket"))
+}
+
+/// The local address of an accepted connection, which PROXY headers name as its destination.
+pub fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let addr = local_addr(fd).ok()?;
+    Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+}
+
+fn set_int(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+    // SAFETY: the pointer names a c_int of the given length that outlives the call.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    Errno::result(result).map(drop).map_err(Into::into)
+}
