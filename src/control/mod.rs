@@ -1,4 +1,5 @@
-//! Control plane: what decides who may serve. It publishes, the data plane reads; the two never import each other.
+//! Control plane: learns who may serve and says so to `backend`. The data plane reads; the two never import each other.
 pub mod discovery;
 pub mod etcd;
 pub mod last_known_good;
+pub mod probe;

@@ -1,0 +1,160 @@
+//! One check of one server: connect, perhaps talk, and say in one phrase what came of it.
+//!
+//! When to check and what a result means for the server is decided elsewhere (`backend::health`). Rules here: the
+//! whole check is bounded by `check.timeout`, every byte from the server is hostile (no panic, no unbounded memory
+//! or work), and a check costs little, since hundreds run in a second: nothing is resolved or compiled, and a TCP
+//! check has no buffer.
+
+mod conn;
+mod failure;
+mod http;
+mod script;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use self::conn::{Conn, Talk};
+use self::failure::{Failure, excerpt};
+use crate::backend::health::{CheckResult, CheckStatus};
+use crate::config::{Check, CheckKind, Step};
+use crate::sys::addr::Addr;
+
+/// Checks the server at `addr` once; `check.addr` and `check.port` say if another place is asked instead.
+///
+/// Cancel safety: dropping the future closes the connection by an RST; nothing else remains.
+pub async fn probe(check: &Check, addr: &Addr) -> CheckResult {
+    let start = Instant::now();
+    let place = place(check, addr);
+    let mut progress = Progress {
+        phase: Phase::Connecting,
+        received: Vec::new(),
+    };
+    let outcome = match timeout(check.timeout, ask(check, &place, &mut progress)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(progress.timed_out(check.timeout)),
+    };
+    let (status, code, cause) = match outcome {
+        Ok(Pass { status, code }) => (status, code, Cow::Borrowed("")),
+        Err(Failure {
+            status,
+            code,
+            cause,
+        }) => (status, code, cause),
+    };
+    let result = CheckResult::new(status, &cause, start.elapsed());
+    match code {
+        Some(code) => result.with_code(code),
+        None => result,
+    }
+}
+
+/// What a check that went well has to say.
+struct Pass {
+    status: CheckStatus,
+    code: Option<u16>,
+}
+
+/// How far a check has come. It outlives the check's future, so that a timeout can say what it interrupted.
+struct Progress<'a> {
+    phase: Phase<'a>,
+    /// The answer so far; it never holds more than the phase's own limit.
+    received: Vec<u8>,
+}
+
+enum Phase<'a> {
+    Connecting,
+    Sending,
+    /// Waiting for an HTTP status line.
+    Status,
+    /// Waiting for the answer that this step wants.
+    Expecting(&'a Step),
+}
+
+impl Progress<'_> {
+    fn timed_out(&self, limit: Duration) -> Failure {
+        let nothing = self.received.is_empty();
+        match self.phase {
+            Phase::Connecting => Failure::new(
+                CheckStatus::L4Tout,
+                format!("no answer within {limit:?} (SYN unanswered)"),
+            ),
+            Phase::Sending => Failure::new(
+                CheckStatus::L7Tout,
+                format!("request not taken within {limit:?} (connected)"),
+            ),
+            Phase::Status if !nothing => {
+                let got = excerpt(&self.received);
+                Failure::new(
+                    CheckStatus::L7Tout,
+                    format!("no whole status line within {limit:?}, got `{got}`"),
+                )
+            }
+            // The server did answer in time, only not what was wanted: that is no timeout to the operator.
+            Phase::Expecting(step) if !nothing => script::unmet(step, &self.received),
+            Phase::Expecting(step) => {
+                let wanted = script::wanted(step);
+                Failure::new(
+                    CheckStatus::L7Tout,
+                    format!("no answer within {limit:?}, expected {wanted}"),
+                )
+            }
+            Phase::Status => Failure::new(
+                CheckStatus::L7Tout,
+                format!("no answer within {limit:?} (connected, request sent)"),
+            ),
+        }
+    }
+}
+
+async fn ask<'a>(
+    check: &'a Check,
+    place: &Addr,
+    progress: &mut Progress<'a>,
+) -> Result<Pass, Failure> {
+    match &check.kind {
+        CheckKind::Tcp => {
+            let conn = Conn::open(place, Talk::Nothing, check.send_proxy).await?;
+            if check.send_proxy.is_some() {
+                conn.leave();
+            }
+            Ok(Pass {
+                status: CheckStatus::L4Ok,
+                code: None,
+            })
+        }
+        CheckKind::Http {
+            method,
+            path,
+            host,
+            status,
+        } => {
+            let mut conn = Conn::open(place, Talk::Something, check.send_proxy).await?;
+            let request = http::request(method, path, host.as_deref(), place);
+            http::ask(&mut conn, &request, status, progress).await
+        }
+        CheckKind::Script(steps) => script::ask(steps, check, place, progress).await,
+    }
+}
+
+/// Where a check goes. A unix socket has no port, so that it is replaced only by a whole address.
+fn place<'a>(check: &Check, addr: &'a Addr) -> Cow<'a, Addr> {
+    match (addr, check.addr, check.port) {
+        (_, None, None) => Cow::Borrowed(addr),
+        (_, Some(ip), Some(port)) => Cow::Owned(Addr::Ip((ip, port).into())),
+        (Addr::Ip(own), Some(ip), None) => Cow::Owned(Addr::Ip((ip, own.port()).into())),
+        (Addr::Ip(own), None, Some(port)) => {
+            // Unlike a new address made of two parts, this keeps the scope of an IPv6 link-local one.
+            let mut other = *own;
+            other.set_port(port);
+            Cow::Owned(Addr::Ip(other))
+        }
+        (Addr::Unix(_), _, _) => Cow::Borrowed(addr),
+    }
+}
+
+#[cfg(test)]
+mod redis_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The script check: send and expect, step by step.
+//!
+//! An expectation looks at everything received since the last send (or connect). `expect` and `expect_regex` wait
+//! for more until they are met; `expect_not` judges the first piece of an answer, as HAProxy does, so that it
+//! belongs behind an `expect` of something that ends the answer.
+
+use super::conn::{Conn, Talk};
+use super::failure::{Failure, excerpt};
+use super::{Pass, Phase, Progress};
+use crate::backend::health::CheckStatus;
+use crate::config::{Check, Step};
+use crate::sys::addr::Addr;
+
+/// Runs all steps; each `Connect` but the first begins a new connection.
+pub(super) async fn ask<'a>(
+    steps: &'a [Step],
+    check: &Check,
+    place: &Addr,
+    progress: &mut Progress<'a>,
+) -> Result<Pass, Failure> {
+    let steps = match steps {
+        [Step::Connect, rest @ ..] => rest,
+        all => all,
+    };
+    let silent = steps.iter().all(|step| matches!(step, Step::Connect));
+    let talk = if silent {
+        Talk::Nothing
+    } else {
+        Talk::Something
+    };
+    let mut conn = Conn::open(place, talk, check.send_proxy).await?;
+    for step in steps {
+        match step {
+            Step::Connect => {
+                progress.phase = Phase::Connecting;
+                progress.received.clear();
+                drop(conn);
+                conn = Conn::open(place, talk, check.send_proxy).await?;
+            }
+            Step::Send(bytes) => {
+                progress.phase = Phase::Sending;
+                progress.received.clear();
+                conn.send(bytes).await?;
+            }
+            Step::Expect(_) | Step::ExpectNot(_) | Step::ExpectRegex(_) => {
+                progress.phase = Phase::Expecting(step);
+                expect(step, &mut conn, &mut progress.received).await?;
+            }
+        }
+    }
+    if matches!(steps.last(), Some(Step::Send(_))) {
+        conn.leave();
+    }
+    let status = if silent {
+        CheckStatus::L4Ok
+    } else {
+        CheckStatus::L7Ok
+    };
+    Ok(Pass { status, code: None })
+}
+
+async fn expect(step: &Step, conn: &mut Conn, received: &mut Vec<u8>) -> Result<(), Failure> {
+    let mut matcher = Matcher::new(step);
+    // What an earlier expectation has read may be enough, even if the server has closed since.
+    while !matcher.is_met(received)? {
+        if received.len() == MAX_ANSWER {
+            let cause = format!("no {} in the first 64k of the answer", wanted(step));
+            return Err(Failure::new(CheckStatus::L7Rsp, cause));
+        }
+        if conn.receive(received, MAX_ANSWER).await? == 0 {
+            let cause = match received.as_slice() {
+                [] => "connection closed without an answer".to_owned(),
+                some => format!("connection closed, {}", unmet(step, some).cause),
+            };
+            return Err(Failure::new(CheckStatus::L7Rsp, cause));
+        }
+    }
+    Ok(())
+}
+
+/// Looks for what one step wants in an answer that grows. Pure, and its work is bounded: each byte is compared once
+/// with fixed bytes; an expression must look at all of them again, up to [`MAX_SCANNED`] bytes in all.
+struct Matcher<'a> {
+    step: &'a Step,
+    /// Fixed bytes cannot begin before here.
+    from: usize,
+    scanned: usize,
+}
+
+impl<'a> Matcher<'a> {
+    fn new(step: &'a Step) -> Self {
+        Self {
+            step,
+            from: 0,
+            scanned: 0,
+        }
+    }
+
+    /// `Ok(false)`: more must be received. `received` only ever grows at its end between calls.
+    fn is_met(&mut self, received: &[u8]) -> Result<bool, Failure> {
+        match self.step {
+            Step::Expect(bytes) => {
+                let found = contains(&received[self.from..], bytes);
+                self.from = received.len().saturating_sub(bytes.len().saturating_sub(1));
+                Ok(found)
+            }
+            Step::ExpectRegex(regex) => {
+                self.scanned += received.len();
+                if self.scanned > MAX_SCANNED {
+                    let cause = "answer comes in too many pieces to look for an expression";
+                    return Err(Failure::new(CheckStatus::L7Rsp, cause));
+                }
+                Ok(regex.is_match(received))
+            }
+            Step::ExpectNot(bytes) if contains(received, bytes) => {
+                let cause = format!("unwanted `{}` in the answer", excerpt(bytes));
+                Err(Failure::new(CheckStatus::L7Rsp, cause))
+            }
+            Step::ExpectNot(_) => Ok(!received.is_empty()),
+            Step::Connect | Step::Send(_) => Ok(true),
+        }
+    }
+}
+
+fn contains(received: &[u8], bytes: &[u8]) -> bool {
+    bytes.is_empty() || received.windows(bytes.len()).any(|part| part == bytes)
+}
+
+/// An answer came, but not the wanted one.
+pub(super) fn unmet(step: &Step, received: &[u8]) -> Failure {
+    let nearest = match step {
+        Step::Expect(bytes) => &received[nearest(received, bytes)..],
+        _ => received,
+    };
+    let cause = format!("expected {}, got `{}`", wanted(step), excerpt(nearest));
+    Failure::new(CheckStatus::L7Rsp, cause)
+}
+
+pub(super) fn wanted(step: &Step) -> String {
+    match step {
+        Step::Expect(bytes) => format!("`{}`", excerpt(bytes)),
+        Step::ExpectRegex(regex) => format!("a match of `{}`", excerpt(regex.as_str().as_bytes())),
+        Step::ExpectNot(bytes) => format!("anything but `{}`", excerpt(bytes)),
+        Step::Connect | Step::Send(_) => "nothing".to_owned(),
+    }
+}
+
+/// Where the answer comes closest to the wanted bytes, so that `role:slave` is quoted out of a long answer to
+/// a question about `role:master`; the beginning if nothing comes close.
+fn nearest(received: &[u8], bytes: &[u8]) -> usize {
+    let common = |at: usize| {
+        received[at..]
+            .iter()
+            .zip(bytes)
+            .take(NEAR)
+            .take_while(|(a, b)| a == b)
+            .count()
+    };
+    let mut best = (CLOSE - 1, 0);
+    for at in 0..received.len().min(NEAR_WITHIN) {
+        let length = common(at);
+        if length > best.0 {
+            best = (length, at);
+        }
+    }
+    best.1
+}
+
+/// An answer is kept up to here.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// An honest answer comes in few pieces; one of 64k byte by byte would cost 2 GiB of matching.
+const MAX_SCANNED: usize = 4 * 1024 * 1024;
+
+/// `nearest` compares up to this many bytes at each place,
+const NEAR: usize = 32;
+/// at that many places,
+const NEAR_WITHIN: usize = 8 * 1024;
+/// and takes fewer common bytes than these for chance.
+const CLOSE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn regex(text: &str) -> Step {
+        Step::ExpectRegex(regex::bytes::Regex::new(text).unwrap())
+    }
+
+    fn is_met(step: &Step, answer: &str) -> Result<bool, Failure> {
+        Matcher::new(step).is_met(answer.as_bytes())
+    }
+
+    #[test]
+    fn waits_until_the_wanted_bytes_are_there() {
+        let master = Step::Expect(b"role:master".to_vec());
+        for (step, answer, met) in [
+            (&master, "", false),
+            (&master, "$9\r\nrole:maste", false),
+            (&master, "$9\r\nrole:master\r\n", true),
+            (&Step::Expect(vec![]), "", true),
+            (&regex(r"^\+(PONG|OK)\r"), "+PON", false),
+            (&regex(r"^\+(PONG|OK)\r"), "+OK\r\n", true),
+            (&Step::ExpectNot(b"LOADING".to_vec()), "", false),
+            (&Step::ExpectNot(b"LOADING".to_vec()), "+", true),
+        ] {
+            assert_eq!(is_met(step, answer), Ok(met), "{step:?} {answer:?}");
+        }
+    }
+
+    #[test]
+    fn an_unwanted_answer_fails_at_once() {
+        let failure =
+            is_met(&Step::ExpectNot(b"LOADING".to_vec()), "-LOADING Redis is").unwrap_err();
+        assert_eq!(
+            failure,
+            Failure::new(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer")
+        );
+    }
+
+    #[test]
+    fn quotes_the_answer_where_it_comes_closest() {
+        let info =
+            b"$300\r\n# Replication\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:7000\r\n";
+        let quoted = unmet(&Step::Expect(b"role:master".to_vec()), info).cause;
+        assert!(
+            quoted.starts_with("expected `role:master`, got `role:slave\r\nmaster_host:"),
+            "{quoted}"
+        );
+        let unlike = unmet(&Step::Expect(b"xyz".to_vec()), b"-ERR\r\n").cause;
+        assert_eq!(unlike, "expected `xyz`, got `-ERR`");
+        let pattern = unmet(&regex("^PONG"), b"-ERR unknown command\r\n").cause;
+        assert_eq!(
+            pattern,
+            "expected a match of `^PONG`, got `-ERR unknown command`"
+        );
+    }
+
+    #[test]
+    fn an_expression_is_not_tried_without_end_on_a_dribbled_answer() {
+        let step = regex("never");
+        let mut matcher = Matcher::new(&step);
+        let answer = vec![b'n'; MAX_ANSWER];
+        let tried = (1..=answer.len())
+            .take_while(|&len| matcher.is_met(&answer[..len]).is_ok())
+            .count();
+        assert!((2_000..4_000).contains(&tried), "{tried}");
+    }
+
+    proptest! {
+        /// However an answer is cut, fixed bytes are found in it exactly if they are there.
+        #[test]
+        fn a_cut_answer_matches_as_the_whole_one(
+            answer in prop::collection::vec(prop_oneof![Just(b'a'), Just(b'b'), any::<u8>()], 0..60),
+            bytes in prop::collection::vec(prop_oneof![Just(b'a'), Just(b'b')], 0..6),
+            mut cuts in prop::collection::vec(0..60usize, 0..12),
+        ) {
+            cuts.sort_unstable();
+            let step = Step::Expect(bytes);
+            let mut matcher = Matcher::new(&step);
+            let mut met = false;
+            for cut in cuts {
+                met |= matcher.is_met(&answer[..cut.min(answer.len())]).unwrap();
+            }
+            met |= matcher.is_met(&answer).unwrap();
+            let Step::Expect(bytes) = &step else { unreachable!() };
+            prop_assert_eq!(met, contains(&answer, bytes));
+        }
+
+        #[test]
+        fn no_answer_makes_the_words_panic(
+            answer in prop::collection::vec(any::<u8>(), 0..200),
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            for step in [Step::Expect(bytes.clone()), Step::ExpectNot(bytes), regex("[^a]b+")] {
+                let _met = Matcher::new(&step).is_met(&answer);
+                prop_assert!(unmet(&step, &answer).cause.len() < 1000);
+            }
+        }
+    }
+}
