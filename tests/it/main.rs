@@ -1,0 +1,5 @@
+//! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
+
+mod floors;
+mod support;
+mod support_works;

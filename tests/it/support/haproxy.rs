@@ -1,0 +1,71 @@
+//! A real HAProxy: the balancer that `lb` is measured against, and an independent speaker of the PROXY protocol.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::port::Port;
+use super::process::Process;
+use super::wait::eventually;
+
+#[derive(Debug)]
+pub(crate) struct Haproxy {
+    _process: Process,
+    port: Port,
+    _dir: TempDir,
+}
+
+impl Haproxy {
+    /// Balances a port of 127.0.0.1 over `servers`, with `options` in the backend's section.
+    #[track_caller]
+    pub(crate) fn balance(servers: &[SocketAddr], options: &str) -> Self {
+        let port = Port::reserve();
+        let mut text = format!(
+            "{BASICS}frontend web\n bind {}\n default_backend app\nbackend app\n {options}\n",
+            port.addr()
+        );
+        for (index, server) in servers.iter().enumerate() {
+            text += &format!(" server s{index} {server} check inter 2000 rise 2 fall 3\n");
+        }
+        Self::start(port, &text)
+    }
+
+    /// Passes connections on to `server`; `bind` and `server` options are HAProxy's own words.
+    #[track_caller]
+    pub(crate) fn relay(bind_options: &str, server: SocketAddr, server_options: &str) -> Self {
+        let port = Port::reserve();
+        let text = format!(
+            "{BASICS}listen relay\n bind {} {bind_options}\n server s {server} {server_options}\n",
+            port.addr()
+        );
+        Self::start(port, &text)
+    }
+
+    #[track_caller]
+    fn start(port: Port, text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("haproxy.cfg");
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new("haproxy");
+        command.arg("-db").arg("-f").arg(&file);
+        let process = Process::start("haproxy", dir.path(), &command);
+        eventually(Duration::from_secs(10), "haproxy accepts", || {
+            TcpStream::connect(port.addr()).ok()
+        });
+        Self {
+            _process: process,
+            port,
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+}
+
+const BASICS: &str = "global\n maxconn 4096\n nbthread 2\ndefaults\n mode tcp\n balance roundrobin\n retries 3\n option redispatch\n \
+                      timeout connect 5s\n timeout client 50s\n timeout server 50s\n";

@@ -1,0 +1,249 @@
+//! `Lb`: the balancer itself, the real binary as a process, ready through its notify socket.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Output};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::notify::Notify;
+use super::proc;
+use super::process::{Process, run};
+use super::status::Status;
+
+/// A running balancer. Its files are in a directory of its own.
+#[derive(Debug)]
+pub(crate) struct Lb {
+    // Dropped in this order: the process, then what it talks to.
+    process: Process,
+    notify: Notify,
+    dir: TempDir,
+}
+
+/// How to start one.
+#[derive(Debug, Default)]
+pub(crate) struct LbOptions {
+    config: Option<String>,
+    flags: Vec<String>,
+    /// Soft and hard RLIMIT_NOFILE.
+    descriptors: Option<u64>,
+    /// Run as this uid and gid, without capabilities.
+    uid: Option<u32>,
+}
+
+impl Lb {
+    /// Starts `lb run -f FILE` with this text and waits until it is ready. `@DIR@` in the text is the directory of its own.
+    #[track_caller]
+    pub(crate) fn start(config: &str) -> Self {
+        Self::options().config(config).start()
+    }
+
+    /// Starts `lb run FLAGS...`.
+    #[track_caller]
+    pub(crate) fn start_with_flags(flags: &[&str]) -> Self {
+        let mut options = Self::options();
+        options.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        options.start()
+    }
+
+    pub(crate) fn options() -> LbOptions {
+        LbOptions::default()
+    }
+
+    /// The process that was started: the supervisor.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn notify(&self) -> &Notify {
+        &self.notify
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.process.stderr()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end; systemd then gives up the fd store.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let status = self.process.wait(deadline);
+        self.notify.clear_store();
+        status
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
+    /// Runs `lb ARGS... --socket` of this balancer.
+    #[track_caller]
+    pub(crate) fn command(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(BINARY);
+        command.args(args).arg("--socket").arg(self.socket());
+        run(&command, Duration::from_secs(60))
+    }
+
+    /// As `command`, which must succeed; what it said on stdout.
+    #[track_caller]
+    pub(crate) fn tell(&self, args: &[&str]) -> String {
+        let output = self.command(args);
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success(),
+            "lb {args:?}: {}: {out}{err}",
+            output.status
+        );
+        out.into_owned()
+    }
+
+    /// Writes the configuration file anew, without telling the balancer.
+    pub(crate) fn write_config(&self, config: &str) {
+        fs::write(self.dir().join("lb.toml"), with_dir(config, self.dir())).unwrap();
+    }
+
+    /// Writes the configuration file anew and reloads, which must succeed.
+    #[track_caller]
+    pub(crate) fn reload(&self, config: &str) {
+        self.write_config(config);
+        self.tell(&["reload"]);
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&self) -> Status {
+        Status::parse(&self.tell(&["status", "--json"]))
+    }
+
+    /// The first address the frontend is bound to.
+    #[track_caller]
+    pub(crate) fn addr(&self, frontend: &str) -> SocketAddr {
+        self.status().bound(frontend)[0]
+    }
+
+    /// CPU time used since it was started.
+    pub(crate) fn cpu(&self) -> Duration {
+        proc::cpu(self.pid())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir().join("lb.sock")
+    }
+}
+
+impl LbOptions {
+    pub(crate) fn config(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
+        self
+    }
+
+    pub(crate) fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
+        self
+    }
+
+    pub(crate) fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// # Panics
+    /// When it is not ready within 20 s.
+    #[track_caller]
+    pub(crate) fn start(self) -> Lb {
+        let mut lb = self.launch();
+        let end = Instant::now() + Duration::from_secs(20);
+        while !lb
+            .notify
+            .wait_for(Duration::from_millis(50), |line| line == "READY=1")
+        {
+            if let Some(status) = lb.process.ended() {
+                panic!("lb ended before it was ready: {status}: {}", lb.stderr());
+            }
+            assert!(Instant::now() < end, "lb is not ready in time");
+        }
+        lb
+    }
+
+    /// Starts it and does not wait.
+    #[track_caller]
+    pub(crate) fn launch(self) -> Lb {
+        let dir = tempfile::tempdir().unwrap();
+        let notify = Notify::bind(dir.path().join("notify.sock"));
+        let mut line = vec![BINARY.to_owned(), "run".to_owned()];
+        if let Some(text) = &self.config {
+            let file = dir.path().join("lb.toml");
+            fs::write(&file, with_dir(text, dir.path())).unwrap();
+            line.extend(["-f".to_owned(), file.display().to_string()]);
+        }
+        line.extend(self.flags);
+        line.extend([
+            "--socket".to_owned(),
+            dir.path().join("lb.sock").display().to_string(),
+        ]);
+        if let Some(uid) = self.uid {
+            for path in [dir.path(), notify.path()] {
+                nix::unistd::chown(path, Some(uid.into()), Some(uid.into())).unwrap();
+            }
+            let id = uid.to_string();
+            let drop = [
+                "setpriv",
+                "--reuid",
+                &id,
+                "--regid",
+                &id,
+                "--clear-groups",
+                "--pdeathsig",
+                "KILL",
+                "--",
+            ];
+            line.splice(0..0, drop.map(str::to_owned));
+        }
+        if let Some(limit) = self.descriptors {
+            let prlimit = [
+                "prlimit".to_owned(),
+                format!("--nofile={limit}:{limit}"),
+                "--".to_owned(),
+            ];
+            line.splice(0..0, prlimit);
+        }
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]).env("NOTIFY_SOCKET", notify.path());
+        let process = Process::start("lb", dir.path(), &command);
+        Lb {
+            process,
+            notify,
+            dir,
+        }
+    }
+}
+
+/// Runs `lb ARGS...` to its end, without a daemon.
+#[track_caller]
+pub(crate) fn lb(args: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(args);
+    run(&command, Duration::from_secs(60))
+}
+
+fn with_dir(config: &str, dir: &Path) -> String {
+    config.replace("@DIR@", &dir.display().to_string())
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_lb");

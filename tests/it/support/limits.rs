@@ -1,0 +1,18 @@
+//! The machine's limits, and taking turns on it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises this process's descriptor limit as far as it may go, and returns it.
+pub(crate) fn raise_descriptors() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    hard
+}
+
+/// Tests that measure time, CPU or memory, or load the whole machine, hold this while they run.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

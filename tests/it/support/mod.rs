@@ -1,0 +1,27 @@
+//! What the tests stand on: real programs, a misbehaving server, a client that checks every byte, and /proc.
+//!
+//! Nothing here sleeps or picks a port: readiness is an event, ports are the kernel's choice, and what can only be
+//! asked is asked by `eventually`.
+
+pub(crate) mod ab;
+pub(crate) mod client;
+pub(crate) mod figure;
+pub(crate) mod haproxy;
+pub(crate) mod lb;
+pub(crate) mod limits;
+pub(crate) mod netns;
+pub(crate) mod nginx;
+pub(crate) mod notify;
+pub(crate) mod origin;
+pub(crate) mod outcome;
+pub(crate) mod ping_pong;
+pub(crate) mod plan;
+pub(crate) mod port;
+pub(crate) mod proc;
+pub(crate) mod process;
+pub(crate) mod proxy_header;
+pub(crate) mod redis;
+pub(crate) mod session;
+pub(crate) mod status;
+pub(crate) mod stream;
+pub(crate) mod wait;

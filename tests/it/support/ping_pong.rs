@@ -1,0 +1,171 @@
+//! Sessions that live while something happens to the balancer: each sends small messages to an echo and checks what
+//! comes back, until it is told to stop.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::client::{connect, read_to_end};
+use super::outcome::{Ending, Outcome};
+use super::stream::{Verifier, fill};
+use super::wait::eventually;
+
+/// A number of sessions in the background.
+#[derive(Debug)]
+pub(crate) struct PingPong {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<(Outcome, Duration)>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// Messages that went round.
+    rounds: AtomicU64,
+    /// Sessions with at least one answer.
+    answered: AtomicU64,
+}
+
+/// What became of them.
+#[derive(Debug)]
+pub(crate) struct PingPongs {
+    pub(crate) outcomes: Vec<Outcome>,
+    /// The longest that any message took to go round.
+    pub(crate) slowest: Duration,
+}
+
+impl PingPong {
+    /// Starts `count` sessions and returns when each has had an answer.
+    pub(crate) fn start(addr: SocketAddr, count: u64) -> Self {
+        let shared = Arc::new(Shared::default());
+        let threads = (0..count)
+            .map(|seed| {
+                let shared = shared.clone();
+                std::thread::spawn(move || Session::new(seed).run(addr, &shared))
+            })
+            .collect();
+        eventually(
+            Duration::from_secs(20),
+            "an answer for every session",
+            || (shared.answered.load(Ordering::Relaxed) == count).then_some(()),
+        );
+        Self { shared, threads }
+    }
+
+    /// Waits until `count` more messages have gone round, so that whatever was just done was under load.
+    pub(crate) fn go_on_for(&self, count: u64) {
+        let rounds = || self.shared.rounds.load(Ordering::Relaxed);
+        let goal = rounds() + count;
+        eventually(Duration::from_secs(30), "more rounds", || {
+            (rounds() >= goal).then_some(())
+        });
+    }
+
+    pub(crate) fn finish(self) -> PingPongs {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let all: Vec<_> = self
+            .threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        let slowest = all
+            .iter()
+            .map(|(_, pause)| *pause)
+            .max()
+            .unwrap_or_default();
+        PingPongs {
+            outcomes: all.into_iter().map(|(outcome, _)| outcome).collect(),
+            slowest,
+        }
+    }
+}
+
+impl PingPongs {
+    /// # Panics
+    /// When a session lost, changed or doubled a byte, or did not end in an orderly way.
+    #[track_caller]
+    pub(crate) fn assert_unharmed(&self) {
+        for (seed, outcome) in self.outcomes.iter().enumerate() {
+            assert!(
+                outcome.is_whole(outcome.sent) && outcome.sent > 0,
+                "session {seed}: {outcome:?}"
+            );
+        }
+    }
+}
+
+struct Session {
+    seed: u64,
+    sent: u64,
+    verifier: Verifier,
+    slowest: Duration,
+}
+
+impl Session {
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            sent: 0,
+            verifier: Verifier::new(seed),
+            slowest: Duration::ZERO,
+        }
+    }
+
+    fn run(mut self, addr: SocketAddr, shared: &Shared) -> (Outcome, Duration) {
+        let ending = match connect(addr) {
+            Ok(mut stream) => self.talk(&mut stream, shared),
+            Err(error) => error.into(),
+        };
+        let (received, corrupt_at) = (self.verifier.received(), self.verifier.corrupt_at());
+        (
+            Outcome {
+                sent: self.sent,
+                received,
+                corrupt_at,
+                ending,
+            },
+            self.slowest,
+        )
+    }
+
+    fn talk(&mut self, stream: &mut TcpStream, shared: &Shared) -> Ending {
+        while !shared.stop.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            match self.round(stream) {
+                Ok(None) => {}
+                Ok(Some(ending)) => return ending,
+                Err(error) => return error.into(),
+            }
+            self.slowest = self.slowest.max(start.elapsed());
+            shared.rounds.fetch_add(1, Ordering::Relaxed);
+            if self.sent == u64::from(MESSAGE) {
+                shared.answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(stream.shutdown(Shutdown::Write));
+        let (rest, ending) = read_to_end(stream);
+        self.verifier.take(&rest);
+        ending
+    }
+
+    /// One message there and back; `Some` when the server ended it.
+    fn round(&mut self, stream: &mut TcpStream) -> std::io::Result<Option<Ending>> {
+        let mut message = [0; MESSAGE as usize];
+        fill(self.seed, self.sent, &mut message);
+        stream.write_all(&message)?;
+        self.sent += u64::from(MESSAGE);
+        while self.verifier.received() < self.sent {
+            match stream.read(&mut message)? {
+                0 => return Ok(Some(Ending::Fin)),
+                n => self.verifier.take(&message[..n]),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Not a multiple of eight, so that messages begin at every phase of the stream.
+const MESSAGE: u16 = 100;

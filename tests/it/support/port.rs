@@ -1,0 +1,50 @@
+//! Ports that stay ours. A program that cannot be given port 0 gets one that was really free, and nobody else can
+//! take it between its restarts.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, Socket, Type};
+
+/// A port held by a socket that is bound but never listens: connecting to it is refused, and a listener with
+/// SO_REUSEADDR may come and go beside it.
+#[derive(Debug)]
+pub(crate) struct Port {
+    addr: SocketAddr,
+    _holder: Socket,
+}
+
+impl Port {
+    pub(crate) fn reserve() -> Self {
+        Self::reserve_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    pub(crate) fn reserve_at(addr: SocketAddr) -> Self {
+        let holder = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        holder.set_reuse_address(true).unwrap();
+        holder.bind(&addr.into()).unwrap();
+        let addr = holder.local_addr().unwrap().as_socket().unwrap();
+        Self {
+            addr,
+            _holder: holder,
+        }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.addr.port()
+    }
+}
+
+#[test]
+fn a_reserved_port_refuses_until_someone_listens_and_again_after() {
+    use std::net::{TcpListener, TcpStream};
+    let port = Port::reserve();
+    assert!(TcpStream::connect(port.addr()).is_err());
+    let listener = TcpListener::bind(port.addr()).unwrap();
+    assert!(TcpStream::connect(port.addr()).is_ok());
+    drop(listener);
+    assert!(TcpStream::connect(port.addr()).is_err());
+}

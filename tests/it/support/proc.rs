@@ -1,0 +1,123 @@
+//! What /proc says about processes: descriptors, pipes, memory, CPU. Figures are of whole process trees, since the
+//! balancer is a supervisor and an engine.
+
+use std::fs;
+use std::time::Duration;
+
+/// The children of `pid`, theirs, and so on.
+pub(crate) fn descendants(pid: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = numbers("/proc")
+        .filter_map(|child| Some((child, parent(child)?)))
+        .collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(&ancestor) = found.get(next) {
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| *parent == ancestor)
+                .map(|(child, _)| *child),
+        );
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// `pid` and its descendants.
+pub(crate) fn tree(pid: i32) -> Vec<i32> {
+    let mut all = descendants(pid);
+    all.insert(0, pid);
+    all
+}
+
+/// CPU time (user and system) that the tree's living threads have used.
+pub(crate) fn cpu(pid: i32) -> Duration {
+    let of_thread = |pid: i32, thread: i32| -> u64 {
+        let text =
+            fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).unwrap_or_default();
+        text.split(' ')
+            .next()
+            .and_then(|word| word.parse().ok())
+            .unwrap_or(0)
+    };
+    let threads =
+        |pid: i32| numbers(&format!("/proc/{pid}/task")).map(move |thread| of_thread(pid, thread));
+    Duration::from_nanos(tree(pid).into_iter().flat_map(threads).sum())
+}
+
+/// Private memory (clean and dirty) of the tree in bytes: what would be free if it were gone.
+pub(crate) fn private_memory(pid: i32) -> u64 {
+    let of = |pid: i32| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let private = text.lines().filter(|line| line.starts_with("Private_"));
+        private
+            .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum::<u64>()
+            * 1024
+    };
+    tree(pid).into_iter().map(of).sum()
+}
+
+/// What the tree's descriptors lead to: `socket:[1]`, `pipe:[2]`, `/some/file`.
+pub(crate) fn descriptors(pid: i32) -> Vec<String> {
+    let of = |pid: i32| {
+        let links =
+            numbers(&format!("/proc/{pid}/fd")).map(move |fd| format!("/proc/{pid}/fd/{fd}"));
+        links.filter_map(|link| Some(fs::read_link(link).ok()?.to_string_lossy().into_owned()))
+    };
+    tree(pid).into_iter().flat_map(of).collect()
+}
+
+/// Ends of pipes the tree holds.
+pub(crate) fn pipes(pid: i32) -> usize {
+    descriptors(pid)
+        .iter()
+        .filter(|target| target.starts_with("pipe:"))
+        .count()
+}
+
+pub(crate) fn threads(pid: i32) -> usize {
+    tree(pid)
+        .into_iter()
+        .map(|pid| numbers(&format!("/proc/{pid}/task")).count())
+        .sum()
+}
+
+/// A kernel counter of /proc/net/netstat, e.g. `ListenDrops`.
+pub(crate) fn netstat(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/net/netstat").unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let found = lines.chunks(2).find_map(|pair| {
+        let index = pair[0].split(' ').position(|word| word == name)?;
+        pair[1].split(' ').nth(index)?.parse().ok()
+    });
+    found.unwrap_or_else(|| panic!("no counter {name}"))
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The entries of a directory that are numbers.
+fn numbers(dir: &str) -> impl Iterator<Item = i32> + use<> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+#[test]
+fn the_figures_of_this_process_make_sense() {
+    let me = std::process::id().cast_signed();
+    let (before, file) = (
+        descriptors(me).len(),
+        fs::File::open("/proc/self/status").unwrap(),
+    );
+    assert!(descriptors(me).len() > before);
+    drop(file);
+    assert!(cpu(me) > Duration::ZERO);
+    assert!(private_memory(me) > 100_000);
+    assert!(threads(me) > 1);
+    assert!(netstat("ListenDrops") < u64::MAX);
+}

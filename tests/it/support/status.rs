@@ -1,0 +1,99 @@
+//! The answer of `lb status --json`, asked by the names of design and README.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Status(Value);
+
+/// One entry of it: a frontend, a backend or a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry(Value);
+
+impl Status {
+    #[track_caller]
+    pub(crate) fn parse(text: &str) -> Self {
+        Self(
+            serde_json::from_str(text)
+                .unwrap_or_else(|error| panic!("status is no JSON: {error}: {text}")),
+        )
+    }
+
+    #[track_caller]
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        Entry(self.0.clone()).number(key)
+    }
+
+    #[track_caller]
+    pub(crate) fn frontend(&self, name: &str) -> Entry {
+        named(&self.0["frontends"], name)
+    }
+
+    #[track_caller]
+    pub(crate) fn backend(&self, name: &str) -> Entry {
+        named(&self.0["backends"], name)
+    }
+
+    /// `backend/server`.
+    #[track_caller]
+    pub(crate) fn server(&self, path: &str) -> Entry {
+        let (backend, server) = path.split_once('/').expect("written backend/server");
+        named(&self.backend(backend).0["servers"], server)
+    }
+
+    /// Names of the backend's servers, in order.
+    #[track_caller]
+    pub(crate) fn servers(&self, backend: &str) -> Vec<String> {
+        let backend = self.backend(backend);
+        let servers = backend.0["servers"].as_array().expect("a list of servers");
+        servers
+            .iter()
+            .map(|server| Entry(server.clone()).text("name"))
+            .collect()
+    }
+
+    /// Addresses the frontend really has (port 0 asked for a free one).
+    #[track_caller]
+    pub(crate) fn bound(&self, frontend: &str) -> Vec<SocketAddr> {
+        let frontend = self.frontend(frontend);
+        let binds = frontend.0["bind"].as_array().expect("a list of addresses");
+        binds
+            .iter()
+            .map(|bind| bind.as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+}
+
+impl Entry {
+    #[track_caller]
+    pub(crate) fn number(&self, key: &str) -> u64 {
+        self.0[key]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no number `{key}` in {}", self.0))
+    }
+
+    #[track_caller]
+    pub(crate) fn text(&self, key: &str) -> String {
+        self.0[key]
+            .as_str()
+            .unwrap_or_else(|| panic!("no text `{key}` in {}", self.0))
+            .to_owned()
+    }
+
+    /// A part of it, whatever it is.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
+        self.0.pointer(pointer)
+    }
+}
+
+#[track_caller]
+fn named(list: &Value, name: &str) -> Entry {
+    let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    let found = entries.iter().find(|entry| entry["name"] == name);
+    Entry(
+        found
+            .unwrap_or_else(|| panic!("no `{name}` in {list}"))
+            .clone(),
+    )
+}

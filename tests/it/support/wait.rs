@@ -1,0 +1,82 @@
+//! The single polling helper. Everything that has an event to wait for (EOF, READY=1, a counter's condition) does that
+//! instead; this is for facts that only asking can tell, such as the output of another program.
+
+use std::fmt::Debug;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Asks until the answer is `Some`, at most for `deadline`.
+///
+/// # Panics
+/// When the time is up, naming `what` was waited for.
+#[track_caller]
+pub(crate) fn eventually<T>(
+    deadline: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "waited {deadline:?} in vain: {what}");
+        pause(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `read` answers `want`; a failure shows the last answer.
+#[track_caller]
+pub(crate) fn eventually_eq<T: PartialEq + Debug>(
+    deadline: Duration,
+    want: T,
+    mut read: impl FnMut() -> T,
+) {
+    let end = Instant::now() + deadline;
+    loop {
+        let got = read();
+        if got == want {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "waited {deadline:?} in vain for {want:?}, it is {got:?}"
+        );
+        pause(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `read` gives the same answer throughout `still`, and returns it: how a blocked writer is told from a slow one.
+#[track_caller]
+pub(crate) fn settled<T: PartialEq>(
+    deadline: Duration,
+    still: Duration,
+    mut read: impl FnMut() -> T,
+) -> T {
+    let end = Instant::now() + deadline;
+    let (mut last, mut since) = (read(), Instant::now());
+    loop {
+        pause(Duration::from_millis(5));
+        let now = read();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() >= still {
+            return last;
+        }
+        assert!(
+            Instant::now() < end,
+            "waited {deadline:?} in vain for it to settle"
+        );
+    }
+}
+
+/// Lets `span` of measured time pass, for tests that observe what happens (or costs) during it.
+pub(crate) fn observe(span: Duration) {
+    pause(span);
+}
+
+/// Nobody sends on this channel: receiving is a plain wait.
+fn pause(span: Duration) {
+    let (_keep, never) = mpsc::channel::<()>();
+    assert!(never.recv_timeout(span).is_err());
+}
