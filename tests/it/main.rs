@@ -1,5 +1,6 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
+mod etcd_follower;
 mod floors;
 mod support;
 mod support_works;

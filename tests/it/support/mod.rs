@@ -4,8 +4,11 @@
 //! asked is asked by `eventually`.
 
 pub(crate) mod ab;
+pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod etcd;
 pub(crate) mod figure;
+pub(crate) mod followed;
 pub(crate) mod haproxy;
 pub(crate) mod lb;
 pub(crate) mod limits;
