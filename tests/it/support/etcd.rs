@@ -238,6 +238,14 @@ impl Etcd {
         self.user = Some(("root".to_owned(), password.to_owned()));
     }
 
+    /// Gives root another password.
+    pub(crate) fn change_password(&mut self, password: &str) {
+        let mut client = self.connect();
+        self.run(client.user_change_password("root", password))
+            .unwrap();
+        self.user = Some(("root".to_owned(), password.to_owned()));
+    }
+
     /// A client on the test's own runtime.
     pub(crate) fn connect(&self) -> Client {
         self.try_connect().expect("etcd answers")
