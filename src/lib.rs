@@ -2,6 +2,8 @@
 pub mod backend;
 pub mod config;
 pub mod control;
+pub mod log;
+pub mod proxy;
 pub mod proxy_protocol;
 pub mod stats;
 pub mod sys;

@@ -57,6 +57,8 @@ pub enum Malformed {
 /// Addresses that are missing (a health check, a unix socket) or of two families give v1 `UNKNOWN` and v2 `LOCAL`,
 /// which every receiver must accept as "look at the connection itself"; it may refuse v2 `PROXY` with an
 /// unspecified family. A scope or flow of an IPv6 address is not carried.
+///
+/// It is to be sent in one piece: nginx refuses a header that it does not get with its first read.
 pub fn encode(version: ProxyVersion, src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8> {
     match version {
         ProxyVersion::V1 => v1::encode(src, dst),

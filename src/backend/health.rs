@@ -4,6 +4,7 @@
 //! [`Health::record`]; what it answers is the only place from which a change of UP or DOWN may be announced.
 //! Administration (ready, drain, maint) is not here: it is another fact about the server.
 
+mod history;
 mod result;
 
 use std::fmt;
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::result::{CheckResult, CheckStatus, HISTORY, History, MAX_CAUSE, Source};
+pub use self::history::{HISTORY, History};
+pub use self::result::{CheckResult, CheckStatus, MAX_CAUSE, Source};
 use crate::config::{Check, InitState};
 
 /// The rise/fall machine.

@@ -10,7 +10,8 @@ pub mod scheduler;
 pub mod server;
 pub mod snapshot;
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst, fence};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicUsize, fence};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -35,6 +36,7 @@ pub struct Backend {
     cursor: AtomicUsize,
     /// Servers that left but still have sessions: should their name return, it is they who return.
     departed: Mutex<Vec<Weak<Server>>>,
+    sessions: AtomicU32,
 }
 
 /// A counted session on a server; dropping it gives the place back and calls the next in the queue.
@@ -68,6 +70,7 @@ impl Backend {
             loads: Arc::default(),
             cursor: AtomicUsize::new(0),
             departed: Mutex::default(),
+            sessions: AtomicU32::new(0),
         })
     }
 
@@ -80,10 +83,7 @@ impl Backend {
     pub fn pick(self: &Arc<Self>, hint: &Hint) -> Option<Lease> {
         let snapshot = self.snapshot.load();
         let candidate = snapshot.schedule.take(&self.loads, &self.cursor, hint)?;
-        Some(Lease {
-            backend: Arc::clone(self),
-            member: Arc::clone(&snapshot.members[candidate.member]),
-        })
+        Some(Lease::new(self, &snapshot.members[candidate.member]))
     }
 
     /// A session more on the server of `slot`, for a retry on the same one. `None`: it is no longer usable, or full.
@@ -95,10 +95,22 @@ impl Backend {
             .iter()
             .find(|c| c.slot == slot)?;
         let taken = self.loads.take(slot, candidate.maxconn);
-        taken.then(|| Lease {
-            backend: Arc::clone(self),
-            member: Arc::clone(&snapshot.members[candidate.member]),
-        })
+        taken.then(|| Lease::new(self, &snapshot.members[candidate.member]))
+    }
+
+    /// Whether a usable server other than that of `slot` is not suspect.
+    pub fn has_trusted(&self, slot: u32) -> bool {
+        let snapshot = self.snapshot.load();
+        snapshot
+            .schedule
+            .candidates()
+            .iter()
+            .any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
+    }
+
+    /// Sessions on all servers now.
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Relaxed)
     }
 
     /// Counts a session that came with its server from another process; limits do not apply to it.
@@ -110,10 +122,7 @@ impl Backend {
             .iter()
             .find(|member| &*member.server.name == server)?;
         self.loads.take(member.server.slot(), u32::MAX);
-        Some(Lease {
-            backend: Arc::clone(self),
-            member: Arc::clone(member),
-        })
+        Some(Lease::new(self, member))
     }
 
     /// Replaces settings and servers. A name that stays keeps its [`Server`]; at a new address its health starts afresh.
@@ -239,6 +248,15 @@ impl Backend {
 }
 
 impl Lease {
+    /// For a session that is counted on the server already.
+    fn new(backend: &Arc<Backend>, member: &Arc<Member>) -> Self {
+        backend.sessions.fetch_add(1, Relaxed);
+        Self {
+            backend: Arc::clone(backend),
+            member: Arc::clone(member),
+        }
+    }
+
     pub fn member(&self) -> &Arc<Member> {
         &self.member
     }
@@ -254,6 +272,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.backend.sessions.fetch_sub(1, Relaxed);
         self.backend.loads.give_back(self.member.server.slot());
         // The counter must be seen lower before the queue is looked at: a session that joins the queue now looks at
         // the counters again afterwards, so that one of the two sees the other.

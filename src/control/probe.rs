@@ -155,6 +155,4 @@ fn place<'a>(check: &Check, addr: &'a Addr) -> Cow<'a, Addr> {
 }
 
 #[cfg(test)]
-mod redis_tests;
-#[cfg(test)]
 mod tests;

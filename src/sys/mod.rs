@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // Each block below states why it is sound.
 
 pub mod addr;
+pub mod clock;
 pub mod pipe;
 pub mod resources;
 pub mod socket;

@@ -32,8 +32,19 @@ pub struct Socket {
 pub struct Received {
     /// Bytes put into the buffer.
     pub len: usize,
-    /// The peer's FIN follows these bytes.
-    pub eof: bool,
+    /// What follows these bytes, as far as it is known already.
+    pub then: Then,
+}
+
+/// What follows received bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Perhaps more bytes.
+    More,
+    /// The peer's FIN.
+    Fin,
+    /// An error, RST in most cases. The kernel tells it once only, so it must not be lost.
+    Broken,
 }
 
 impl Socket {
@@ -49,8 +60,9 @@ impl Socket {
         self.fd.into_inner()
     }
 
-    /// Receives into `buf`. When the FIN has arrived together with the last bytes, `eof` says so at once: whoever
-    /// forwards them can then let its own FIN travel in the same segment.
+    /// Receives into `buf`. When the FIN has come together with the last bytes, the result says so at once:
+    /// whoever forwards them can then let its own FIN travel in the same segment.
+    /// Bytes, or [`Then`] what ended the stream; `len` is 0 only at its end.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Received>> {
         loop {
             let mut guard = match self.fd.poll_read_ready(cx)? {
@@ -58,27 +70,23 @@ impl Socket {
                 Poll::Pending => return Poll::Pending,
             };
             let fd = self.fd.get_ref().as_raw_fd();
+            let received = |len, then| Poll::Ready(Ok(Received { len, then }));
             match recv(fd, buf, MsgFlags::empty()) {
-                Ok(0) => return Poll::Ready(Ok(Received { len: 0, eof: true })),
-                Ok(len) if len == buf.len() => {
-                    return Poll::Ready(Ok(Received { len, eof: false }));
+                Ok(0) => return received(0, Then::Fin),
+                Ok(len) if len == buf.len() => return received(len, Then::More),
+                Ok(len) if guard.ready().is_read_closed() => {
+                    // FIN or RST has come, or urgent data cut the read short: only another read can tell.
+                    return match recv(fd, &mut buf[len..], MsgFlags::empty()) {
+                        Ok(0) => received(len, Then::Fin),
+                        Ok(more) => received(len + more, Then::More),
+                        Err(Errno::EAGAIN | Errno::EINTR) => received(len, Then::More),
+                        Err(_) => received(len, Then::Broken),
+                    };
                 }
                 Ok(len) => {
-                    if !guard.ready().is_read_closed() {
-                        // Short: the queue is empty, and the next byte raises a new edge.
-                        guard.clear_ready();
-                        return Poll::Ready(Ok(Received { len, eof: false }));
-                    }
-                    // FIN or RST has come, or urgent data cut the read short: only another read can tell.
-                    return Poll::Ready(Ok(match recv(fd, &mut buf[len..], MsgFlags::empty()) {
-                        Ok(0) => Received { len, eof: true },
-                        Ok(more) => Received {
-                            len: len + more,
-                            eof: false,
-                        },
-                        // The error comes again with the next read; these bytes go first.
-                        Err(_) => Received { len, eof: false },
-                    }));
+                    // Short: the queue is empty, and the next byte raises a new edge.
+                    guard.clear_ready();
+                    return received(len, Then::More);
                 }
                 Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINTR) => {}

@@ -1,9 +1,8 @@
-//! What was learnt about a server, and the last few times it was.
+//! What was learnt about a server, by a check or by traffic.
 //!
 //! The cause is text for the operator that may quote the server: it is cut and made printable here, so that
 //! nobody who shows it has to think of it.
 
-use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -131,42 +130,6 @@ impl fmt::Display for CheckStatus {
     }
 }
 
-/// The last [`HISTORY`] results of a server, newest last.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "VecDeque<CheckResult>")]
-pub struct History(VecDeque<CheckResult>);
-
-impl History {
-    /// Adds a result; the oldest makes room.
-    pub fn push(&mut self, result: CheckResult) {
-        if self.0.len() == HISTORY {
-            self.0.pop_front();
-        }
-        self.0.push_back(result);
-    }
-
-    /// The newest result; `None`: never checked.
-    pub fn newest(&self) -> Option<&CheckResult> {
-        self.0.back()
-    }
-
-    /// Oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &CheckResult> + ExactSizeIterator {
-        self.0.iter()
-    }
-}
-
-/// Takes the newest [`HISTORY`] of what another process kept.
-impl From<VecDeque<CheckResult>> for History {
-    fn from(mut results: VecDeque<CheckResult>) -> Self {
-        results.drain(..results.len().saturating_sub(HISTORY));
-        Self(results)
-    }
-}
-
-/// Results kept for each server.
-pub const HISTORY: usize = 16;
-
 /// Characters in a cause, its final `…` included.
 pub const MAX_CAUSE: usize = 120;
 
@@ -274,22 +237,6 @@ mod tests {
         ] {
             assert_eq!(printable(given), shown);
         }
-    }
-
-    #[test]
-    fn keeps_the_last_16_results_newest_last_and_survives_a_hand_off() {
-        let mut history = History::default();
-        assert_eq!(history.newest(), None);
-        for n in 1..=20u16 {
-            history.push(CheckResult::new(CheckStatus::L7Ok, "", MS).with_code(n));
-        }
-        assert!(history.iter().map(|result| result.code.unwrap()).eq(5..=20));
-        assert_eq!(history.newest().unwrap().code, Some(20));
-        let json = serde_json::to_string(&history).unwrap();
-        assert!(json.starts_with(
-            r#"[{"status":"L7OK","code":5,"cause":"","duration_us":1000,"source":"check"}"#
-        ));
-        assert_eq!(serde_json::from_str::<History>(&json).unwrap(), history);
     }
 
     proptest! {

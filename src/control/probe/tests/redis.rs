@@ -1,7 +1,7 @@
 //! The script that finds the primary, against real Redis servers.
 
 use std::io::{BufRead, BufReader, Read as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
@@ -23,7 +23,7 @@ impl Redis {
     }
 
     fn try_start(args: &[&str]) -> Option<Self> {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = free.local_addr().unwrap();
         drop(free);
         let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,110 @@
+//! `maxconn`: how many sessions there may be. A permit is taken before a connection is accepted, so that what is beyond
+//! the limit waits in the kernel's queue and is never refused.
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+#[derive(Debug)]
+pub struct Limit {
+    max: AtomicU32,
+    used: AtomicU32,
+    waiting: AtomicU32,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Limit {
+    pub fn new(max: u32) -> Self {
+        Self {
+            max: max.into(),
+            used: 0.into(),
+            waiting: 0.into(),
+            wakers: Mutex::default(),
+        }
+    }
+
+    /// A new limit; sessions above it stay, but no new one comes until there is room.
+    pub fn set_max(&self, max: u32) {
+        self.max.store(max, SeqCst);
+        self.wake();
+    }
+
+    pub fn max(&self) -> u32 {
+        self.max.load(SeqCst)
+    }
+
+    pub fn used(&self) -> u32 {
+        self.used.load(SeqCst)
+    }
+
+    /// Takes a place if there is one.
+    pub fn try_take(&self) -> bool {
+        let max = self.max.load(SeqCst);
+        // Optimistic: one atomic operation when there is room, which is nearly always.
+        if self.used.fetch_add(1, SeqCst) < max {
+            return true;
+        }
+        self.give_back();
+        false
+    }
+
+    /// Takes a place even beyond the limit, for a session that exists already.
+    pub fn force(&self) {
+        self.used.fetch_add(1, SeqCst);
+    }
+
+    /// Takes a place, or leaves the waker to be called when one may be free.
+    pub fn poll_take(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.try_take() {
+            return Poll::Ready(());
+        }
+        self.wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(cx.waker().clone());
+        self.waiting.fetch_add(1, SeqCst);
+        // A place given back in between found nobody waiting.
+        if self.try_take() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    pub fn give_back(&self) {
+        self.used.fetch_sub(1, SeqCst);
+        if self.waiting.load(SeqCst) > 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes all: they are the listeners, a handful.
+    fn wake(&self) {
+        let wakers =
+            std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        self.waiting
+            .fetch_sub(u32::try_from(wakers.len()).unwrap_or(u32::MAX), SeqCst);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_limited_and_a_returned_one_wakes_who_waits() {
+        let limit = Limit::new(1);
+        assert!(limit.try_take() && !limit.try_take());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(limit.poll_take(&mut cx).is_pending());
+        limit.give_back();
+        assert_eq!(limit.waiting.load(SeqCst), 0);
+        assert!(limit.poll_take(&mut cx).is_ready());
+        limit.force();
+        limit.give_back();
+        assert!(!limit.try_take(), "still one beyond the limit");
+        limit.set_max(2);
+        assert!(limit.try_take());
+    }
+}

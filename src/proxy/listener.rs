@@ -1,0 +1,108 @@
+//! One listening socket on one worker.
+//!
+//! Ready first, then a permit, then accept: a listener that waits for connections holds no permit, and one that has no
+//! permit leaves the connection in the kernel's queue. Out of descriptors it pauses, and everything else goes on.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::task::spawn_local;
+
+use super::frontend::{Frontend, Permit};
+use super::session;
+use super::worker::Context;
+use crate::sys::socket;
+
+/// Accepts until the task is aborted, which deregisters the socket and closes this descriptor of it.
+pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listener: OwnedFd) {
+    let listener = match socket::watch(listener, Interest::READABLE) {
+        Ok(listener) => listener,
+        Err(error) => {
+            return tracing::error!(
+                "frontend {}: cannot watch its listener: {error}",
+                frontend.name
+            );
+        }
+    };
+    let mut pause = Pause::default();
+    loop {
+        let mut ready = match listener.readable().await {
+            Ok(ready) => ready,
+            Err(error) => {
+                return tracing::error!("frontend {}: listener lost: {error}", frontend.name);
+            }
+        };
+        if let Err(errno) = drain(&context, &frontend, &listener, &mut ready).await {
+            pause.after(errno, &frontend).await;
+        } else {
+            pause = Pause::default();
+        }
+    }
+}
+
+/// Accepts until the queue is empty, or for a while.
+async fn drain(
+    context: &Rc<Context>,
+    frontend: &Arc<Frontend>,
+    listener: &AsyncFd<OwnedFd>,
+    ready: &mut AsyncFdReadyGuard<'_, OwnedFd>,
+) -> Result<(), Errno> {
+    for _ in 0..BURST {
+        let permit = Permit::take(frontend).await;
+        match socket::accept(listener.get_ref().as_fd()) {
+            Ok((client, peer)) => {
+                spawn_local(session::serve(Rc::clone(context), permit, client, peer));
+            }
+            Err(Errno::EAGAIN) => {
+                ready.clear_ready();
+                return Ok(());
+            }
+            // accept(2): errors of the connection at the head of the queue, which is then gone.
+            Err(
+                Errno::ECONNABORTED
+                | Errno::EINTR
+                | Errno::EPROTO
+                | Errno::ENETDOWN
+                | Errno::EHOSTUNREACH,
+            ) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // Others on this worker have their turn; readiness is kept.
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+/// Connections accepted in a row before the sessions get their turn.
+const BURST: usize = 32;
+
+/// The wait after EMFILE and its kin: 10 ms, doubling to 100 ms, with jitter; said once a second.
+#[derive(Debug, Default)]
+struct Pause {
+    length: Duration,
+    told: Option<Instant>,
+}
+
+impl Pause {
+    async fn after(&mut self, errno: Errno, frontend: &Frontend) {
+        self.length =
+            (self.length * 2).clamp(Duration::from_millis(10), Duration::from_millis(100));
+        if self
+            .told
+            .is_none_or(|told| told.elapsed() > Duration::from_secs(1))
+        {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                "frontend {}: cannot accept: {}; connections wait (lower maxconn or raise LimitNOFILE)",
+                frontend.name,
+                errno.desc()
+            );
+        }
+        tokio::time::sleep(self.length.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+    }
+}

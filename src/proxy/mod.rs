@@ -1,0 +1,40 @@
+//! The data plane: sessions from accept to their last byte.
+//!
+//! A session lives and dies on one worker thread. It reads snapshots and atomics; it takes no lock and waits for nobody
+//! but its own two sockets. It never imports `control`: what it learns of servers goes out as [`Notice`]s.
+
+pub mod frontend;
+pub mod frozen;
+pub mod limit;
+pub mod worker;
+
+mod connect;
+mod flow;
+mod handle;
+mod listener;
+mod relay;
+mod replay;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, Server};
+
+/// What live traffic learnt of a server, for control to look into.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub backend: Arc<Backend>,
+    pub server: Arc<Server>,
+    pub finding: Finding,
+}
+
+#[derive(Debug, Clone)]
+pub enum Finding {
+    /// A connect failed at once: refused, unreachable.
+    Failed { cause: String, after: Duration },
+    /// A connect ran into `timeout.connect`.
+    TimedOut { after: Duration },
+    /// A connect takes suspiciously long.
+    Slow,
+}

@@ -1,0 +1,649 @@
+//! One session, from its client's first byte to the log line: introduce (PROXY header), reach a server, relay, finish.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::{Sleep, sleep};
+
+use super::connect::Reached;
+use super::flow::{Flow, Source};
+use super::frontend::Permit;
+use super::frozen::{Frozen, Stage};
+use super::handle::{Order, Registered};
+use super::relay::{Finish, FrozenRelay, Relay, Side};
+use super::replay::Replay;
+use super::worker::Context;
+use crate::backend::{Backend, Lease, Server};
+use crate::config;
+use crate::log::{By, During, SessionLine, Termination};
+use crate::proxy_protocol::{self, Decoded};
+use crate::sys::addr::Addr;
+use crate::sys::socket::{self, Liveness, Socket, Then};
+
+/// What a session is while it has no relay; the relay comes and goes beside it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) context: Rc<Context>,
+    pub(super) registered: Registered,
+    pub(super) backend: Arc<Backend>,
+    pub(super) record: Record,
+    /// A server that has just let this session down.
+    pub(super) avoid: Option<u32>,
+    permit: Permit,
+}
+
+/// What the log will say.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The real client, which is not the connection's peer behind another proxy.
+    pub(super) client: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    accepted: SystemTime,
+    started: Instant,
+    pub(super) queue: Option<Duration>,
+    pub(super) queue_position: usize,
+    pub(super) connect: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) redispatched: bool,
+    server: Option<Arc<Server>>,
+    bytes: Bytes,
+    /// What of `bytes` the counters know already.
+    counted: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bytes {
+    from_client: u64,
+    to_client: u64,
+}
+
+/// Why a wait ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupt {
+    Time,
+    /// The client reset or closed both directions.
+    Hangup,
+    Order(Order),
+}
+
+/// How a session leaves the stage it is in.
+#[derive(Debug)]
+pub(super) enum Left {
+    Ended(Termination),
+    /// It was told to freeze.
+    ToFreeze,
+}
+
+/// What the client has said before a server was there.
+#[derive(Debug, Default)]
+struct Opening {
+    bytes: Vec<u8>,
+    ended: bool,
+    introduced: bool,
+}
+
+/// How a relay was left.
+enum Relayed {
+    Finish(Finish),
+    Idle(Side),
+    Order(Order),
+}
+
+/// A PROXY header comes with the first segments, or the peer is no proxy. As in HAProxy it may take as long as a client
+/// is waited for, but not without limit.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest time that the end of a broken-off stream is given to reach the other side.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Read at most before a server is there. Sessions in the queue keep these bytes.
+const OPENING_BYTES: usize = 16 * 1024;
+
+/// When a session has lasted so long its server connection gets keepalive, and its bytes are counted.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// A new connection.
+pub(super) async fn serve(
+    context: Rc<Context>,
+    permit: Permit,
+    client: OwnedFd,
+    peer: Option<SocketAddr>,
+) {
+    let frontend = permit.frontend();
+    frontend.stats.sessions_total.add(1);
+    let (backend, introduced) = {
+        let route = frontend.route();
+        (Arc::clone(&route.backend), !route.settings.accept_proxy)
+    };
+    let record = Record::new(peer, None, SystemTime::now(), Instant::now());
+    let opening = Opening {
+        introduced,
+        ..Opening::default()
+    };
+    Session::new(context, permit, backend, record)
+        .begin(client, opening)
+        .await;
+}
+
+/// A session that was frozen, here or elsewhere.
+pub(super) async fn thaw(
+    context: Rc<Context>,
+    permit: Permit,
+    backend: Arc<Backend>,
+    frozen: Frozen,
+) {
+    let now = Instant::now();
+    let started = now.checked_sub(frozen.age).unwrap_or(now);
+    let record = Record::new(frozen.client, frozen.local, frozen.accepted, started);
+    let mut session = Session::new(context, permit, backend, record);
+    match frozen.stage {
+        Stage::Waiting {
+            client,
+            first,
+            ended,
+            introduced,
+            waited: _,
+        } => {
+            session
+                .begin(
+                    client,
+                    Opening {
+                        bytes: first,
+                        ended,
+                        introduced,
+                    },
+                )
+                .await;
+        }
+        Stage::Relaying {
+            relay,
+            server,
+            queue,
+            connect,
+            retries,
+            redispatched,
+            ..
+        } => {
+            session.record.queue = Some(queue);
+            session.record.connect = Some(connect);
+            session.record.retries = retries;
+            session.record.redispatched = redispatched;
+            session.resume(*relay, &server).await;
+        }
+    }
+}
+
+impl Session {
+    fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: Record) -> Self {
+        let registered = context.register.enter();
+        Self {
+            context,
+            registered,
+            backend,
+            record,
+            avoid: None,
+            permit,
+        }
+    }
+
+    /// From accept to the end.
+    async fn begin(mut self, client: OwnedFd, mut opening: Opening) {
+        let ending = match Socket::register(client) {
+            Ok(client) => self.run(client, &mut opening).await,
+            Err(_) => Some(Termination {
+                by: By::Resource,
+                during: During::Request,
+            }),
+        };
+        self.finish(ending);
+    }
+
+    /// `None`: the session lives on elsewhere.
+    async fn run(&mut self, mut client: Socket, opening: &mut Opening) -> Option<Termination> {
+        let introduced = self.introduce(&client, opening).await;
+        if let Err(left) = introduced.and_then(|()| self.read_first(&client, opening)) {
+            return self.leave_waiting(left, client, opening);
+        }
+        let settings = Arc::clone(&self.backend.snapshot().settings);
+        let mut spent = 0;
+        loop {
+            let reached = match self.reach(&client, &opening.bytes, spent).await {
+                Ok(reached) => reached,
+                Err(left) => return self.leave_waiting(left, client, opening),
+            };
+            spent += 1;
+            let (relay, lease) = self.connected(client, reached, opening, &settings);
+            let may_repeat = spent <= settings.retries;
+            match self.relay(relay, Some(lease), &settings, may_repeat).await {
+                Ok((back, bytes, ended)) => {
+                    client = back;
+                    (opening.bytes, opening.ended) = (bytes, ended);
+                }
+                Err(ending) => return ending,
+            }
+        }
+    }
+
+    /// Reads the PROXY header, if there is to be one.
+    async fn introduce(&mut self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
+        let until = Instant::now() + HEADER_LIMIT;
+        while !opening.introduced {
+            match proxy_protocol::decode(&opening.bytes) {
+                Decoded::Header { len, src, dst } => {
+                    opening.bytes.drain(..len);
+                    opening.introduced = true;
+                    self.record.client = src.or(self.record.client);
+                    self.record.local = dst.or(self.record.local);
+                    break;
+                }
+                Decoded::Invalid(_) => return Err(Left::ended(By::Proxy, During::Request)),
+                Decoded::Incomplete => {}
+            }
+            let mut buf = [0; 2048];
+            let read = poll_fn(|cx| client.poll_recv(cx, &mut buf));
+            let received = match self.wait(client, until, read).await {
+                Ok(Ok(received)) if received.len > 0 && received.then != Then::Broken => received,
+                Ok(_) => return Err(Left::ended(By::Client, During::Request)),
+                Err(Interrupt::Time) => {
+                    return Err(Left::ended(By::ClientTimeout, During::Request));
+                }
+                Err(interrupt) => return Err(self.leave(interrupt, During::Request)),
+            };
+            opening.bytes.extend_from_slice(&buf[..received.len]);
+            opening.ended |= received.then == Then::Fin;
+        }
+        Ok(())
+    }
+
+    /// Reads what the client has sent by now: it can then travel with the connect.
+    fn read_first(&self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
+        if opening.ended || !opening.bytes.is_empty() {
+            return Ok(());
+        }
+        let mut desk = self.context.desk.borrow_mut();
+        match socket::try_recv(client.as_fd(), &mut desk.buf[..OPENING_BYTES]) {
+            Ok(Some(0)) => opening.ended = true,
+            Ok(Some(len)) => opening.bytes.extend_from_slice(&desk.buf[..len]),
+            Ok(None) => {}
+            Err(_) => return Err(Left::ended(By::Client, During::Connect)),
+        }
+        Ok(())
+    }
+
+    fn connected(
+        &mut self,
+        client: Socket,
+        reached: Reached,
+        opening: &mut Opening,
+        settings: &config::Backend,
+    ) -> (Relay, Lease) {
+        let source = if opening.ended {
+            Source::Ended
+        } else {
+            Source::Open
+        };
+        let mut up = Flow::begun(&reached.first, reached.sent, source);
+        up.nagle = matches!(reached.lease.member().spec.addr, Addr::Ip(_));
+        let replay = (settings.replay > 0).then(|| Box::new(Replay::new(settings.replay)));
+        let replay = replay.and_then(|mut replay| replay.keep(&opening.bytes).then_some(replay));
+        opening.bytes = Vec::new();
+        let server = reached.lease.server();
+        server.stats.sessions_total.add(1);
+        self.record.server = Some(Arc::clone(server));
+        self.registered.set_server(Some(Arc::clone(server)));
+        (
+            Relay::new(client, reached.socket, up, replay, Instant::now()),
+            reached.lease,
+        )
+    }
+
+    async fn resume(mut self, frozen: FrozenRelay, server: &str) {
+        let settings = Arc::clone(&self.backend.snapshot().settings);
+        let lease = self.backend.adopt(server);
+        if let Some(lease) = &lease {
+            self.record.server = Some(Arc::clone(lease.server()));
+            self.registered.set_server(Some(Arc::clone(lease.server())));
+        }
+        let nagle = lease
+            .as_ref()
+            .is_some_and(|lease| matches!(lease.member().spec.addr, Addr::Ip(_)));
+        let moved = Bytes {
+            from_client: frozen.up.received,
+            to_client: frozen.down.sent,
+        };
+        (self.record.bytes, self.record.counted) = (moved, moved);
+        let relay = Relay::thaw(frozen, nagle, &mut self.context.desk.borrow_mut());
+        let ending = match relay {
+            Ok(relay) => self
+                .relay(relay, lease, &settings, false)
+                .await
+                .err()
+                .flatten(),
+            Err(_) => Some(Termination {
+                by: By::Resource,
+                during: During::Data,
+            }),
+        };
+        self.finish(ending);
+    }
+
+    /// Relays to the end. `Ok`: the server went away before its first byte; the client, its bytes and its FIN can be
+    /// tried on another one. `Err`: the session is over, or (`None`) goes on elsewhere.
+    async fn relay(
+        &mut self,
+        mut relay: Relay,
+        lease: Option<Lease>,
+        settings: &config::Backend,
+        may_repeat: bool,
+    ) -> Result<(Socket, Vec<u8>, bool), Option<Termination>> {
+        let left = self.drive(&mut relay, settings).await;
+        self.count(&relay);
+        relay.release_unless(
+            matches!(left, Relayed::Order(Order::Freeze)),
+            &mut self.context.desk.borrow_mut(),
+        );
+        let ending = |by| {
+            Err(Some(Termination {
+                by,
+                during: During::Data,
+            }))
+        };
+        match left {
+            Relayed::Finish(Finish::Closed) => Err(Some(Termination {
+                by: By::Nobody,
+                during: During::Finished,
+            })),
+            Relayed::Finish(Finish::Broken(Side::Client)) => {
+                drop((lease, relay.client));
+                self.farewell(relay.server).await;
+                ending(By::Client)
+            }
+            Relayed::Finish(Finish::Broken(Side::Server)) => {
+                drop((lease, relay.server));
+                self.farewell(relay.client).await;
+                ending(By::Server)
+            }
+            Relayed::Finish(Finish::Replay) => {
+                let kept = relay.take_replay().filter(|_| may_repeat);
+                let Some((bytes, ended)) = kept else {
+                    drop((lease, relay.server));
+                    relay.client.reset();
+                    return ending(By::Server);
+                };
+                if let Some(lease) = lease {
+                    lease.server().stats.redispatches.add(1);
+                    self.avoid = Some(lease.server().slot());
+                }
+                self.record.retries += 1;
+                self.record.redispatched = true;
+                self.record.bytes = Bytes::default();
+                self.record.counted = Bytes::default();
+                self.record.server = None;
+                self.registered.set_server(None);
+                Ok((relay.client, bytes, ended))
+            }
+            Relayed::Idle(Side::Client) => ending(By::ClientTimeout),
+            Relayed::Idle(Side::Server) => ending(By::ServerTimeout),
+            Relayed::Order(Order::Cut(by)) => ending(by),
+            Relayed::Order(Order::GoOn | Order::Freeze) => Err(self.freeze_relay(relay, lease)),
+        }
+    }
+
+    /// Polls the relay until something ends it.
+    async fn drive(&mut self, relay: &mut Relay, settings: &config::Backend) -> Relayed {
+        let mut timer = std::pin::pin!(sleep(SETTLED));
+        let mut settled = false;
+        poll_fn(|cx| {
+            if let Poll::Ready(order) = self.registered.poll_order(cx) {
+                return Poll::Ready(Relayed::Order(order));
+            }
+            if let Poll::Ready(finish) = relay.poll(cx, &mut self.context.desk.borrow_mut()) {
+                return Poll::Ready(Relayed::Finish(finish));
+            }
+            let mut deadline = relay.deadline(&settings.timeout);
+            loop {
+                if let Some((at, _)) = deadline
+                    && at < timer.deadline().into_std()
+                {
+                    timer.as_mut().reset(at.into());
+                }
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if !settled {
+                    settled = true;
+                    self.settle(relay, settings);
+                }
+                self.count(relay);
+                deadline = relay.deadline(&settings.timeout);
+                match deadline {
+                    Some((at, side)) if at <= Instant::now() => {
+                        return Poll::Ready(Relayed::Idle(side));
+                    }
+                    _ => rearm(timer.as_mut(), deadline.map(|(at, _)| at)),
+                }
+            }
+        })
+        .await
+    }
+
+    /// A session that lasts: dead peers are to be found.
+    fn settle(&self, relay: &Relay, settings: &config::Backend) {
+        let liveness = Liveness {
+            keepalive: settings.keepalive,
+            user_timeout: settings.user_timeout,
+        };
+        for socket in [&relay.client, &relay.server] {
+            match liveness.apply(socket.as_fd()) {
+                // Unix sockets have no such options; their peers do not vanish.
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Adds what was moved since the last time to the counters.
+    fn count(&mut self, relay: &Relay) {
+        let now = Bytes {
+            from_client: relay.up.received,
+            to_client: relay.down.sent,
+        };
+        let from_client = now.from_client - self.record.counted.from_client;
+        let to_client = now.to_client - self.record.counted.to_client;
+        let frontend = &self.permit.frontend().stats;
+        frontend.bytes_in.add(from_client);
+        frontend.bytes_out.add(to_client);
+        if let Some(server) = &self.record.server {
+            server.stats.bytes_in.add(from_client);
+            server.stats.bytes_out.add(to_client);
+        }
+        (self.record.bytes, self.record.counted) = (now, now);
+    }
+
+    /// Waits until the other side has what was sent to it, and resets it then: it must not take a broken-off stream for
+    /// a whole one. The kernel tells only by asking when a send queue is empty.
+    async fn farewell(&self, socket: Socket) {
+        let until = Instant::now() + FAREWELL;
+        let mut pause = Duration::from_millis(1);
+        while socket.unacknowledged() > 0 && Instant::now() < until {
+            let order = poll_fn(|cx| self.registered.poll_order(cx));
+            tokio::select! {
+                biased;
+                order = order => match order {
+                    // Not worth moving: it has a few moments to live.
+                    Order::Freeze => self.registered.decline(),
+                    _ => break,
+                },
+                () = sleep(pause) => pause = (pause * 2).min(Duration::from_millis(50)),
+            }
+        }
+        socket.reset();
+    }
+
+    /// What an interrupt other than time means.
+    pub(super) fn leave(&self, interrupt: Interrupt, during: During) -> Left {
+        match interrupt {
+            Interrupt::Order(Order::Cut(by)) => Left::ended(by, during),
+            Interrupt::Order(Order::GoOn | Order::Freeze) => Left::ToFreeze,
+            Interrupt::Hangup => Left::ended(By::Client, during),
+            Interrupt::Time => Left::ended(By::ServerTimeout, during),
+        }
+    }
+
+    /// Ends or freezes a session that has no server yet.
+    fn leave_waiting(
+        &mut self,
+        left: Left,
+        client: Socket,
+        opening: &mut Opening,
+    ) -> Option<Termination> {
+        match left {
+            Left::Ended(ending) => Some(ending),
+            Left::ToFreeze => {
+                let stage = Stage::Waiting {
+                    client: client.into_fd(),
+                    first: std::mem::take(&mut opening.bytes),
+                    ended: opening.ended,
+                    introduced: opening.introduced,
+                    waited: self.record.started.elapsed(),
+                };
+                self.hand_over(stage)
+            }
+        }
+    }
+
+    fn freeze_relay(&mut self, relay: Relay, lease: Option<Lease>) -> Option<Termination> {
+        let server = self
+            .record
+            .server
+            .as_ref()
+            .map_or_else(|| Arc::from(""), |server| Arc::clone(&server.name));
+        let relay = Box::new(relay.freeze(&mut self.context.desk.borrow_mut()));
+        drop(lease);
+        self.hand_over(Stage::Relaying {
+            relay,
+            backend: Arc::clone(&self.backend.name),
+            server,
+            queue: self.record.queue.unwrap_or_default(),
+            connect: self.record.connect.unwrap_or_default(),
+            retries: self.record.retries,
+            redispatched: self.record.redispatched,
+        })
+    }
+
+    fn hand_over(&mut self, stage: Stage) -> Option<Termination> {
+        let frozen = Frozen {
+            frontend: Arc::clone(&self.permit.frontend().name),
+            client: self.record.client,
+            local: self.record.local,
+            accepted: self.record.accepted,
+            age: self.record.started.elapsed(),
+            stage,
+        };
+        match self.registered.hand_over(frozen) {
+            Ok(()) => None,
+            // Whoever asked has gone; the sockets close with what could not be handed over.
+            Err(_) => Some(Termination {
+                by: By::Killed,
+                during: During::Data,
+            }),
+        }
+    }
+
+    /// The address that the client connected to; asked for only when somebody wants to know.
+    pub(super) fn local(&mut self, client: &Socket) -> Option<SocketAddr> {
+        if self.record.local.is_none() {
+            self.record.local = socket::accepted_at(client.as_fd());
+        }
+        self.record.local
+    }
+
+    /// Counts and logs.
+    fn finish(self, ending: Option<Termination>) {
+        let Some(ending) = ending else { return };
+        let frontend = self.permit.frontend();
+        let record = &self.record;
+        let total = record.started.elapsed();
+        if let Some(server) = &record.server {
+            let times = server.stats.times();
+            times.queue.record(record.queue.unwrap_or_default());
+            times.connect.record(record.connect.unwrap_or_default());
+            times.session.record(total);
+        } else {
+            frontend.stats.failed.add(1);
+        }
+        if !self
+            .context
+            .log
+            .wants(record.bytes.from_client + record.bytes.to_client)
+        {
+            return;
+        }
+        self.context.log.line(SessionLine {
+            client: record.client,
+            accepted: record.accepted,
+            frontend: Arc::clone(&frontend.name),
+            backend: Arc::clone(&self.backend.name),
+            server: record
+                .server
+                .as_ref()
+                .map(|server| Arc::clone(&server.name)),
+            queue: record.queue,
+            connect: record.connect,
+            total,
+            bytes_out: record.bytes.to_client,
+            bytes_in: record.bytes.from_client,
+            ending,
+            sessions: [
+                frontend.global.used(),
+                frontend.limit.used(),
+                self.backend.sessions(),
+                record.server.as_ref().map_or(0, |server| server.sessions()),
+            ],
+            retries: record.retries,
+            redispatched: record.redispatched,
+            queue_position: record.queue_position,
+        });
+    }
+}
+
+impl Record {
+    fn new(
+        client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        accepted: SystemTime,
+        started: Instant,
+    ) -> Self {
+        Self {
+            client,
+            local,
+            accepted,
+            started,
+            queue: None,
+            queue_position: 0,
+            connect: None,
+            retries: 0,
+            redispatched: false,
+            server: None,
+            bytes: Bytes::default(),
+            counted: Bytes::default(),
+        }
+    }
+}
+
+impl Left {
+    pub(super) fn ended(by: By, during: During) -> Self {
+        Self::Ended(Termination { by, during })
+    }
+}
+
+/// The next time to look: the deadline, or an hour from now when there is none.
+fn rearm(timer: std::pin::Pin<&mut Sleep>, deadline: Option<Instant>) {
+    const NO_DEADLINE: Duration = Duration::from_secs(3600);
+    let at = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
+    timer.reset(at.into());
+}

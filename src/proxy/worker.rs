@@ -1,0 +1,291 @@
+//! A worker: one thread, one runtime, its own listeners and its own sessions.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::flow::COPY_BYTES;
+use super::frontend::{Frontend, Permit};
+use super::frozen::Frozen;
+use super::handle::{Order, Register};
+use super::{Notice, listener, session};
+use crate::backend::{Backend, Server};
+use crate::log::{By, SessionLog};
+use crate::sys::pipe::Pipes;
+
+/// Control's end of a worker.
+#[derive(Debug)]
+pub struct Worker {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// What every worker is given.
+#[derive(Debug, Clone)]
+pub struct Supplies {
+    pub log: SessionLog,
+    /// Bounded: when control is behind, notices are dropped; the counters they speak of are not.
+    pub notices: mpsc::Sender<Notice>,
+    /// Pipes of this worker.
+    pub pipes: usize,
+}
+
+/// Names a listening socket within the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u64);
+
+#[derive(Debug)]
+enum Command {
+    Listen {
+        id: ListenerId,
+        frontend: Arc<Frontend>,
+        socket: OwnedFd,
+    },
+    Park {
+        id: ListenerId,
+        done: oneshot::Sender<()>,
+    },
+    Cut {
+        whose: Whose,
+        by: By,
+        over: Duration,
+    },
+    Freeze {
+        max: usize,
+        sink: mpsc::UnboundedSender<Frozen>,
+    },
+    Thaw {
+        frozen: Box<Frozen>,
+        frontend: Arc<Frontend>,
+        backend: Arc<Backend>,
+    },
+    Census {
+        reply: oneshot::Sender<Census>,
+    },
+}
+
+/// Which sessions.
+#[derive(Debug, Clone)]
+pub enum Whose {
+    All,
+    Server(Arc<Server>),
+}
+
+/// What a worker holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    pub sessions: usize,
+    pub pipes: usize,
+}
+
+/// What the sessions of a worker share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) desk: RefCell<Desk>,
+    pub(super) register: Rc<Register>,
+    pub(super) log: SessionLog,
+    notices: mpsc::Sender<Notice>,
+}
+
+/// What a session borrows for the length of one poll.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) buf: Box<[u8]>,
+    pub(super) pipes: Pipes,
+}
+
+impl Worker {
+    /// Starts the thread. It ends when this is dropped.
+    pub fn start(index: usize, supplies: Supplies) -> io::Result<Self> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (ready, started) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let runtime = Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build_local(LocalOptions::default());
+                match runtime {
+                    Ok(runtime) => {
+                        if ready.send(Ok(())).is_ok() {
+                            runtime.block_on(obey(receiver, supplies));
+                        }
+                    }
+                    // The starter hears of it or is gone.
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+            })?;
+        started
+            .recv()
+            .map_err(|_| io::Error::other("the worker thread ended at once"))??;
+        Ok(Self { commands, thread })
+    }
+
+    /// Accepts connections from `socket` from now on.
+    pub fn listen(&self, id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd) {
+        self.command(Command::Listen {
+            id,
+            frontend,
+            socket,
+        });
+    }
+
+    /// Stops accepting from a listener and closes this worker's descriptor of it; connections in its queue stay there as
+    /// long as a duplicate is open elsewhere. Returns once it is done.
+    pub async fn park(&self, id: ListenerId) {
+        let (done, parked) = oneshot::channel();
+        self.command(Command::Park { id, done });
+        match parked.await {
+            // An error: the worker is gone, and its listeners with it.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Ends sessions, evenly spread over a time.
+    pub fn cut(&self, whose: Whose, by: By, over: Duration) {
+        self.command(Command::Cut { whose, by, over });
+    }
+
+    /// Freezes the oldest `max` sessions. What arrives at the sink is the caller's; the sink closes when
+    /// all of them are frozen or have said that they cannot be.
+    pub fn freeze(&self, max: usize, sink: mpsc::UnboundedSender<Frozen>) {
+        self.command(Command::Freeze { max, sink });
+    }
+
+    /// Goes on with a frozen session.
+    pub fn thaw(&self, frozen: Frozen, frontend: Arc<Frontend>, backend: Arc<Backend>) {
+        self.command(Command::Thaw {
+            frozen: Box::new(frozen),
+            frontend,
+            backend,
+        });
+    }
+
+    pub async fn census(&self) -> Census {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Census { reply });
+        answer.await.unwrap_or_default()
+    }
+
+    /// Whether the thread is still there; only a bug ends it early.
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    fn command(&self, command: Command) {
+        if self.commands.send(command).is_err() {
+            tracing::error!("worker {:?} is gone", self.thread.thread().name());
+        }
+    }
+}
+
+async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies) {
+    let desk = Desk {
+        buf: vec![0; COPY_BYTES].into_boxed_slice(),
+        pipes: Pipes::new(supplies.pipes),
+    };
+    let context = Rc::new(Context {
+        desk: RefCell::new(desk),
+        register: Rc::default(),
+        log: supplies.log,
+        notices: supplies.notices,
+    });
+    let mut listeners: HashMap<ListenerId, JoinHandle<()>> = HashMap::new();
+    let mut trim = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        let command = tokio::select! {
+            command = commands.recv() => command,
+            _ = trim.tick() => {
+                context.desk.borrow_mut().pipes.trim();
+                continue;
+            }
+        };
+        let Some(command) = command else { return };
+        match command {
+            Command::Listen {
+                id,
+                frontend,
+                socket,
+            } => {
+                let task = spawn_local(listener::accept(Rc::clone(&context), frontend, socket));
+                listeners.insert(id, task);
+            }
+            Command::Park { id, done } => {
+                if let Some(task) = listeners.remove(&id) {
+                    task.abort();
+                    // Cancelled is what it should be; a panic was reported when it happened.
+                    match task.await {
+                        Ok(()) | Err(_) => {}
+                    }
+                }
+                match done.send(()) {
+                    Ok(()) | Err(()) => {}
+                }
+            }
+            Command::Cut { whose, by, over } => cut(&context, &whose, by, over),
+            Command::Freeze { max, sink } => {
+                for handle in context.register.all().into_iter().take(max) {
+                    handle.freeze_into(sink.clone());
+                }
+            }
+            Command::Thaw {
+                frozen,
+                frontend,
+                backend,
+            } => {
+                let permit = Permit::force(&frontend);
+                spawn_local(session::thaw(Rc::clone(&context), permit, backend, *frozen));
+            }
+            Command::Census { reply } => {
+                let census = Census {
+                    sessions: context.register.len(),
+                    pipes: context.desk.borrow().pipes.made(),
+                };
+                match reply.send(census) {
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
+    let mut handles = context.register.all();
+    if let Whose::Server(server) = whose {
+        handles.retain(|handle| handle.is_on(server));
+    }
+    let Ok(count) = u32::try_from(handles.len()) else {
+        return;
+    };
+    if over.is_zero() || count < 2 {
+        handles
+            .iter()
+            .for_each(|handle| handle.give(Order::Cut(by)));
+        return;
+    }
+    spawn_local(async move {
+        for handle in handles {
+            handle.give(Order::Cut(by));
+            tokio::time::sleep(over / count).await;
+        }
+    });
+}
+
+impl Context {
+    /// Tells control, unless it is too busy to hear.
+    pub(super) fn notify(&self, notice: Notice) {
+        match self.notices.try_send(notice) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
