@@ -1,5 +1,6 @@
 //! `lb`: a TCP load balancer.
 pub mod backend;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod log;

@@ -13,6 +13,7 @@
 mod connect;
 mod follow;
 mod link;
+mod pause;
 mod secret;
 mod session;
 mod shared;
@@ -26,6 +27,7 @@ use tokio::task::AbortHandle;
 
 pub use connect::connect;
 pub use link::LinkError;
+pub use pause::Pause;
 pub use secret::{SecretError, read_secret};
 pub use shared::{Apply, Passes};
 pub use status::{HeldServer, Source, SourceStatus};

@@ -7,6 +7,7 @@ use tokio::select;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{interval, sleep};
 
+use super::pause::Pause;
 use super::session;
 use super::shared::Shared;
 use crate::config;
@@ -60,51 +61,5 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-/// The growing pause between attempts.
-#[derive(Debug)]
-struct Pause {
-    next: Duration,
-}
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self { next: FIRST_PAUSE }
-    }
-}
-
-impl Pause {
-    /// The pause after a session that lasted so long, half of it by chance, so that many balancers do not come at once.
-    fn after(&mut self, session: Duration) -> Duration {
-        if session >= GOOD_SESSION {
-            self.next = FIRST_PAUSE;
-        }
-        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-        pause
-    }
-}
-
 /// How often what is held for its checks is looked at.
 const TICK: Duration = Duration::from_millis(500);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// Short enough that an etcd that is back is used within five seconds.
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
-
-/// A session of this length was none of a row of failures: the longest a failing attempt takes is less.
-const GOOD_SESSION: Duration = Duration::from_secs(15);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_up_to_a_bound_and_begin_anew_after_a_good_session() {
-        let mut pause = Pause::default();
-        let row: Vec<Duration> = (0..10).map(|_| pause.after(Duration::ZERO)).collect();
-        assert!(row[0] >= FIRST_PAUSE / 2 && row[0] <= FIRST_PAUSE);
-        assert!(row[9] >= LONGEST_PAUSE / 2 && row.iter().all(|pause| *pause <= LONGEST_PAUSE));
-        assert!(pause.after(GOOD_SESSION) <= FIRST_PAUSE);
-    }
-}
