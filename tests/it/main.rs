@@ -3,6 +3,7 @@
 mod etcd_follower;
 mod etcd_guard;
 mod etcd_last_known;
+mod etcd_members;
 mod etcd_register;
 mod etcd_secured;
 mod floors;

@@ -7,6 +7,7 @@ pub(crate) mod ab;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod etcd;
+pub(crate) mod etcd_cluster;
 pub(crate) mod figure;
 pub(crate) mod followed;
 pub(crate) mod haproxy;
