@@ -1,5 +1,6 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
+mod etcd_churn;
 mod etcd_follower;
 mod etcd_guard;
 mod etcd_last_known;
