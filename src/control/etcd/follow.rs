@@ -1,5 +1,6 @@
 //! Follow: one session after another for as long as the backend lives, and what must go on without any.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use tokio::select;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{interval, sleep};
 
+use super::link::LinkError;
 use super::pause::Pause;
 use super::session;
 use super::shared::Shared;
@@ -24,16 +26,21 @@ pub(super) async fn follow(shared: Arc<Shared>, etcd: config::Etcd) {
     }
 }
 
-/// In a task of its own: a panic in the library is one more way for a connection to end.
 async fn one_session(shared: &Arc<Shared>, etcd: &config::Etcd, endpoint: &str) -> String {
     let (shared, etcd, endpoint) = (shared.clone(), etcd.clone(), endpoint.to_owned());
-    let mut session = Ended(tokio::spawn(async move {
-        session::run(&shared, &etcd, &endpoint).await
-    }));
-    match (&mut session.0).await {
+    isolated(async move { session::run(&shared, &etcd, &endpoint).await }).await
+}
+
+/// Runs a session in a task of its own, so that a panic in the library is one more way for a connection to end; says how
+/// it ended.
+async fn isolated(
+    session: impl Future<Output = Result<Infallible, LinkError>> + Send + 'static,
+) -> String {
+    let mut task = Ended(tokio::spawn(session));
+    match (&mut task.0).await {
         Ok(Err(error)) => error.to_string(),
         Ok(Ok(never)) => match never {},
-        Err(panic) => format!("the connection's task ended by itself: {panic}"),
+        Err(panic) => format!("the connection ended by a fault of this program: {panic}"),
     }
 }
 
@@ -63,3 +70,18 @@ pub(super) async fn keep(shared: Arc<Shared>) {
 
 /// How often what is held for its checks is looked at.
 const TICK: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_library_is_one_more_way_for_a_connection_to_end() {
+        let text = isolated(async { panic!("unknown event 9") }).await;
+        assert!(text.contains("unknown event 9"), "{text}");
+        assert_eq!(
+            isolated(async { Err(LinkError::Closed) }).await,
+            "the watch was closed"
+        );
+    }
+}
