@@ -33,7 +33,7 @@ HUP, USR1 and USR2 go to COMMAND.
 Examples:
   lb register --etcd http://etcd:2379 --key /app/servers/app1 --addr 172.17.0.5:8000 --check http:/ping -- ./app --port 8000
   lb register --etcd http://etcd:2379 --key /app/servers/app1 --addr 172.17.0.5:8000")]
-pub struct Args {
+pub(super) struct Args {
     /// An etcd endpoint; may be repeated
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
     etcd: Vec<String>,
@@ -75,7 +75,7 @@ pub struct Args {
 }
 
 /// Runs the command; returns COMMAND's exit code.
-pub fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: Args) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

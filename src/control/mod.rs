@@ -1,5 +1,8 @@
-//! Control plane: learns who may serve and says so to `backend`. The data plane reads; the two never import each other.
+//! The control plane: learns who may serve and says so to `backend`.
+pub mod admin;
+pub mod checker;
 pub mod discovery;
 pub mod etcd;
 pub mod last_known_good;
 pub mod probe;
+pub mod resolver;

@@ -78,6 +78,25 @@ async fn drain(
     Ok(())
 }
 
+/// Serves what waits in the queue of a listener that is about to be closed; closing would reset it. Limits do not
+/// apply: these connections were promised a place.
+pub(super) fn drain_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &OwnedFd) {
+    loop {
+        match socket::accept(listener.as_fd()) {
+            Ok((client, peer)) => {
+                spawn_local(session::serve(
+                    Rc::clone(context),
+                    Permit::force(frontend),
+                    client,
+                    peer,
+                ));
+            }
+            Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// Connections accepted in a row before the sessions get their turn.
 const BURST: usize = 32;
 

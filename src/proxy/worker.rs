@@ -54,6 +54,12 @@ enum Command {
         id: ListenerId,
         done: oneshot::Sender<()>,
     },
+    Retire {
+        id: ListenerId,
+        frontend: Arc<Frontend>,
+        socket: OwnedFd,
+        done: oneshot::Sender<()>,
+    },
     Cut {
         whose: Whose,
         by: By,
@@ -151,6 +157,20 @@ impl Worker {
         }
     }
 
+    /// Parks a listener, serves what waits in its queue, and closes `socket`, which must be the last descriptor of it.
+    pub async fn retire(&self, id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd) {
+        let (done, retired) = oneshot::channel();
+        self.command(Command::Retire {
+            id,
+            frontend,
+            socket,
+            done,
+        });
+        match retired.await {
+            Ok(()) | Err(_) => {}
+        }
+    }
+
     /// Ends sessions, evenly spread over a time.
     pub fn cut(&self, whose: Whose, by: By, over: Duration) {
         self.command(Command::Cut { whose, by, over });
@@ -201,16 +221,8 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
         notices: supplies.notices,
     });
     let mut listeners: HashMap<ListenerId, JoinHandle<()>> = HashMap::new();
-    let mut trim = tokio::time::interval(Duration::from_secs(10));
-    loop {
-        let command = tokio::select! {
-            command = commands.recv() => command,
-            _ = trim.tick() => {
-                context.desk.borrow_mut().pipes.trim();
-                continue;
-            }
-        };
-        let Some(command) = command else { return };
+    spawn_local(trim(Rc::clone(&context)));
+    while let Some(command) = commands.recv().await {
         match command {
             Command::Listen {
                 id,
@@ -221,16 +233,19 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 listeners.insert(id, task);
             }
             Command::Park { id, done } => {
-                if let Some(task) = listeners.remove(&id) {
-                    task.abort();
-                    // Cancelled is what it should be; a panic was reported when it happened.
-                    match task.await {
-                        Ok(()) | Err(_) => {}
-                    }
-                }
-                match done.send(()) {
-                    Ok(()) | Err(()) => {}
-                }
+                park(&mut listeners, id).await;
+                reply(done, ());
+            }
+            Command::Retire {
+                id,
+                frontend,
+                socket,
+                done,
+            } => {
+                park(&mut listeners, id).await;
+                listener::drain_queue(&context, &frontend, &socket);
+                drop(socket);
+                reply(done, ());
             }
             Command::Cut { whose, by, over } => cut(&context, &whose, by, over),
             Command::Freeze { max, sink } => {
@@ -246,16 +261,40 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 let permit = Permit::force(&frontend);
                 spawn_local(session::thaw(Rc::clone(&context), permit, backend, *frozen));
             }
-            Command::Census { reply } => {
+            Command::Census { reply: to } => {
                 let census = Census {
                     sessions: context.register.len(),
                     pipes: context.desk.borrow().pipes.made(),
                 };
-                match reply.send(census) {
-                    Ok(()) | Err(_) => {}
-                }
+                reply(to, census);
             }
         }
+    }
+}
+
+/// Closes pipes that have not been used for a while. A task of its own, since each wake-up of the root future costs
+/// the runtime two system calls.
+async fn trim(context: Rc<Context>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        context.desk.borrow_mut().pipes.trim();
+    }
+}
+
+async fn park(listeners: &mut HashMap<ListenerId, JoinHandle<()>>, id: ListenerId) {
+    if let Some(task) = listeners.remove(&id) {
+        task.abort();
+        // Cancelled is what it should be; a panic was reported when it happened.
+        match task.await {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// Answers a command; whoever asked may be gone.
+fn reply<T>(to: oneshot::Sender<T>, answer: T) {
+    match to.send(answer) {
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -295,7 +295,10 @@ impl Liveness {
                 .with_interval((idle / 6).max(Duration::from_secs(1)));
             socket.set_tcp_keepalive(&probe.with_retries(3))?;
         }
-        socket.set_tcp_user_timeout(self.user_timeout)
+        match self.user_timeout {
+            Some(limit) => socket.set_tcp_user_timeout(Some(limit)),
+            None => Ok(()),
+        }
     }
 }
 

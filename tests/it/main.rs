@@ -1,5 +1,7 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
+mod cli;
+mod demo;
 mod etcd_churn;
 mod etcd_follower;
 mod etcd_guard;

@@ -1,0 +1,308 @@
+//! Applying a configuration, at the start and at each reload: prepare everything that can fail, then commit what cannot.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::bind::Bound;
+use super::{Daemon, Served, StartError, limits, shown};
+use crate::backend::{Backend, MemberSpec, Origin};
+use crate::config::{self, Address, Config};
+use crate::proxy::frontend::Frontend;
+use crate::proxy::worker::ListenerId;
+use crate::sys::resources;
+
+/// Sockets that the new configuration needs and the old one had not.
+struct Prepared {
+    /// Frontend name and its new addresses.
+    bound: Vec<(String, Bound)>,
+}
+
+impl Daemon {
+    /// The first configuration.
+    pub(super) async fn begin(&self, config: Config) -> Result<(), StartError> {
+        self.resolver.follow(names(&config)).await;
+        let prepared = self.prepare(&config)?;
+        self.commit(config, prepared).await
+    }
+
+    /// Reads the configuration again and applies it as a whole, or not at all. What it answers is for the operator.
+    pub(super) async fn reload(&self) -> Result<String, String> {
+        let config = self
+            .start
+            .source
+            .read()
+            .map_err(|problems| problems.to_string())?;
+        self.resolver.follow(names(&config)).await;
+        let prepared = self.prepare(&config).map_err(|error| error.to_string())?;
+        for note in self.fixed_settings(&config) {
+            tracing::warn!("{note}");
+        }
+        let (frontends, backends) = (config.frontends.len(), config.backends.len());
+        self.commit(config, prepared)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(format!(
+            "reloaded: {frontends} frontends, {backends} backends"
+        ))
+    }
+
+    pub(super) async fn reload_by_signal(&self) {
+        match self.reload().await {
+            Ok(done) => tracing::info!("{done}"),
+            Err(why) => tracing::error!("reload refused, the running configuration stays:\n{why}"),
+        }
+    }
+
+    /// Host names or discovered servers have changed: the same settings with other servers.
+    pub(super) fn refresh_servers(&self) {
+        let config = self.config.borrow().clone();
+        for settings in config.backends {
+            if let Err(error) = self.apply_backend(settings) {
+                tracing::error!("{error}");
+            }
+        }
+    }
+
+    /// Binds what is new. Nothing that runs is touched.
+    fn prepare(&self, config: &Config) -> Result<Prepared, StartError> {
+        let frontends = self.frontends.borrow();
+        let mut bound = Vec::new();
+        for frontend in &config.frontends {
+            let served = frontends.get(&frontend.name);
+            let mut missing: Vec<_> = frontend.bind.clone();
+            for have in served.iter().flat_map(|served| &served.bound) {
+                if let Some(index) = missing.iter().position(|wanted| *wanted == have.wanted) {
+                    missing.remove(index);
+                }
+            }
+            for wanted in missing {
+                let socket = Bound::new(frontend, wanted, self.workers.len(), || self.next_id())?;
+                bound.push((frontend.name.clone(), socket));
+            }
+        }
+        Ok(Prepared { bound })
+    }
+
+    /// From here on nothing is refused; what still goes wrong is said and left out.
+    async fn commit(&self, config: Config, prepared: Prepared) -> Result<(), StartError> {
+        for settings in config.backends.clone() {
+            self.apply_backend(settings)?;
+        }
+        let mut retired = Vec::new();
+        for settings in &config.frontends {
+            retired.extend(self.apply_frontend(settings));
+        }
+        for (frontend, bound) in prepared.bound {
+            self.open(&frontend, bound)?;
+        }
+        let gone = |name: &String| {
+            !config
+                .frontends
+                .iter()
+                .any(|frontend| frontend.name == *name)
+        };
+        let names: Vec<String> = self
+            .frontends
+            .borrow()
+            .keys()
+            .filter(|name| gone(name))
+            .cloned()
+            .collect();
+        for name in names {
+            if let Some(served) = self.frontends.borrow_mut().remove(&name) {
+                retired.extend(
+                    served
+                        .bound
+                        .into_iter()
+                        .map(|bound| (Arc::clone(&served.frontend), bound)),
+                );
+            }
+        }
+        self.forget_backends(&config);
+        self.log.retarget(&config.global.log);
+        self.global.set_max(self.maxconn(&config));
+        *self.config.borrow_mut() = config;
+        for (frontend, bound) in retired {
+            self.retire(&frontend, bound).await;
+        }
+        Ok(())
+    }
+
+    fn apply_backend(&self, settings: config::Backend) -> Result<(), StartError> {
+        let name = settings.name.clone();
+        let specs = self.specs(&settings);
+        let settings = Arc::new(settings);
+        let known = self.backends.borrow().get(&name).cloned();
+        let backend = known.unwrap_or_else(|| Backend::new(Arc::clone(&settings)));
+        backend
+            .apply(settings, specs, Instant::now())
+            .map_err(|error| StartError::Servers {
+                name: name.clone(),
+                error,
+            })?;
+        self.checker.sync(&backend);
+        self.backends.borrow_mut().insert(name, backend);
+        Ok(())
+    }
+
+    /// The servers of a backend that have an address now.
+    fn specs(&self, settings: &config::Backend) -> Vec<MemberSpec> {
+        let spec = |server: &config::Server| {
+            Some(MemberSpec {
+                name: server.name.clone(),
+                addr: self.resolver.addr(&server.addr)?,
+                weight: server.weight,
+                maxconn: server.maxconn,
+                backup: server.backup,
+                disabled: server.disabled,
+                origin: Origin::Static,
+            })
+        };
+        settings.servers.iter().filter_map(spec).collect()
+    }
+
+    /// Changes a running frontend or makes a new one. Returns the addresses that it is to leave.
+    fn apply_frontend(&self, settings: &config::Frontend) -> Vec<(Arc<Frontend>, Bound)> {
+        let backends = self.backends.borrow();
+        // The configuration was checked: the name exists.
+        let Some(backend) = backends.get(&settings.backend) else {
+            return Vec::new();
+        };
+        let mut frontends = self.frontends.borrow_mut();
+        let Some(served) = frontends.get_mut(&settings.name) else {
+            let frontend = Frontend::new(
+                settings.clone(),
+                Arc::clone(backend),
+                Arc::clone(&self.global),
+            );
+            frontends.insert(
+                settings.name.clone(),
+                Served {
+                    frontend,
+                    bound: Vec::new(),
+                },
+            );
+            return Vec::new();
+        };
+        served
+            .frontend
+            .reroute(settings.clone(), Arc::clone(backend));
+        let mut wanted = settings.bind.clone();
+        let (stay, leave) = std::mem::take(&mut served.bound)
+            .into_iter()
+            .partition(|bound| {
+                let place = wanted.iter().position(|addr| *addr == bound.wanted);
+                place.map(|index| wanted.remove(index)).is_some()
+            });
+        served.bound = stay;
+        for bound in &served.bound {
+            if let Err(error) = bound.tune(settings) {
+                tracing::warn!("{error}");
+            }
+        }
+        let leave: Vec<Bound> = leave;
+        leave
+            .into_iter()
+            .map(|bound| (Arc::clone(&served.frontend), bound))
+            .collect()
+    }
+
+    /// Lets the workers accept from new sockets.
+    fn open(&self, frontend: &str, bound: Bound) -> Result<(), StartError> {
+        let mut frontends = self.frontends.borrow_mut();
+        let Some(served) = frontends.get_mut(frontend) else {
+            return Ok(());
+        };
+        for (worker, (id, socket)) in self.workers.iter().zip(&bound.sockets) {
+            worker.listen(*id, Arc::clone(&served.frontend), duplicate(socket)?);
+        }
+        tracing::info!("frontend {frontend}: listening on {}", bound.addr);
+        served.bound.push(bound);
+        Ok(())
+    }
+
+    /// Stops listening: what waits in the queues is served, then they are closed.
+    pub(super) async fn retire(&self, frontend: &Arc<Frontend>, bound: Bound) {
+        for (worker, (id, socket)) in self.workers.iter().zip(bound.sockets) {
+            worker.retire(id, Arc::clone(frontend), socket).await;
+        }
+        tracing::info!(
+            "frontend {}: no longer listening on {}",
+            frontend.name,
+            bound.addr
+        );
+    }
+
+    fn forget_backends(&self, config: &Config) {
+        let mut backends = self.backends.borrow_mut();
+        backends.retain(|name, backend| {
+            let stays = config
+                .backends
+                .iter()
+                .any(|settings| settings.name == *name);
+            if !stays {
+                self.checker.forget(backend);
+            }
+            stays
+        });
+    }
+
+    fn maxconn(&self, config: &Config) -> u32 {
+        let (descriptors, threads) = (resources::raise_descriptor_limit(), self.workers.len());
+        limits::maxconn(
+            config,
+            descriptors,
+            threads,
+            limits::pipes(descriptors, threads),
+        )
+    }
+
+    /// What a reload cannot change in a running process.
+    fn fixed_settings(&self, config: &Config) -> Vec<String> {
+        let mut notes = Vec::new();
+        let threads = config.global.threads.unwrap_or_else(resources::cores);
+        if threads != self.workers.len() {
+            notes.push(format!(
+                "threads stays {}: `lb upgrade` starts {threads}",
+                self.workers.len()
+            ));
+        }
+        let socket = self
+            .start
+            .socket
+            .is_none()
+            .then_some(config.global.socket.as_ref())
+            .flatten();
+        if let Some(socket) = socket.filter(|socket| **socket != self.socket) {
+            notes.push(format!(
+                "the admin socket stays {}: restart to move it to {}",
+                shown(&self.socket),
+                shown(socket)
+            ));
+        }
+        notes
+    }
+
+    fn next_id(&self) -> ListenerId {
+        ListenerId(self.next_listener.replace(self.next_listener.get() + 1))
+    }
+}
+
+/// The host names that a configuration uses.
+pub(super) fn names(config: &Config) -> Vec<String> {
+    let servers = config.backends.iter().flat_map(|backend| &backend.servers);
+    let hosts = servers.filter_map(|server| match &server.addr {
+        Address::Host(host, _) => Some(host.clone()),
+        Address::Ip(_) | Address::Unix(_) => None,
+    });
+    hosts.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn duplicate(socket: &OwnedFd) -> Result<OwnedFd, StartError> {
+    socket.try_clone().map_err(|error| StartError::System {
+        what: "cannot duplicate a listening socket",
+        error,
+    })
+}

@@ -1,0 +1,41 @@
+//! How many sessions and pipes the descriptors of this process allow.
+
+use crate::config::Config;
+use crate::sys::resources::pipe_budget;
+
+/// Pipes a worker may hold: its share of the budget, and no more than an eighth of the descriptors for all.
+pub(super) fn pipes(descriptors: u64, threads: usize) -> usize {
+    let by_descriptors = usize::try_from(descriptors / 8 / 2).unwrap_or(usize::MAX);
+    pipe_budget().min(by_descriptors) / threads.max(1)
+}
+
+/// The process-wide maxconn: as configured, but never so much that checks, the admin socket and the hand-off would
+/// find no descriptor. Each session has two.
+pub(super) fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: usize) -> u32 {
+    let servers: usize = config
+        .backends
+        .iter()
+        .map(|backend| backend.servers.len())
+        .sum();
+    let listeners: usize = config
+        .frontends
+        .iter()
+        .map(|frontend| frontend.bind.len() * threads * 2)
+        .sum();
+    // Standard streams, runtimes (four each), log, admin and its clients, etcd; and the checks under way.
+    let reserve = 24 + 4 * (threads + 1) + listeners + 2 * pipes * threads + servers.min(64);
+    let possible = descriptors.saturating_sub(reserve as u64) / 2;
+    let possible = u32::try_from(possible).unwrap_or(u32::MAX).max(1);
+    match config.global.maxconn {
+        Some(wanted) if wanted > possible => {
+            tracing::warn!(
+                "maxconn {wanted} needs more than the {descriptors} descriptors there are: {possible} is used; \
+                 raise LimitNOFILE (ulimit -n) to {}",
+                u64::from(wanted) * 2 + reserve as u64
+            );
+            possible
+        }
+        Some(wanted) => wanted,
+        None => possible,
+    }
+}

@@ -1,0 +1,157 @@
+//! Asking the running daemon, and what to tell the operator when that does not work.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{ExitStatus, output};
+use crate::control::admin::{Answer, Client, ClientError, Request};
+
+/// The daemon that this command is about.
+#[derive(Debug, Clone)]
+pub(super) struct Daemon {
+    /// As given with `--socket`.
+    given: Option<PathBuf>,
+}
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: ExitStatus,
+    pub(super) message: String,
+}
+
+impl Daemon {
+    pub(super) fn new(given: Option<PathBuf>) -> Self {
+        Self { given }
+    }
+
+    /// As given with `--socket`, which is stronger than the configuration.
+    pub(super) fn given(self) -> Option<PathBuf> {
+        self.given
+    }
+
+    /// Asks once; lines of progress go to stderr.
+    pub(super) fn ask(&self, request: &Request) -> Result<Value, Refusal> {
+        let path = self.given.clone().unwrap_or_else(default_socket);
+        let answer = Client::connect(&path)
+            .and_then(|client| client.ask(request, |line| output::complain(&harmless_lines(line))));
+        match answer {
+            Ok(Answer::Error { exit, message, .. }) => {
+                // A refusal is never success, whatever number came with it.
+                let status =
+                    Some(ExitStatus::from_code(exit)).filter(|status| *status != ExitStatus::Done);
+                Err(Refusal {
+                    status: status.unwrap_or(ExitStatus::Failed),
+                    message: harmless_lines(&message),
+                })
+            }
+            Ok(Answer::Ok(value)) => Ok(value),
+            Ok(other) => unreachable!("the client returns the last answer only, not {other:?}"),
+            Err(error) => Err(Refusal {
+                status: ExitStatus::Failed,
+                message: explain(&error),
+            }),
+        }
+    }
+
+    /// Asks, and shows the outcome: the daemon's sentence, or with `json` its whole answer.
+    pub(super) fn ask_and_show(&self, request: &Request, json: bool) -> ExitStatus {
+        match self.ask(request) {
+            Ok(value) if json => output::print(&format!("{value}\n")),
+            Ok(value) => match sentence(&value) {
+                Some(text) => output::print(&format!("{}\n", harmless_lines(&text))),
+                None => ExitStatus::Done,
+            },
+            Err(refusal) => refusal.show(),
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn show(&self) -> ExitStatus {
+        output::complain(&self.message);
+        self.status
+    }
+}
+
+/// Where the admin socket is when nobody says otherwise. A service that runs as its own user has no
+/// XDG_RUNTIME_DIR and gets the system's place too.
+pub(super) fn default_socket() -> PathBuf {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
+    match own {
+        Some(dir) if !nix::unistd::geteuid().is_root() => Path::new(&dir).join("lb.sock"),
+        _ => "/run/lb/lb.sock".into(),
+    }
+}
+
+fn explain(error: &ClientError) -> String {
+    let remedy = match error {
+        ClientError::NoSocket(_) | ClientError::NobodyListens(_) => {
+            return format!(
+                "no daemon answers: {error}; start one with `lb run`, or name the socket of a running one with --socket PATH"
+            );
+        }
+        ClientError::Denied(_) | ClientError::Closed(_) => {
+            "try it with sudo, or as the user that the daemon runs as"
+        }
+        ClientError::Silent { .. } => "it may be stopped or overloaded; its log may say more",
+        ClientError::Garbled { .. } => "is it the admin socket of `lb`?",
+        ClientError::Io { .. } => "name the admin socket of a running daemon with --socket PATH",
+    };
+    format!("{error}; {remedy}")
+}
+
+/// What of an answer is for people.
+fn sentence(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(
+            other
+                .get("message")
+                .and_then(Value::as_str)
+                .map_or_else(|| other.to_string(), str::to_owned),
+        ),
+    }
+}
+
+fn harmless_lines(text: &str) -> String {
+    text.lines()
+        .map(output::harmless)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_of_an_answer() {
+        let table = [
+            ("null", None),
+            ("\"reloaded\"", Some("reloaded")),
+            (r#"{"message":"upgraded","pid":7}"#, Some("upgraded")),
+            (r#"{"pid":7}"#, Some(r#"{"pid":7}"#)),
+        ];
+        for (value, expected) in table {
+            assert_eq!(
+                sentence(&serde_json::from_str(value).unwrap()).as_deref(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn every_failure_names_a_remedy() {
+        let path = || PathBuf::from("/run/lb/lb.sock");
+        assert!(
+            explain(&ClientError::NoSocket(path()))
+                .contains("/run/lb/lb.sock; start one with `lb run`")
+        );
+        assert!(explain(&ClientError::NobodyListens(path())).contains("--socket PATH"));
+        assert!(explain(&ClientError::Denied(path())).contains("sudo"));
+        assert!(explain(&ClientError::Closed(path())).contains("the user that the daemon runs as"));
+    }
+}

@@ -1,0 +1,81 @@
+//! What happens while the load runs, and when.
+//!
+//! The place for more: an upgrade of the balancer to its own binary belongs into [`SCRIPT`] after the drain, as a
+//! step that asks for [`Request::Upgrade`](crate::control::admin::Request) on the stage's admin socket, beside one
+//! connection that `load` opens at the start and that exchanges bytes through it to the end.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::DemoError;
+use super::load::Load;
+use super::report::Live;
+use super::stage::Stage;
+use crate::control::admin::ServerState;
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Kill(&'static str),
+    Return(&'static str),
+    Drain(&'static str),
+    Ready(&'static str),
+}
+
+/// Steps, and when they come: in hundredths of the whole time.
+const SCRIPT: [(u32, Step); 4] = [
+    (25, Step::Kill("bert")),
+    (50, Step::Return("bert")),
+    (60, Step::Drain("carl")),
+    (80, Step::Ready("carl")),
+];
+
+/// Plays the script for `whole`, and shows how it goes once a second.
+pub(super) async fn play(
+    stage: &mut Stage,
+    load: &Load,
+    live: &mut Live,
+    whole: Duration,
+) -> Result<(), DemoError> {
+    let begin = Instant::now();
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, when there is nothing to show yet.
+    seconds.tick().await;
+    let mut steps = SCRIPT.iter().peekable();
+    loop {
+        let next = steps.peek().map_or(whole, |(when, _)| whole * *when / 100);
+        tokio::select! {
+            () = sleep_until(begin + next) => match steps.next() {
+                Some((_, step)) => live.event(&step.take(stage).await?),
+                None => return Ok(()),
+            },
+            _ = seconds.tick() => live.show(begin.elapsed(), load).await,
+            error = stage.balancer_ended() => return Err(error),
+        }
+    }
+}
+
+impl Step {
+    /// Does it, and says what was done.
+    async fn take(self, stage: &mut Stage) -> Result<String, DemoError> {
+        Ok(match self {
+            Self::Kill(name) => format!(
+                "{name} is killed (SIGKILL to pid {})",
+                stage.kill_server(name).await?
+            ),
+            Self::Return(name) => {
+                stage.return_server(name).await?;
+                format!("{name} is back")
+            }
+            Self::Drain(name) => {
+                stage.administer(name, ServerState::Drain).await?;
+                format!("{name} is drained (lb server drain demo/{name})")
+            }
+            Self::Ready(name) => {
+                stage.administer(name, ServerState::Ready).await?;
+                format!("{name} is ready again (lb server ready demo/{name})")
+            }
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! What goes to stdout and stderr.
+//!
+//! `println!` panics when its reader has left (`lb status | head -1`); these do not.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::ExitStatus;
+
+/// Writes an answer to stdout. A reader that has left is content with what it got.
+pub(super) fn print(text: &str) -> ExitStatus {
+    match try_print(text) {
+        Ok(_) => ExitStatus::Done,
+        Err(error) => {
+            complain(&format!("cannot write to stdout: {error}"));
+            ExitStatus::Failed
+        }
+    }
+}
+
+/// Writes to stdout; `Ok(false)` when its reader has left.
+pub(super) fn try_print(text: &str) -> io::Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a message to stderr, `lb:` before it.
+pub(super) fn complain(message: &str) {
+    // Nobody can be told that stderr does not work.
+    writeln!(io::stderr().lock(), "lb: {message}").ok();
+}
+
+/// The text without what could steer a terminal: names and causes come from other machines.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|letter| {
+            if letter.is_control() {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
+        .collect()
+}
+
+/// Whether stdout shows colours: a terminal, and the user did not say no (<https://no-color.org>).
+pub(super) fn colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// The text so that it replaces what a terminal shows, without the flicker of clearing first.
+pub(super) fn redrawn(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("{line}\x1b[K\n"));
+    format!("\x1b[H{}\x1b[J", lines.collect::<String>())
+}

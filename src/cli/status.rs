@@ -1,0 +1,115 @@
+//! `lb status`: what is running, once or every second. The tables for people are in `view`.
+
+mod view;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::ask::{Daemon, Refusal};
+use super::{ExitStatus, output};
+use crate::control::admin::{Request, Status};
+
+pub(super) use view::server_table;
+
+/// Show what is running
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lb status
+  lb status --watch
+  lb status --json | jq '.backends[].servers[] | select(.status == \"DOWN\") | {name, check}'")]
+pub(super) struct Args {
+    /// Print all there is, as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Again every second, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(super) fn run(args: &Args, daemon: &Daemon) -> ExitStatus {
+    if args.watch {
+        return watch(args.json, daemon);
+    }
+    match look(args.json, daemon) {
+        Ok(text) => output::print(&text),
+        Err(refusal) => refusal.show(),
+    }
+}
+
+/// Asks for the status (or the list of servers, which has the same form).
+pub(super) fn status_of(daemon: &Daemon, request: &Request) -> Result<Status, Refusal> {
+    parse(daemon.ask(request)?)
+}
+
+fn look(json: bool, daemon: &Daemon) -> Result<String, Refusal> {
+    let value = daemon.ask(&Request::Status)?;
+    if json {
+        // As it came: a newer daemon's fields are not lost.
+        return Ok(format!("{value}\n"));
+    }
+    Ok(view::page(&parse(value)?, output::colour()))
+}
+
+fn parse(value: Value) -> Result<Status, Refusal> {
+    serde_json::from_value(value).map_err(|error| Refusal {
+        status: ExitStatus::Failed,
+        message: format!(
+            "cannot read the daemon's status: {error}; is it of another version? try --json"
+        ),
+    })
+}
+
+/// Ends with Ctrl-C or when nobody reads any more. A daemon that goes away is waited for, once it has been seen.
+fn watch(json: bool, daemon: &Daemon) -> ExitStatus {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::complain(&format!("cannot watch: {error}"));
+            return ExitStatus::Failed;
+        }
+    };
+    let status = runtime.block_on(async {
+        tokio::select! {
+            status = show_every_second(json, daemon) => status,
+            _ = tokio::signal::ctrl_c() => ExitStatus::Done,
+        }
+    });
+    // A question that is still open is not waited for.
+    runtime.shutdown_background();
+    status
+}
+
+async fn show_every_second(json: bool, daemon: &Daemon) -> ExitStatus {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = false;
+    loop {
+        seconds.tick().await;
+        let asked = daemon.clone();
+        let look = tokio::task::spawn_blocking(move || look(json, &asked)).await;
+        let text = match look.expect("asking does not panic") {
+            Ok(text) => text,
+            Err(refusal) if !seen => return refusal.show(),
+            Err(refusal) => {
+                output::complain(&refusal.message);
+                continue;
+            }
+        };
+        let text = if !json && output::is_terminal() {
+            output::redrawn(&text)
+        } else {
+            text
+        };
+        match output::try_print(&text) {
+            Ok(true) => seen = true,
+            Ok(false) => return ExitStatus::Done,
+            Err(_) => return ExitStatus::Failed,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! `lb status` for people: three tables, the widest facts last. Pure: a status in, text out.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cli::output::harmless;
+use crate::cli::table::{Cell, Colour, Table};
+use crate::control::admin::Status;
+use crate::control::admin::status::{Backend, Percentiles, Server, ServerStatus};
+
+/// Everything on one page.
+pub(super) fn page(status: &Status, colour: bool) -> String {
+    let mut page = head(status);
+    for table in [
+        frontend_table(status),
+        backend_table(status),
+        server_table(status),
+    ] {
+        page.push('\n');
+        page.push_str(&table.render(colour));
+    }
+    page
+}
+
+/// One row a server, named as the other commands want it.
+pub(in crate::cli) fn server_table(status: &Status) -> Table {
+    let mut table = Table::new(&[
+        "SERVER",
+        "ADDR",
+        "STATUS",
+        "HEALTH",
+        ">WEIGHT",
+        ">SESSIONS",
+        ">TOTAL",
+        ">IN",
+        ">OUT",
+        ">ERRORS",
+        ">CONNECT p50/p99",
+        "LAST CHECK",
+    ]);
+    for backend in &status.backends {
+        for server in &backend.servers {
+            table.row(server_row(backend, server));
+        }
+    }
+    table
+}
+
+fn server_row(backend: &Backend, server: &Server) -> Vec<Cell> {
+    let backup = if server.backup { " (backup)" } else { "" };
+    vec![
+        Cell::left(format!("{}/{}{backup}", backend.name, server.name)),
+        Cell::left(&server.addr),
+        status_cell(server.status),
+        Cell::left(&server.check.health),
+        Cell::number(server.weight.into()),
+        of_limit(server.sessions, server.maxconn),
+        Cell::number(server.sessions_total),
+        bytes(server.bytes_in),
+        bytes(server.bytes_out),
+        errors(server.connect_errors),
+        quantiles(server.connect_ms),
+        last_check(server),
+    ]
+}
+
+fn head(status: &Status) -> String {
+    let up = humantime::format_duration(Duration::from_secs(status.uptime_s));
+    let mut head = format!(
+        "lb {}  pid {}  generation {}  up {up}  sessions {}/{}  total {}\n",
+        harmless(&status.version),
+        status.pid,
+        status.generation,
+        status.sessions,
+        status.maxconn,
+        status.sessions_total,
+    );
+    // Writing to a String does not fail.
+    if let Some(upgrade) = &status.upgrade {
+        writeln!(
+            head,
+            "upgrade: {} for {}",
+            harmless(&upgrade.phase),
+            duration_ms(upgrade.elapsed_ms as f64)
+        )
+        .ok();
+    }
+    if let Some(etcd) = &status.etcd {
+        writeln!(head, "etcd: {}", facts(etcd)).ok();
+    }
+    if status.log_lines_dropped > 0 {
+        writeln!(head, "log: {} lines dropped", status.log_lines_dropped).ok();
+    }
+    head
+}
+
+fn frontend_table(status: &Status) -> Table {
+    let mut table = Table::new(&[
+        "FRONTEND",
+        "BIND",
+        "BACKEND",
+        ">SESSIONS",
+        ">TOTAL",
+        ">IN",
+        ">OUT",
+    ]);
+    for frontend in &status.frontends {
+        table.row(vec![
+            Cell::left(&frontend.name),
+            Cell::left(frontend.bind.join(" ")),
+            Cell::left(&frontend.backend),
+            of_limit(frontend.sessions, frontend.maxconn),
+            Cell::number(frontend.sessions_total),
+            bytes(frontend.bytes_in),
+            bytes(frontend.bytes_out),
+        ]);
+    }
+    table
+}
+
+fn backend_table(status: &Status) -> Table {
+    let mut table = Table::new(&[
+        "BACKEND",
+        "BALANCE",
+        ">UP",
+        ">QUEUE",
+        ">SESSIONS",
+        ">TOTAL",
+        "DISCOVERY",
+    ]);
+    for backend in &status.backends {
+        let up = backend
+            .servers
+            .iter()
+            .filter(|server| server.status == ServerStatus::Up)
+            .count();
+        let colour = if up == 0 { Some(Colour::Red) } else { None };
+        let up = Cell::right(format!("{up}/{}", backend.servers.len()));
+        table.row(vec![
+            Cell::left(&backend.name),
+            Cell::left(&backend.balance),
+            colour.map_or_else(|| up.clone(), |colour| up.clone().coloured(colour)),
+            Cell::number(backend.queue),
+            Cell::number(backend.sessions),
+            Cell::number(backend.sessions_total),
+            Cell::left(backend.discovery.as_ref().map(facts).unwrap_or_default()),
+        ]);
+    }
+    table
+}
+
+fn status_cell(status: ServerStatus) -> Cell {
+    let cell = Cell::left(status.word());
+    match status {
+        ServerStatus::Up => cell.coloured(Colour::Green),
+        ServerStatus::Down => cell.coloured(Colour::Red),
+        ServerStatus::Drain | ServerStatus::Maint => cell.coloured(Colour::Yellow),
+        ServerStatus::Unknown => cell,
+    }
+}
+
+/// `now`, or `now/limit` where there is one.
+fn of_limit(now: u64, limit: u64) -> Cell {
+    if limit == 0 {
+        Cell::number(now)
+    } else {
+        Cell::right(format!("{now}/{limit}"))
+    }
+}
+
+fn errors(count: u64) -> Cell {
+    if count == 0 {
+        Cell::number(0)
+    } else {
+        Cell::number(count).coloured(Colour::Yellow)
+    }
+}
+
+fn quantiles(times: Percentiles) -> Cell {
+    if times.max == 0.0 {
+        Cell::right("")
+    } else {
+        Cell::right(format!(
+            "{}/{}",
+            duration_ms(times.p50),
+            duration_ms(times.p99)
+        ))
+    }
+}
+
+fn last_check(server: &Server) -> Cell {
+    let Some(last) = server.check.last.first() else {
+        return Cell::left(&server.check.status);
+    };
+    let cause = if last.cause.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", last.cause)
+    };
+    let text = format!(
+        "{}{cause} in {}, {} ago",
+        last.status,
+        duration_ms(last.duration_ms),
+        duration_ms(last.age_ms as f64)
+    );
+    if last.ok {
+        Cell::left(text)
+    } else {
+        Cell::left(text).coloured(Colour::Red)
+    }
+}
+
+/// An object's facts in its order, without braces: `connected true, revision 7`.
+fn facts(value: &Value) -> String {
+    let text = match value {
+        Value::Object(object) => {
+            let known = object.iter().filter(|(_, fact)| !fact.is_null());
+            known
+                .map(|(name, fact)| format!("{name} {}", plain(fact)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        other => plain(other),
+    };
+    harmless(&text)
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Three digits are enough for people: `0.12 ms`, `12 ms`, `3.4 s`, `5 min`.
+fn duration_ms(ms: f64) -> String {
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.2}ms"),
+        ms if ms < 1_000.0 => format!("{ms:.0}ms"),
+        ms if ms < 120_000.0 => format!("{:.1}s", ms / 1_000.0),
+        ms => format!("{:.0}min", ms / 60_000.0),
+    }
+}
+
+/// Powers of 1,000, as network people count.
+fn bytes(count: u64) -> Cell {
+    let mut number = count as f64;
+    for unit in ["", "k", "M", "G", "T"] {
+        if number < 999.5 {
+            let digits = usize::from(!unit.is_empty() && number < 99.95);
+            return Cell::right(format!("{number:.digits$}{unit}"));
+        }
+        number /= 1_000.0;
+    }
+    Cell::right(format!("{number:.1}P"))
+}
+
+#[cfg(test)]
+mod tests;

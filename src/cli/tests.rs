@@ -1,0 +1,75 @@
+//! What the command line accepts.
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn right_lines_are_taken() {
+    let lines = [
+        "lb run",
+        "lb run -f a.toml",
+        "lb --socket /x run",
+        "lb run --socket /x --bind 127.0.0.1:80 --bind [::1]:80 --server a=1.2.3.4:80 --server unix@/x",
+        "lb check",
+        "lb check --file a.toml",
+        "lb status --json --watch",
+        "lb server list --json",
+        "lb server ready app/a",
+        "lb server drain app/a --json",
+        "lb server maint app/rack/a",
+        "lb server weight app/a 256",
+        "lb server accept app",
+        "lb reload --json",
+        "lb upgrade",
+        "lb upgrade --binary ./lb --probation 500ms --json",
+        "lb demo",
+        "lb demo --bind 127.0.0.1:8080 --seconds 3 --json",
+        "lb completions fish",
+    ];
+    for line in lines {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
+fn wrong_lines_are_usage_errors() {
+    let lines = [
+        "lb",
+        "lb fly",
+        "lb run -f a.toml --bind 127.0.0.1:80 --server 1.2.3.4:80",
+        "lb run --bind 127.0.0.1:80",
+        "lb run --server 1.2.3.4:80",
+        "lb server",
+        "lb server drain",
+        "lb server drain app",
+        "lb server weight app/a",
+        "lb server weight app/a 257",
+        "lb server weight app/a -1",
+        "lb upgrade --probation 2min",
+        "lb demo --seconds 0",
+        "lb completions klingon",
+    ];
+    for line in lines {
+        let error = parse(line).expect_err(line);
+        assert_eq!(usage(&error), ExitStatus::BadInput, "{line}");
+    }
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in Cli::command()
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
+        let help = command.clone().render_long_help().to_string();
+        assert!(help.contains("Example"), "lb {}", command.get_name());
+    }
+}

@@ -1,0 +1,20 @@
+//! The admin socket: how `lb status`, `lb server …`, `lb reload` and `lb upgrade` speak with a running daemon.
+//!
+//! A connection carries one request, a line of JSON, and its answers, a line of JSON each; the last one is
+//! [`Answer::Ok`] or [`Answer::Error`], then the daemon closes. `protocol` has the words, `status` the
+//! form of `lb status --json`, `server` and `client` the two ends. What a request *does* is not here: the
+//! daemon gives the server a handler.
+//!
+//! Rule: client and daemon may be of different versions (an upgrade is asked for by either side's binary),
+//! so fields are added and never renamed, unknown fields are ignored, and unknown requests get an
+//! answer that says so.
+
+pub mod client;
+pub mod protocol;
+pub mod server;
+pub mod status;
+
+pub use client::{Client, ClientError};
+pub use protocol::{Answer, ErrorKind, Request, ServerState};
+pub use server::{Progress, serve};
+pub use status::Status;

@@ -1,0 +1,173 @@
+//! The words of the admin socket: what can be asked, and what comes back.
+//!
+//! Pure: bytes in, values out. A request is `{"request": "set_weight", "backend": "app", …}`, an answer
+//! `{"answer": "ok", "value": …}`. Nothing that arrives here may panic: the property tests below hold it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::exit::ExitStatus;
+
+/// What an operator asks of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Answered with a [`Status`](super::status::Status).
+    Status,
+    /// The same answer as `Status`, restricted to what a list of servers needs.
+    ServerList,
+    /// Change a server's administration.
+    SetServer {
+        backend: String,
+        server: String,
+        state: ServerState,
+    },
+    /// Change a server's weight (0–256) until the configuration or discovery says another.
+    SetWeight {
+        backend: String,
+        server: String,
+        weight: u16,
+    },
+    /// Read the configuration again.
+    Reload,
+    /// Apply a discovery change that is held back because it would take most servers away.
+    Accept { backend: String },
+    /// Replace the running binary.
+    Upgrade {
+        /// `None`: the path that the daemon was started from.
+        #[serde(default)]
+        binary: Option<PathBuf>,
+        /// How long the new engine must serve before sessions move, in milliseconds. `None`: the default.
+        #[serde(default)]
+        probation_ms: Option<u64>,
+    },
+}
+
+/// A server's administration, in the operator's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// Takes sessions as its health allows.
+    Ready,
+    /// Takes no new session; open ones finish; checks go on.
+    Drain,
+    /// Takes no new session and is not checked.
+    Maint,
+}
+
+/// One line of what comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "snake_case")]
+pub enum Answer {
+    /// Done. A text, or an object whose `message` is one, is meant for people; null means that nothing needs saying.
+    Ok(Value),
+    /// A step of long work, for people. The last answer is still to come.
+    Progress(String),
+    /// Long work goes on and there is nothing new; it only keeps the client from giving up.
+    Heartbeat,
+    /// Not done, and why.
+    Error {
+        #[serde(default)]
+        kind: ErrorKind,
+        /// An [`ExitStatus`] as a number.
+        exit: u8,
+        /// One sentence without a full stop, or, for a bad configuration, one line an error.
+        message: String,
+    },
+}
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The request is wrong: not JSON, an unknown request, a name that does not exist, a configuration with errors.
+    BadRequest,
+    /// Something else is under way that excludes it; later it may work.
+    Busy,
+    /// The request is right and the daemon could not do it. Also what a newer daemon's unknown kind reads as.
+    #[default]
+    #[serde(other)]
+    Failed,
+}
+
+/// The longest request, with its newline.
+pub const MAX_REQUEST: usize = 64 * 1024;
+
+impl Request {
+    /// Reads one request line (with or without its newline).
+    ///
+    /// # Errors
+    /// The [`Answer::Error`] to send back, which says what is wrong with the line.
+    pub fn parse(line: &[u8]) -> Result<Self, Answer> {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Err(Answer::bad_request("the request is empty"));
+        }
+        serde_json::from_slice(line)
+            .map_err(|error| Answer::bad_request(format!("cannot read the request: {error}")))
+    }
+
+    /// Whether it may take longer than a moment, so that the client waits as long as the daemon gives signs of life.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::Upgrade { .. } | Self::Reload)
+    }
+}
+
+impl Answer {
+    /// Done, with one line for people.
+    pub fn done(message: impl Into<String>) -> Self {
+        Self::Ok(Value::String(message.into()))
+    }
+
+    /// Done, with facts for programs. Beside them a `message` is shown to people.
+    pub fn value(value: &impl Serialize) -> Self {
+        match serde_json::to_value(value) {
+            Ok(value) => Self::Ok(value),
+            Err(error) => Self::failed(
+                ExitStatus::Failed,
+                format!("cannot write the answer: {error}"),
+            ),
+        }
+    }
+
+    /// The request is wrong.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::error(ErrorKind::BadRequest, ExitStatus::BadInput, message)
+    }
+
+    /// The request is right and was not done; `exit` says what the command ends with.
+    pub fn failed(exit: ExitStatus, message: impl Into<String>) -> Self {
+        Self::error(ErrorKind::Failed, exit, message)
+    }
+
+    /// Something else is under way.
+    pub fn busy(message: impl Into<String>) -> Self {
+        Self::error(ErrorKind::Busy, ExitStatus::Busy, message)
+    }
+
+    /// Whether no further answer follows.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Self::Ok(_) | Self::Error { .. })
+    }
+
+    /// The answer as a line, newline included.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self)
+            .expect("an answer holds only strings, numbers and JSON values");
+        line.push(b'\n');
+        line
+    }
+
+    fn error(kind: ErrorKind, exit: ExitStatus, message: impl Into<String>) -> Self {
+        Self::Error {
+            kind,
+            exit: exit.code(),
+            message: message.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

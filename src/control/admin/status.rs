@@ -1,0 +1,268 @@
+//! What `lb status --json` prints. This is a contract: fields are added, never renamed.
+//!
+//! Only data: the daemon fills it, the command line shows it. Every field has a default, so that a newer
+//! `lb status` reads an older daemon's answer.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole daemon at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The process that stays through upgrades (systemd's MainPID).
+    pub pid: u32,
+    /// The process that serves.
+    pub engine_pid: u32,
+    /// 1 at the start, one more with each upgrade.
+    pub generation: u64,
+    /// Of the binary that serves.
+    pub version: String,
+    /// Since the first generation began.
+    pub uptime_s: u64,
+    /// The running upgrade, if any.
+    pub upgrade: Option<Upgrade>,
+    /// Worker threads.
+    pub threads: u32,
+    /// Sessions in the whole process; at the limit accepting stops.
+    pub maxconn: u64,
+    /// Open now.
+    pub sessions: u64,
+    /// Since the first generation began.
+    pub sessions_total: u64,
+    /// Session lines that `log.rate` or a slow reader kept from being written.
+    pub log_lines_dropped: u64,
+    /// The etcd source, if one is configured: `connected`, `revision`, `last_error` and what else it tells.
+    pub etcd: Option<serde_json::Value>,
+    pub frontends: Vec<Frontend>,
+    pub backends: Vec<Backend>,
+}
+
+/// An upgrade on its way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Upgrade {
+    /// `starting`, `probation`, `moving`, …: the words of the progress lines.
+    pub phase: String,
+    pub elapsed_ms: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Frontend {
+    pub name: String,
+    /// As bound: a configured port of 0 shows the one that the kernel gave.
+    pub bind: Vec<String>,
+    pub backend: String,
+    /// 0: only the global limit.
+    pub maxconn: u64,
+    pub sessions: u64,
+    pub sessions_total: u64,
+    /// From clients.
+    pub bytes_in: u64,
+    /// To clients.
+    pub bytes_out: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Backend {
+    pub name: String,
+    pub balance: String,
+    /// Sessions that wait for a server now.
+    pub queue: u64,
+    pub sessions: u64,
+    pub sessions_total: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Discovery of this backend's servers, if it has one; with `held` while a change waits for `lb server accept`.
+    pub discovery: Option<serde_json::Value>,
+    pub servers: Vec<Server>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    pub name: String,
+    pub addr: String,
+    pub status: ServerStatus,
+    pub check: Check,
+    /// As configured, discovered or set by hand; slow start is not in it.
+    pub weight: u16,
+    pub backup: bool,
+    /// 0: no limit.
+    pub maxconn: u64,
+    pub sessions: u64,
+    pub sessions_total: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub connect_errors: u64,
+    /// Attempts that were repeated, here or elsewhere.
+    pub retries: u64,
+    /// Of these, those that went to another server.
+    pub redispatches: u64,
+    pub queue_ms: Percentiles,
+    pub connect_ms: Percentiles,
+    pub session_ms: Percentiles,
+}
+
+/// The one word that operators look for; administration before health.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ServerStatus {
+    Up,
+    Down,
+    Drain,
+    Maint,
+    /// A word of another version.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a server is UP or DOWN.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Check {
+    /// HAProxy's short word for the last result: `L4OK`, `L4CON`, `L7STS`, …; empty before the first.
+    pub status: String,
+    /// Where the server stands between rise and fall: `UP 2/3`, `DOWN 1/2`; `no check` without one.
+    pub health: String,
+    /// The newest first; at most 16.
+    pub last: Vec<CheckResult>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CheckResult {
+    pub ok: bool,
+    /// As [`Check::status`].
+    pub status: String,
+    /// For people: `connection refused`, `status 503`, …
+    pub cause: String,
+    pub duration_ms: f64,
+    /// `check`, or `traffic` when a session's connect told it.
+    pub source: String,
+    /// How long ago it ended.
+    pub age_ms: u64,
+}
+
+/// Quantiles of a time, in milliseconds; all 0 when nothing was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Percentiles {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+impl ServerStatus {
+    /// As `lb status` shows it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+            Self::Drain => "DRAIN",
+            Self::Maint => "MAINT",
+            Self::Unknown => "?",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of the contract, from the design; a test that fails here broke somebody's script.
+    #[test]
+    fn every_promised_field_is_there_under_its_name() {
+        let status = Status {
+            frontends: vec![Frontend::default()],
+            backends: vec![Backend {
+                servers: vec![Server::default()],
+                ..Backend::default()
+            }],
+            ..Status::default()
+        };
+        let json = serde_json::to_value(&status).unwrap();
+        let has = |at: &str, names: &[&str]| {
+            let object = json.pointer(at).unwrap();
+            for name in names {
+                assert!(object.get(name).is_some(), "{at}/{name}");
+            }
+        };
+        has(
+            "",
+            &[
+                "pid",
+                "generation",
+                "uptime_s",
+                "frontends",
+                "backends",
+                "version",
+                "maxconn",
+                "sessions",
+                "upgrade",
+                "etcd",
+            ],
+        );
+        has(
+            "/frontends/0",
+            &[
+                "name",
+                "bind",
+                "sessions",
+                "sessions_total",
+                "bytes_in",
+                "bytes_out",
+            ],
+        );
+        has("/backends/0", &["name", "balance", "queue", "servers"]);
+        has(
+            "/backends/0/servers/0",
+            &[
+                "name",
+                "addr",
+                "status",
+                "check",
+                "weight",
+                "backup",
+                "sessions",
+                "sessions_total",
+            ],
+        );
+        has(
+            "/backends/0/servers/0",
+            &[
+                "bytes_in",
+                "bytes_out",
+                "connect_errors",
+                "retries",
+                "redispatches",
+            ],
+        );
+        has(
+            "/backends/0/servers/0",
+            &["queue_ms", "connect_ms", "session_ms"],
+        );
+        has("/backends/0/servers/0/check", &["status", "health", "last"]);
+        has(
+            "/backends/0/servers/0/connect_ms",
+            &["p50", "p90", "p99", "max"],
+        );
+    }
+
+    #[test]
+    fn an_older_and_a_newer_daemon_can_both_be_read() {
+        let older: Status = serde_json::from_str(r#"{"pid":7}"#).unwrap();
+        assert_eq!(older.pid, 7);
+        let newer = r#"{"pid":7,"moon":"full","backends":[{"servers":[{"status":"NOLB"},{"status":"DRAIN"}]}]}"#;
+        let newer: Status = serde_json::from_str(newer).unwrap();
+        let words = newer.backends[0]
+            .servers
+            .iter()
+            .map(|server| server.status.word())
+            .collect::<Vec<_>>();
+        assert_eq!(words, ["?", "DRAIN"]);
+    }
+}

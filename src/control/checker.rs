@@ -1,0 +1,278 @@
+//! Who is well: one task a server that checks it, and what live traffic reports in between.
+//!
+//! A task looks its server up in the current snapshot before each check, so that settings and addresses follow every
+//! change. Checks of a server that waits in `rise` while sessions are held for it come faster than `inter`.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{sleep, timeout};
+
+use super::probe::probe;
+use crate::backend::health::{CheckResult, CheckStatus, Transition};
+use crate::backend::{Admin, Backend, Change, Member, Server};
+use crate::config;
+
+/// Called after a server went UP or DOWN, with what changed.
+pub type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, &Change)>;
+
+/// The checks of all backends. Lives on the control thread.
+pub struct Checker {
+    tasks: RefCell<HashMap<Key, Task>>,
+    on_change: OnChange,
+}
+
+/// A server by its identity, which outlives its settings.
+type Key = *const Server;
+
+struct Task {
+    backend: Arc<Backend>,
+    /// Keeps the key's address from being used for another server.
+    server: Arc<Server>,
+    wake: Rc<Notify>,
+    handle: AbortHandle,
+}
+
+/// What a live connect told.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    Failed { cause: String, after: Duration },
+    TimedOut { after: Duration },
+    Slow,
+}
+
+/// Between two checks of a server that held sessions wait for, at most.
+const URGENT: Duration = Duration::from_millis(250);
+
+/// Between two looks at a server that is not checked at all.
+const UNCHECKED: Duration = Duration::from_secs(1);
+
+impl Checker {
+    pub fn new(on_change: OnChange) -> Self {
+        Self {
+            tasks: RefCell::default(),
+            on_change,
+        }
+    }
+
+    /// Starts checks for new servers of `backend` and ends those of servers that left. To be called after each
+    /// change of its members.
+    pub fn sync(&self, backend: &Arc<Backend>) {
+        let members = backend.snapshot().members.clone();
+        let mut tasks = self.tasks.borrow_mut();
+        tasks.retain(|_, task| {
+            let stays = !Arc::ptr_eq(&task.backend, backend)
+                || members
+                    .iter()
+                    .any(|member| Arc::ptr_eq(&member.server, &task.server));
+            if !stays {
+                task.handle.abort();
+            }
+            stays
+        });
+        for member in &members {
+            let server = &member.server;
+            tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
+                let wake = Rc::new(Notify::new());
+                let work = attend(
+                    Arc::clone(backend),
+                    Arc::clone(server),
+                    Rc::clone(&wake),
+                    Rc::clone(&self.on_change),
+                );
+                let handle = spawn_local(work).abort_handle();
+                Task {
+                    backend: Arc::clone(backend),
+                    server: Arc::clone(server),
+                    wake,
+                    handle,
+                }
+            });
+        }
+    }
+
+    /// Ends all checks of a backend that is gone.
+    pub fn forget(&self, backend: &Arc<Backend>) {
+        self.tasks.borrow_mut().retain(|_, task| {
+            let other = !Arc::ptr_eq(&task.backend, backend);
+            if !other {
+                task.handle.abort();
+            }
+            other
+        });
+    }
+
+    /// Takes in what traffic saw, and checks the server at once.
+    pub fn observe(&self, backend: &Arc<Backend>, server: &Arc<Server>, seen: Seen) {
+        let times = server.take_failures();
+        let settings = Arc::clone(&backend.snapshot().settings);
+        if settings.observe && settings.check.is_some() {
+            let result = match seen {
+                Seen::Failed { cause, after } => {
+                    Some(CheckResult::new(CheckStatus::L4Con, &cause, after))
+                }
+                Seen::TimedOut { after } => Some(CheckResult::new(
+                    CheckStatus::L4Tout,
+                    "no answer to a connect",
+                    after,
+                )),
+                Seen::Slow => None,
+            };
+            if let Some(result) = result {
+                take_in(
+                    backend,
+                    server,
+                    result.from_traffic(),
+                    times,
+                    &self.on_change,
+                );
+            }
+        }
+        self.check_now(server);
+    }
+
+    /// The next check of this server is due now.
+    pub fn check_now(&self, server: &Arc<Server>) {
+        if let Some(task) = self.tasks.borrow().get(&Arc::as_ptr(server)) {
+            task.wake.notify_one();
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        self.tasks
+            .get_mut()
+            .values()
+            .for_each(|task| task.handle.abort());
+    }
+}
+
+/// Checks one server until it leaves the backend.
+async fn attend(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
+    // First checks are spread over the interval: a thousand servers are not asked at once.
+    let spread = settings(&backend)
+        .check
+        .as_ref()
+        .map_or(UNCHECKED, |check| check.inter);
+    rest(&backend, &server, &wake, spread.mul_f64(fastrand::f64())).await;
+    while let Some(member) = member(&backend, &server) {
+        let settings = settings(&backend);
+        let idle = server.state().admin == Admin::Maint;
+        match &settings.check {
+            Some(check) if !idle => {
+                let result = probe(check, &member.spec.addr).await;
+                take_in(&backend, &server, result, 1, &on_change);
+            }
+            // A server without checks is always UP, but one that traffic found dead is to be trusted again one day.
+            None if !idle && server.is_suspect() => rehabilitate(&backend, &server, &member).await,
+            _ => {}
+        }
+        let health = server.state().health;
+        let interval = match (&settings.check, health) {
+            (Some(check), Some(health)) => health.next_interval(check),
+            _ => UNCHECKED,
+        };
+        // Jitter of a twentieth keeps servers that once fell into step from staying so.
+        rest(
+            &backend,
+            &server,
+            &wake,
+            interval.mul_f64(0.975 + fastrand::f64() / 20.0),
+        )
+        .await;
+    }
+}
+
+/// Trusts a suspect server again once it takes a connection.
+async fn rehabilitate(backend: &Backend, server: &Server, member: &Member) {
+    let result = probe(&config::Check::default(), &member.spec.addr).await;
+    if result.status.is_ok() {
+        server.trust();
+        backend.queue.call(usize::MAX);
+    }
+}
+
+/// Waits for the next check: its time, a wake-up, or sessions that are held because nobody is well.
+async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, interval: Duration) {
+    let until = Instant::now() + interval;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let doubtful = server.is_suspect() || !server.state().is_up();
+        let slice = if doubtful { left.min(URGENT) } else { left };
+        if timeout(slice, wake.notified()).await.is_ok() || slice == left {
+            return;
+        }
+        if backend.queue.is_contended() {
+            return;
+        }
+    }
+}
+
+/// Records a result, and says and does what follows from it.
+fn take_in(
+    backend: &Arc<Backend>,
+    server: &Arc<Server>,
+    result: CheckResult,
+    times: u32,
+    on_change: &OnChange,
+) {
+    let (ok, told) = (result.status.is_ok(), result.to_string());
+    let was_suspect = server.is_suspect();
+    let change = backend.record(server, result, times, Instant::now());
+    if ok && was_suspect {
+        // Sessions that wait because this server let them down may try again.
+        backend.queue.call(usize::MAX);
+    }
+    let Some(change) = change else { return };
+    let (name, active) = (&backend.name, change.active);
+    match change.transition {
+        Transition::WentUp => {
+            tracing::info!(
+                "backend {name}: server {} is UP: {told}; {active} in use",
+                server.name
+            );
+            if backend.snapshot().ramping {
+                spawn_local(warm_up(Arc::clone(backend)));
+            }
+        }
+        Transition::WentDown => {
+            tracing::warn!(
+                "backend {name}: server {} is DOWN: {told}; {active} in use",
+                server.name
+            );
+            if active == 0 {
+                tracing::error!(
+                    "backend {name}: no server is usable; sessions wait up to timeout.queue"
+                );
+            }
+        }
+    }
+    on_change(backend, server, &change);
+}
+
+/// Lets the weights of a slow start grow, in the steps of 5 % that the schedule knows.
+async fn warm_up(backend: Arc<Backend>) {
+    while backend.snapshot().ramping {
+        sleep((settings(&backend).slowstart / 20).max(Duration::from_millis(50))).await;
+        backend.refresh(Instant::now());
+    }
+}
+
+fn settings(backend: &Backend) -> Arc<config::Backend> {
+    Arc::clone(&backend.snapshot().settings)
+}
+
+fn member(backend: &Backend, server: &Arc<Server>) -> Option<Arc<Member>> {
+    let snapshot = backend.snapshot();
+    snapshot
+        .members
+        .iter()
+        .find(|member| Arc::ptr_eq(&member.server, server))
+        .cloned()
+}

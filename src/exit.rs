@@ -1,0 +1,72 @@
+//! Exit codes: the one place where they are numbers.
+//!
+//! On the ground floor, since the admin socket carries them: an upgrade's outcome is decided in the
+//! daemon and becomes the exit code of `lb upgrade`. Codes are added, never renumbered: scripts
+//! and package post-install steps test them.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ExitStatus {
+    /// What was asked for is done.
+    Done = 0,
+    /// It failed, or no daemon answers.
+    Failed = 1,
+    /// What was given is wrong: a flag, a name, the configuration.
+    BadInput = 2,
+    /// An upgrade failed before the new engine was ready; the old one goes on untouched.
+    UpgradeFailed = 3,
+    /// An upgrade to a binary whose core protocol is another.
+    Incompatible = 4,
+    /// Another upgrade is in progress.
+    Busy = 5,
+    /// The new engine failed in its probation; the old one serves again.
+    RolledBack = 6,
+    /// The upgrade is done, but some sessions stay in the old engine until they end.
+    SessionsLeft = 7,
+}
+
+impl ExitStatus {
+    /// The number as the shell sees it.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The status of a number that came from another version of `lb`; an unknown one is a failure.
+    pub fn from_code(code: u8) -> Self {
+        let all = [
+            Self::Done,
+            Self::BadInput,
+            Self::UpgradeFailed,
+            Self::Incompatible,
+            Self::Busy,
+            Self::RolledBack,
+            Self::SessionsLeft,
+        ];
+        all.into_iter()
+            .find(|status| status.code() == code)
+            .unwrap_or(Self::Failed)
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_comes_back_as_itself_and_unknown_ones_as_failed() {
+        for code in 0..=7 {
+            assert_eq!(ExitStatus::from_code(code).code(), code);
+        }
+        assert_eq!(ExitStatus::from_code(8), ExitStatus::Failed);
+        assert_eq!(ExitStatus::from_code(255), ExitStatus::Failed);
+    }
+}

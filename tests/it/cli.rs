@@ -1,0 +1,325 @@
+//! The command line as scripts and people see it: exit codes, what goes to stdout and what to stderr.
+//!
+//! The daemon here is the product's admin server with answers of the test's choice, so that every outcome (also of
+//! an upgrade that fails) can be had.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use lb::control::admin::{Answer, Request, ServerState, Status, serve, status};
+use lb::exit::ExitStatus;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::support::process::{Process, run};
+use crate::support::wait::eventually;
+
+/// A thread that answers on an admin socket.
+struct Daemon {
+    dir: TempDir,
+    _end: oneshot::Sender<()>,
+}
+
+impl Daemon {
+    fn start(answer: impl Fn(Request) -> Answer + Send + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("lb.sock")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (end, ended) = oneshot::channel::<()>();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(Default::default());
+            runtime.unwrap().block_on(async {
+                let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+                let handler = move |request, _| std::future::ready(answer(request));
+                tokio::select! {
+                    _ = serve(listener, handler) => {}
+                    _ = ended => {}
+                }
+            });
+        });
+        Self { dir, _end: end }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("lb.sock")
+    }
+
+    #[track_caller]
+    fn says(&self, args: &[&str]) -> Said {
+        says(args, Some(&self.socket()))
+    }
+}
+
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn command(args: &[&str], socket: Option<&Path>) -> Command {
+    let mut command = Command::new(BINARY);
+    command.args(args);
+    if let Some(socket) = socket {
+        command.arg("--socket").arg(socket);
+    }
+    command
+}
+
+#[track_caller]
+fn says(args: &[&str], socket: Option<&Path>) -> Said {
+    let output = run(&command(args, socket), Duration::from_secs(20));
+    Said {
+        code: output.status.code().expect("it ends by itself"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn some_status() -> Status {
+    let server = status::Server {
+        name: "app1".into(),
+        addr: "127.0.0.1:9001".into(),
+        status: status::ServerStatus::Down,
+        ..status::Server::default()
+    };
+    let backend = status::Backend {
+        name: "app".into(),
+        servers: vec![server],
+        ..status::Backend::default()
+    };
+    Status {
+        pid: 7,
+        backends: vec![backend],
+        ..Status::default()
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_a_message() {
+    let lines: [&[&str]; 6] = [
+        &[],
+        &["fly"],
+        &["server", "drain", "app"],
+        &["run", "--bind", "127.0.0.1:0"],
+        &[
+            "run",
+            "-f",
+            "/x.toml",
+            "--bind",
+            "127.0.0.1:0",
+            "--server",
+            "127.0.0.1:1",
+        ],
+        &["upgrade", "--probation", "soon"],
+    ];
+    for line in lines {
+        let said = says(line, None);
+        assert_eq!(said.code, 2, "{line:?}: {said:?}");
+        assert!(
+            said.err.starts_with("lb: ") && said.out.is_empty(),
+            "{line:?}: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn help_and_completions_are_answers() {
+    for line in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["--version"],
+        &["completions", "bash"],
+    ] {
+        let said = says(line, None);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{line:?}");
+        assert!(said.out.contains("lb"), "{line:?}: {said:?}");
+    }
+}
+
+#[test]
+fn no_daemon_is_1_and_names_the_socket_and_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("lb.sock");
+    for line in [
+        &["status"][..],
+        &["server", "list"],
+        &["reload"],
+        &["upgrade"],
+        &["status", "--watch"],
+    ] {
+        let said = says(line, Some(&socket));
+        assert_eq!(said.code, 1, "{line:?}: {said:?}");
+        assert!(said.err.starts_with("lb: no daemon answers"), "{said:?}");
+        assert!(
+            said.err.contains(socket.to_str().unwrap()) && said.err.contains("--socket"),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn each_command_asks_for_what_it_says() {
+    let daemon = Daemon::start(|request| Answer::done(format!("{request:?}")));
+    let set = |state| Request::SetServer {
+        backend: "app".into(),
+        server: "a/1".into(),
+        state,
+    };
+    let table: [(&[&str], Request); 7] = [
+        (&["server", "ready", "app/a/1"], set(ServerState::Ready)),
+        (&["server", "drain", "app/a/1"], set(ServerState::Drain)),
+        (&["server", "maint", "app/a/1"], set(ServerState::Maint)),
+        (
+            &["server", "weight", "app/a", "7"],
+            Request::SetWeight {
+                backend: "app".into(),
+                server: "a".into(),
+                weight: 7,
+            },
+        ),
+        (
+            &["server", "accept", "app"],
+            Request::Accept {
+                backend: "app".into(),
+            },
+        ),
+        (&["reload"], Request::Reload),
+        (
+            &["upgrade", "--binary", "/bin/lb", "--probation", "1500ms"],
+            Request::Upgrade {
+                binary: Some("/bin/lb".into()),
+                probation_ms: Some(1500),
+            },
+        ),
+    ];
+    for (line, request) in table {
+        let said = daemon.says(line);
+        assert_eq!(
+            (said.code, said.out),
+            (0, format!("{request:?}\n")),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_is_told_on_stderr_and_ends_with_its_code() {
+    use ExitStatus::{
+        BadInput, Busy, Failed, Incompatible, RolledBack, SessionsLeft, UpgradeFailed,
+    };
+    for status in [
+        Failed,
+        BadInput,
+        UpgradeFailed,
+        Incompatible,
+        Busy,
+        RolledBack,
+        SessionsLeft,
+    ] {
+        let daemon = Daemon::start(move |_| Answer::failed(status, "it is so\nline two"));
+        let said = daemon.says(&["upgrade"]);
+        assert_eq!(said.code, i32::from(status.code()));
+        assert_eq!(
+            (said.out.as_str(), said.err.as_str()),
+            ("", "lb: it is so\nline two\n")
+        );
+    }
+}
+
+#[test]
+fn status_is_a_table_for_people_and_json_for_programs() {
+    let daemon = Daemon::start(|_| Answer::value(&some_status()));
+    let people = daemon.says(&["status"]);
+    assert!(
+        people.out.contains("app/app1") && people.out.contains("DOWN"),
+        "{people:?}"
+    );
+    assert!(
+        !people.out.contains('\x1b'),
+        "colour towards a file: {people:?}"
+    );
+    let programs = daemon.says(&["status", "--json"]);
+    assert_eq!(
+        serde_json::from_str::<Status>(&programs.out).unwrap(),
+        some_status()
+    );
+    let list = daemon.says(&["server", "list", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
+    assert_eq!(
+        (&list[0]["backend"], &list[0]["name"], &list[0]["status"]),
+        (&"app".into(), &"app1".into(), &"DOWN".into())
+    );
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_error() {
+    let daemon = Daemon::start(|_| Answer::value(&some_status()));
+    let lines: [&[&str]; 4] = [
+        &["status"],
+        &["status", "--json"],
+        &["status", "--json", "--watch"],
+        &["server", "list"],
+    ];
+    for line in lines {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let output = command(line, Some(&daemon.socket()))
+            .stdout(writer)
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            (output.status.code(), err.as_str()),
+            (Some(0), ""),
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn watching_ends_with_ctrl_c() {
+    let daemon = Daemon::start(|_| Answer::value(&some_status()));
+    let dir = tempfile::tempdir().unwrap();
+    let watch = command(&["status", "--watch", "--json"], Some(&daemon.socket()));
+    let mut watch = Process::start("watch", dir.path(), &watch);
+    eventually(Duration::from_secs(10), "a second line", || {
+        (watch.stdout().lines().count() >= 2).then_some(())
+    });
+    watch.signal(Signal::SIGINT);
+    assert_eq!(watch.wait(Duration::from_secs(5)).code(), Some(0));
+}
+
+#[test]
+fn check_names_what_is_wrong_and_ends_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lb.toml");
+    let check = || says(&["check", "-f", file.to_str().unwrap()], None);
+    let missing = check();
+    assert_eq!(missing.code, 2, "{missing:?}");
+    assert!(
+        missing.err.starts_with("lb: ") && missing.err.contains("lb.toml"),
+        "{missing:?}"
+    );
+    let right = "[frontend.web]\nbind = [\"127.0.0.1:0\"]\nbackend = \"app\"\n[backend.app]\n\
+        [backend.app.servers]\na = \"127.0.0.1:1\"\n";
+    std::fs::write(&file, right).unwrap();
+    let said = check();
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    std::fs::write(&file, right.replace("backend = ", "blance = 1\nbackend = ")).unwrap();
+    let said = check();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.err.contains("lb.toml:3:1") && said.err.contains("blance"),
+        "{said:?}"
+    );
+}
+
+const BINARY: &str = env!("CARGO_BIN_EXE_lb");
