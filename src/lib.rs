@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod exit;
+pub mod lifecycle;
 pub mod log;
 pub mod proxy;
 pub mod proxy_protocol;

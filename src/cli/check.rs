@@ -9,7 +9,8 @@ use crate::config::{self, Config};
 /// Check a configuration file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Prints every error with file:line:column. Exit code 0: it can be used; 2: it cannot.
+Prints every error with file:line:column.
+Exit code 0: it can be used; 2: it cannot.
 
 Example:
   lb check -f lb.toml && sudo systemctl reload lb")]

@@ -31,11 +31,13 @@ pub(super) use server::{ServerArgs, serve};
 /// See it work: three built-in servers, real load, one server killed, another drained
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Needs nothing but this binary, and leaves nothing behind. Exit code 1 if any request failed.
+Needs nothing but this binary, and leaves nothing behind.
+Exit code 1 if any request failed.
 
 Examples:
   lb demo
-  lb demo --bind 127.0.0.1:8080 --seconds 60    and meanwhile: ab -n 10000 -c 16 http://127.0.0.1:8080/")]
+  lb demo --bind 127.0.0.1:8080 --seconds 60
+  and meanwhile: ab -n 10000 -c 16 http://127.0.0.1:8080/")]
 pub(super) struct Args {
     /// Where the balancer listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]

@@ -58,15 +58,16 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    run_command(std::env::args_os())
+}
+
+fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
     };
-    run_command(cli.command, Daemon::new(cli.socket))
-}
-
-fn run_command(command: Command, daemon: Daemon) -> ExitCode {
-    let status = match command {
+    let daemon = Daemon::new(cli.socket);
+    let status = match cli.command {
         // Its exit code is that of the program it runs.
         Command::Register(args) => return register::run(args),
         Command::Run(args) => run::run(args, daemon),
@@ -106,14 +107,17 @@ fn completions(shell: clap_complete::Shell) -> ExitStatus {
 
 const EXAMPLES: &str = "\
 Examples:
-  lb demo                                              see it work: servers, load, a kill, a drain
-  lb run --bind 127.0.0.1:8080 --server 127.0.0.1:9001 --server 127.0.0.1:9002
+  lb demo
+  lb run --bind 127.0.0.1:8080 --server 10.0.0.1:80 --server 10.0.0.2:80
   lb check -f lb.toml && lb run -f lb.toml
   lb status --watch
   lb server drain app/app1
 
 Exit codes:
-  0 done   1 failed, or no daemon answers   2 what was given is wrong   3-7 see `lb upgrade --help`";
+  0  done
+  1  failed, or no daemon answers
+  2  what was given is wrong
+  lb upgrade has more: see lb upgrade --help";
 
 #[cfg(test)]
 mod tests;

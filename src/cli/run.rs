@@ -10,14 +10,15 @@ use crate::app;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  lb run                                      with /etc/lb/lb.toml
+  lb run
   lb run -f lb.toml
-  lb run --bind 127.0.0.1:8080 --server a=127.0.0.1:9001 --server b=127.0.0.1:9002
+  lb run --bind 127.0.0.1:8080 --server a=10.0.0.1:80 --server b=10.0.0.2:80
 
 Signals:
   TERM  stop accepting, let open sessions finish (up to `hard_stop_after`)
-  INT   the same within one second         a second TERM or INT: at once
-  HUP   as `lb reload`                     USR2: as `lb upgrade`")]
+  INT   the same within one second; a second TERM or INT: at once
+  HUP   as `lb reload`
+  USR2  as `lb upgrade`")]
 pub(super) struct Args {
     /// Configuration file [default: /etc/lb/lb.toml]
     #[arg(short, long, value_name = "FILE")]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::ask::Daemon;
-use super::status::{server_table, status_of};
+use super::status::{parse, server_table};
 use super::{ExitStatus, output};
 use crate::config::MAX_WEIGHT;
 use crate::control::admin::{Request, ServerState, status};
@@ -13,7 +13,8 @@ use crate::control::admin::{Request, ServerState, status};
 /// List and administer servers
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Changes hold until they are changed again; they survive reloads and upgrades, not a restart.
+Changes hold until they are changed again; they survive reloads and upgrades,
+not a restart.
 
 Examples:
   lb server list
@@ -54,6 +55,7 @@ enum Command {
     /// Apply a discovery change that is held back because it would take most servers away
     #[command(after_help = "Example:\n  lb server accept app")]
     Accept {
+        /// As `lb status` names it
         #[arg(value_name = "BACKEND")]
         backend: String,
         /// Print the answer as JSON
@@ -64,6 +66,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct One {
+    /// As `lb server list` names it
     #[arg(value_name = "BACKEND/SERVER")]
     server: ServerPath,
     /// Print the answer as JSON
@@ -133,22 +136,25 @@ fn administer(daemon: &Daemon, one: One, state: ServerState) -> ExitStatus {
 }
 
 fn list(daemon: &Daemon, json: bool) -> ExitStatus {
-    let status = match status_of(daemon, &Request::ServerList) {
-        Ok(status) => status,
+    let backends = match daemon
+        .ask(&Request::ServerList)
+        .and_then(parse::<Vec<status::Backend>>)
+    {
+        Ok(backends) => backends,
         Err(refusal) => return refusal.show(),
     };
-    if json {
-        let list = status.backends.iter().flat_map(|backend| {
-            backend.servers.iter().map(|server| Listed {
-                backend: &backend.name,
-                server,
-            })
-        });
-        let list = serde_json::to_string(&list.collect::<Vec<_>>())
-            .expect("a status holds only strings and numbers");
-        return output::print(&format!("{list}\n"));
+    if !json {
+        return output::print(&server_table(&backends).render(output::colour()));
     }
-    output::print(&server_table(&status).render(output::colour()))
+    let list = backends.iter().flat_map(|backend| {
+        backend.servers.iter().map(|server| Listed {
+            backend: &backend.name,
+            server,
+        })
+    });
+    let list = serde_json::to_string(&list.collect::<Vec<_>>())
+        .expect("a server holds only strings and numbers");
+    output::print(&format!("{list}\n"))
 }
 
 /// A server as `lb server list --json` prints it: as in `lb status --json`, with its backend.

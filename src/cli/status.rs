@@ -4,12 +4,13 @@ mod view;
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ask::{Daemon, Refusal};
 use super::{ExitStatus, output};
-use crate::control::admin::{Request, Status};
+use crate::control::admin::Request;
 
 pub(super) use view::server_table;
 
@@ -19,7 +20,7 @@ pub(super) use view::server_table;
 Examples:
   lb status
   lb status --watch
-  lb status --json | jq '.backends[].servers[] | select(.status == \"DOWN\") | {name, check}'")]
+  lb status --json | jq '.backends[].servers[] | select(.status == \"DOWN\")'")]
 pub(super) struct Args {
     /// Print all there is, as one line of JSON
     #[arg(long)]
@@ -39,11 +40,6 @@ pub(super) fn run(args: &Args, daemon: &Daemon) -> ExitStatus {
     }
 }
 
-/// Asks for the status (or the list of servers, which has the same form).
-pub(super) fn status_of(daemon: &Daemon, request: &Request) -> Result<Status, Refusal> {
-    parse(daemon.ask(request)?)
-}
-
 fn look(json: bool, daemon: &Daemon) -> Result<String, Refusal> {
     let value = daemon.ask(&Request::Status)?;
     if json {
@@ -53,11 +49,12 @@ fn look(json: bool, daemon: &Daemon) -> Result<String, Refusal> {
     Ok(view::page(&parse(value)?, output::colour()))
 }
 
-fn parse(value: Value) -> Result<Status, Refusal> {
+/// What the daemon answered, as what it should be.
+pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
     serde_json::from_value(value).map_err(|error| Refusal {
         status: ExitStatus::Failed,
         message: format!(
-            "cannot read the daemon's status: {error}; is it of another version? try --json"
+            "cannot read the daemon's answer: {error}; is it of another version? try --json"
         ),
     })
 }

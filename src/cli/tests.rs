@@ -73,3 +73,22 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("Example"), "lb {}", command.get_name());
     }
 }
+
+#[test]
+fn what_stands_under_the_help_fits_a_terminal() {
+    fn check(command: &clap::Command) {
+        let below = command
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        for line in below.lines() {
+            assert!(
+                line.chars().count() < 80,
+                "lb {}: {line}",
+                command.get_name()
+            );
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+}

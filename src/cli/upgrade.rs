@@ -10,15 +10,21 @@ use crate::control::admin::Request;
 /// Replace the running binary; no connection is refused and none is cut
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Progress goes to stderr, the outcome to stdout. If this command is interrupted the upgrade goes on.
+Progress goes to stderr, the outcome to stdout. If this command is
+interrupted the upgrade goes on.
 
 Exit codes:
-  0 done             3 failed before the new engine was ready, the old one goes on   6 rolled back in probation
-  1 no daemon        4 incompatible binary                                           7 done, some sessions are
-  2 wrong usage      5 another upgrade is in progress                                  left to drain in the old engine
+  0  done
+  1  no daemon answers
+  2  wrong usage
+  3  failed before the new engine was ready; the old one goes on
+  4  incompatible binary; the old engine goes on
+  5  another upgrade is in progress
+  6  rolled back in probation; the old engine goes on
+  7  done; some sessions are left to drain in the old engine
 
 Examples:
-  lb upgrade                                  to what is now at the path that the daemon was started from
+  lb upgrade
   lb upgrade --binary ./target/release/lb --probation 10s")]
 pub(super) struct Args {
     /// The new binary [default: the path that the daemon was started from]

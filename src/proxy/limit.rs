@@ -39,13 +39,11 @@ impl Limit {
 
     /// Takes a place if there is one.
     pub fn try_take(&self) -> bool {
+        // Never above the limit, even for a moment: taking a step back would wake those who wait, one of whom may be
+        // the caller, for nothing and without end.
         let max = self.max.load(SeqCst);
-        // Optimistic: one atomic operation when there is room, which is nearly always.
-        if self.used.fetch_add(1, SeqCst) < max {
-            return true;
-        }
-        self.give_back();
-        false
+        let room = |used: u32| (used < max).then_some(used + 1);
+        self.used.fetch_update(SeqCst, SeqCst, room).is_ok()
     }
 
     /// Takes a place even beyond the limit, for a session that exists already.
@@ -91,6 +89,29 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_for_a_place_wakes_nobody() {
+        struct Woken(AtomicU32);
+        impl std::task::Wake for Woken {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, SeqCst);
+            }
+        }
+        let woken = std::sync::Arc::new(Woken(0.into()));
+        let waker = Waker::from(woken.clone());
+        let limit = Limit::new(1);
+        assert!(limit.try_take());
+        assert!(
+            limit
+                .poll_take(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        assert!(!limit.try_take());
+        assert_eq!(woken.0.load(SeqCst), 0);
+        limit.give_back();
+        assert_eq!(woken.0.load(SeqCst), 1);
+    }
 
     #[test]
     fn places_are_limited_and_a_returned_one_wakes_who_waits() {

@@ -38,3 +38,6 @@ pub enum Finding {
     /// A connect takes suspiciously long.
     Slow,
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,12 +108,12 @@ const OPENING_BYTES: usize = 16 * 1024;
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// A new connection.
-pub(super) async fn serve(
+pub(super) fn serve(
     context: Rc<Context>,
     permit: Permit,
     client: OwnedFd,
     peer: Option<SocketAddr>,
-) {
+) -> impl Future<Output = ()> {
     let frontend = permit.frontend();
     frontend.stats.sessions_total.add(1);
     let (backend, introduced) = {
@@ -125,9 +125,7 @@ pub(super) async fn serve(
         introduced,
         ..Opening::default()
     };
-    Session::new(context, permit, backend, record)
-        .begin(client, opening)
-        .await;
+    Session::new(context, permit, backend, record).begin(client, opening)
 }
 
 /// A session that was frozen, here or elsewhere.
@@ -192,15 +190,19 @@ impl Session {
     }
 
     /// From accept to the end.
-    async fn begin(mut self, client: OwnedFd, mut opening: Opening) {
-        let ending = match Socket::register(client) {
-            Ok(client) => self.run(client, &mut opening).await,
-            Err(_) => Some(Termination {
-                by: By::Resource,
-                during: During::Request,
-            }),
-        };
-        self.finish(ending);
+    // Not an `async fn`: its arguments would be stored twice, and each open session pays for it.
+    #[allow(clippy::manual_async_fn)]
+    fn begin(mut self, client: OwnedFd, mut opening: Opening) -> impl Future<Output = ()> {
+        async move {
+            let ending = match Socket::register(client) {
+                Ok(client) => self.run(client, &mut opening).await,
+                Err(_) => Some(Termination {
+                    by: By::Resource,
+                    during: During::Request,
+                }),
+            };
+            self.finish(ending);
+        }
     }
 
     /// `None`: the session lives on elsewhere.
@@ -244,8 +246,14 @@ impl Session {
                 Decoded::Invalid(_) => return Err(Left::ended(By::Proxy, During::Request)),
                 Decoded::Incomplete => {}
             }
-            let mut buf = [0; 2048];
-            let read = poll_fn(|cx| client.poll_recv(cx, &mut buf));
+            let bytes = &mut opening.bytes;
+            let read = poll_fn(|cx| {
+                let mut desk = self.context.desk.borrow_mut();
+                let received =
+                    std::task::ready!(client.poll_recv(cx, &mut desk.buf[..OPENING_BYTES]))?;
+                bytes.extend_from_slice(&desk.buf[..received.len]);
+                Poll::Ready(std::io::Result::Ok(received))
+            });
             let received = match self.wait(client, until, read).await {
                 Ok(Ok(received)) if received.len > 0 && received.then != Then::Broken => received,
                 Ok(_) => return Err(Left::ended(By::Client, During::Request)),
@@ -254,7 +262,6 @@ impl Session {
                 }
                 Err(interrupt) => return Err(self.leave(interrupt, During::Request)),
             };
-            opening.bytes.extend_from_slice(&buf[..received.len]);
             opening.ended |= received.then == Then::Fin;
         }
         Ok(())

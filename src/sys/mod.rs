@@ -3,6 +3,8 @@
 
 pub mod addr;
 pub mod clock;
+pub mod fd;
 pub mod pipe;
+pub mod process;
 pub mod resources;
 pub mod socket;

@@ -102,6 +102,13 @@ fn some_status() -> Status {
     }
 }
 
+fn tell_status(request: Request) -> Answer {
+    match request {
+        Request::ServerList => Answer::value(&some_status().backends),
+        _ => Answer::value(&some_status()),
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_2_and_a_message() {
     let lines: [&[&str]; 6] = [
@@ -236,7 +243,7 @@ fn a_refusal_is_told_on_stderr_and_ends_with_its_code() {
 
 #[test]
 fn status_is_a_table_for_people_and_json_for_programs() {
-    let daemon = Daemon::start(|_| Answer::value(&some_status()));
+    let daemon = Daemon::start(tell_status);
     let people = daemon.says(&["status"]);
     assert!(
         people.out.contains("app/app1") && people.out.contains("DOWN"),
@@ -261,7 +268,7 @@ fn status_is_a_table_for_people_and_json_for_programs() {
 
 #[test]
 fn a_reader_that_has_left_is_no_error() {
-    let daemon = Daemon::start(|_| Answer::value(&some_status()));
+    let daemon = Daemon::start(tell_status);
     let lines: [&[&str]; 4] = [
         &["status"],
         &["status", "--json"],
@@ -286,7 +293,7 @@ fn a_reader_that_has_left_is_no_error() {
 
 #[test]
 fn watching_ends_with_ctrl_c() {
-    let daemon = Daemon::start(|_| Answer::value(&some_status()));
+    let daemon = Daemon::start(tell_status);
     let dir = tempfile::tempdir().unwrap();
     let watch = command(&["status", "--watch", "--json"], Some(&daemon.socket()));
     let mut watch = Process::start("watch", dir.path(), &watch);

@@ -1,7 +1,10 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
+mod bytes;
 mod cli;
+mod dead_server;
 mod demo;
+mod descriptors;
 mod etcd_churn;
 mod etcd_follower;
 mod etcd_guard;
@@ -10,5 +13,19 @@ mod etcd_members;
 mod etcd_register;
 mod etcd_secured;
 mod floors;
+mod health;
+mod idle;
+mod listeners;
+mod logs;
+mod maxconn;
+mod operating;
+mod queue;
+mod real_servers;
+mod reload;
+mod schedulers;
+mod stopping;
 mod support;
 mod support_works;
+mod systemd;
+mod timeouts;
+mod unprivileged;

@@ -16,7 +16,7 @@ pub(super) fn page(status: &Status, colour: bool) -> String {
     for table in [
         frontend_table(status),
         backend_table(status),
-        server_table(status),
+        server_table(&status.backends),
     ] {
         page.push('\n');
         page.push_str(&table.render(colour));
@@ -25,7 +25,7 @@ pub(super) fn page(status: &Status, colour: bool) -> String {
 }
 
 /// One row a server, named as the other commands want it.
-pub(in crate::cli) fn server_table(status: &Status) -> Table {
+pub(in crate::cli) fn server_table(backends: &[Backend]) -> Table {
     let mut table = Table::new(&[
         "SERVER",
         "ADDR",
@@ -40,7 +40,7 @@ pub(in crate::cli) fn server_table(status: &Status) -> Table {
         ">CONNECT p50/p99",
         "LAST CHECK",
     ]);
-    for backend in &status.backends {
+    for backend in backends {
         for server in &backend.servers {
             table.row(server_row(backend, server));
         }
@@ -212,25 +212,20 @@ fn last_check(server: &Server) -> Cell {
     }
 }
 
-/// An object's facts in its order, without braces: `connected true, revision 7`.
+/// An object's facts without braces: `connected true, revision 7, held 2`. Of a list only its length; what is
+/// deeper is for `--json`.
 fn facts(value: &Value) -> String {
-    let text = match value {
-        Value::Object(object) => {
-            let known = object.iter().filter(|(_, fact)| !fact.is_null());
-            known
-                .map(|(name, fact)| format!("{name} {}", plain(fact)))
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
-        other => plain(other),
+    let Value::Object(object) = value else {
+        return harmless(&value.to_string());
     };
-    harmless(&text)
-}
-
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    let facts = object.iter().filter_map(|(name, fact)| match fact {
+        Value::Null | Value::Object(_) => None,
+        Value::Array(list) if list.is_empty() => None,
+        Value::Array(list) => Some(format!("{name} {}", list.len())),
+        Value::String(text) => Some(format!("{name} {text}")),
+        other => Some(format!("{name} {other}")),
+    });
+    harmless(&facts.collect::<Vec<_>>().join(", "))
 }
 
 /// Three digits are enough for people: `0.12 ms`, `12 ms`, `3.4 s`, `5 min`.

@@ -16,7 +16,7 @@ use crate::exit::ExitStatus;
 pub enum Request {
     /// Answered with a [`Status`](super::status::Status).
     Status,
-    /// The same answer as `Status`, restricted to what a list of servers needs.
+    /// Answered with the `backends` of a `Status` alone.
     ServerList,
     /// Change a server's administration.
     SetServer {
@@ -107,11 +107,6 @@ impl Request {
         }
         serde_json::from_slice(line)
             .map_err(|error| Answer::bad_request(format!("cannot read the request: {error}")))
-    }
-
-    /// Whether it may take longer than a moment, so that the client waits as long as the daemon gives signs of life.
-    pub fn is_long(&self) -> bool {
-        matches!(self, Self::Upgrade { .. } | Self::Reload)
     }
 }
 

@@ -47,6 +47,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
     /// Counts what was sent of the stream, while `finish` runs.
     pub(crate) fn sent(&self) -> Arc<AtomicU64> {
         self.sent.clone()

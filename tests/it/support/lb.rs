@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::config::Config;
 use super::notify::Notify;
 use super::proc;
 use super::process::{Process, run};
@@ -37,7 +38,7 @@ pub(crate) struct LbOptions {
 impl Lb {
     /// Starts `lb run -f FILE` with this text and waits until it is ready. `@DIR@` in the text is the directory of its own.
     #[track_caller]
-    pub(crate) fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &Config) -> Self {
         Self::options().config(config).start()
     }
 
@@ -64,6 +65,15 @@ impl Lb {
 
     pub(crate) fn notify(&self) -> &Notify {
         &self.notify
+    }
+
+    /// Waits until it has sent this line to systemd.
+    #[track_caller]
+    pub(crate) fn wait_for_notice(&self, line: &str) {
+        let seen = self
+            .notify
+            .wait_for(Duration::from_secs(20), |seen| seen == line);
+        assert!(seen, "no {line} among {:?}", self.notify.lines());
     }
 
     pub(crate) fn stdout(&self) -> String {
@@ -121,8 +131,8 @@ impl Lb {
 
     /// Writes the configuration file anew and reloads, which must succeed.
     #[track_caller]
-    pub(crate) fn reload(&self, config: &str) {
-        self.write_config(config);
+    pub(crate) fn reload(&self, config: &Config) {
+        self.write_config(&config.text());
         self.tell(&["reload"]);
     }
 
@@ -142,13 +152,18 @@ impl Lb {
         proc::cpu(self.pid())
     }
 
-    fn socket(&self) -> PathBuf {
+    /// The admin socket.
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir().join("lb.sock")
     }
 }
 
 impl LbOptions {
-    pub(crate) fn config(mut self, text: &str) -> Self {
+    pub(crate) fn config(self, config: &Config) -> Self {
+        self.text(&config.text())
+    }
+
+    pub(crate) fn text(mut self, text: &str) -> Self {
         self.config = Some(text.to_owned());
         self
     }
@@ -198,6 +213,10 @@ impl LbOptions {
             dir.path().join("lb.sock").display().to_string(),
         ]);
         if let Some(uid) = self.uid {
+            // The checkout may be where this user cannot go.
+            let binary = dir.path().join("lb");
+            fs::copy(BINARY, &binary).unwrap();
+            line[0] = binary.display().to_string();
             for path in [dir.path(), notify.path()] {
                 nix::unistd::chown(path, Some(uid.into()), Some(uid.into())).unwrap();
             }

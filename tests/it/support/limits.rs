@@ -16,3 +16,12 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// `short`, or `long` when `tests/run --long` asks for it.
+pub(crate) fn amount<T>(short: T, long: T) -> T {
+    if std::env::var_os("LB_TEST_LONG").is_some() {
+        long
+    } else {
+        short
+    }
+}

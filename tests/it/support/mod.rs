@@ -6,6 +6,7 @@
 pub(crate) mod ab;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod config;
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod figure;
@@ -29,3 +30,4 @@ pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod wait;
+pub(crate) mod waiting;

@@ -39,6 +39,8 @@ pub(crate) enum Behaviour {
     Close,
     /// Send these bytes, then read until the client's FIN.
     SpeakFirst(Vec<u8>),
+    /// As `SpeakFirst`, with the address the client connected to.
+    SpeakAddress,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,12 @@ impl Origin {
 
     pub(crate) fn start_v6(behaviour: Behaviour) -> Self {
         let port = Port::reserve_at("[::1]:0".parse().unwrap());
+        Self::start_at(Place::Port(Arc::new(port)), behaviour, false, None)
+    }
+
+    /// On a free port of every address of this machine.
+    pub(crate) fn start_everywhere(behaviour: Behaviour) -> Self {
+        let port = Port::reserve_at("0.0.0.0:0".parse().unwrap());
         Self::start_at(Place::Port(Arc::new(port)), behaviour, false, None)
     }
 
@@ -201,6 +209,10 @@ impl Origin {
             Place::Fixed(addr) => *addr,
             Place::Unix(_) => panic!("a unix socket has no address"),
         }
+    }
+
+    pub(crate) fn echoes(&self) -> bool {
+        self.shared.behaviour == Behaviour::Echo
     }
 
     /// Connections accepted since the beginning, health checks included.

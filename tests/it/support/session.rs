@@ -63,6 +63,14 @@ pub(crate) async fn serve(stream: impl Stream, shared: &Shared) {
         Behaviour::Reset => linger_zero(&stream),
         Behaviour::Close => Ok(()),
         Behaviour::SpeakFirst(words) => speak_first(stream, words).await,
+        Behaviour::SpeakAddress => {
+            let local = SockRef::from(&stream)
+                .local_addr()
+                .ok()
+                .and_then(|addr| addr.as_socket());
+            let words = local.map_or_else(String::new, |addr| addr.to_string());
+            speak_first(stream, words.as_bytes()).await
+        }
     });
 }
 

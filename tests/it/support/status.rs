@@ -30,6 +30,14 @@ impl Status {
         named(&self.0["frontends"], name)
     }
 
+    /// The name of the frontend, when there is but one.
+    #[track_caller]
+    pub(crate) fn only_frontend(&self) -> String {
+        let frontends = self.0["frontends"].as_array().expect("a list of frontends");
+        assert_eq!(frontends.len(), 1);
+        Entry(frontends[0].clone()).text("name")
+    }
+
     #[track_caller]
     pub(crate) fn backend(&self, name: &str) -> Entry {
         named(&self.0["backends"], name)

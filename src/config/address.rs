@@ -1,0 +1,97 @@
+//! The address of a server, as one writes it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Address {
+    Ip(SocketAddr),
+    /// Resolved at start and followed afterwards.
+    Host(String, u16),
+    /// A unix stream socket, written `unix@/path`.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(addr) => write!(f, "{addr}"),
+            Self::Host(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix@{}", path.display()),
+        }
+    }
+}
+
+/// Why a text is no server address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    #[error("has no port; write it as `{0}:PORT`")]
+    NoPort(String),
+    #[error("port `{0}` is not a number from 1 to 65535")]
+    BadPort(String),
+    #[error("`{0}` is neither an IP address nor a host name")]
+    BadHost(String),
+    #[error("the path after `unix@` must be absolute and shorter than 108 bytes")]
+    BadPath,
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    /// `1.2.3.4:80`, `[::1]:80`, `name.example:80` or `unix@/path`.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix@") {
+            // sun_path holds 108 bytes with its terminating NUL (unix(7)).
+            if !path.starts_with('/') || path.len() > 107 || path.contains('\0') {
+                return Err(AddressError::BadPath);
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        if text.parse::<IpAddr>().is_ok() {
+            let shown = if text.contains(':') {
+                format!("[{text}]")
+            } else {
+                text.to_owned()
+            };
+            return Err(AddressError::NoPort(shown));
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(AddressError::NoPort(text.to_owned()));
+        };
+        let number = match port.parse::<u16>() {
+            Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
+            _ => return Err(AddressError::BadPort(port.to_owned())),
+        };
+        if let Ok(addr) = text.parse::<SocketAddr>() {
+            return Ok(Self::Ip(addr));
+        }
+        if is_host_name(host) {
+            return Ok(Self::Host(host.to_owned(), number));
+        }
+        Err(AddressError::BadHost(host.to_owned()))
+    }
+}
+
+/// RFC 1123 names, and `_`, which container networks use. A name whose last label is all digits would be an
+/// IPv4 address with a mistake in it.
+fn is_host_name(host: &str) -> bool {
+    let bare = host.strip_suffix('.').unwrap_or(host);
+    let labels = || bare.split('.');
+    !bare.is_empty()
+        && bare.len() <= 253
+        && labels().all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        })
+        && !labels()
+            .next_back()
+            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+}

@@ -1,0 +1,320 @@
+//! `[backend.NAME]`: a pool of servers and how it is used.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::check::{Check, CheckContext};
+use super::global::MAX_CONN;
+use super::raw::{Section, Shape, Value, set};
+use super::server::Server;
+use super::timeouts::Timeouts;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backend {
+    pub name: String,
+    pub balance: Balance,
+    /// Attempts to connect are `retries + 1`. Default 3.
+    pub retries: u32,
+    /// A retry may go to another server. Default true.
+    pub redispatch: bool,
+    /// Client bytes kept until the server's first byte, to try them on another server. 0: off (default).
+    pub replay: usize,
+    /// Sessions that may wait for a usable server at once. Default 10,000.
+    pub maxqueue: u32,
+    /// When no server but backups is usable: all of them, not just the first. Default false.
+    pub allbackups: bool,
+    pub timeout: Timeouts,
+    /// `None`: no checks; servers are then always UP.
+    pub check: Option<Check>,
+    /// Live connects that fail count as failed checks. Default true (`observe = "layer4"`).
+    pub observe: bool,
+    /// Sessions of a server that goes DOWN are cut. Default false.
+    pub shutdown_sessions_when_down: bool,
+    /// Weight and maxconn of a server that comes back grow over this time. 0: at once (default).
+    pub slowstart: Duration,
+    /// PROXY protocol header towards the servers.
+    pub send_proxy: Option<ProxyVersion>,
+    /// TCP keepalive (idle time before the first probe) on both sides. `None`: off. Default 60 s.
+    pub keepalive: Option<Duration>,
+    /// TCP_USER_TIMEOUT on both sides: unacknowledged data for so long ends the session. `None`: off. Default 60 s.
+    pub user_timeout: Option<Duration>,
+    /// etcd prefix whose keys are servers.
+    pub discovery: Option<String>,
+    /// Static servers, in the order of the file; names are unique; may be empty only with `discovery`.
+    pub servers: Vec<Server>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    RoundRobin,
+    LeastConn,
+    /// Power of two choices.
+    Random,
+    /// Consistent hash of the client's address.
+    Source,
+    /// The first server that is not full.
+    First,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyVersion {
+    V1,
+    V2,
+}
+
+/// The most servers a backend can have: each has a slot in a table of counters (`backend::Loads`).
+pub const MAX_SERVERS: usize = 4096;
+
+impl Backend {
+    /// A backend with every default and TCP checks.
+    pub fn new(name: impl Into<String>, servers: Vec<Server>) -> Self {
+        Self {
+            name: name.into(),
+            balance: Balance::RoundRobin,
+            retries: 3,
+            redispatch: true,
+            replay: 0,
+            maxqueue: 10_000,
+            allbackups: false,
+            timeout: Timeouts::default(),
+            check: Some(Check::default()),
+            observe: true,
+            shutdown_sessions_when_down: false,
+            slowstart: Duration::ZERO,
+            send_proxy: None,
+            keepalive: Some(Duration::from_secs(60)),
+            user_timeout: Some(Duration::from_secs(60)),
+            discovery: None,
+            servers,
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "roundrobin",
+            Self::LeastConn => "leastconn",
+            Self::Random => "random",
+            Self::Source => "source",
+            Self::First => "first",
+        })
+    }
+}
+
+impl Backend {
+    pub(super) fn read(name: &str, section: &Section<'_>) -> Self {
+        let mut backend = Self::new(name, Vec::new());
+        backend.read_sessions(section);
+        let timeout = section.section(
+            "timeout",
+            &Timeouts::SHAPE,
+            "timeout = { connect = \"5s\" }",
+        );
+        let (timeouts, check_timeout) = timeout.as_ref().map(Timeouts::read).unwrap_or_default();
+        backend.timeout = timeouts;
+        set(
+            &mut backend.send_proxy,
+            section.word("send_proxy", &ProxyVersion::WORDS),
+        );
+        let context = CheckContext {
+            timeout: check_timeout,
+            send_proxy: backend.send_proxy,
+        };
+        backend.check = match section.value("check") {
+            Some(value) => Check::read(&value, section.path("check"), &context),
+            None => Some(Check::unsaid(&context)),
+        };
+        set(&mut backend.observe, section.word("observe", &OBSERVE));
+        set(
+            &mut backend.shutdown_sessions_when_down,
+            section.word("on_marked_down", &ON_MARKED_DOWN),
+        );
+        set(&mut backend.slowstart, section.delay("slowstart"));
+        set(
+            &mut backend.keepalive,
+            section.value("keepalive").and_then(keepalive),
+        );
+        set(&mut backend.user_timeout, section.limit("user_timeout"));
+        backend.discovery = discovery(section);
+        backend.servers = servers(section);
+        if backend.servers.is_empty()
+            && section
+                .value("servers")
+                .is_none_or(|value| value.is_empty_table())
+            && section.value("discovery").is_none()
+        {
+            let name = section.name();
+            let what = format!(
+                "[{name}] has no servers; add [{name}.servers] with e.g. `app1 = \"10.0.0.1:8000\"`"
+            );
+            section.absent(what);
+        }
+        backend
+    }
+
+    fn read_sessions(&mut self, section: &Section<'_>) {
+        set(&mut self.balance, section.word("balance", &Balance::WORDS));
+        set(
+            &mut self.retries,
+            section.number("retries", 0..=MAX_RETRIES),
+        );
+        set(&mut self.redispatch, section.flag("redispatch"));
+        set(
+            &mut self.replay,
+            section
+                .value("replay")
+                .and_then(|value| value.size(MAX_REPLAY)),
+        );
+        set(&mut self.maxqueue, section.number("maxqueue", 0..=MAX_CONN));
+        set(&mut self.allbackups, section.flag("allbackups"));
+    }
+
+    pub(super) const SHAPE: Shape = Shape {
+        keys: &[
+            "balance",
+            "retries",
+            "redispatch",
+            "replay",
+            "maxqueue",
+            "allbackups",
+            "timeout",
+            "check",
+            "observe",
+            "on_marked_down",
+            "slowstart",
+            "send_proxy",
+            "keepalive",
+            "user_timeout",
+            "discovery",
+            "servers",
+        ],
+        foreign: &[
+            (
+                "server",
+                "write `app1 = \"10.0.0.1:8000\"` in [backend.NAME.servers]",
+            ),
+            (
+                "server_template",
+                "write each server in [backend.NAME.servers], or use `discovery`",
+            ),
+            (
+                "default_server",
+                "write the keys in [backend.NAME], for all its servers",
+            ),
+            ("mode", "leave it out: lb is always in TCP mode"),
+            ("maxconn", "write it in each server, or in [frontend.NAME]"),
+            (
+                "fullconn",
+                "leave it out: a server's `maxconn` does not change",
+            ),
+            (
+                "weight",
+                "write it in the server: `app1 = { addr = \"10.0.0.1:8000\", weight = 2 }`",
+            ),
+            ("bind", "write it in [frontend.NAME]"),
+            (
+                "option",
+                "write the option's own key, e.g. `redispatch = true`",
+            ),
+            ("httpchk", "write `check = { type = \"http\" }`"),
+            ("inter", "write `check = { inter = \"2s\" }`"),
+            ("fastinter", "write `check = { fastinter = \"1s\" }`"),
+            ("downinter", "write `check = { downinter = \"5s\" }`"),
+            ("rise", "write `check = { rise = 2 }`"),
+            ("fall", "write `check = { fall = 3 }`"),
+            (
+                "tcp_check",
+                "write `check = { type = \"script\", steps = […] }`",
+            ),
+            ("send_proxy_v2", "write `send_proxy = \"v2\"`"),
+            (
+                "cookie",
+                "write `balance = \"source\"`: lb reads no cookies",
+            ),
+            ("stick", "write `balance = \"source\"`"),
+            (
+                "hash_type",
+                "leave it out: `balance = \"source\"` is consistent",
+            ),
+            ("tcp_ut", "write `user_timeout`"),
+            ("etcd", "write `discovery = { etcd = \"/app/servers/\" }`"),
+        ],
+    };
+
+    pub(super) const DISCOVERY: Shape = Shape {
+        keys: &["etcd"],
+        foreign: &[("prefix", "write `etcd`")],
+    };
+}
+
+impl Balance {
+    const WORDS: [(&str, Self); 5] = [
+        ("roundrobin", Self::RoundRobin),
+        ("leastconn", Self::LeastConn),
+        ("random", Self::Random),
+        ("source", Self::Source),
+        ("first", Self::First),
+    ];
+}
+
+impl ProxyVersion {
+    pub(super) const WORDS: [(&str, Option<Self>); 3] = [
+        ("v1", Some(Self::V1)),
+        ("v2", Some(Self::V2)),
+        ("none", None),
+    ];
+}
+
+fn servers(section: &Section<'_>) -> Vec<Server> {
+    let Some(names) = section.names("servers", "servers = { app1 = \"10.0.0.1:8000\" }") else {
+        return Vec::new();
+    };
+    let entries = names.entries();
+    if let Some((_, value)) = entries.get(MAX_SERVERS) {
+        let count = entries.len();
+        value.wrong_key(format!(
+            "is one too many: there are {count} servers; keep at most {MAX_SERVERS} a backend"
+        ));
+    }
+    let read = |(name, value): &(&str, Value<'_>)| {
+        value.check_name();
+        Server::read(name, value, names.path(name))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
+fn discovery(section: &Section<'_>) -> Option<String> {
+    let example = "discovery = { etcd = \"/app/servers/\" }";
+    let discovery = section.section("discovery", &Backend::DISCOVERY, example)?;
+    let value = discovery.required("etcd", "\"/app/servers/\"")?;
+    let prefix = value.filled_text("/app/servers/")?;
+    if prefix.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+        value.wrong(format!(
+            "would be followed at once by the name of a server; write \"{prefix}/\""
+        ));
+    }
+    Some(prefix.to_owned())
+}
+
+fn keepalive(value: Value<'_>) -> Option<Option<Duration>> {
+    let idle = value.duration()?;
+    if idle.is_zero() {
+        return Some(None);
+    }
+    // TCP_KEEPIDLE counts seconds, up to MAX_TCP_KEEPIDLE (linux/include/net/tcp.h).
+    if idle < Duration::from_secs(1) || idle > Duration::from_secs(32767) {
+        value.wrong(
+            "is out of range; write a time from \"1s\" to \"9h\", or \"0\" to switch it off",
+        );
+        return None;
+    }
+    Some(Some(idle))
+}
+
+const OBSERVE: [(&str, bool); 2] = [("layer4", true), ("none", false)];
+const ON_MARKED_DOWN: [(&str, bool); 2] = [("shutdown-sessions", true), ("none", false)];
+const MAX_RETRIES: i64 = 100;
+
+/// Kept for each session that waits for its server's first byte.
+const MAX_REPLAY: usize = 1 << 20;

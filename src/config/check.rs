@@ -1,0 +1,271 @@
+//! `check` of a backend.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::backend::ProxyVersion;
+use super::raw::{Section, Shape, Value, set};
+use super::script::{self, Step};
+use super::status;
+
+/// How a server is asked whether it is well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Check {
+    pub kind: CheckKind,
+    /// Default 2 s.
+    pub inter: Duration,
+    /// While the state is changing. Default: inter.
+    pub fastinter: Duration,
+    /// While fully DOWN. Default: inter.
+    pub downinter: Duration,
+    /// Successes in a row that bring a server UP. Default 2; at least 1.
+    pub rise: u32,
+    /// Failures in a row that take a server DOWN. Default 3; at least 1.
+    pub fall: u32,
+    /// For the whole check. Default: inter.
+    pub timeout: Duration,
+    /// Checked instead of the server's own port.
+    pub port: Option<u16>,
+    /// Checked instead of the server's own address.
+    pub addr: Option<IpAddr>,
+    pub init_state: InitState,
+    /// The check begins with the PROXY header that sessions send. Default: as `send_proxy`.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum CheckKind {
+    Tcp,
+    Http {
+        /// Default `GET`.
+        method: String,
+        /// Default `/`.
+        path: String,
+        /// Host header. `None`: the server's address.
+        host: Option<String>,
+        /// Expected status codes, inclusive ranges. Default 200–399, as HAProxy.
+        status: Vec<(u16, u16)>,
+    },
+    Script(Vec<Step>),
+}
+
+/// The state a server begins with, in HAProxy's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InitState {
+    /// UP, one failure from DOWN (the default).
+    Up,
+    /// UP with full health.
+    FullyUp,
+    /// DOWN, one success from UP.
+    Down,
+    /// DOWN, `rise` successes from UP.
+    FullyDown,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        let inter = Duration::from_secs(2);
+        Self {
+            kind: CheckKind::Tcp,
+            inter,
+            fastinter: inter,
+            downinter: inter,
+            rise: 2,
+            fall: 3,
+            timeout: inter,
+            port: None,
+            addr: None,
+            init_state: InitState::Up,
+            send_proxy: None,
+        }
+    }
+}
+
+/// What the rest of its backend says about a check.
+pub(super) struct CheckContext {
+    /// `timeout.check`.
+    pub(super) timeout: Option<Duration>,
+    /// `send_proxy` of the backend.
+    pub(super) send_proxy: Option<ProxyVersion>,
+}
+
+impl Check {
+    /// The check of a backend that says nothing about it.
+    pub(super) fn unsaid(context: &CheckContext) -> Self {
+        let mut check = Self {
+            send_proxy: context.send_proxy,
+            ..Self::default()
+        };
+        set(&mut check.timeout, context.timeout);
+        check
+    }
+
+    /// `None`: no checks.
+    pub(super) fn read(value: &Value<'_>, path: String, context: &CheckContext) -> Option<Self> {
+        match value.plain_flag() {
+            Some(false) => return None,
+            Some(true) => return Some(Self::unsaid(context)),
+            None => {}
+        }
+        let example = "check = { type = \"tcp\", inter = \"2s\" }` or `check = false";
+        let section = value.section(path, &Self::SHAPE, example)?;
+        let mut check = Self::default();
+        set(&mut check.kind, CheckKind::read(&section));
+        set(
+            &mut check.inter,
+            section.duration("inter", "write a time such as \"2s\", or `check = false`"),
+        );
+        let inter = check.inter;
+        let duration = |key| section.duration(key, "leave it out, and `inter` holds");
+        check.fastinter = duration("fastinter").unwrap_or(inter);
+        check.downinter = duration("downinter").unwrap_or(inter);
+        check.timeout = duration("timeout").or(context.timeout).unwrap_or(inter);
+        set(&mut check.rise, section.number("rise", 1..=MAX_ROW));
+        set(&mut check.fall, section.number("fall", 1..=MAX_ROW));
+        check.port = section.number("port", 1..=65535);
+        check.addr = section.value("addr").and_then(|value| addr(&value));
+        set(
+            &mut check.init_state,
+            section.word("init_state", &INIT_STATES),
+        );
+        // As in HAProxy: who answers elsewhere need not know the PROXY protocol.
+        let elsewhere = check.port.is_some() || check.addr.is_some();
+        let usual = if elsewhere { None } else { context.send_proxy };
+        check.send_proxy = section
+            .word("send_proxy", &ProxyVersion::WORDS)
+            .unwrap_or(usual);
+        Some(check)
+    }
+
+    pub(super) const SHAPE: Shape = Shape {
+        keys: &[
+            "type",
+            "inter",
+            "fastinter",
+            "downinter",
+            "rise",
+            "fall",
+            "timeout",
+            "port",
+            "addr",
+            "init_state",
+            "send_proxy",
+            "method",
+            "path",
+            "host",
+            "status",
+            "steps",
+        ],
+        foreign: &[
+            ("uri", "write `path`"),
+            ("url", "write `path`"),
+            ("interval", "write `inter`"),
+            ("httpchk", "write `type = \"http\"`"),
+            ("check_send_proxy", "write `send_proxy = \"v1\"`"),
+            (
+                "expect",
+                "write `status = \"200-399\"`, or `type = \"script\"` and `steps = [{ expect = \"…\" }]`",
+            ),
+            (
+                "send",
+                "write `type = \"script\"` and `steps = [{ send = \"…\" }]`",
+            ),
+        ],
+    };
+}
+
+impl CheckKind {
+    fn read(section: &Section<'_>) -> Option<Self> {
+        let kind = match section.value("type") {
+            Some(value) => value.word(&TYPES)?,
+            None => Type::Tcp,
+        };
+        for (of, name, keys) in KEYS_OF_TYPES {
+            if *of != kind {
+                for value in keys.iter().filter_map(|key| section.value(key)) {
+                    value.wrong_key(format!(
+                        "belongs to another type of check; write `type = \"{name}\"` beside it"
+                    ));
+                }
+            }
+        }
+        match kind {
+            Type::Tcp => Some(Self::Tcp),
+            Type::Http => Some(Self::read_http(section)),
+            Type::Script => {
+                let steps = section.required(
+                    "steps",
+                    "[{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]",
+                );
+                Some(Self::Script(
+                    steps.map_or_else(Vec::new, |value| script::read(&value)),
+                ))
+            }
+        }
+    }
+
+    fn read_http(section: &Section<'_>) -> Self {
+        let word = |key: &str, example: &str, fits: fn(&str) -> bool| {
+            let value = section.value(key)?;
+            let text = value.filled_text(example)?;
+            if !fits(text) {
+                value.wrong(format!(
+                    "cannot stand in an HTTP request; write e.g. \"{example}\""
+                ));
+                return None;
+            }
+            Some(text.to_owned())
+        };
+        let visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+        Self::Http {
+            method: word("method", "GET", |text| {
+                text.bytes().all(|b| b.is_ascii_uppercase())
+            })
+            .unwrap_or_else(|| "GET".to_owned()),
+            path: word("path", "/ping", |text| {
+                text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic())
+            })
+            .unwrap_or_else(|| "/".to_owned()),
+            host: word("host", "www.example.org", visible),
+            status: section
+                .value("status")
+                .map_or_else(|| vec![status::DEFAULT], |value| status::read(&value)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Tcp,
+    Http,
+    Script,
+}
+
+fn addr(value: &Value<'_>) -> Option<IpAddr> {
+    let addr = value.text("10.0.0.1")?.parse();
+    addr.map_err(|_| {
+        value.wrong("is no IP address; write e.g. \"10.0.0.1\", and its port as `port = 8000`")
+    })
+    .ok()
+}
+
+const TYPES: [(&str, Type); 3] = [
+    ("tcp", Type::Tcp),
+    ("http", Type::Http),
+    ("script", Type::Script),
+];
+
+const KEYS_OF_TYPES: &[(Type, &str, &[&str])] = &[
+    (Type::Http, "http", &["method", "path", "host", "status"]),
+    (Type::Script, "script", &["steps"]),
+];
+
+const INIT_STATES: [(&str, InitState); 4] = [
+    ("up", InitState::Up),
+    ("fully-up", InitState::FullyUp),
+    ("down", InitState::Down),
+    ("fully-down", InitState::FullyDown),
+];
+
+/// Successes or failures in a row: with more a server would hardly ever change.
+const MAX_ROW: i64 = 1000;

@@ -1,0 +1,170 @@
+//! `[global]` and `[global.log]`: what holds for the whole process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::{Section, Shape, Value, set};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Global {
+    /// Sessions in the whole process; at the limit accepting stops. `None`: derived from RLIMIT_NOFILE at start.
+    pub maxconn: Option<u32>,
+    /// Worker threads. `None`: one for each available core.
+    pub threads: Option<usize>,
+    /// Admin socket. `None`: the default of the command line.
+    pub socket: Option<PathBuf>,
+    /// Where the last known good servers are kept. `None`: nothing is written.
+    pub state_dir: Option<PathBuf>,
+    /// How long TERM lets open sessions go on. Default 30 s.
+    pub hard_stop_after: Duration,
+    pub log: Log,
+}
+
+/// Where words go and how many.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    pub target: LogTarget,
+    /// One line a session. Default true.
+    pub sessions: bool,
+    /// Leave out sessions that carried no byte. Default false.
+    pub dontlognull: bool,
+    /// Session lines a second, process-wide; the rest is counted and announced. 0: no limit. Default 10,000.
+    pub rate: u32,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LogTarget {
+    Stdout,
+    /// A datagram socket: RFC 3164 lines, e.g. `/dev/log`.
+    SyslogUnix(PathBuf),
+    /// Syslog over UDP, e.g. `127.0.0.1:514`.
+    SyslogUdp(SocketAddr),
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            maxconn: None,
+            threads: None,
+            socket: None,
+            state_dir: None,
+            hard_stop_after: Duration::from_secs(30),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            target: LogTarget::Stdout,
+            sessions: true,
+            dontlognull: false,
+            rate: 10_000,
+        }
+    }
+}
+
+impl Global {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let mut global = Self {
+            maxconn: section.number("maxconn", 1..=MAX_CONN),
+            threads: section.number("threads", 1..=MAX_THREADS),
+            socket: section.value("socket").and_then(socket_path),
+            state_dir: section
+                .value("state_dir")
+                .and_then(|value| value.path("/var/lib/lb")),
+            ..Self::default()
+        };
+        let zero = "a short time such as \"1ms\" cuts open sessions at once";
+        set(
+            &mut global.hard_stop_after,
+            section.duration("hard_stop_after", zero),
+        );
+        let log = section.section("log", &Log::SHAPE, "log = { target = \"stdout\" }");
+        set(&mut global.log, log.as_ref().map(Log::read));
+        global
+    }
+
+    pub(super) const SHAPE: Shape = Shape {
+        keys: &[
+            "maxconn",
+            "threads",
+            "socket",
+            "state_dir",
+            "hard_stop_after",
+            "log",
+        ],
+        foreign: &[
+            ("nbthread", "write `threads`"),
+            ("nbproc", "write `threads`: there is one process"),
+            ("stats", "write `socket = \"/run/lb/lb.sock\"`"),
+            ("daemon", "leave it out: `lb run` stays in the foreground"),
+            ("user", "leave it out: systemd sets the user"),
+            ("group", "leave it out: systemd sets the group"),
+            ("chroot", "leave it out: systemd confines the process"),
+            ("pidfile", "leave it out: the pid of `lb run` never changes"),
+            ("ulimit_n", "leave it out: systemd sets `LimitNOFILE`"),
+            ("server_state_file", "write `state_dir = \"/var/lib/lb\"`"),
+            ("timeout", "write `timeout = { … }` in [backend.NAME]"),
+        ],
+    };
+}
+
+impl Log {
+    fn read(section: &Section<'_>) -> Self {
+        let mut log = Self::default();
+        set(&mut log.target, section.value("target").and_then(target));
+        set(&mut log.sessions, section.flag("sessions"));
+        set(&mut log.dontlognull, section.flag("dontlognull"));
+        set(&mut log.rate, section.number("rate", 0..=MAX_RATE));
+        log
+    }
+
+    pub(super) const SHAPE: Shape = Shape {
+        keys: &["target", "sessions", "dontlognull", "rate"],
+        foreign: &[("format", "leave it out: the session line has one form")],
+    };
+}
+
+fn target(value: Value<'_>) -> Option<LogTarget> {
+    let text = value.text("stdout")?;
+    if text == "stdout" {
+        return Some(LogTarget::Stdout);
+    }
+    if text.starts_with('/') {
+        return value.path("/dev/log").map(LogTarget::SyslogUnix);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(addr) if addr.port() > 0 => Some(LogTarget::SyslogUdp(addr)),
+        _ if text == "none" => {
+            value.wrong("is no place; write `sessions = false` for no session lines");
+            None
+        }
+        _ => {
+            value.wrong(
+                "is no place for words; write \"stdout\", \"/dev/log\" or \"127.0.0.1:514\"",
+            );
+            None
+        }
+    }
+}
+
+fn socket_path(value: Value<'_>) -> Option<PathBuf> {
+    let path = value.path("/run/lb/lb.sock")?;
+    // sun_path holds 108 bytes with its terminating NUL (unix(7)).
+    if path.as_os_str().len() > 107 {
+        value.wrong(
+            "is longer than the 107 bytes that a socket's path can have; write a shorter one",
+        );
+        return None;
+    }
+    Some(path)
+}
+
+/// More sessions than any host has descriptors for.
+pub(super) const MAX_CONN: i64 = 10_000_000;
+
+const MAX_THREADS: i64 = 256;
+const MAX_RATE: i64 = 1_000_000_000;

@@ -1,0 +1,108 @@
+//! `[backend.NAME.servers]`: the static members of a backend.
+
+use super::address::Address;
+use super::global::MAX_CONN;
+use super::raw::{Shape, Value, set};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    pub name: String,
+    pub addr: Address,
+    /// 0–256; 0: no new sessions. Default 1.
+    pub weight: u16,
+    /// Sessions at once; more wait in the backend's queue. `None`: no limit.
+    pub maxconn: Option<u32>,
+    /// Used only when no other server is usable.
+    pub backup: bool,
+    /// Starts in MAINT.
+    pub disabled: bool,
+}
+
+/// The largest `weight`, as in HAProxy.
+pub const MAX_WEIGHT: u16 = 256;
+
+impl Server {
+    /// A server with every default.
+    pub fn new(name: impl Into<String>, addr: Address) -> Self {
+        Self {
+            name: name.into(),
+            addr,
+            weight: 1,
+            maxconn: None,
+            backup: false,
+            disabled: false,
+        }
+    }
+}
+
+impl Server {
+    /// `path`: as it would stand in a header, `backend.app.servers.app1`.
+    pub(super) fn read(name: &str, value: &Value<'_>, path: String) -> Option<Self> {
+        if value.plain_text().is_some() {
+            return Some(Self::new(name, address(value)?));
+        }
+        let section = value.section(path, &Self::SHAPE, &format!("{name} = \"10.0.0.1:8000\""))?;
+        let addr = section
+            .required("addr", "\"10.0.0.1:8000\"")
+            .and_then(|value| address(&value));
+        let mut server = Self::new(name, addr?);
+        set(
+            &mut server.weight,
+            section.number("weight", 0..=i64::from(MAX_WEIGHT)),
+        );
+        server.maxconn = section.number("maxconn", 1..=MAX_CONN);
+        set(&mut server.backup, section.flag("backup"));
+        set(&mut server.disabled, section.flag("disabled"));
+        Some(server)
+    }
+
+    pub(super) const SHAPE: Shape = Shape {
+        keys: &["addr", "weight", "maxconn", "backup", "disabled"],
+        foreign: &[
+            ("address", "write `addr`"),
+            ("host", "write `addr = \"HOST:PORT\"`"),
+            ("port", "write `addr = \"HOST:PORT\"`"),
+            ("check", CHECK),
+            ("inter", CHECK),
+            ("fastinter", CHECK),
+            ("downinter", CHECK),
+            ("rise", CHECK),
+            ("fall", CHECK),
+            (
+                "send_proxy",
+                "write it in [backend.NAME], for all its servers",
+            ),
+            (
+                "send_proxy_v2",
+                "write `send_proxy = \"v2\"` in [backend.NAME], for all its servers",
+            ),
+            (
+                "slowstart",
+                "write it in [backend.NAME], for all its servers",
+            ),
+            ("observe", "write it in [backend.NAME], for all its servers"),
+            (
+                "on_marked_down",
+                "write it in [backend.NAME], for all its servers",
+            ),
+            (
+                "maxqueue",
+                "write it in [backend.NAME], whose servers share one queue",
+            ),
+            (
+                "resolvers",
+                "leave it out: names are followed with the resolver of the system",
+            ),
+            ("ssl", "leave it out: lb passes TLS through"),
+        ],
+    };
+}
+
+fn address(value: &Value<'_>) -> Option<Address> {
+    let parsed = value.text("10.0.0.1:8000")?.parse();
+    parsed
+        .map_err(|error| value.wrong(format!("is no address of a server: {error}")))
+        .ok()
+}
+
+const CHECK: &str = "write `check = { … }` in [backend.NAME], for all its servers";

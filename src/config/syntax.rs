@@ -1,0 +1,141 @@
+//! Text → TOML tables with positions, going on after mistakes.
+//!
+//! The parser recovers from most of them. Two it does not survive: a line that is no `key = value` ends its reading,
+//! and a header without `]` swallows what follows. Such a line is overwritten, byte for byte so that positions stay,
+//! and the text is read again.
+
+use toml::Spanned;
+use toml::de::{DeTable, Error};
+
+use super::problem::Report;
+use super::words::shown;
+
+/// A text with the lines overwritten that the parser cannot get over.
+pub(super) fn mend(report: &Report<'_>) -> String {
+    let mut text = report.text().to_owned();
+    for _ in 0..MOST_MENDED {
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let mut mended = false;
+        for error in &errors {
+            let at = place(error, &text);
+            let (start, end) = line_around(&text, at);
+            let line = &report.text()[start..end];
+            let filler = match error.message() {
+                m if m.starts_with(NO_VALUE) => {
+                    report.syntax(first_word(start, line), no_key_value(line));
+                    " ".repeat(end - start)
+                }
+                // Its table becomes one that is unknown, and all that is said of a broken line is its first error.
+                m if m.starts_with(NO_HEADER_END) && end - start >= 3 => {
+                    report.syntax(first_word(start, line), no_header(line));
+                    format!("[{}]", "-".repeat(end - start - 2))
+                }
+                _ => continue,
+            };
+            if text[start..end] != filler {
+                text.replace_range(start..end, &filler);
+                mended = true;
+            }
+        }
+        if !mended {
+            break;
+        }
+    }
+    text
+}
+
+/// The tables of a text that `mend` has seen; what is left of its errors goes into the report.
+pub(super) fn tables<'t>(mended: &'t str, report: &Report<'_>) -> Spanned<DeTable<'t>> {
+    let (tables, errors) = DeTable::parse_recoverable(mended);
+    let unclosed = errors.iter().find_map(|error| {
+        let closed_by = |what| match what {
+            "array" => "`]`",
+            _ => "`}`",
+        };
+        ["array", "inline table"]
+            .into_iter()
+            .find(|what| error.message().starts_with(&format!("unclosed {what}")))
+            .map(|what| (what, closed_by(what)))
+    });
+    if let Some((what, end)) = unclosed {
+        // The first complaint about its inside is the nearest to the place where the end was forgotten.
+        let at = errors
+            .iter()
+            .filter(|error| error.message().contains(what))
+            .map(|error| place(error, mended))
+            .min();
+        if let Some(at) = at {
+            report.swallows(
+                at,
+                format!("an {what} is not closed before this; add {end}"),
+            );
+        }
+    }
+    for error in &errors {
+        report.syntax(place(error, mended), explain(error, report.text()));
+    }
+    tables
+}
+
+fn explain(error: &Error, text: &str) -> String {
+    let offending = error.span().and_then(|span| text.get(span)).unwrap_or("");
+    let shown = shown(offending);
+    match error.message() {
+        "duplicate key" => format!("`{shown}` is defined twice; keep one of them"),
+        message if message.starts_with(UNQUOTED) && offending.is_empty() => {
+            "there is no value after `=`; write one".to_owned()
+        }
+        message if message.starts_with(UNQUOTED) => {
+            format!("`{shown}` is not quoted; write \"{shown}\"")
+        }
+        message if offending.is_empty() => format!("this is not TOML: {message}"),
+        message => format!("`{shown}` is not TOML here: {message}"),
+    }
+}
+
+fn no_key_value(line: &str) -> String {
+    format!("`{}` is no `key = value`; write it so", shown(line.trim()))
+}
+
+fn no_header(line: &str) -> String {
+    let inside = line.trim().trim_start_matches('[');
+    let inside = inside.split([']', '#']).next().unwrap_or("");
+    let words: Vec<_> = inside.split_whitespace().collect();
+    let meant = if words.is_empty() {
+        "frontend.NAME".to_owned()
+    } else {
+        words.join(".")
+    };
+    format!(
+        "`{}` is no table header; write `[{}]`",
+        shown(line.trim()),
+        shown(&meant)
+    )
+}
+
+fn place(error: &Error, text: &str) -> usize {
+    error
+        .span()
+        .map_or(0, |span| text.floor_char_boundary(span.start))
+}
+
+/// Start and end of the line that holds this offset, without its end-of-line characters.
+fn line_around(text: &str, at: usize) -> (usize, usize) {
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[at..]
+        .find('\n')
+        .map_or(text.len(), |length| at + length);
+    let line = &text[start..end];
+    (start, start + line.strip_suffix('\r').unwrap_or(line).len())
+}
+
+fn first_word(start: usize, line: &str) -> usize {
+    start + (line.len() - line.trim_start().len())
+}
+
+const NO_VALUE: &str = "key with no value";
+const NO_HEADER_END: &str = "unclosed table";
+const UNQUOTED: &str = "string values must be quoted";
+
+/// Rounds of mending: a text with more broken lines than this is no configuration, and the rest can wait.
+const MOST_MENDED: usize = 64;

@@ -1,0 +1,433 @@
+//! Supervisor: the process behind `lb run` whose pid never changes. One thread, no traffic, no runtime: it waits in
+//! `poll` for signals, for its engines and for the next time that something is due.
+//!
+//! What it owes: an engine that dies is replaced on the same accept queues; an upgrade that fails leaves the old
+//! engine serving; signals are passed on; children are reaped (it may be PID 1); the service manager is told.
+//!
+//! An engine whose supervisor is gone drains and ends, as after TERM: nobody could replace it, and a successor would
+//! share its ports. Under systemd the successor finds the listening sockets in the fd store.
+
+pub mod binary;
+pub mod engine;
+pub mod listeners;
+pub mod notify;
+pub mod outcome;
+pub mod probe;
+pub mod restart;
+pub mod state;
+pub mod upgrade;
+
+mod conduct;
+mod events;
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use binary::Binary;
+use conduct::Conduct;
+use engine::Engine;
+use listeners::Listeners;
+use notify::{Notify, say};
+use restart::Restart;
+use state::{Inheritance, State};
+
+use super::fault;
+use super::message::{Control, Mode, Stop, StopMode};
+use crate::sys::{process, resources};
+
+/// What the supervisor knows.
+struct Supervisor {
+    /// What follows `run` on the command line; engines get the same.
+    args: Vec<OsString>,
+    signals: SignalFd,
+    notify: Notify,
+    binary: Rc<Binary>,
+    /// 1 at the start, one more with each upgrade.
+    generation: u64,
+    /// When the daemon was started, by this supervisor or the one it has replaced.
+    began: Instant,
+    listeners: Listeners,
+    /// The engine that serves, or shall.
+    active: Option<Engine>,
+    /// Engines that were replaced and drain.
+    draining: Vec<Engine>,
+    /// The upgrade that is running.
+    conduct: Option<Conduct>,
+    restart: Restart,
+    restart_at: Option<Instant>,
+    /// READY was told to the service manager.
+    ready_told: bool,
+    stopping: bool,
+    /// This process is to be replaced by `binary` as soon as nothing waits to be sent.
+    replace_due: bool,
+    /// Set once: the exit code.
+    exit: Option<u8>,
+}
+
+/// Who a wake-up is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Probe,
+    /// An engine, by pid.
+    Engine(u32),
+}
+
+/// Runs `lb run` with the given arguments (what follows `run`). Returns the exit code.
+pub fn run(args: Vec<OsString>) -> u8 {
+    match Supervisor::new(args) {
+        Ok(mut supervisor) => supervisor.serve(),
+        Err(error) => {
+            say(format!("cannot start: {error}"));
+            1
+        }
+    }
+}
+
+impl Supervisor {
+    fn new(args: Vec<OsString>) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut mask = SigSet::empty();
+        for signal in [
+            Signal::SIGCHLD,
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGUSR2,
+        ] {
+            mask.add(signal);
+        }
+        // Blocked before the first child exists, so that no death goes unnoticed; signals that came while a
+        // predecessor was replaced by this program are still pending.
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        process::set_name(c"lb")?;
+        resources::raise_descriptor_limit();
+        let inherited =
+            env::var_os(engine::STATE_VARIABLE).map(|number| State::take_over(&number, now));
+        let Inheritance {
+            generation,
+            age,
+            binary,
+            listeners,
+            mut engines,
+            ready_told,
+        } = match inherited {
+            Some(state) => state?,
+            None => Self::fresh()?,
+        };
+        let active = if engines.is_empty() {
+            None
+        } else {
+            Some(engines.remove(0))
+        };
+        let mut supervisor = Self {
+            args,
+            signals,
+            notify: Notify::new(now),
+            binary,
+            generation,
+            began: now.checked_sub(age).unwrap_or(now),
+            listeners,
+            active,
+            draining: engines,
+            conduct: None,
+            restart: Restart::default(),
+            restart_at: None,
+            ready_told,
+            stopping: false,
+            replace_due: false,
+            exit: None,
+        };
+        if supervisor.active.is_none() {
+            supervisor.start_engine(
+                if ready_told {
+                    Mode::Restart
+                } else {
+                    Mode::Fresh
+                },
+                now,
+            );
+        }
+        Ok(supervisor)
+    }
+
+    fn fresh() -> io::Result<Inheritance> {
+        let binary = Binary::own(binary::started_from()?).map_err(io::Error::other)?;
+        let mut listeners = Listeners::default();
+        listeners.pick_up(notify::passed_sockets());
+        let binary = Rc::new(binary);
+        let age = Duration::ZERO;
+        Ok(Inheritance {
+            generation: 1,
+            age,
+            binary,
+            listeners,
+            engines: Vec::new(),
+            ready_told: false,
+        })
+    }
+
+    fn serve(&mut self) -> u8 {
+        loop {
+            if let Some(code) = self.exit {
+                self.listeners.unlink_admin();
+                return code;
+            }
+            self.replace_if_due();
+            for source in self.wait() {
+                match source {
+                    Source::Signals => self.on_signals(),
+                    Source::Probe => self.on_probe_output(),
+                    Source::Engine(pid) => self.on_engine(pid),
+                }
+            }
+            self.on_time(Instant::now());
+        }
+    }
+
+    /// Sleeps until something happens or is due.
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Signals];
+        let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        for engine in self.engines().filter(|engine| engine.listens()) {
+            let mut flags = PollFlags::POLLIN;
+            flags.set(PollFlags::POLLOUT, engine.has_more());
+            sources.push(Source::Engine(engine.pid));
+            polled.push(PollFd::new(engine.socket(), flags));
+        }
+        if let Some(output) = self.conduct.as_ref().and_then(Conduct::probe_output) {
+            sources.push(Source::Probe);
+            polled.push(PollFd::new(output, PollFlags::POLLIN));
+        }
+        let timeout = self.wake_at().map_or(PollTimeout::NONE, |at| {
+            // Rounded up: waking a moment early would only go round the loop again.
+            let left = at
+                .saturating_duration_since(Instant::now())
+                .as_millis()
+                .saturating_add(1);
+            PollTimeout::try_from(left.min(60_000)).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut polled, timeout) {
+            Ok(_) => {}
+            // Nothing is lost by looking at everything.
+            Err(_) => return sources,
+        }
+        let ready = polled
+            .iter()
+            .map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty()));
+        sources
+            .into_iter()
+            .zip(ready)
+            .filter(|(_, ready)| *ready)
+            .map(|(source, _)| source)
+            .collect()
+    }
+
+    fn engines(&self) -> impl Iterator<Item = &Engine> {
+        let candidate = self.conduct.as_ref().and_then(Conduct::candidate);
+        self.active.iter().chain(candidate).chain(&self.draining)
+    }
+
+    fn engine_mut(&mut self, pid: u32) -> Option<&mut Engine> {
+        let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
+        let mut engines = self
+            .active
+            .iter_mut()
+            .chain(candidate)
+            .chain(&mut self.draining);
+        engines.find(|engine| engine.pid == pid)
+    }
+
+    /// When something is due.
+    fn wake_at(&self) -> Option<Instant> {
+        let stops = self.engines().filter_map(|engine| engine.stop_by);
+        let start = self
+            .active
+            .iter()
+            .filter(|e| e.serving_since.is_none())
+            .map(|e| e.started + START_LIMIT);
+        let upgrade = self.conduct.as_ref().map(Conduct::wake_at);
+        stops
+            .chain(start)
+            .chain(upgrade)
+            .chain(self.restart_at)
+            .chain(self.notify.wake_at())
+            .min()
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        if self.restart_at.is_some_and(|at| now >= at) {
+            self.restart_at = None;
+            self.start_engine(Mode::Restart, now);
+        }
+        for engine in self
+            .engines()
+            .filter(|engine| engine.stop_by.is_some_and(|by| now >= by))
+        {
+            say(format!(
+                "engine {} has not ended in time; it is killed",
+                engine.pid
+            ));
+            engine.kill();
+        }
+        if let Some(engine) = &mut self.active
+            && engine.serving_since.is_none()
+            && engine.stop_by.is_none()
+            && now >= engine.started + START_LIMIT
+        {
+            engine.stop_by = Some(now + KILL_GRACE);
+            say(format!(
+                "engine {} does not get ready; it is killed",
+                engine.pid
+            ));
+            engine.kill();
+        }
+        // Killed once is enough: what remains is the exit.
+        let late = |engine: &mut Engine| {
+            if engine.stop_by.is_some_and(|by| now >= by) {
+                engine.stop_by = Some(now + KILL_GRACE);
+            }
+        };
+        self.active
+            .iter_mut()
+            .chain(&mut self.draining)
+            .for_each(late);
+        self.on_upgrade_time(now);
+        let fresh = |engine: &Engine| {
+            engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE
+        };
+        let alive = self.active.as_ref().is_none_or(fresh);
+        self.notify.ping(alive, now);
+    }
+
+    /// Starts an engine that is to serve.
+    fn start_engine(&mut self, mode: Mode, now: Instant) {
+        match Engine::start(&self.binary, &self.args, mode, self.generation, now) {
+            Ok(engine) => self.active = Some(engine),
+            Err(error) => {
+                say(format!("cannot start an engine: {error}"));
+                if mode == Mode::Fresh {
+                    self.exit = Some(1);
+                } else {
+                    self.restart_at = Some(now + self.restart.delay(Duration::ZERO));
+                }
+            }
+        }
+    }
+
+    /// Tells everybody to stop. The exit follows when the last engine has ended.
+    fn stop(&mut self, mode: StopMode, now: Instant) {
+        self.stopping = true;
+        self.restart_at = None;
+        self.replace_due = false;
+        self.notify.stopping("draining");
+        self.listeners.close_traffic(&self.notify);
+        for engine in self.active.iter_mut().chain(&mut self.draining) {
+            tell_to_stop(engine, mode, now);
+        }
+        if self.active.is_none() && self.draining.is_empty() {
+            self.exit = Some(0);
+        }
+    }
+
+    /// Becomes the binary that the engine runs: same pid, same children, same descriptors.
+    fn replace_if_due(&mut self) {
+        let waiting = self.conduct.is_some() || self.engines().any(Engine::has_more);
+        if !self.replace_due || waiting {
+            return;
+        }
+        self.replace_due = false;
+        fault::point("supervisor.replace");
+        let error = self.replace();
+        say(format!("the supervisor stays the old binary: {error}"));
+    }
+
+    fn replace(&self) -> io::Error {
+        let now = Instant::now();
+        let Some(active) = &self.active else {
+            return io::Error::other("no engine serves");
+        };
+        let engines: Vec<_> = std::iter::once(active).chain(&self.draining).collect();
+        let mut state = State::of(&self.binary, &self.listeners, &engines, now);
+        state.generation = self.generation;
+        state.age_ms = millis(self.began.elapsed());
+        state.ready_told = self.ready_told;
+        let record = match state.write() {
+            Ok(record) => record,
+            Err(error) => return error,
+        };
+        let listeners = self.listeners.iter().map(|held| held.socket.as_fd());
+        let sockets = engines.iter().map(|engine| engine.socket());
+        let inherited: Vec<_> = listeners
+            .chain(sockets)
+            .chain([self.binary.as_fd(), record.as_fd()])
+            .collect();
+        let inheritable = |yes: bool| {
+            inherited
+                .iter()
+                .try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes))
+        };
+        if let Err(error) = inheritable(true) {
+            return error;
+        }
+        let mut env: Vec<_> = env::vars_os()
+            .filter(|(name, _)| !not_for_successor(name))
+            .collect();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&record).to_string();
+        env.push((engine::STATE_VARIABLE.into(), number.into()));
+        let args = self
+            .binary
+            .command_line(["run".into()].into_iter().chain(self.args.iter().cloned()));
+        let program = process::Program {
+            binary: self.binary.as_fd(),
+            args: &args,
+            env: &env,
+        };
+        let error = process::replace(&program);
+        match inheritable(false) {
+            // Children get an explicit list of descriptors' worth of harm at most: a duplicate they do not know of.
+            Ok(()) | Err(_) => error,
+        }
+    }
+}
+
+/// NOTIFY_SOCKET and WATCHDOG stay: the successor has the same pid. Sockets were taken from LISTEN_FDS long ago.
+fn not_for_successor(name: &OsString) -> bool {
+    [
+        engine::STATE_VARIABLE,
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+    ]
+    .iter()
+    .any(|other| name == other)
+}
+
+fn tell_to_stop(engine: &mut Engine, mode: StopMode, now: Instant) {
+    engine.send(&Control::Stop(Stop { mode }), vec![]);
+    let limit = match mode {
+        StopMode::Drain => engine.stop_limit,
+        StopMode::Now => Duration::ZERO,
+    };
+    engine.stop_by = Some(now + limit + KILL_GRACE);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long an engine may take from its start to READY, outside of upgrades, which have their own limits.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long an engine may outlive its own limit before it is killed.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+/// A serving engine that was silent for so long is not reported alive to the watchdog.
+const WATCHDOG_SILENCE: Duration = Duration::from_secs(5);

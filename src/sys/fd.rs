@@ -1,0 +1,423 @@
+//! Descriptors that travel: SOCK_SEQPACKET pairs, SCM_RIGHTS in both directions, and what a socket says about itself.
+//!
+//! Limits: at most [`MAX_FDS`] descriptors a message (the kernel's SCM_MAX_FD), every received descriptor is
+//! close-on-exec from its first moment.
+//! Rule: a message that the kernel cut short is worth nothing. `recv` reports it as an error and closes every
+//! descriptor that came with it, so that no count can be trusted by mistake and none leaks.
+
+use std::io;
+use std::mem;
+use std::net::{SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname,
+    getsockopt, socketpair, sockopt,
+};
+
+/// What one message can carry: SCM_MAX_FD of the kernel.
+pub const MAX_FDS: usize = 253;
+
+/// Why nothing usable was received.
+#[derive(Debug, thiserror::Error)]
+pub enum RecvError {
+    /// The other end is closed, and everything it had sent was read.
+    #[error("the other end is closed")]
+    Closed,
+    /// Longer than the buffer (MSG_TRUNC). The message is gone, its descriptors are closed.
+    #[error("a message longer than {0} bytes")]
+    TooLong(usize),
+    /// Fewer descriptors arrived than were sent (MSG_CTRUNC): RLIMIT_NOFILE is reached, or there were too many.
+    #[error("descriptors of a message were lost: this process has none left")]
+    LostDescriptors,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl RecvError {
+    /// Nothing is waiting; try again when the descriptor is readable.
+    pub fn would_block(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// A connected pair of SOCK_SEQPACKET sockets: message boundaries kept, order kept, EOF told. Both are
+/// close-on-exec and non-blocking.
+pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        flags,
+    )?)
+}
+
+/// Sends one message with copies of `fds`. Never blocks (`WouldBlock`), never raises SIGPIPE.
+/// `ETOOMANYREFS` means that too many descriptors of this user are in flight: try again when some were received.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.len() > MAX_FDS {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "too many descriptors for one message",
+        ));
+    }
+    let mut iov = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let mut control = ControlBuffer::new();
+    // SAFETY: msghdr is plain data for which all zeroes is a valid value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    if !fds.is_empty() {
+        let payload = size_of_val(fds);
+        header.msg_control = control.as_mut_ptr();
+        header.msg_controllen = cmsg_space(payload);
+        // SAFETY: `msg_control` points to a buffer aligned for cmsghdr with room for MAX_FDS descriptors, and
+        // `fds` is not longer; BorrowedFd is a transparent i32, so its bytes are the array that SCM_RIGHTS wants.
+        unsafe {
+            let cmsg = libc::CMSG_FIRSTHDR(&raw const header);
+            (*cmsg).cmsg_level = libc::SOL_SOCKET;
+            (*cmsg).cmsg_type = libc::SCM_RIGHTS;
+            (*cmsg).cmsg_len = cmsg_len(payload);
+            ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(cmsg), payload);
+        }
+    }
+    loop {
+        // SAFETY: every pointer in `header` refers to a live local that outlives the call.
+        let sent = unsafe {
+            libc::sendmsg(
+                socket.as_raw_fd(),
+                &raw const header,
+                libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+            )
+        };
+        match usize::try_from(sent) {
+            Ok(sent) if sent == bytes.len() => return Ok(()),
+            // A SEQPACKET message goes whole or not at all; this could only be a stream, which nobody passes here.
+            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Receives one message into `buffer`: its length, and the descriptors that came with it. Never blocks.
+pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), RecvError> {
+    let mut iov = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let mut control = ControlBuffer::new();
+    // SAFETY: msghdr is plain data for which all zeroes is a valid value.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr();
+    header.msg_controllen = size_of::<ControlBuffer>();
+    let received = loop {
+        // SAFETY: every pointer in `header` refers to a live local or to `buffer`, which outlive the call.
+        let received = unsafe {
+            libc::recvmsg(
+                socket.as_raw_fd(),
+                &raw mut header,
+                libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT,
+            )
+        };
+        match usize::try_from(received) {
+            Ok(received) => break received,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error.into());
+                }
+            }
+        }
+    };
+    // Owned before anything is judged: every early return below closes them.
+    let fds = received_fds(&header);
+    if header.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(RecvError::LostDescriptors);
+    }
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(RecvError::TooLong(buffer.len()));
+    }
+    // No message of this program is empty, so that zero bytes can only be the end.
+    if received == 0 && fds.is_empty() {
+        return Err(RecvError::Closed);
+    }
+    Ok((received, fds))
+}
+
+/// SO_COOKIE: the same number for every duplicate of a socket, in every process; never reused while the host runs.
+pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut value: u64 = 0;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: `value` and `length` are live locals, and `length` is the size of `value`.
+    let result = unsafe {
+        let (value, length) = ((&raw mut value).cast(), &raw mut length);
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            value,
+            length,
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
+}
+
+/// Pid, uid and gid of the process that made the other end.
+pub fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<UnixCredentials> {
+    Ok(getsockopt(&socket, sockopt::PeerCredentials)?)
+}
+
+/// Whether `listen()` was called on this socket.
+pub fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(getsockopt(&socket, sockopt::AcceptConn)?)
+}
+
+/// Where a socket is bound, as configurations write it: `ADDRESS:PORT`, or the path of a unix socket.
+pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
+    let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Ok(SocketAddrV4::from(*v4).to_string());
+    }
+    if let Some(v6) = address.as_sockaddr_in6() {
+        return Ok(SocketAddrV6::from(*v6).to_string());
+    }
+    let path = address.as_unix_addr().and_then(UnixAddr::path);
+    let path =
+        path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
+    Ok(path.display().to_string())
+}
+
+/// Connections that wait in a TCP listener's accept queue, and the most it holds.
+pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
+    // SAFETY: tcp_info is plain data for which all zeroes is a valid value.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` and `length` are live locals, and `length` is the size of `info`.
+    let result = unsafe {
+        let (info, length) = ((&raw mut info).cast(), &raw mut length);
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info,
+            length,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Of a listening socket the kernel tells these two in fields that mean something else otherwise (tcp_get_info).
+    Ok((info.tcpi_unacked, info.tcpi_sacked))
+}
+
+/// Whether a descriptor survives `execve`.
+pub fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
+    let flags = if inheritable {
+        FdFlag::empty()
+    } else {
+        FdFlag::FD_CLOEXEC
+    };
+    fcntl(fd, FcntlArg::F_SETFD(flags))?;
+    Ok(())
+}
+
+/// O_NONBLOCK. It belongs to the description that all duplicates share: only for sockets that nobody else reads.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+/// Takes ownership of a descriptor that was inherited under a number, and makes it close-on-exec again.
+/// To be called once for each number, before this process has opened anything that could have got it.
+pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not an inherited descriptor",
+        ));
+    }
+    // SAFETY: F_GETFD only asks; a number that is not open gives EBADF.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, it was handed to this process by whoever started it, and by this function's contract
+    // no other owner of this number exists here.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    set_inheritable(fd.as_fd(), false)?;
+    Ok(fd)
+}
+
+/// Room for the control message of MAX_FDS descriptors, aligned as cmsghdr needs it.
+#[repr(C, align(8))]
+struct ControlBuffer([u8; cmsg_space(MAX_FDS * size_of::<RawFd>())]);
+
+impl ControlBuffer {
+    fn new() -> Self {
+        Self([0; _])
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut libc::c_void {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+const fn cmsg_space(payload: usize) -> usize {
+    // SAFETY: arithmetic only.
+    unsafe { libc::CMSG_SPACE(payload as u32) as usize }
+}
+
+const fn cmsg_len(payload: usize) -> usize {
+    // SAFETY: arithmetic only.
+    unsafe { libc::CMSG_LEN(payload as u32) as usize }
+}
+
+/// Owns every descriptor that `recvmsg` installed, whatever else the message is worth.
+fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: `header` was filled by recvmsg and its control buffer is alive in the caller; CMSG_FIRSTHDR and
+    // CMSG_NXTHDR stay within it. Each number in an SCM_RIGHTS message is a new descriptor of ours alone.
+    unsafe {
+        let mut cmsg = libc::CMSG_FIRSTHDR(header);
+        while !cmsg.is_null() {
+            if (*cmsg).cmsg_level == libc::SOL_SOCKET && (*cmsg).cmsg_type == libc::SCM_RIGHTS {
+                let payload = (*cmsg).cmsg_len.saturating_sub(cmsg_len(0));
+                let numbers = libc::CMSG_DATA(cmsg).cast::<RawFd>();
+                for i in 0..payload / size_of::<RawFd>() {
+                    fds.push(OwnedFd::from_raw_fd(ptr::read_unaligned(numbers.add(i))));
+                }
+            }
+            cmsg = libc::CMSG_NXTHDR(header, cmsg);
+        }
+    }
+    fds
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        seqpacket_pair().unwrap()
+    }
+
+    #[test]
+    fn a_message_arrives_whole_with_its_descriptors_close_on_exec() {
+        let (a, b) = pair();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        send(a.as_fd(), b"take this", &[far.as_fd()]).unwrap();
+        drop(far);
+        let mut buffer = [0; 64];
+        let (length, mut fds) = recv(b.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fds.len()), (&b"take this"[..], 1));
+        let flags = fcntl(fds[0].as_fd(), FcntlArg::F_GETFD).unwrap();
+        assert_eq!(FdFlag::from_bits_retain(flags), FdFlag::FD_CLOEXEC);
+        let mut far = UnixStream::from(fds.remove(0));
+        near.write_all(b"x").unwrap();
+        far.read_exact(&mut buffer[..1]).unwrap();
+        assert_eq!(buffer[0], b'x');
+    }
+
+    #[test]
+    fn two_hundred_and_fifty_three_descriptors_fit_and_one_more_is_refused() {
+        let (a, b) = pair();
+        let many = vec![a.as_fd(); MAX_FDS + 1];
+        send(a.as_fd(), b"m", &many[..MAX_FDS]).unwrap();
+        assert!(send(a.as_fd(), b"m", &many).is_err());
+        let (_, fds) = recv(b.as_fd(), &mut [0; 8]).unwrap();
+        assert_eq!(fds.len(), MAX_FDS);
+    }
+
+    #[test]
+    fn a_truncated_message_is_an_error_and_closes_its_descriptors() {
+        let (a, b) = pair();
+        let (near, far) = UnixStream::pair().unwrap();
+        send(a.as_fd(), &[7; 100], &[far.as_fd()]).unwrap();
+        drop(far);
+        assert!(matches!(
+            recv(b.as_fd(), &mut [0; 99]),
+            Err(RecvError::TooLong(99))
+        ));
+        // The only copy left was the one in the message: its end is told.
+        assert_eq!((&near).read(&mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_empty_queue_would_block_and_a_closed_end_is_told_after_the_last_message() {
+        let (a, b) = pair();
+        let mut buffer = [0; 8];
+        assert!(recv(b.as_fd(), &mut buffer).unwrap_err().would_block());
+        send(a.as_fd(), b"last", &[]).unwrap();
+        drop(a);
+        assert_eq!(recv(b.as_fd(), &mut buffer).unwrap().0, 4);
+        assert!(matches!(
+            recv(b.as_fd(), &mut buffer),
+            Err(RecvError::Closed)
+        ));
+    }
+
+    #[test]
+    fn a_cookie_is_the_same_for_a_duplicate_and_another_for_another_socket() {
+        let one = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let copy = one.try_clone().unwrap();
+        assert_eq!(cookie(one.as_fd()).unwrap(), cookie(copy.as_fd()).unwrap());
+        assert_ne!(cookie(one.as_fd()).unwrap(), cookie(other.as_fd()).unwrap());
+        assert_eq!(
+            bound_to(one.as_fd()).unwrap(),
+            one.local_addr().unwrap().to_string()
+        );
+        assert!(bound_to(pair().0.as_fd()).is_err());
+        assert!(is_listening(one.as_fd()).unwrap());
+        assert!(!is_listening(pair().0.as_fd()).unwrap());
+    }
+
+    #[test]
+    fn the_accept_queue_counts_what_waits() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert_eq!(accept_queue(listener.as_fd()).unwrap().0, 1);
+        let accepted = listener.accept().unwrap();
+        assert_eq!(accept_queue(listener.as_fd()).unwrap().0, 0);
+        drop((client, accepted));
+    }
+
+    #[test]
+    fn the_peer_of_a_pair_is_this_process() {
+        let (a, _b) = pair();
+        let credentials = peer_credentials(a.as_fd()).unwrap();
+        assert_eq!(credentials.pid() as u32, std::process::id());
+    }
+
+    #[test]
+    fn standard_streams_and_closed_numbers_cannot_be_inherited() {
+        assert!(inherit(2).is_err());
+        assert_eq!(
+            inherit(1_000_000).unwrap_err().raw_os_error(),
+            Some(libc::EBADF)
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! Processes: started and replaced by an opened descriptor, watched by pidfd.
+//!
+//! Rule: a program is opened once, checked through that descriptor, and executed through it, so that what was
+//! checked is what runs. Nothing here decides who may be executed.
+
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::ptr;
+
+use nix::libc;
+
+/// A program about to be started: descriptor, arguments (the first is its name) and the whole environment.
+pub struct Program<'a> {
+    pub binary: BorrowedFd<'a>,
+    pub args: &'a [OsString],
+    pub env: &'a [(OsString, OsString)],
+}
+
+/// Starts a child. It inherits `fd`, under the same number, besides its standard streams; its signal mask is empty.
+/// An `execve` that fails is this function's error.
+pub fn spawn(
+    program: &Program<'_>,
+    fd: Option<BorrowedFd<'_>>,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> io::Result<Child> {
+    let image = Image::new(program)?;
+    let inherited = fd.map(|fd| fd.as_raw_fd());
+    // The path is never used: the hook below executes the descriptor, or fails and reports why.
+    let mut command = Command::new("/");
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: fcntl and
+    // execveat are, and everything they need was allocated before.
+    unsafe {
+        command.pre_exec(move || {
+            if let Some(number) = inherited
+                && libc::fcntl(number, libc::F_SETFD, 0) < 0
+            {
+                return Err(io::Error::last_os_error());
+            }
+            Err(image.execute())
+        });
+    }
+    command.spawn()
+}
+
+/// Replaces this process by `program`. Returns only if that failed, and then nothing has changed.
+/// The caller makes inheritable what shall be inherited, and is the only thread.
+pub fn replace(program: &Program<'_>) -> io::Error {
+    match Image::new(program) {
+        Ok(image) => image.execute(),
+        Err(error) => error,
+    }
+}
+
+/// A descriptor that is readable once the process has ended. The process must be a child, or its pid can be reused.
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; a negative result is an error and not a descriptor.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it for us, close-on-exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Anonymous memory that is read like a file and can be inherited.
+pub fn memfd(name: &str) -> io::Result<OwnedFd> {
+    Ok(nix::sys::memfd::memfd_create(
+        name,
+        nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
+    )?)
+}
+
+/// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor.
+pub fn set_name(name: &CStr) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_name(name)?)
+}
+
+/// Argument vectors as `execveat` wants them, allocated before a fork.
+struct Image {
+    binary: i32,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    /// What the pointers point into.
+    _strings: Vec<CString>,
+}
+
+// SAFETY: the pointers refer to the heap buffers of `_strings`, which are owned by the same value and never changed.
+unsafe impl Send for Image {}
+// SAFETY: as above; nothing is ever written through them.
+unsafe impl Sync for Image {}
+
+impl Image {
+    fn new(program: &Program<'_>) -> io::Result<Self> {
+        let mut strings = Vec::with_capacity(program.args.len() + program.env.len());
+        for arg in program.args {
+            strings.push(c_string(arg)?);
+        }
+        for (key, value) in program.env {
+            let mut pair = key.clone();
+            pair.push("=");
+            pair.push(value);
+            strings.push(c_string(&pair)?);
+        }
+        let pointers = |strings: &[CString]| {
+            strings
+                .iter()
+                .map(|s| s.as_ptr())
+                .chain([ptr::null()])
+                .collect::<Vec<_>>()
+        };
+        let (args, env) = strings.split_at(program.args.len());
+        let (argv, envp) = (pointers(args), pointers(env));
+        Ok(Self {
+            binary: program.binary.as_raw_fd(),
+            argv,
+            envp,
+            _strings: strings,
+        })
+    }
+
+    fn execute(&self) -> io::Error {
+        // SAFETY: both vectors end with a null pointer and point to NUL-terminated strings that `self` owns; the
+        // empty path with AT_EMPTY_PATH names the descriptor itself.
+        unsafe {
+            libc::syscall(
+                libc::SYS_execveat,
+                self.binary,
+                c"".as_ptr(),
+                self.argv.as_ptr(),
+                self.envp.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
+        }
+        io::Error::last_os_error()
+    }
+}
+
+fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+    use crate::sys::fd;
+
+    fn sh(script: &str) -> Vec<OsString> {
+        ["sh", "-c", script].iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_child_runs_the_descriptor_with_its_arguments_environment_and_one_more_descriptor() {
+        let shell = File::open("/bin/sh").unwrap();
+        let (near, far) = fd::seqpacket_pair().unwrap();
+        let number = far.as_raw_fd().to_string();
+        let env = [("FD".into(), number.into())];
+        // A redirection in sh takes one digit only in some shells, so the descriptor is looked at through /proc.
+        let args = sh("test -S /proc/self/fd/$FD && echo inherited $0");
+        let program = Program {
+            binary: shell.as_fd(),
+            args: &args,
+            env: &env,
+        };
+        let mut child = spawn(
+            &program,
+            Some(far.as_fd()),
+            Stdio::piped(),
+            Stdio::inherit(),
+        )
+        .unwrap();
+        drop(far);
+        let mut said = String::new();
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(said, "inherited sh\n");
+        // And it was not leaked to anyone: the child was its last holder. (A child that another test has forked
+        // at this moment may hold a copy until its own exec.)
+        poll(
+            &mut [PollFd::new(near.as_fd(), PollFlags::POLLIN)],
+            10_000_u16,
+        )
+        .unwrap();
+        assert!(matches!(
+            fd::recv(near.as_fd(), &mut [0; 8]),
+            Err(fd::RecvError::Closed)
+        ));
+    }
+
+    #[test]
+    fn what_is_no_program_fails_at_once_with_the_kernels_reason() {
+        let mut rubbish = File::from(memfd("rubbish").unwrap());
+        rubbish.write_all(b"this is no program").unwrap();
+        let program = Program {
+            binary: rubbish.as_fd(),
+            args: &sh("true"),
+            env: &[],
+        };
+        let error = spawn(&program, None, Stdio::null(), Stdio::null()).unwrap_err();
+        assert!(
+            matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_pidfd_becomes_readable_when_the_process_ends() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pidfd = pidfd_open(child.id()).unwrap();
+        let ended = |timeout: PollTimeout| {
+            poll(
+                &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            )
+            .unwrap()
+                == 1
+        };
+        assert!(!ended(PollTimeout::ZERO));
+        child.kill().unwrap();
+        assert!(ended(PollTimeout::from(10_000_u16)));
+        child.wait().unwrap();
+    }
+}
