@@ -4,6 +4,7 @@
 mod admin;
 mod apply;
 mod bind;
+mod discover;
 mod limits;
 mod report;
 mod stop;
@@ -126,6 +127,7 @@ pub(crate) struct Daemon {
     log: SessionLog,
     checker: Checker,
     resolver: Resolver,
+    discovery: discover::Discovery,
     next_listener: Cell<u64>,
     socket: PathBuf,
 }
@@ -150,6 +152,7 @@ async fn live(start: Start, config: Config) -> Result<(), StartError> {
     daemon.begin(config).await?;
     spawn_local(admin::serve(Rc::clone(&daemon), admin));
     spawn_local(follow_names(Rc::clone(&daemon)));
+    spawn_local(discover::follow(Rc::clone(&daemon)));
     tell_systemd(&[sd_notify::NotifyState::Ready]);
     tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
     loop {
@@ -196,6 +199,7 @@ impl Daemon {
             checker: Checker::new(cut_when_down(Rc::clone(&workers))),
             workers,
             resolver: Resolver::default(),
+            discovery: discover::Discovery::default(),
             next_listener: Cell::new(0),
             socket,
         })
@@ -233,9 +237,9 @@ fn cut_when_down(workers: Rc<Vec<Worker>>) -> OnChange {
 async fn follow_names(daemon: Rc<Daemon>) {
     loop {
         tokio::time::sleep(FOLLOW.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-        let names = apply::names(&daemon.config.borrow());
+        let names = daemon.names(&daemon.config.borrow());
         if !names.is_empty() && !daemon.resolver.follow(names).await.is_empty() {
-            daemon.refresh_servers();
+            daemon.refresh_servers(|_| true);
         }
     }
 }
