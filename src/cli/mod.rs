@@ -15,6 +15,7 @@ mod status;
 mod table;
 mod upgrade;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,7 +44,7 @@ enum Command {
     Server(server::Args),
     Reload(reload::Args),
     Upgrade(upgrade::Args),
-    Register(register::Args),
+    Register(Box<register::Args>),
     Demo(demo::Args),
     /// Print a completion script
     #[command(after_help = "Example:\n  lb completions bash > /etc/bash_completion.d/lb")]
@@ -69,7 +70,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let daemon = Daemon::new(cli.socket);
     let status = match cli.command {
         // Its exit code is that of the program it runs.
-        Command::Register(args) => return register::run(args),
+        Command::Register(args) => return register::run(*args),
         Command::Run(args) => run::run(args, daemon),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args, &daemon),

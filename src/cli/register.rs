@@ -25,14 +25,19 @@ use lease::Registration;
 /// Register a server in etcd for as long as it runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With COMMAND it is an entry point: COMMAND is started, registered once its check passes, and told to stop only after its
-key is gone and the drain is over; its exit code is passed on (128 + the signal's number when it was killed). Without
-COMMAND it registers until it is told to stop. TERM, INT and QUIT begin the stop, a second one cuts the drain short;
-HUP, USR1 and USR2 go to COMMAND.
+With COMMAND it is an entry point: COMMAND is started, registered once its
+check passes, and told to stop only after its key is gone and the drain is
+over. Its exit code is passed on; 128 + N when signal N killed it. Without
+COMMAND it registers until it is told to stop.
+
+TERM, INT and QUIT begin the stop, a second one cuts the drain short; HUP,
+USR1 and USR2 go to COMMAND.
 
 Examples:
-  lb register --etcd http://etcd:2379 --key /app/servers/app1 --addr 172.17.0.5:8000 --check http:/ping -- ./app --port 8000
-  lb register --etcd http://etcd:2379 --key /app/servers/app1 --addr 172.17.0.5:8000")]
+  lb register --etcd http://etcd:2379 --key /app/servers/app1 \\
+    --addr 172.17.0.5:8000
+  lb register --etcd http://etcd:2379 --key /app/servers/app1 \\
+    --addr 172.17.0.5:8000 --check http:/ping -- ./app --port 8000")]
 pub(super) struct Args {
     /// An etcd endpoint; may be repeated
     #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
@@ -55,7 +60,8 @@ pub(super) struct Args {
     /// How long COMMAND may take to stop before it is killed
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     kill_after: Duration,
-    #[arg(long, requires = "password_file")]
+    /// An etcd user
+    #[arg(long, value_name = "NAME", requires = "password_file")]
     username: Option<String>,
     /// A file that only its owner can read
     #[arg(long, value_name = "FILE", requires = "username")]

@@ -171,21 +171,13 @@ impl Registration {
         }
     }
 
+    /// Puts the key, always under a new lease: one that was there before may have ended while etcd was away.
     async fn register(&mut self, client: &mut Client) -> Result<(), LinkError> {
-        let lease = match self.lease {
-            Some(lease) => lease,
-            None => in_time("asking for a lease", client.lease_grant(self.ttl_s, None))
-                .await?
-                .id(),
-        };
-        self.lease = Some(lease);
-        let options = PutOptions::new().with_lease(lease);
+        let lease = in_time("asking for a lease", client.lease_grant(self.ttl_s, None)).await?;
+        let lease = self.lease.insert(lease.id());
+        let options = PutOptions::new().with_lease(*lease);
         let put = client.put(self.key.as_str(), self.addr.to_string(), Some(options));
-        if let Err(error) = in_time("putting the key", put).await {
-            // The lease may be what is wrong: the next attempt takes another one.
-            self.lease = None;
-            return Err(error);
-        }
+        in_time("putting the key", put).await?;
         complain(&format!("{} = {} is registered", self.key, self.addr));
         Ok(())
     }
