@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{EventType, WatchOptions};
 
+use super::etcd_servers::discovering;
 use super::support::etcd::Etcd;
 use super::support::figure::figure;
 use super::support::followed::{Following, Set};
-use super::support::wait::{eventually, observe};
+use super::support::lb::Lb;
+use super::support::load::Load;
+use super::support::origin::{Behaviour, Origin};
+use super::support::wait::{eventually, eventually_eq, observe};
 
 const CHANGES: u32 = 1000;
 const SPAN: Duration = Duration::from_secs(60);
@@ -18,6 +22,11 @@ const NAMES: u32 = 40;
 #[test]
 fn a_thousand_changes_with_etcd_killed_five_times_end_as_etcd_has_them() {
     let mut etcd = Etcd::start();
+    let origin = Origin::start_everywhere(Behaviour::Http(100));
+    let port = origin.addr().port();
+    etcd.put("/app/always", &format!("127.0.0.1:{port}"));
+    let lb = Lb::start(&discovering(&[etcd.endpoint()], "0"));
+    let load = Load::start(lb.addr("web"));
     let app = Following::new(&[etcd.endpoint()]).start();
     let mut random = fastrand::Rng::with_seed(5);
     let mut put_at = Vec::new();
@@ -29,7 +38,7 @@ fn a_thousand_changes_with_etcd_killed_five_times_end_as_etcd_has_them() {
         }
         let key = format!("/app/s{}", random.u32(..NAMES));
         // Each value is another one, so that it can be told when it was applied.
-        let value = format!("127.{}.{}.1:8000", change / 250 + 1, change % 250 + 1);
+        let value = format!("127.{}.{}.1:{port}", change / 250 + 1, change % 250 + 1);
         match random.u32(..10) {
             0..=5 => {
                 let before = Instant::now();
@@ -53,6 +62,18 @@ fn a_thousand_changes_with_etcd_killed_five_times_end_as_etcd_has_them() {
     eventually(Duration::from_secs(5), "the last set", || {
         (app.now() == last).then_some(())
     });
+
+    let served = || -> Set {
+        let status = lb.status();
+        let addr = |name: &String| status.server(&format!("app/{name}")).text("addr");
+        status
+            .servers("app")
+            .iter()
+            .map(|name| (name.clone(), addr(name)))
+            .collect()
+    };
+    eventually_eq(Duration::from_secs(5), last, served);
+    load.assert_flawless("1,000 changes come and etcd is killed five times");
 
     let real = sets_of_history(&etcd);
     let sets = app.sets();

@@ -86,20 +86,16 @@ fn what_was_compacted_away_is_listed() {
     let mut etcd = Etcd::start();
     etcd.put("/app/a", "10.0.0.1:80");
     etcd.put("/app/b", "10.0.0.2:80");
-    let mut lost = Etcd::stopped();
     let app = Following::new(&[etcd.endpoint()]).start();
     app.wait_for(&["a", "b"], SOON);
     etcd.kill();
     eventually(RECOVERY, "the loss noticed", || app.status().error);
-    // While it is away for the follower, on a port that the follower does not know.
-    etcd.swap_client_port(&mut lost);
-    etcd.restart();
-    etcd.delete("/app/a");
-    etcd.put("/app/c", "10.0.0.3:80");
-    let revision = etcd.put("/app/b", "10.0.0.4:80");
-    etcd.compact(revision);
-    etcd.kill();
-    etcd.swap_client_port(&mut lost);
+    etcd.somewhere_else(|etcd| {
+        etcd.delete("/app/a");
+        etcd.put("/app/c", "10.0.0.3:80");
+        let revision = etcd.put("/app/b", "10.0.0.4:80");
+        etcd.compact(revision);
+    });
     etcd.restart();
     app.wait_for(&["b", "c"], RECOVERY);
     assert_eq!(app.now()["b"], "10.0.0.4:80");
@@ -130,18 +126,16 @@ fn a_restore_that_grew_past_our_revision_is_found_by_listing_soon_after() {
     etcd.put("/app/a", "10.0.0.1:80");
     let snapshot = etcd.snapshot();
     etcd.put("/app/b", "10.0.0.2:80");
-    let mut lost = Etcd::stopped();
     let app = Following::new(&[etcd.endpoint()]).start();
     app.wait_for(&["a", "b"], SOON);
     etcd.kill();
     eventually(RECOVERY, "the loss noticed", || app.status().error);
-    etcd.swap_client_port(&mut lost);
-    etcd.restore(&snapshot, "etcd-cluster");
-    for number in 0..20 {
-        etcd.put("/app/c", &format!("10.0.0.3:{}", 1000 + number));
-    }
-    etcd.kill();
-    etcd.swap_client_port(&mut lost);
+    etcd.restore_stopped(&snapshot, "etcd-cluster");
+    etcd.somewhere_else(|etcd| {
+        for number in 0..20 {
+            etcd.put("/app/c", &format!("10.0.0.3:{}", 1000 + number));
+        }
+    });
     etcd.restart();
     app.wait_for(&["a", "c"], RECOVERY + Duration::from_secs(11));
 }

@@ -1,6 +1,8 @@
 //! The last known good servers: written when they change, used when etcd is away, set aside when they are damaged.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use lb::control::etcd::Source;
@@ -90,4 +92,81 @@ fn a_damaged_file_and_one_of_another_prefix_are_not_used() {
         .save(dir.path(), "app")
         .unwrap();
     assert!(following.start().now().is_empty());
+}
+
+#[test]
+fn a_full_disk_and_one_that_cannot_be_written_hurt_nothing() {
+    let disk = SmallDisk::new();
+    let etcd = Etcd::start();
+    etcd.put("/app/a", "10.0.0.1:80");
+    let mut following = Following::new(&[etcd.endpoint()]);
+    following.state_dir = Some(disk.path().to_owned());
+    let app = following.start();
+    app.wait_for(&["a"], SOON);
+    let saved = || {
+        Saved::load(disk.path(), "app")
+            .unwrap()
+            .map_or(0, |saved| saved.servers.len())
+    };
+    eventually(SOON, "the set on the disk", || (saved() == 1).then_some(()));
+    disk.fill();
+    etcd.put("/app/b", "10.0.0.2:80");
+    app.wait_for(&["a", "b"], SOON);
+    disk.remount("ro");
+    etcd.put("/app/c", "10.0.0.3:80");
+    app.wait_for(&["a", "b", "c"], SOON);
+    // The old set is whole.
+    assert_eq!(saved(), 1);
+    disk.remount("rw");
+    disk.empty();
+    etcd.put("/app/d", "10.0.0.4:80");
+    eventually(SOON, "the set on the disk", || (saved() == 4).then_some(()));
+}
+
+/// A file system of a few pages. Needs root.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let disk = Self(tempfile::tempdir().unwrap());
+        mount(&["-t", "tmpfs", "-o", "size=16k", "none"], disk.path());
+        disk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn fill(&self) {
+        assert!(fs::write(self.path().join("filler"), [0; 1 << 16]).is_err());
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.path().join("filler")).unwrap();
+    }
+
+    fn remount(&self, how: &str) {
+        mount(&["-o", &format!("remount,{how}")], self.path());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(
+            Command::new("umount")
+                .arg("--lazy")
+                .arg(self.path())
+                .status(),
+        );
+    }
+}
+
+#[track_caller]
+fn mount(arguments: &[&str], path: &Path) {
+    let status = Command::new("mount")
+        .args(arguments)
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(status.success(), "mount {arguments:?} (needs root)");
 }

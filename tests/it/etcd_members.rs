@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use super::etcd_servers::{discovering, nth, wait_for};
 use super::support::etcd_cluster::Cluster;
 use super::support::figure::figure;
 use super::support::followed::Following;
+use super::support::lb::Lb;
+use super::support::load::Load;
+use super::support::origin::{Behaviour, Origin};
 use super::support::wait::{eventually, observe};
 
 /// After the cluster serves again.
@@ -16,13 +20,16 @@ const NOTICED: Duration = Duration::from_secs(15);
 #[test]
 fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     let mut cluster = Cluster::start();
-    cluster.put("/app/a", "10.0.0.1:80");
+    let origin = Origin::start_everywhere(Behaviour::Http(100));
+    cluster.put("/app/a", &nth(&origin, 1));
     let app = Following::new(&cluster.endpoints()).start();
     app.wait_for(&["a"], RECOVERY);
+    let lb = Lb::start(&discovering(&cluster.endpoints(), "0"));
+    let load = Load::start(lb.addr("web"));
 
     let leader = cluster.leader();
     cluster.kill(leader);
-    cluster.put("/app/b", "10.0.0.2:80");
+    cluster.put("/app/b", &nth(&origin, 2));
     let took = app.wait_for(&["a", "b"], RECOVERY);
     figure(
         "etcd's leader killed: followed after its successor's first put (ms)",
@@ -38,7 +45,7 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
         .position(|endpoint| *endpoint == watched)
         .unwrap();
     cluster.cut_off(member);
-    cluster.put("/app/c", "10.0.0.3:80");
+    cluster.put("/app/c", &nth(&origin, 3));
     let took = app.wait_for(&["a", "b", "c"], NOTICED);
     figure(
         "the watched etcd member cut off: the others followed after (ms)",
@@ -57,8 +64,10 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     observe(Duration::from_secs(2));
     assert_eq!(app.now().len(), 3);
     cluster.restart(one);
-    cluster.put("/app/d", "10.0.0.4:80");
+    cluster.put("/app/d", &nth(&origin, 4));
     app.wait_for(&["a", "b", "c", "d"], RECOVERY);
+    wait_for(&lb, &["a", "b", "c", "d"], RECOVERY);
+    load.assert_flawless("etcd's leader is killed, a member cut off, and the majority lost");
     assert!(
         app.sets()
             .windows(2)

@@ -12,6 +12,7 @@ mod etcd_last_known;
 mod etcd_members;
 mod etcd_register;
 mod etcd_secured;
+mod etcd_servers;
 mod floors;
 mod health;
 mod idle;

@@ -171,6 +171,12 @@ impl Etcd {
     /// Goes back to a snapshot, as an operator does after a loss. `token` makes it another cluster; the same one keeps the id.
     #[track_caller]
     pub(crate) fn restore(&mut self, snapshot: &Path, token: &str) {
+        self.restore_stopped(snapshot, token);
+        self.restart();
+    }
+
+    /// As `restore`, without starting it.
+    pub(crate) fn restore_stopped(&mut self, snapshot: &Path, token: &str) {
         self.kill();
         self.data += 1;
         let peer = format!("http://{}", self.peer.addr());
@@ -189,16 +195,15 @@ impl Etcd {
             "--initial-cluster-token",
             token,
         ]);
-        self.restart();
     }
 
-    /// Takes the client port of another one, which does not run: for those who know this one's port it is away.
-    pub(crate) fn swap_client_port(&mut self, other: &mut Self) {
-        assert!(
-            self.process.is_none() && other.process.is_none(),
-            "neither runs"
-        );
-        std::mem::swap(&mut self.client, &mut other.client);
+    /// Lets a story happen on a port that nobody else knows: for all others it is away. It does not run before and after.
+    pub(crate) fn somewhere_else(&mut self, story: impl FnOnce(&Self)) {
+        let known = std::mem::replace(&mut self.client, Port::reserve());
+        self.restart();
+        story(self);
+        self.kill();
+        self.client = known;
     }
 
     /// Runs etcdctl, which must succeed.

@@ -14,6 +14,7 @@ pub(crate) mod followed;
 pub(crate) mod haproxy;
 pub(crate) mod lb;
 pub(crate) mod limits;
+pub(crate) mod load;
 pub(crate) mod netns;
 pub(crate) mod nginx;
 pub(crate) mod notify;
