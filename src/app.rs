@@ -5,36 +5,45 @@ mod admin;
 mod apply;
 mod bind;
 mod discover;
+mod handoff;
 mod limits;
+mod orders;
 mod report;
 mod stop;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
+use self::admin::Admin;
 use self::bind::Bound;
+use self::handoff::{Export, Import};
+use self::orders::Ears;
 use crate::backend::Backend;
 use crate::backend::health::Transition;
 use crate::config::{self, Config, Problems};
 use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::resolver::{FOLLOW, Resolver};
 use crate::exit::ExitStatus;
+use crate::lifecycle::bridge::BridgeError;
+use crate::lifecycle::link::{self, Beginning, LinkError, Reports};
+use crate::lifecycle::message::{Mode, Progress, UpgradePhase};
+use crate::lifecycle::supervisor::probe::announcement;
 use crate::log::{By, SessionLog};
 use crate::proxy::frontend::Frontend;
 use crate::proxy::limit::Limit;
 use crate::proxy::worker::{Supplies, Whose, Worker};
 use crate::proxy::{Finding, Notice};
-use crate::sys::resources;
+use crate::sys::{process, resources};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
@@ -84,9 +93,28 @@ pub(crate) enum StartError {
         name: String,
         error: crate::backend::TooManyServers,
     },
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("hand-off: {0}")]
+    Handoff(#[from] BridgeError),
+    #[error("an engine is started by `lb run`, not by hand")]
+    Alone,
+    #[error("a worker thread does not answer")]
+    Hangs,
+    #[error("the supervisor ended this engine: {0}")]
+    Aborted(String),
 }
 
-/// Runs the daemon until it is told to stop.
+impl StartError {
+    fn admin_lost(error: io::Error) -> Self {
+        Self::System {
+            what: "cannot listen on the admin socket",
+            error,
+        }
+    }
+}
+
+/// Runs the engine until its supervisor tells it to stop.
 pub fn run(start: Start) -> ExitStatus {
     init_words();
     let config = match start.source.read() {
@@ -96,16 +124,26 @@ pub fn run(start: Start) -> ExitStatus {
             return ExitStatus::BadInput;
         }
     };
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default());
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(live(start, config)),
-        Err(error) => Err(StartError::System {
-            what: "cannot start the control thread",
-            error,
-        }),
-    };
+    // A terminal and some service managers signal every process of the group. Orders come from the supervisor.
+    let signals = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ];
+    let blocked = signals.into_iter().collect::<SigSet>().thread_block();
+    let system = |what| move |error| StartError::System { what, error };
+    let outcome = blocked
+        .map_err(io::Error::from)
+        .and_then(|()| process::set_name(c"lb"))
+        .and_then(|()| {
+            Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())
+        })
+        .map_err(system("cannot start the control thread"))
+        .and_then(|runtime| runtime.block_on(live(start, config)));
     match outcome {
         Ok(()) => ExitStatus::Done,
         Err(error) => {
@@ -115,9 +153,26 @@ pub fn run(start: Start) -> ExitStatus {
     }
 }
 
+/// What a new binary is asked before it becomes an engine: whether it accepts the configuration, and what it speaks.
+pub fn probe(source: &Source) -> ExitStatus {
+    match source.read() {
+        Ok(_) => {
+            println!("{}", announcement());
+            ExitStatus::Done
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitStatus::BadInput
+        }
+    }
+}
+
 /// The running daemon. Lives on the control thread.
 pub(crate) struct Daemon {
     start: Start,
+    /// What the supervisor said at the start.
+    origin: Origin,
+    reports: Reports,
     started: Instant,
     config: RefCell<Config>,
     workers: Rc<Vec<Worker>>,
@@ -129,7 +184,35 @@ pub(crate) struct Daemon {
     resolver: Resolver,
     discovery: discover::Discovery,
     next_listener: Cell<u64>,
+    /// Connections are accepted.
+    serving: Cell<bool>,
     socket: PathBuf,
+    phase: Cell<UpgradePhase>,
+    phase_since: Cell<Instant>,
+    next_request: Cell<u64>,
+    /// Who waits for the outcome of an upgrade.
+    upgrades: RefCell<HashMap<u64, mpsc::UnboundedSender<Progress>>>,
+    /// In an upgrade away from this engine: what the new one has been told.
+    export: RefCell<Option<Export>>,
+    /// In an upgrade to this engine: where sessions will come from.
+    import: RefCell<Option<Import>>,
+    ghosts: RefCell<Ghosts>,
+}
+
+/// Stand-ins for names that only sessions of the engine before still know.
+#[derive(Debug, Default)]
+struct Ghosts {
+    frontends: HashMap<String, Arc<Frontend>>,
+    backends: HashMap<String, Arc<Backend>>,
+}
+
+/// Where this engine stands in the life of the daemon.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    supervisor: u32,
+    generation: u64,
+    /// Of the daemon when this engine started.
+    uptime: Duration,
 }
 
 /// A frontend and its listening sockets.
@@ -139,37 +222,74 @@ struct Served {
 }
 
 async fn live(start: Start, config: Config) -> Result<(), StartError> {
-    // Before anything is opened, so that a signal that comes meanwhile is not lost.
-    let mut signals = Signals::catch()?;
-    let admin = admin::listen(&start, &config)?;
-    let (notices, mut heard) = mpsc::channel(NOTICES);
-    let daemon = Rc::new(Daemon::new(
+    let (mut orders, reports) = link::attach()?.ok_or(StartError::Alone)?;
+    let beginning = orders.begin().await?;
+    let upgrade = beginning.mode == Mode::Upgrade;
+    let prepared = prepare(start, config, beginning, &reports).await;
+    let (daemon, admin, heard) = prepared.inspect_err(|error| {
+        // Whoever asked for the upgrade is to read it; otherwise it is on stderr.
+        if upgrade && let Err(lost) = reports.abort(error.to_string()) {
+            tracing::debug!("{lost}");
+        }
+    })?;
+    let ears = Ears {
+        orders,
+        heard,
+        admin,
+    };
+    orders::follow(&daemon, ears).await
+}
+
+/// Everything that can fail, before anything is accepted.
+async fn prepare(
+    start: Start,
+    config: Config,
+    beginning: Beginning,
+    reports: &Reports,
+) -> Result<(Rc<Daemon>, Admin, mpsc::Receiver<Notice>), StartError> {
+    let origin = Origin {
+        supervisor: beginning.supervisor,
+        generation: beginning.generation,
+        uptime: beginning.uptime,
+    };
+    let mut inherited = beginning.inherited;
+    let admin = admin::listen(&start, &config, &mut inherited, reports)?;
+    let (notices, heard) = mpsc::channel(NOTICES);
+    let daemon = Daemon::new(
         start,
-        config.clone(),
+        origin,
+        reports.clone(),
+        &config,
         admin.path.clone(),
         notices,
-    )?);
-    daemon.begin(config).await?;
-    spawn_local(admin::serve(Rc::clone(&daemon), admin));
+    )?;
+    if beginning.peer.is_none() {
+        daemon.start_discovery(&config, BTreeMap::new());
+    }
+    daemon.begin(config, &mut inherited).await?;
+    match beginning.peer {
+        Some(end) => {
+            let import = daemon.import(end).await?;
+            *daemon.import.borrow_mut() = Some(import);
+        }
+        None => daemon.discover().await,
+    }
+    for held in inherited.left_over() {
+        reports.unlisten(held.listener.cookie)?;
+    }
+    let daemon = Rc::new(daemon);
     spawn_local(follow_names(Rc::clone(&daemon)));
     spawn_local(discover::follow(Rc::clone(&daemon)));
-    tell_systemd(&[sd_notify::NotifyState::Ready]);
-    tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
-    loop {
-        tokio::select! {
-            Some(notice) = heard.recv() => daemon.hear(notice),
-            word = signals.next() => match word {
-                Word::Reload => daemon.reload_by_signal().await,
-                Word::Stop(patience) => return stop::stop(&daemon, patience, &mut signals, &mut heard).await,
-            },
-        }
-    }
+    reports.prepared(daemon.listeners())?;
+    Ok((daemon, admin, heard))
 }
 
 impl Daemon {
     fn new(
         start: Start,
-        config: Config,
+        origin: Origin,
+        reports: Reports,
+        config: &Config,
         socket: PathBuf,
         notices: mpsc::Sender<Notice>,
     ) -> Result<Self, StartError> {
@@ -177,7 +297,7 @@ impl Daemon {
         let descriptors = resources::raise_descriptor_limit();
         let threads = config.global.threads.unwrap_or_else(resources::cores);
         let pipes = limits::pipes(descriptors, threads);
-        let maxconn = limits::maxconn(&config, descriptors, threads, pipes);
+        let maxconn = limits::maxconn(config, descriptors, threads, pipes);
         let log = SessionLog::start(&config.global.log).map_err(system("cannot start the log"))?;
         let supplies = Supplies {
             log: log.clone(),
@@ -190,8 +310,10 @@ impl Daemon {
         let workers = Rc::new(workers.map_err(system("cannot start a worker thread"))?);
         Ok(Self {
             start,
+            origin,
+            reports,
             started: Instant::now(),
-            config: RefCell::new(config),
+            config: RefCell::new(config.clone()),
             frontends: RefCell::default(),
             backends: RefCell::default(),
             global: Arc::new(Limit::new(maxconn)),
@@ -201,7 +323,15 @@ impl Daemon {
             resolver: Resolver::default(),
             discovery: discover::Discovery::default(),
             next_listener: Cell::new(0),
+            serving: Cell::new(false),
             socket,
+            phase: Cell::new(UpgradePhase::Idle),
+            phase_since: Cell::new(Instant::now()),
+            next_request: Cell::new(1),
+            upgrades: RefCell::default(),
+            export: RefCell::default(),
+            import: RefCell::default(),
+            ghosts: RefCell::default(),
         })
     }
 
@@ -255,51 +385,6 @@ fn init_words() {
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
     // An error: somebody in this process listens already.
     words.try_init().ok();
-}
-
-/// Tells the service manager, if there is one.
-pub(crate) fn tell_systemd(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("cannot notify the service manager: {error}");
-    }
-}
-
-/// What a signal asks for.
-pub(crate) enum Word {
-    Reload,
-    /// Drain for so long; `None`: for `hard_stop_after`.
-    Stop(Option<Duration>),
-}
-
-pub(crate) struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, StartError> {
-        let catch = |kind| {
-            signal(kind).map_err(|error| StartError::System {
-                what: "cannot catch signals",
-                error,
-            })
-        };
-        Ok(Self {
-            term: catch(SignalKind::terminate())?,
-            int: catch(SignalKind::interrupt())?,
-            hup: catch(SignalKind::hangup())?,
-        })
-    }
-
-    /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> Word {
-        tokio::select! {
-            _ = self.term.recv() => Word::Stop(None),
-            _ = self.int.recv() => Word::Stop(Some(Duration::from_secs(1))),
-            _ = self.hup.recv() => Word::Reload,
-        }
-    }
 }
 
 /// Notices that control may be behind.

@@ -1,29 +1,97 @@
 //! The admin socket: where it is, and what each request does.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockAddr, Type};
 use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_local};
 
 use super::{Daemon, Start, StartError, shown};
 use crate::backend::{self, Backend};
 use crate::config::{Config, MAX_WEIGHT};
-use crate::control::admin::{self as socket, Answer, Progress, Request, ServerState};
+use crate::control::admin::{
+    self as socket, Answer, Conversations, Progress, Request, ServerState,
+};
 use crate::exit::ExitStatus;
+use crate::lifecycle;
+use crate::lifecycle::inherited::Inherited;
+use crate::lifecycle::link::Reports;
+use crate::lifecycle::message::{Listener, ListenerKind, Upgrade};
+use crate::sys::fd;
 
-/// A listening admin socket.
+/// The listening admin socket.
 pub(super) struct Admin {
     pub(super) path: PathBuf,
-    listener: UnixListener,
+    socket: OwnedFd,
+    conversations: Conversations,
+    /// Accepts, unless another engine does.
+    server: Option<JoinHandle<()>>,
 }
 
-/// Binds the admin socket, for the daemon's own user alone.
-pub(super) fn listen(start: &Start, config: &Config) -> Result<Admin, StartError> {
+impl Admin {
+    fn new(path: PathBuf, socket: OwnedFd) -> Self {
+        Self {
+            path,
+            socket,
+            conversations: Conversations::default(),
+            server: None,
+        }
+    }
+
+    /// Answers requests from now on.
+    pub(super) fn serve(&mut self, daemon: &Rc<Daemon>) -> std::io::Result<()> {
+        let listener = UnixListener::from_std(self.socket.try_clone()?.into())?;
+        let daemon = Rc::clone(daemon);
+        let conversations = self.conversations.clone();
+        self.server = Some(spawn_local(async move {
+            let handler = move |request, progress| {
+                let daemon = Rc::clone(&daemon);
+                async move { daemon.answer(request, progress).await }
+            };
+            match socket::serve(listener, conversations, handler).await {}
+        }));
+        Ok(())
+    }
+
+    /// Takes no more requests; those under way go on. The socket stays.
+    pub(super) async fn park(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // Cancelled is what it should be.
+            server.await.ok();
+        }
+    }
+
+    /// Takes no more requests, and nobody can connect any more.
+    pub(super) async fn close(&mut self) {
+        self.park().await;
+        fs::remove_file(&self.path).ok();
+    }
+
+    /// Waits until every request under way is answered, but not for ever.
+    pub(super) async fn finish(&mut self) {
+        self.park().await;
+        tokio::time::timeout(LAST_WORDS, self.conversations.over())
+            .await
+            .ok();
+    }
+}
+
+/// Binds the admin socket, for the daemon's own user alone, or takes over the one of the engine before.
+pub(super) fn listen(
+    start: &Start,
+    config: &Config,
+    inherited: &mut Inherited,
+    reports: &Reports,
+) -> Result<Admin, StartError> {
     let path = start
         .socket
         .as_ref()
@@ -34,11 +102,31 @@ pub(super) fn listen(start: &Start, config: &Config) -> Result<Admin, StartError
         path: shown(&path),
         problem,
     };
+    if let Some(held) = inherited.admin(&shown(&path)) {
+        return Ok(Admin::new(path, held.socket));
+    }
     make_room(&path).map_err(fail)?;
-    let listener = UnixListener::bind(&path).map_err(|error| fail(advice(&path, &error)))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-        .map_err(|error| fail(error.to_string()))?;
-    Ok(Admin { path, listener })
+    let socket = bind(&path).map_err(|error| fail(advice(&path, &error)))?;
+    let cookie = fd::cookie(socket.as_fd()).map_err(|error| fail(error.to_string()))?;
+    let listener = Listener {
+        kind: ListenerKind::Admin,
+        frontend: String::new(),
+        bind: shown(&path),
+        worker: 0,
+        address: shown(&path),
+        cookie,
+    };
+    reports.listener(&listener, &socket)?;
+    Ok(Admin::new(path, socket))
+}
+
+/// Nobody can connect before `listen`, and then the mode is right.
+fn bind(path: &Path) -> std::io::Result<OwnedFd> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Removes what a daemon that died has left; refuses when one is alive, since two would share the traffic.
@@ -73,15 +161,6 @@ fn advice(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-/// Answers requests for ever.
-pub(super) async fn serve(daemon: Rc<Daemon>, admin: Admin) {
-    socket::serve(admin.listener, move |request, progress| {
-        let daemon = Rc::clone(&daemon);
-        async move { daemon.answer(request, progress).await }
-    })
-    .await;
-}
-
 impl Daemon {
     async fn answer(&self, request: Request, progress: Progress) -> Answer {
         match request {
@@ -97,6 +176,9 @@ impl Daemon {
                 server,
                 weight,
             } => self.set_weight(&backend, &server, weight),
+            Request::Reload if self.upgrading() => {
+                Answer::busy("reload refused: an upgrade is in progress")
+            }
             Request::Reload => {
                 progress.say("reading the configuration");
                 match self.reload().await {
@@ -114,9 +196,53 @@ impl Daemon {
                     "backend {backend}: {count} held servers are let go"
                 )),
             },
-            Request::Upgrade { .. } => {
-                Answer::failed(ExitStatus::Failed, "this daemon cannot be upgraded")
+            Request::Upgrade {
+                binary,
+                probation_ms,
+            } => self.upgrade(binary, probation_ms, progress).await,
+        }
+    }
+
+    /// Passes the request on to the supervisor, and its words back.
+    async fn upgrade(
+        &self,
+        binary: Option<PathBuf>,
+        probation_ms: Option<u64>,
+        progress: Progress,
+    ) -> Answer {
+        let (sender, mut lines) = mpsc::unbounded_channel();
+        let request = self.next_request.replace(self.next_request.get() + 1);
+        self.upgrades.borrow_mut().insert(request, sender);
+        let binary = binary.map(|path| path.display().to_string());
+        let message = Upgrade {
+            request,
+            binary,
+            probation_ms,
+        };
+        if let Err(error) = self.reports.upgrade(message) {
+            return Answer::failed(ExitStatus::Failed, error.to_string());
+        }
+        while let Some(line) = lines.recv().await {
+            match line.exit.map(|code| u8::try_from(code).unwrap_or(1)) {
+                None => progress.say(line.text),
+                Some(0) => return Answer::done(line.text),
+                Some(code) if code == ExitStatus::Busy.code() => return Answer::busy(line.text),
+                Some(code) => return Answer::failed(ExitStatus::from_code(code), line.text),
             }
+        }
+        Answer::failed(ExitStatus::Failed, "the supervisor is gone")
+    }
+
+    /// A line for who asked for an upgrade.
+    pub(super) fn tell_asker(&self, line: lifecycle::message::Progress) {
+        let mut upgrades = self.upgrades.borrow_mut();
+        let (request, last) = (line.request, line.exit.is_some());
+        if let Some(asker) = upgrades.get(&request) {
+            // An asker that is gone does not stop the upgrade.
+            asker.send(line).ok();
+        }
+        if last {
+            upgrades.remove(&request);
         }
     }
 
@@ -191,3 +317,7 @@ impl Daemon {
             })
     }
 }
+
+const BACKLOG: i32 = 128;
+/// For answers that are on their way when the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! Applying a configuration, at the start and at each reload: prepare everything that can fail, then commit what cannot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +9,7 @@ use super::bind::Bound;
 use super::{Daemon, Served, StartError, limits, shown};
 use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config::{self, Address, Config};
+use crate::lifecycle::inherited::Inherited;
 use crate::proxy::frontend::Frontend;
 use crate::proxy::worker::ListenerId;
 use crate::sys::resources;
@@ -20,10 +21,15 @@ struct Prepared {
 }
 
 impl Daemon {
-    /// The first configuration.
-    pub(super) async fn begin(&self, config: Config) -> Result<(), StartError> {
+    /// The first configuration, on listeners that an engine before this one has left, where it has. Nothing is accepted
+    /// before [`Daemon::accept_all`].
+    pub(super) async fn begin(
+        &self,
+        config: Config,
+        inherited: &mut Inherited,
+    ) -> Result<(), StartError> {
         self.resolver.follow(self.names(&config)).await;
-        let prepared = self.prepare(&config)?;
+        let prepared = self.prepare(&config, inherited)?;
         self.commit(config, prepared).await
     }
 
@@ -35,7 +41,11 @@ impl Daemon {
             .read()
             .map_err(|problems| problems.to_string())?;
         self.resolver.follow(self.names(&config)).await;
-        let prepared = self.prepare(&config).map_err(|error| error.to_string())?;
+        let none = &mut Inherited::default();
+        let prepared = self
+            .prepare(&config, none)
+            .map_err(|error| error.to_string())?;
+        self.start_discovery(&config, BTreeMap::new());
         for note in self.fixed_settings(&config) {
             tracing::warn!("{note}");
         }
@@ -43,12 +53,19 @@ impl Daemon {
         self.commit(config, prepared)
             .await
             .map_err(|error| error.to_string())?;
+        let limit = Some(self.stop_limit());
+        if let Err(error) = self.reports.status("serving", false, limit) {
+            tracing::debug!("{error}");
+        }
         Ok(format!(
             "reloaded: {frontends} frontends, {backends} backends"
         ))
     }
 
     pub(super) async fn reload_by_signal(&self) {
+        if self.upgrading() {
+            return tracing::error!("reload refused: an upgrade is in progress");
+        }
         match self.reload().await {
             Ok(done) => tracing::info!("{done}"),
             Err(why) => tracing::error!("reload refused, the running configuration stays:\n{why}"),
@@ -66,7 +83,7 @@ impl Daemon {
     }
 
     /// Binds what is new. Nothing that runs is touched.
-    fn prepare(&self, config: &Config) -> Result<Prepared, StartError> {
+    fn prepare(&self, config: &Config, inherited: &mut Inherited) -> Result<Prepared, StartError> {
         let frontends = self.frontends.borrow();
         let mut bound = Vec::new();
         for frontend in &config.frontends {
@@ -78,8 +95,10 @@ impl Daemon {
                 }
             }
             for wanted in missing {
-                let socket = Bound::new(frontend, wanted, self.workers.len(), || self.next_id())?;
-                bound.push((frontend.name.clone(), socket));
+                let held = inherited.traffic(&frontend.name, &wanted.to_string());
+                let next_id = || self.next_id();
+                let sockets = Bound::new(frontend, wanted, held, self.workers.len(), next_id)?;
+                bound.push((frontend.name.clone(), sockets));
             }
         }
         Ok(Prepared { bound })
@@ -87,9 +106,6 @@ impl Daemon {
 
     /// From here on nothing is refused; what still goes wrong is said and left out.
     async fn commit(&self, config: Config, prepared: Prepared) -> Result<(), StartError> {
-        self.discovery
-            .sync(&config, |settings| self.backend_of(settings))
-            .await;
         for settings in config.backends.clone() {
             self.apply_backend(settings)?;
         }
@@ -148,7 +164,7 @@ impl Daemon {
     }
 
     /// The backend of that name; a new one has no servers yet.
-    fn backend_of(&self, settings: &config::Backend) -> Arc<Backend> {
+    pub(super) fn backend_of(&self, settings: &config::Backend) -> Arc<Backend> {
         let mut backends = self.backends.borrow_mut();
         let known = backends.get(&settings.name).cloned();
         known.unwrap_or_else(|| {
@@ -226,24 +242,101 @@ impl Daemon {
             .collect()
     }
 
-    /// Lets the workers accept from new sockets.
-    fn open(&self, frontend: &str, bound: Bound) -> Result<(), StartError> {
+    /// Shows new sockets to the supervisor, which keeps them alive, and lets the workers accept if it is time.
+    fn open(&self, frontend: &str, mut bound: Bound) -> Result<(), StartError> {
         let mut frontends = self.frontends.borrow_mut();
         let Some(served) = frontends.get_mut(frontend) else {
             return Ok(());
         };
-        for (worker, (id, socket)) in self.workers.iter().zip(&bound.sockets) {
-            worker.listen(*id, Arc::clone(&served.frontend), duplicate(socket)?);
+        for (listener, socket) in bound.described(frontend) {
+            self.reports.listener(&listener, socket)?;
+        }
+        if self.serving.get() {
+            self.accept(&served.frontend, &mut bound)?;
         }
         tracing::info!("frontend {frontend}: listening on {}", bound.addr);
         served.bound.push(bound);
         Ok(())
     }
 
-    /// Stops listening: what waits in the queues is served, then they are closed.
+    fn accept(&self, frontend: &Arc<Frontend>, bound: &mut Bound) -> Result<(), StartError> {
+        for (worker, slot) in self.workers.iter().cycle().zip(&mut bound.sockets) {
+            worker.listen(slot.id, Arc::clone(frontend), duplicate(&slot.socket)?);
+            slot.parked = false;
+        }
+        Ok(())
+    }
+
+    /// Lets the workers accept from every socket.
+    pub(super) fn accept_all(&self) -> Result<(), StartError> {
+        self.serving.set(true);
+        for served in self.frontends.borrow_mut().values_mut() {
+            for bound in &mut served.bound {
+                self.accept(&served.frontend, bound)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops accepting and keeps the sockets, except those with these cookies, which nobody else serves.
+    pub(super) async fn park(&self, except: &[u64]) {
+        self.serving.set(false);
+        let mut ids = Vec::new();
+        for served in self.frontends.borrow_mut().values_mut() {
+            for bound in &mut served.bound {
+                for (worker, slot) in self.workers.iter().cycle().zip(&mut bound.sockets) {
+                    slot.parked = !except.contains(&slot.cookie);
+                    if slot.parked {
+                        ids.push((worker, slot.id));
+                    }
+                }
+            }
+        }
+        for (worker, id) in ids {
+            worker.park(id).await;
+        }
+    }
+
+    /// Listening sockets that this engine serves.
+    pub(super) fn listeners(&self) -> u32 {
+        let frontends = self.frontends.borrow();
+        let bound = frontends.values().flat_map(|served| &served.bound);
+        u32::try_from(bound.map(|bound| bound.sockets.len()).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// Accepts again from what was parked.
+    pub(super) fn resume(&self) -> Result<(), StartError> {
+        self.serving.set(true);
+        for served in self.frontends.borrow_mut().values_mut() {
+            for bound in &mut served.bound {
+                for (worker, slot) in self.workers.iter().cycle().zip(&mut bound.sockets) {
+                    if slot.parked {
+                        worker.listen(
+                            slot.id,
+                            Arc::clone(&served.frontend),
+                            duplicate(&slot.socket)?,
+                        );
+                        slot.parked = false;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops listening: what waits in the queues is served, then they are closed. Parked ones are another engine's: they
+    /// are left as they are.
     pub(super) async fn retire(&self, frontend: &Arc<Frontend>, bound: Bound) {
-        for (worker, (id, socket)) in self.workers.iter().zip(bound.sockets) {
-            worker.retire(id, Arc::clone(frontend), socket).await;
+        for (worker, slot) in self.workers.iter().cycle().zip(bound.sockets) {
+            if slot.parked {
+                continue;
+            }
+            if let Err(error) = self.reports.unlisten(slot.cookie) {
+                tracing::debug!("{error}");
+            }
+            worker
+                .retire(slot.id, Arc::clone(frontend), slot.socket)
+                .await;
         }
         tracing::info!(
             "frontend {}: no longer listening on {}",

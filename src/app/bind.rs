@@ -1,6 +1,8 @@
 //! Listening sockets: one a worker for each bind address, all in one SO_REUSEPORT group.
 //!
-//! The daemon keeps a duplicate of each, so that what waits in an accept queue outlives whoever accepts from it.
+//! The daemon keeps a duplicate of each, and the supervisor another, so that what waits in an accept queue outlives whoever
+//! accepts from it. Sockets of an engine before this one are taken over with their queues; a group may then have
+//! more of them than there are workers, and none is ever closed for that.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crate::config;
+use crate::lifecycle::inherited::InheritedListener;
+use crate::lifecycle::message::{Listener, ListenerKind};
 use crate::proxy::worker::ListenerId;
+use crate::sys::fd;
 use crate::sys::socket::{ListenOptions, Liveness, listen, local_addr, tune_listener};
 
 /// The sockets of one bind address.
@@ -18,8 +23,19 @@ pub(crate) struct Bound {
     pub(crate) wanted: SocketAddr,
     /// As bound.
     pub(crate) addr: SocketAddr,
-    /// One a worker, in the order of the workers.
-    pub(crate) sockets: Vec<(ListenerId, OwnedFd)>,
+    /// At least one a worker; the n-th belongs to worker n modulo their number.
+    pub(crate) sockets: Vec<Slot>,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) id: ListenerId,
+    pub(crate) socket: OwnedFd,
+    /// SO_COOKIE: what supervisor and other engines know it by.
+    pub(crate) cookie: u64,
+    /// Nobody here accepts from it: another engine does.
+    pub(crate) parked: bool,
 }
 
 /// Why a frontend cannot listen.
@@ -43,10 +59,11 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 impl Bound {
-    /// Binds and listens once for each worker.
+    /// Takes over what there is, then binds and listens until each worker has a socket.
     pub(crate) fn new(
         frontend: &config::Frontend,
         wanted: SocketAddr,
+        inherited: Vec<InheritedListener>,
         workers: usize,
         mut next_id: impl FnMut() -> ListenerId,
     ) -> Result<Self, BindError> {
@@ -58,13 +75,32 @@ impl Bound {
             }
         };
         let options = options(frontend);
-        let first = listen(wanted, &options).map_err(fail(wanted))?;
-        // With port 0 the kernel chose one; the others of the group share it.
-        let addr = local_addr(first.as_fd()).map_err(fail(wanted))?;
-        let mut sockets = vec![(next_id(), first)];
-        for _ in 1..workers {
-            sockets.push((next_id(), listen(addr, &options).map_err(fail(addr))?));
+        let mut sockets: Vec<OwnedFd> = inherited.into_iter().map(|held| held.socket).collect();
+        if sockets.is_empty() {
+            sockets.push(listen(wanted, &options).map_err(fail(wanted))?);
         }
+        // With port 0 the kernel chose one; the others of the group share it.
+        let addr = local_addr(sockets[0].as_fd()).map_err(fail(wanted))?;
+        for socket in &sockets {
+            tune_listener(socket.as_fd(), &options).map_err(fail(addr))?;
+        }
+        while sockets.len() < workers {
+            sockets.push(listen(addr, &options).map_err(fail(addr))?);
+        }
+        let slot = |socket: OwnedFd| {
+            let cookie = fd::cookie(socket.as_fd())?;
+            Ok(Slot {
+                id: next_id(),
+                socket,
+                cookie,
+                parked: false,
+            })
+        };
+        let sockets = sockets
+            .into_iter()
+            .map(slot)
+            .collect::<io::Result<_>>()
+            .map_err(fail(addr))?;
         Ok(Self {
             wanted,
             addr,
@@ -72,10 +108,25 @@ impl Bound {
         })
     }
 
+    /// The sockets as the supervisor knows them.
+    pub(crate) fn described(&self, frontend: &str) -> impl Iterator<Item = (Listener, &OwnedFd)> {
+        (0..).zip(&self.sockets).map(move |(worker, slot)| {
+            let listener = Listener {
+                kind: ListenerKind::Traffic,
+                frontend: frontend.to_owned(),
+                bind: self.wanted.to_string(),
+                worker,
+                address: self.addr.to_string(),
+                cookie: slot.cookie,
+            };
+            (listener, &slot.socket)
+        })
+    }
+
     /// Gives running listeners changed options.
     pub(crate) fn tune(&self, frontend: &config::Frontend) -> Result<(), BindError> {
-        for (_, socket) in &self.sockets {
-            tune_listener(socket.as_fd(), &options(frontend)).map_err(|error| BindError {
+        for slot in &self.sockets {
+            tune_listener(slot.socket.as_fd(), &options(frontend)).map_err(|error| BindError {
                 frontend: frontend.name.clone(),
                 addr: self.addr,
                 error,

@@ -20,6 +20,8 @@ use crate::backend::Backend;
 use crate::config::{self, Config};
 use crate::control::discovery::{Merged, Servers, merge};
 use crate::control::etcd::{Follower, Options, SourceStatus};
+use crate::control::last_known_good::Saved;
+use crate::lifecycle::peer::Discovery as Record;
 
 /// The followers and what they found.
 #[derive(Default)]
@@ -55,11 +57,12 @@ struct Found {
 }
 
 impl Discovery {
-    /// Starts, replaces and ends followers so that they are those of `config`, and gives new ones a moment to list.
-    /// `backend` finds or makes the backend of that name.
-    pub(super) async fn sync(
+    /// Starts, replaces and ends followers so that they are those of `config`. What was last known is found at once.
+    /// `before`: what another process had found; `backend` finds or makes the backend of that name.
+    fn sync(
         &self,
         config: &Config,
+        mut before: BTreeMap<String, Saved>,
         backend: impl Fn(&config::Backend) -> Arc<Backend>,
     ) {
         let mut wanted = BTreeMap::new();
@@ -79,40 +82,46 @@ impl Discovery {
         self.found
             .lock()
             .retain(|name, _| wanted.contains_key(name.as_str()));
-        let mut new = Vec::new();
         for (name, (settings, terms)) in wanted {
-            let before = self
-                .followers
-                .borrow()
-                .get(name)
-                .map(|known| (known.terms == terms, known.follower.saved()));
-            if before.as_ref().is_some_and(|(same, _)| *same) {
-                continue;
-            }
-            // The old one ends before the new one begins: one writer to a file.
-            self.followers.borrow_mut().remove(name);
-            let resume = before
-                .and_then(|(_, saved)| saved)
-                .filter(|saved| saved.prefix == terms.prefix);
+            let known = self.followers.borrow_mut().remove(name);
+            let resume = match known {
+                Some(known) if known.terms == terms => {
+                    self.followers.borrow_mut().insert(name.to_owned(), known);
+                    continue;
+                }
+                Some(known) => known.follower.saved(),
+                None => before.remove(name),
+            };
             let options = Options {
                 backend: name.to_owned(),
                 prefix: terms.prefix.clone(),
                 etcd: terms.etcd.clone(),
                 state_dir: terms.state_dir.clone(),
-                resume,
+                // What was found below another prefix is no measure for this one.
+                resume: resume.filter(|saved| saved.prefix == terms.prefix),
             };
             let follower = Rc::new(self.start(options, backend(settings)));
-            new.push(Rc::clone(&follower));
             self.followers
                 .borrow_mut()
                 .insert(name.to_owned(), Followed { follower, terms });
         }
+    }
+
+    /// Gives followers that have not listed yet a moment to do so. Whoever is not there by then comes later, like any
+    /// change.
+    async fn first_listing(&self) {
+        let all: Vec<Rc<Follower>> = {
+            let followers = self.followers.borrow();
+            followers
+                .values()
+                .map(|followed| Rc::clone(&followed.follower))
+                .collect()
+        };
         let listed = async {
-            for follower in &new {
+            for follower in &all {
                 follower.listed().await;
             }
         };
-        // Whoever is not there by then comes later, like any change.
         timeout(FIRST_LISTING, listed).await.ok();
     }
 
@@ -184,6 +193,18 @@ impl Discovery {
             .map(|followed| followed.follower.status())
     }
 
+    /// What is found, for the next process.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let followers = self.followers.borrow();
+        let record = |(backend, followed): (&String, &Followed)| {
+            Some(Record {
+                backend: backend.clone(),
+                saved: followed.follower.saved()?.encode(),
+            })
+        };
+        followers.iter().filter_map(record).collect()
+    }
+
     /// All followers in one: whether each is connected, the newest revision, the first error. `None`: there are none.
     pub(super) fn summary(&self) -> Option<Value> {
         let followers = self.followers.borrow();
@@ -234,6 +255,41 @@ fn passes_its_checks(backend: &Backend, name: &str) -> bool {
     snapshot.settings.check.is_some() && member.is_some_and(|member| member.server.state().is_up())
 }
 
+/// What the process before had found. `None`: it cannot be believed, and etcd or the disk must tell.
+pub(super) fn found_before(record: Record) -> Option<(String, Saved)> {
+    match Saved::decode(&record.saved) {
+        Ok(saved) => Some((record.backend, saved)),
+        Err(damage) => {
+            let backend = &record.backend;
+            tracing::warn!(
+                "backend {backend}: the servers found by the engine before are not used: {damage}"
+            );
+            None
+        }
+    }
+}
+
+impl Daemon {
+    /// Follows what this configuration wants followed. `before`: what the engine before this one had found.
+    pub(super) fn start_discovery(&self, config: &Config, before: BTreeMap<String, Saved>) {
+        let backend = |settings: &config::Backend| self.backend_of(settings);
+        self.discovery.sync(config, before, backend);
+    }
+
+    /// Applies what is last known, and then, if it comes soon, what etcd says. In this order, so that a server that
+    /// left meanwhile is one whose checks can be asked about.
+    pub(super) async fn discover(&self) {
+        self.refresh_servers(|settings| settings.discovery.is_some());
+        let names = self.names(&self.config.borrow());
+        tokio::join!(self.discovery.first_listing(), async {
+            timeout(FIRST_LISTING, self.resolver.follow(names))
+                .await
+                .ok();
+        });
+        self.refresh_servers(|settings| settings.discovery.is_some());
+    }
+}
+
 /// Applies what followers find, for ever.
 pub(super) async fn follow(daemon: Rc<Daemon>) {
     loop {
@@ -261,5 +317,5 @@ async fn look_up(daemon: Rc<Daemon>, hosts: Vec<String>) {
     daemon.discovery.looking_up.set(false);
 }
 
-/// How long a start or a reload waits for etcd: a listing takes milliseconds, and the last known servers are there.
+/// How long a start waits for etcd, and for the names of found servers: a listing takes milliseconds, and the last known servers are there.
 const FIRST_LISTING: Duration = Duration::from_secs(1);

@@ -19,11 +19,16 @@ impl Daemon {
             Some(self.backend(settings, backend))
         });
         Status {
-            pid: std::process::id(),
+            pid: self.origin.supervisor,
             engine_pid: std::process::id(),
-            generation: 1,
+            generation: self.origin.generation,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: self.started.elapsed().as_secs(),
+            uptime_s: (self.origin.uptime + self.started.elapsed()).as_secs(),
+            upgrade: self.upgrading().then(|| status::Upgrade {
+                phase: format!("{:?}", self.phase.get()).to_lowercase(),
+                elapsed_ms: u64::try_from(self.phase_since.get().elapsed().as_millis())
+                    .unwrap_or(u64::MAX),
+            }),
             threads: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
             maxconn: self.global.max().into(),
             sessions: self.global.used().into(),
@@ -35,7 +40,6 @@ impl Daemon {
             etcd: self.discovery.summary(),
             backends: backends.collect(),
             frontends,
-            ..Status::default()
         }
     }
 

@@ -3,22 +3,20 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
-use super::{Daemon, Signals, StartError, Word, tell_systemd};
+use super::orders::Ears;
+use super::{Daemon, StartError};
+use crate::lifecycle::link::Order;
 use crate::log::By;
-use crate::proxy::Notice;
 use crate::proxy::worker::Whose;
 
-/// Drains. `patience`: for so long; `None`: for `hard_stop_after`. A second signal ends it at once.
+/// Drains. `patience`: for so long; `None`: for `hard_stop_after`. A second order to stop ends it at once.
 pub(super) async fn stop(
     daemon: &Rc<Daemon>,
     patience: Option<Duration>,
-    signals: &mut Signals,
-    heard: &mut mpsc::Receiver<Notice>,
+    ears: &mut Ears,
 ) -> Result<(), StartError> {
-    tell_systemd(&[sd_notify::NotifyState::Stopping]);
     let patience = patience.unwrap_or(daemon.config.borrow().global.hard_stop_after);
     daemon.close_listeners().await;
     let open = daemon.global.used();
@@ -35,13 +33,16 @@ pub(super) async fn stop(
             break;
         }
         tokio::select! {
-            Some(notice) = heard.recv() => daemon.hear(notice),
-            word = signals.next() => match word {
-                Word::Stop(_) => {
+            Some(notice) = ears.heard.recv() => daemon.hear(notice),
+            order = ears.orders.next() => match order {
+                Order::Stop(_) => {
                     tracing::warn!("stopping at once: {} sessions cut", daemon.global.used());
                     break;
                 }
-                Word::Reload => tracing::warn!("reload ignored: stopping"),
+                Order::Progress(line) => daemon.tell_asker(line),
+                Order::Orphaned => ears.admin.close().await,
+                Order::Reload => tracing::warn!("reload ignored: stopping"),
+                _ => {}
             },
             () = sleep_until((begun + patience * 4 / 5).into()), if !cut => {
                 cut = true;
@@ -54,13 +55,12 @@ pub(super) async fn stop(
         }
     }
     daemon.log.flush();
-    // The admin socket's path goes with its listener.
-    std::fs::remove_file(&daemon.socket).ok();
+    ears.admin.finish().await;
     Ok(())
 }
 
 const POLL: Duration = Duration::from_millis(20);
-const GRACE: Duration = Duration::from_millis(200);
+pub(super) const GRACE: Duration = Duration::from_millis(200);
 
 impl Daemon {
     async fn close_listeners(&self) {

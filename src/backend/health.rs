@@ -147,6 +147,11 @@ impl Health {
         self.standing
     }
 
+    /// `rise` and `fall`.
+    pub fn limits(&self) -> (u32, u32) {
+        (self.rise, self.fall)
+    }
+
     /// HAProxy's `health`: `0..=rise + fall - 1`, UP from `rise` on.
     pub fn counter(&self) -> u32 {
         match self.standing {

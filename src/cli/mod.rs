@@ -52,6 +52,8 @@ enum Command {
         shell: clap_complete::Shell,
     },
     #[command(hide = true)]
+    Engine(run::EngineArgs),
+    #[command(hide = true)]
     DemoServer(demo::ServerArgs),
     #[command(hide = true)]
     DemoChild(demo::ChildArgs),
@@ -72,6 +74,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Its exit code is that of the program it runs.
         Command::Register(args) => return register::run(*args),
         Command::Run(args) => run::run(args, daemon),
+        Command::Engine(args) => run::engine(args, daemon),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args, &daemon),
         Command::Server(args) => server::run(args, &daemon),

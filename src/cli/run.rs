@@ -1,10 +1,12 @@
 //! `lb run`: the daemon in the foreground.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::ExitStatus;
 use super::ask::{Daemon, default_socket};
 use crate::app;
+use crate::lifecycle::supervisor;
 
 /// Run the balancer in the foreground
 #[derive(Debug, clap::Args)]
@@ -42,6 +44,25 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// As they are written on a command line.
+    fn words(&self, socket: Option<PathBuf>) -> Vec<OsString> {
+        let mut words = Vec::new();
+        let mut option = |name: &str, value: OsString| words.extend([name.into(), value]);
+        if let Some(socket) = socket {
+            option("--socket", socket.into());
+        }
+        if let Some(file) = &self.file {
+            option("-f", file.into());
+        }
+        for bind in &self.bind {
+            option("--bind", bind.into());
+        }
+        for server in &self.server {
+            option("--server", server.into());
+        }
+        words
+    }
+
     fn source(self) -> app::Source {
         if self.bind.is_empty() && self.server.is_empty() {
             return app::Source::File(self.file.unwrap_or_else(|| DEFAULT_FILE.into()));
@@ -53,9 +74,29 @@ impl Args {
     }
 }
 
+/// The process that is started is the supervisor; it starts the engine with the same arguments.
 pub(super) fn run(args: Args, daemon: Daemon) -> ExitStatus {
+    let code = supervisor::run(args.words(daemon.given()));
+    ExitStatus::from_code(code)
+}
+
+/// `lb engine`: what the supervisor starts.
+#[derive(Debug, clap::Args)]
+pub(super) struct EngineArgs {
+    /// Check the configuration, print what this binary speaks, and end
+    #[arg(long)]
+    probe: bool,
+    #[command(flatten)]
+    run: Args,
+}
+
+pub(super) fn engine(args: EngineArgs, daemon: Daemon) -> ExitStatus {
+    let source = args.run.source();
+    if args.probe {
+        return app::probe(&source);
+    }
     app::run(app::Start {
-        source: args.source(),
+        source,
         socket: daemon.given(),
         default_socket: default_socket(),
     })

@@ -16,5 +16,5 @@ pub mod status;
 
 pub use client::{Client, ClientError};
 pub use protocol::{Answer, ErrorKind, Request, ServerState};
-pub use server::{Progress, serve};
+pub use server::{Conversations, Progress, serve};
 pub use status::Status;

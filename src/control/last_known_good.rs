@@ -159,7 +159,8 @@ impl Saved {
     /// Replaces the set of `backend` in `state_dir`. Blocks on the disk.
     pub fn save(&self, state_dir: &Path, backend: &str) -> Result<(), SaveError> {
         let path = path_of(state_dir, backend);
-        let temporary = path.with_extension("new");
+        // In an upgrade two processes may write at once: each its own.
+        let temporary = path.with_extension(format!("new-{}", std::process::id()));
         replace(state_dir, &temporary, &path, &self.encode()).map_err(|source| {
             // What was half written must not fill the disk; whether it can be removed changes nothing.
             fs::remove_file(&temporary).ok();
@@ -310,7 +311,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         saved().save(dir.path(), "app").unwrap();
         // A directory in the place of the temporary file fails the write whoever we are.
-        fs::create_dir(dir.path().join("app.new")).unwrap();
+        let temporary = format!("app.new-{}", std::process::id());
+        fs::create_dir(dir.path().join(temporary)).unwrap();
         assert!(saved().save(dir.path(), "app").is_err());
         assert_eq!(Saved::load(dir.path(), "app").unwrap(), Some(saved()));
     }

@@ -128,7 +128,7 @@ impl Session {
         }
         let until = *search
             .hold_until
-            .get_or_insert_with(|| Instant::now() + settings.timeout.queue);
+            .get_or_insert_with(|| Instant::now() + self.hold_limit(settings));
         let backend = std::sync::Arc::clone(&self.backend);
         let Some(ticket) = backend.queue.join(settings.maxqueue) else {
             return Err(Left::ended(By::Proxy, During::Queue));
@@ -221,7 +221,7 @@ impl Session {
         let at_once = matches!(failure, Failure::Refused(_) | Failure::Local(_));
         let until = *search
             .hold_until
-            .get_or_insert_with(|| Instant::now() + settings.timeout.queue);
+            .get_or_insert_with(|| Instant::now() + self.hold_limit(settings));
         if search.attempts_left == 0 && (!at_once || elsewhere || Instant::now() >= until) {
             let by = match failure {
                 Failure::Refused(_) => By::Server,
@@ -270,6 +270,11 @@ impl Session {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.leave(interrupt, During::Connect)),
         }
+    }
+
+    /// How long this session may be held: what it waited before it was frozen counts.
+    fn hold_limit(&self, settings: &config::Backend) -> Duration {
+        settings.timeout.queue.saturating_sub(self.waited)
     }
 
     fn report(&self, lease: &Lease, failure: &Failure, after: Duration) {

@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) record: Record,
     /// A server that has just let this session down.
     pub(super) avoid: Option<u32>,
+    /// Time it looked for a server before it was frozen.
+    pub(super) waited: Duration,
     permit: Permit,
 }
 
@@ -145,8 +147,9 @@ pub(super) async fn thaw(
             first,
             ended,
             introduced,
-            waited: _,
+            waited,
         } => {
+            session.waited = waited;
             session
                 .begin(
                     client,
@@ -185,6 +188,7 @@ impl Session {
             backend,
             record,
             avoid: None,
+            waited: Duration::ZERO,
             permit,
         }
     }

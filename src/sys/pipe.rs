@@ -3,10 +3,12 @@
 //! A pipe counts what is in it. EAGAIN from `splice` may mean "source empty" or "pipe full" (a pipe holds a number of
 //! segments, so that 1-byte segments fill 64 KiB with a few dozen bytes); only the count tells which.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::libc;
 use nix::unistd::pipe2;
 
 /// 256 KiB: measured as the best size for both directions (64 KiB costs a third more CPU a byte, 1 MiB is
@@ -39,14 +41,26 @@ impl Pipe {
         })
     }
 
-    /// A pipe that came from another process with `len` bytes in it.
-    pub fn adopt(read: OwnedFd, write: OwnedFd, len: usize) -> Self {
-        Self { read, write, len }
+    /// A pipe that came from another process. The kernel says what is in it. Fails if it is no pipe.
+    pub fn adopt(read: OwnedFd, write: OwnedFd) -> io::Result<Self> {
+        let mut len: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int to the pointer, which outlives the call.
+        let result = unsafe { libc::ioctl(read.as_raw_fd(), libc::FIONREAD, &raw mut len) };
+        Errno::result(result)?;
+        // Only pipes have a pipe size.
+        for end in [&read, &write] {
+            fcntl(end, FcntlArg::F_GETPIPE_SZ)?;
+        }
+        Ok(Self {
+            read,
+            write,
+            len: usize::try_from(len).unwrap_or(0),
+        })
     }
 
-    /// Both ends (read, write) and the number of bytes between them, to be passed on.
-    pub fn into_parts(self) -> (OwnedFd, OwnedFd, usize) {
-        (self.read, self.write, self.len)
+    /// Both ends, read and write.
+    pub fn ends(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>) {
+        (self.read.as_fd(), self.write.as_fd())
     }
 
     pub fn len(&self) -> usize {

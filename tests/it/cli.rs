@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use lb::control::admin::{Answer, Request, ServerState, Status, serve, status};
+use lb::control::admin::{Answer, Conversations, Request, ServerState, Status, serve, status};
 use lb::exit::ExitStatus;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ impl Daemon {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 let handler = move |request, _| std::future::ready(answer(request));
                 tokio::select! {
-                    _ = serve(listener, handler) => {}
+                    _ = serve(listener, Conversations::default(), handler) => {}
                     _ = ended => {}
                 }
             });

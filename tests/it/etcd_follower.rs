@@ -11,7 +11,7 @@ use super::support::wait::{eventually, observe};
 const RECOVERY: Duration = Duration::from_secs(5);
 
 /// For what happens at once.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 fn puts_and_deletes_are_followed_at_once() {

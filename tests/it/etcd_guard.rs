@@ -8,7 +8,7 @@ use super::support::etcd::Etcd;
 use super::support::followed::{Followed, Following};
 use super::support::wait::{eventually, observe};
 
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(5);
 const DELAY: Duration = Duration::from_secs(4);
 
 fn five(delay: Duration) -> (Etcd, Followed) {
@@ -35,7 +35,7 @@ fn all_keys_deleted_are_held_and_then_let_go() {
     etcd.put("/app/s6", "10.0.0.6:80");
     app.wait_for(&["s1", "s2", "s3", "s4", "s5", "s6"], SOON);
     let took = app.wait_for(&["s6"], DELAY + SOON);
-    assert!(took > DELAY - SOON, "{took:?}");
+    assert!(took > DELAY / 2, "{took:?}");
     assert_eq!(app.status().holds_total, 5);
 }
 

@@ -12,7 +12,7 @@ use super::support::etcd::Etcd;
 use super::support::followed::Following;
 use super::support::wait::eventually;
 
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(5);
 const RECOVERY: Duration = Duration::from_secs(5);
 
 #[test]

@@ -11,7 +11,7 @@ use super::support::origin::{Behaviour, Origin};
 use super::support::wait::{eventually, eventually_eq, observe};
 
 /// For what follows at once.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(5);
 
 /// After etcd is back.
 const RECOVERY: Duration = Duration::from_secs(5);

@@ -36,18 +36,52 @@ impl Progress {
 ///
 /// Needs a runtime with `spawn_local` (tokio's `LocalRuntime`); `handler` runs as a task of its own, and a panic
 /// in it becomes an error answer.
-pub async fn serve<H, F>(listener: UnixListener, handler: H) -> Infallible
+pub async fn serve<H, F>(
+    listener: UnixListener,
+    conversations: Conversations,
+    handler: H,
+) -> Infallible
 where
     H: Fn(Request, Progress) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
-    serve_within(Limits::default(), listener, handler).await
+    serve_within(Limits::default(), listener, conversations, handler).await
+}
+
+/// The connections that are being answered. They go on when `serve` is dropped; who wants to end in good order
+/// waits for them.
+#[derive(Debug, Clone)]
+pub struct Conversations {
+    permits: Arc<Semaphore>,
+    max: u32,
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        Self::new(CONNECTIONS)
+    }
+}
+
+impl Conversations {
+    /// At most `max` at once; more wait in the kernel's queue.
+    pub fn new(max: u32) -> Self {
+        let permits = usize::try_from(max).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            max,
+        }
+    }
+
+    /// Ready when every connection has its last answer. To be asked after `serve` was dropped: one that waits for
+    /// the next connection keeps this from ever being ready.
+    pub async fn over(&self) {
+        // An error would mean that the semaphore was closed, which nobody does.
+        self.permits.acquire_many(self.max).await.ok();
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Connections at once; more wait in the kernel's queue.
-    connections: usize,
     /// For the whole request line.
     request: Duration,
     /// For one answer line. A `status` of 1,000 servers is some megabytes, which a reader takes in parts.
@@ -59,7 +93,6 @@ struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 64,
             request: Duration::from_secs(5),
             write: Duration::from_secs(10),
             heartbeat: Duration::from_secs(2),
@@ -67,16 +100,20 @@ impl Default for Limits {
     }
 }
 
-async fn serve_within<H, F>(limits: Limits, listener: UnixListener, handler: H) -> Infallible
+async fn serve_within<H, F>(
+    limits: Limits,
+    listener: UnixListener,
+    conversations: Conversations,
+    handler: H,
+) -> Infallible
 where
     H: Fn(Request, Progress) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
     let handler = Rc::new(handler);
-    let permits = Arc::new(Semaphore::new(limits.connections));
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let permit = Arc::clone(&permits)
+        let permit = Arc::clone(&conversations.permits)
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
@@ -195,6 +232,7 @@ async fn send(stream: &mut UnixStream, limits: Limits, answer: &Answer) -> io::R
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
+const CONNECTIONS: u32 = 64;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 

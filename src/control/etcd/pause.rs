@@ -30,7 +30,7 @@ impl Pause {
 const FIRST: Duration = Duration::from_millis(100);
 
 /// Short enough that an etcd that is back is used within five seconds.
-const LONGEST: Duration = Duration::from_secs(4);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// A connection of this length was none of a row of failures: the longest that a failing attempt takes is less.
 const GOOD: Duration = Duration::from_secs(15);

@@ -6,16 +6,22 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::control::admin::protocol::ErrorKind;
 
 /// Runs `scene` beside a server with `handler`; the scene gets the path of its socket.
-fn with_server<H, F, S, T>(limits: Limits, handler: H, scene: S) -> T
+fn with_conversations<H, F, S, T>(
+    conversations: Conversations,
+    limits: Limits,
+    handler: H,
+    scene: S,
+) -> T
 where
     H: Fn(Request, Progress) -> F + 'static,
     F: Future<Output = Answer> + 'static,
-    S: AsyncFnOnce(&Path) -> T,
+    S: AsyncFnOnce(&Path, JoinHandle<Infallible>) -> T,
 {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lb.sock");
@@ -25,11 +31,63 @@ where
         .unwrap();
     runtime.block_on(async {
         let listener = UnixListener::bind(&path).unwrap();
-        tokio::task::spawn_local(serve_within(limits, listener, handler));
-        timeout(Duration::from_secs(20), scene(&path))
+        let serving = serve_within(limits, listener, conversations, handler);
+        let server = tokio::task::spawn_local(serving);
+        timeout(Duration::from_secs(20), scene(&path, server))
             .await
             .expect("the scene hangs")
     })
+}
+
+fn with_server<H, F, S, T>(limits: Limits, handler: H, scene: S) -> T
+where
+    H: Fn(Request, Progress) -> F + 'static,
+    F: Future<Output = Answer> + 'static,
+    S: AsyncFnOnce(&Path) -> T,
+{
+    let conversations = Conversations::default();
+    with_conversations(conversations, limits, handler, async |path, _| {
+        scene(path).await
+    })
+}
+
+#[test]
+fn who_waits_for_the_conversations_sees_the_last_answer_sent() {
+    let conversations = Conversations::default();
+    let all = conversations.clone();
+    let (go, wait) = oneshot::channel::<()>();
+    let wait = RefCell::new(Some(wait));
+    with_conversations(
+        conversations,
+        Limits::default(),
+        move |_, _| {
+            let wait = wait.borrow_mut().take();
+            async move {
+                wait.unwrap().await.unwrap();
+                Answer::done("served")
+            }
+        },
+        async |path, server| {
+            let mut stream = UnixStream::connect(path).await.unwrap();
+            stream
+                .write_all(b"{\"request\":\"status\"}\n")
+                .await
+                .unwrap();
+            while all.permits.available_permits() > 62 {
+                tokio::task::yield_now().await;
+            }
+            server.abort();
+            assert!(server.await.is_err());
+            assert!(
+                timeout(Duration::from_millis(20), all.over())
+                    .await
+                    .is_err()
+            );
+            go.send(()).unwrap();
+            all.over().await;
+            assert_eq!(answers(&mut stream).await, [Answer::done("served")]);
+        },
+    );
 }
 
 async fn refuse_all(request: Request, _progress: Progress) -> Answer {
@@ -216,14 +274,11 @@ fn a_request_that_is_too_long_or_too_late_is_answered() {
 
 #[test]
 fn more_connections_than_allowed_wait_their_turn() {
-    let limits = Limits {
-        connections: 2,
-        ..Limits::default()
-    };
-    with_server(
-        limits,
+    with_conversations(
+        Conversations::new(2),
+        Limits::default(),
         async |_, _| Answer::done("served"),
-        async |path| {
+        async |path, _server| {
             let first = UnixStream::connect(path).await.unwrap();
             let _second = UnixStream::connect(path).await.unwrap();
             let mut third = UnixStream::connect(path).await.unwrap();

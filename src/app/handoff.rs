@@ -1,0 +1,89 @@
+//! The hand-off between two engines: the old one exports its state and, later, its sessions; the new one imports them.
+//!
+//! `state` turns what is known and counted into messages and back, `sessions` does so for frozen sessions, `moving` is
+//! the way of the sessions from one engine to the other.
+
+mod moving;
+mod sessions;
+mod state;
+
+use std::collections::BTreeMap;
+
+pub(super) use self::moving::receive;
+use self::state::Baseline;
+use super::{Daemon, discover};
+use crate::lifecycle::bridge::{Bridge, BridgeError};
+use crate::lifecycle::link::PeerEnd;
+use crate::lifecycle::peer::{Imported, PeerMessage, StateEnd};
+use crate::lifecycle::version::Agreed;
+
+/// The old engine's side of an upgrade, from the export of its state to its last word.
+#[derive(Debug)]
+pub(super) struct Export {
+    bridge: Bridge,
+    agreed: Agreed,
+    /// What has been told already; the sums at the end are told without it.
+    told: Baseline,
+}
+
+/// The new engine's side: state imported, sessions still to come.
+#[derive(Debug)]
+pub(super) struct Import {
+    bridge: Bridge,
+}
+
+impl Daemon {
+    /// Old engine: tells the new one everything but the sessions.
+    pub(super) async fn export(&self, end: PeerEnd) -> Result<Export, BridgeError> {
+        let mut bridge = Bridge::new(end)?;
+        let agreed = bridge.greet().await?;
+        tracing::info!("hand-off: both engines speak {agreed}");
+        let told = self
+            .tell_state(&mut bridge, &agreed, &Baseline::default())
+            .await?;
+        bridge
+            .send(&PeerMessage::StateEnd(StateEnd {}), Vec::new())
+            .await?;
+        match bridge.answer().await? {
+            (PeerMessage::Imported(_), _) => Ok(Export {
+                bridge,
+                agreed,
+                told,
+            }),
+            _ => Err(BridgeError::OutOfTurn),
+        }
+    }
+
+    /// New engine: hears all that and takes it over. Its own servers must be there already.
+    pub(super) async fn import(&self, end: PeerEnd) -> Result<Import, BridgeError> {
+        let mut bridge = Bridge::new(end)?;
+        bridge.greet().await?;
+        // Found servers come first: what is known of them needs them to be there.
+        let mut found = Some(BTreeMap::new());
+        loop {
+            let message = bridge.answer().await?.0;
+            match (message, &mut found) {
+                (PeerMessage::Discovery(record), Some(found)) => {
+                    found.extend(discover::found_before(record));
+                    continue;
+                }
+                (message, _) => {
+                    if let Some(found) = found.take() {
+                        let config = self.config.borrow().clone();
+                        self.start_discovery(&config, found);
+                        self.discover().await;
+                    }
+                    if let PeerMessage::StateEnd(_) = message {
+                        break;
+                    }
+                    self.take_state(message)?;
+                }
+            }
+        }
+        self.refresh_all();
+        bridge
+            .send(&PeerMessage::Imported(Imported {}), Vec::new())
+            .await?;
+        Ok(Import { bridge })
+    }
+}

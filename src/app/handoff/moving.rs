@@ -1,0 +1,310 @@
+//! Open sessions on their way from the old engine to the new one, in batches that are committed one by one.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::sessions::{Residues, pack, unpack};
+use super::{Export, Import};
+use crate::app::Daemon;
+use crate::backend::Backend;
+use crate::config;
+use crate::lifecycle::bridge::{Bridge, BridgeError};
+use crate::lifecycle::message::Done;
+use crate::lifecycle::peer::{Accept, BATCH, Batch, Commit, End, PeerMessage};
+use crate::lifecycle::version::Feature;
+use crate::proxy::frontend::Frontend;
+use crate::proxy::frozen::{Frozen, Stage};
+
+/// Descriptors of one message at most (SCM_MAX_FD is 253).
+const DESCRIPTORS: usize = 252;
+
+/// Sessions that cannot be frozen just now are about to end; so long is waited before they are asked again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+impl Daemon {
+    /// Old engine: hands over what can be handed over within `limit`, then the last counts.
+    pub(in crate::app) async fn hand_over(&self, export: Export, limit: Duration) -> Done {
+        let Export {
+            mut bridge,
+            agreed,
+            told,
+        } = export;
+        let (mut moved, mut why) = (0, None);
+        if agreed.has(Feature::Sessions) {
+            let until = Instant::now() + limit;
+            if let Err(error) = self.move_sessions(&mut bridge, until, &mut moved).await {
+                why = Some(error.to_string());
+            }
+        } else {
+            why = Some("the new binary takes no sessions from this one".to_owned());
+        }
+        let left: usize = self.sessions().await;
+        if left > 0 {
+            why.get_or_insert_with(|| "they could not be frozen in time".to_owned());
+        }
+        // Those that stay are counted by this engine to their end and then lost to the sums; the message says how many.
+        let last = async {
+            self.tell_state(&mut bridge, &agreed, &told).await?;
+            bridge.send(&PeerMessage::End(End {}), Vec::new()).await
+        };
+        if let Err(error) = last.await {
+            tracing::warn!("hand-off: the last counts were not handed over: {error}");
+        }
+        Done {
+            moved,
+            left: left as u64,
+            why,
+        }
+    }
+
+    /// Freezes and sends batch after batch until nobody is left.
+    async fn move_sessions(
+        &self,
+        bridge: &mut Bridge,
+        until: Instant,
+        moved: &mut u64,
+    ) -> Result<(), BridgeError> {
+        let mut number = 0;
+        while Instant::now() < until {
+            let mut progress = false;
+            for worker in 0..self.workers.len() {
+                let frozen = self.freeze(worker, until).await;
+                if frozen.is_empty() {
+                    continue;
+                }
+                progress = true;
+                *moved += self.send_batch(bridge, worker, frozen, &mut number).await?;
+            }
+            if self.sessions().await == 0 {
+                return Ok(());
+            }
+            if !progress {
+                sleep(AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch of frozen sessions of one worker.
+    async fn freeze(&self, worker: usize, until: Instant) -> Vec<Frozen> {
+        let (sink, mut arrived) = mpsc::unbounded_channel();
+        self.workers[worker].freeze(BATCH, sink);
+        let mut frozen = Vec::with_capacity(BATCH);
+        let all = async {
+            while let Some(session) = arrived.recv().await {
+                frozen.push(session);
+            }
+        };
+        // A worker that hangs is no reason to lose those that came.
+        timeout(until.saturating_duration_since(Instant::now()), all)
+            .await
+            .ok();
+        frozen
+    }
+
+    /// Sends sessions, as many a message as it can hold. Those that were not committed go on here.
+    async fn send_batch(
+        &self,
+        bridge: &mut Bridge,
+        worker: usize,
+        frozen: Vec<Frozen>,
+        number: &mut u64,
+    ) -> Result<u64, BridgeError> {
+        let mut waiting = frozen.into_iter();
+        let mut kept: Option<Frozen> = None;
+        let mut moved = 0;
+        loop {
+            let mut batch: Vec<Frozen> = Vec::new();
+            let (mut sessions, mut residues, mut fds) = (Vec::new(), Vec::new(), Vec::new());
+            while let Some(session) = kept.take().or_else(|| waiting.next()) {
+                match pack(batch.len() as u64, &session) {
+                    Ok(packed) if fds.len() + packed.fds.len() <= DESCRIPTORS => {
+                        sessions.push(packed.session);
+                        residues.extend(packed.residues);
+                        fds.extend(packed.fds);
+                        batch.push(session);
+                    }
+                    Ok(_) => {
+                        kept = Some(session);
+                        break;
+                    }
+                    Err(error) => {
+                        self.thaw_all(worker, batch.into_iter().chain([session]).chain(waiting));
+                        return Err(error.into());
+                    }
+                }
+            }
+            if batch.is_empty() {
+                return Ok(moved);
+            }
+            *number += 1;
+            let sent = async {
+                for residue in residues {
+                    bridge
+                        .send(&PeerMessage::Residue(residue), Vec::new())
+                        .await?;
+                }
+                bridge
+                    .send(
+                        &PeerMessage::Batch(Batch {
+                            number: *number,
+                            sessions,
+                        }),
+                        fds,
+                    )
+                    .await?;
+                match bridge.answer().await? {
+                    (PeerMessage::Accept(accept), _) if accept.number == *number => Ok(()),
+                    _ => Err(BridgeError::OutOfTurn),
+                }
+            };
+            if let Err(error) = sent.await {
+                // Not committed: they are ours, and the other engine may not touch them.
+                self.thaw_all(worker, batch.into_iter().chain(kept).chain(waiting));
+                return Err(error);
+            }
+            let count = batch.len() as u64;
+            let commit = bridge
+                .send(&PeerMessage::Commit(Commit { number: *number }), Vec::new())
+                .await;
+            // Given away, whether the other engine lives to see it or not: should it have died before it read this,
+            // nobody has them, and that is the contract of a crash.
+            drop(batch);
+            moved += count;
+            if let Err(error) = commit {
+                self.thaw_all(worker, kept.into_iter().chain(waiting));
+                return Err(error);
+            }
+        }
+    }
+
+    /// Goes on with sessions that stay after all.
+    fn thaw_all(&self, worker: usize, sessions: impl Iterator<Item = Frozen>) {
+        for session in sessions {
+            self.thaw(worker, session);
+        }
+    }
+
+    /// Gives a frozen session to a worker.
+    fn thaw(&self, worker: usize, frozen: Frozen) {
+        let backend = match &frozen.stage {
+            Stage::Relaying { backend, .. } => Some(self.backend_or_ghost(backend)),
+            Stage::Waiting { .. } => None,
+        };
+        let frontend = self.frontend_or_ghost(&frozen.frontend, backend.as_ref());
+        let backend = backend.unwrap_or_else(|| Arc::clone(&frontend.route().backend));
+        self.workers[worker % self.workers.len()].thaw(frozen, frontend, backend);
+    }
+
+    /// The frontend of that name, or a stand-in for one that the new configuration has not: its sessions go on.
+    fn frontend_or_ghost(&self, name: &str, backend: Option<&Arc<Backend>>) -> Arc<Frontend> {
+        if let Some(served) = self.frontends.borrow().get(name) {
+            return Arc::clone(&served.frontend);
+        }
+        let mut ghosts = self.ghosts.borrow_mut();
+        let ghost = ghosts.frontends.entry(name.to_owned()).or_insert_with(|| {
+            let backend = backend.map_or_else(|| empty_backend(""), Arc::clone);
+            Frontend::new(
+                config::Frontend::new(name, Vec::new(), ""),
+                backend,
+                Arc::clone(&self.global),
+            )
+        });
+        Arc::clone(ghost)
+    }
+
+    fn backend_or_ghost(&self, name: &str) -> Arc<Backend> {
+        if let Some(backend) = self.backends.borrow().get(name) {
+            return Arc::clone(backend);
+        }
+        let mut ghosts = self.ghosts.borrow_mut();
+        Arc::clone(
+            ghosts
+                .backends
+                .entry(name.to_owned())
+                .or_insert_with(|| empty_backend(name)),
+        )
+    }
+
+    /// Sessions on all workers.
+    pub(in crate::app) async fn sessions(&self) -> usize {
+        let mut sum = 0;
+        for worker in self.workers.iter() {
+            sum += worker.census().await.sessions;
+        }
+        sum
+    }
+}
+
+/// New engine: takes sessions until the old one says that it was the last, or dies.
+pub(in crate::app) async fn receive(daemon: Rc<Daemon>, import: Import) {
+    let mut bridge = import.bridge;
+    match take(&daemon, &mut bridge).await {
+        Ok(taken) => tracing::info!("hand-off: {taken} sessions taken over"),
+        Err(error) => tracing::warn!("hand-off: broken off: {error}"),
+    }
+}
+
+async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> {
+    let mut residues = Residues::new();
+    let mut taken = 0;
+    loop {
+        // The move begins after probation, whenever that is.
+        match bridge.receive().await? {
+            (PeerMessage::Residue(residue), _) => {
+                residues
+                    .entry((residue.session, residue.direction))
+                    .or_default()
+                    .extend(residue.bytes);
+            }
+            (PeerMessage::Batch(batch), fds) => {
+                let mut fds = fds.into_iter();
+                let unpacked = batch
+                    .sessions
+                    .into_iter()
+                    .map(|session| unpack(session, &mut fds, &mut residues));
+                let sessions = unpacked.collect::<Result<Vec<_>, _>>();
+                residues.clear();
+                let sessions = match sessions {
+                    Ok(sessions) => sessions,
+                    Err(nonsense) => {
+                        // Not accepted: they stay where they are.
+                        tracing::error!("hand-off: {nonsense}");
+                        return Err(BridgeError::OutOfTurn);
+                    }
+                };
+                bridge
+                    .send(
+                        &PeerMessage::Accept(Accept {
+                            number: batch.number,
+                        }),
+                        Vec::new(),
+                    )
+                    .await?;
+                let ours = match bridge.answer().await {
+                    Ok((PeerMessage::Commit(commit), _)) => commit.number == batch.number,
+                    Ok(_) => false,
+                    // The old engine went between offer and commit. If it is dead for certain, nobody else has them.
+                    Err(_) => bridge.is_dead().await,
+                };
+                if !ours {
+                    return Err(BridgeError::OutOfTurn);
+                }
+                for session in sessions {
+                    daemon.thaw(usize::try_from(taken).unwrap_or(0), session);
+                    taken += 1;
+                }
+            }
+            (PeerMessage::End(_), _) => return Ok(taken),
+            (message, _) => daemon.take_state(message)?,
+        }
+    }
+}
+
+fn empty_backend(name: &str) -> Arc<Backend> {
+    Backend::new(Arc::new(config::Backend::new(name, Vec::new())))
+}
