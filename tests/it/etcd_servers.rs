@@ -443,3 +443,39 @@ fn control_thread_time(pid: u64) -> Duration {
             .sum(),
     )
 }
+
+#[test]
+fn an_upgrade_takes_the_found_servers_along_and_what_is_held_stays_held() {
+    let mut etcd = Etcd::start();
+    let origin = Origin::start_everywhere(Behaviour::Http(100));
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        etcd.put(&format!("/app/{name}"), &nth(&origin, number + 1));
+    }
+    let lb = Lb::start(&discovering(&[etcd.endpoint()], "1h"));
+    let load = Load::start(lb.addr("web"));
+    etcd.delete_prefix("/app/");
+    let held = || {
+        lb.status()
+            .backend("app")
+            .at("/discovery/held")
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    eventually_eq(SOON, 3, held);
+    lb.tell(&["upgrade", "--probation", "0s"]);
+    assert_eq!(lb.status().number("generation"), 2);
+    eventually_eq(SOON, 3, held);
+    wait_for(&lb, &["a", "b", "c"], SOON);
+    // And without etcd.
+    etcd.kill();
+    lb.tell(&["upgrade", "--probation", "0s"]);
+    assert_eq!(lb.status().number("generation"), 3);
+    wait_for(&lb, &["a", "b", "c"], SOON);
+    etcd.restart();
+    etcd.put("/app/d", &nth(&origin, 4));
+    wait_for(&lb, &["a", "b", "c", "d"], RECOVERY + SOON);
+    eventually_eq(SOON, 3, held);
+    load.assert_flawless("it is upgraded with servers held and with etcd away");
+}
