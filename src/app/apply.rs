@@ -107,9 +107,15 @@ impl Daemon {
                 let held = inherited.traffic(&frontend.name, &wanted.to_string());
                 let next_id = || self.next_id();
                 let sockets = Bound::new(frontend, wanted, held, self.workers.len(), next_id)?;
-                bound.push((frontend.name.clone(), sockets));
+                bound.push((frontend, sockets));
             }
         }
+        // Only when all are bound: what came to a listener that is closed again would be reset.
+        for (frontend, sockets) in &bound {
+            sockets.listen(frontend)?;
+        }
+        let named = |(frontend, sockets): (&config::Frontend, _)| (frontend.name.clone(), sockets);
+        let bound = bound.into_iter().map(named).collect();
         Ok(Prepared { bound })
     }
 
@@ -226,7 +232,7 @@ impl Daemon {
             });
         served.bound = stay;
         for bound in &served.bound {
-            if let Err(error) = bound.tune(settings) {
+            if let Err(error) = bound.listen(settings) {
                 tracing::warn!("{error}");
             }
         }
