@@ -184,6 +184,10 @@ pub(crate) struct Daemon {
     next_listener: Cell<u64>,
     /// Connections are accepted.
     serving: Cell<bool>,
+    /// The end has begun: nothing is opened any more.
+    stopping: Cell<bool>,
+    /// Held by the one reload that is under way: of two, the one asked for last must win.
+    reloading: tokio::sync::Mutex<()>,
     socket: PathBuf,
     phase: Cell<UpgradePhase>,
     phase_since: Cell<Instant>,
@@ -314,6 +318,8 @@ impl Daemon {
             resolver: Resolver::default(),
             next_listener: Cell::new(0),
             serving: Cell::new(false),
+            stopping: Cell::new(false),
+            reloading: tokio::sync::Mutex::default(),
             socket,
             phase: Cell::new(UpgradePhase::Idle),
             phase_since: Cell::new(Instant::now()),

@@ -42,12 +42,16 @@ impl Daemon {
     }
 
     async fn try_reload(&self) -> Result<String, String> {
+        let _alone = self.reloading.lock().await;
         let config = self
             .start
             .source
             .read()
             .map_err(|problems| problems.to_string())?;
         self.resolver.follow(names(&config)).await;
+        if self.stopping.get() {
+            return Err("the daemon is stopping".to_owned());
+        }
         let none = &mut Inherited::default();
         let prepared = self
             .prepare(&config, none)
@@ -155,6 +159,7 @@ impl Daemon {
             }
         }
         self.forget_backends(&config);
+        self.resolver.keep_only(&self::names(&config));
         self.log.retarget(&config.global.log);
         self.global.set_max(self.maxconn(&config));
         *self.config.borrow_mut() = config;
