@@ -142,7 +142,12 @@ pub fn run(start: Start) -> ExitStatus {
                 .build_local(LocalOptions::default())
         })
         .map_err(system("cannot start the control thread"))
-        .and_then(|runtime| runtime.block_on(live(start, config)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(live(start, config));
+            // A look-up of a name may still be under way in the C library, for half a minute: the end must not wait.
+            runtime.shutdown_background();
+            outcome
+        });
     match outcome {
         Ok(()) => ExitStatus::Done,
         Err(error) => {
