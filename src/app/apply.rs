@@ -388,6 +388,18 @@ impl Daemon {
                 self.workers.len()
             ));
         }
+        let frontends = self.frontends.borrow();
+        for frontend in &config.frontends {
+            let had = frontends
+                .get(&frontend.name)
+                .map(|served| served.frontend.route().settings.v4v6);
+            if had.is_some_and(|had| had != frontend.v4v6) {
+                notes.push(format!(
+                    "frontend {}: v4v6 of addresses that are bound already stays as it is until a restart",
+                    frontend.name
+                ));
+            }
+        }
         let socket = self
             .start
             .socket
