@@ -146,7 +146,12 @@ pub fn run(start: Start) -> ExitStatus {
                 .build_local(LocalOptions::default())
         })
         .map_err(system("cannot start the control thread"))
-        .and_then(|runtime| runtime.block_on(live(start, config)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(live(start, config));
+            // A look-up of a name may still be under way in the C library, for half a minute: the end must not wait.
+            runtime.shutdown_background();
+            outcome
+        });
     match outcome {
         Ok(()) => ExitStatus::Done,
         Err(error) => {
@@ -190,6 +195,10 @@ pub(crate) struct Daemon {
     next_listener: Cell<u64>,
     /// Connections are accepted.
     serving: Cell<bool>,
+    /// The end has begun: nothing is opened any more.
+    stopping: Cell<bool>,
+    /// Held by the one reload that is under way: of two, the one asked for last must win.
+    reloading: tokio::sync::Mutex<()>,
     socket: PathBuf,
     phase: Cell<UpgradePhase>,
     phase_since: Cell<Instant>,
@@ -334,6 +343,8 @@ impl Daemon {
             discovery: discover::Discovery::default(),
             next_listener: Cell::new(0),
             serving: Cell::new(false),
+            stopping: Cell::new(false),
+            reloading: tokio::sync::Mutex::default(),
             socket,
             phase: Cell::new(UpgradePhase::Idle),
             phase_since: Cell::new(Instant::now()),

@@ -42,12 +42,16 @@ impl Daemon {
     }
 
     async fn try_reload(&self) -> Result<String, String> {
+        let _alone = self.reloading.lock().await;
         let config = self
             .start
             .source
             .read()
             .map_err(|problems| problems.to_string())?;
         self.resolver.follow(self.names(&config)).await;
+        if self.stopping.get() {
+            return Err("the daemon is stopping".to_owned());
+        }
         let none = &mut Inherited::default();
         let prepared = self
             .prepare(&config, none)
@@ -108,9 +112,15 @@ impl Daemon {
                 let held = inherited.traffic(&frontend.name, &wanted.to_string());
                 let next_id = || self.next_id();
                 let sockets = Bound::new(frontend, wanted, held, self.workers.len(), next_id)?;
-                bound.push((frontend.name.clone(), sockets));
+                bound.push((frontend, sockets));
             }
         }
+        // Only when all are bound: what came to a listener that is closed again would be reset.
+        for (frontend, sockets) in &bound {
+            sockets.listen(frontend)?;
+        }
+        let named = |(frontend, sockets): (&config::Frontend, _)| (frontend.name.clone(), sockets);
+        let bound = bound.into_iter().map(named).collect();
         Ok(Prepared { bound })
     }
 
@@ -150,6 +160,7 @@ impl Daemon {
             }
         }
         self.forget_backends(&config);
+        self.resolver.keep_only(&self.names(&config));
         self.log.retarget(&config.global.log);
         self.global.set_max(self.maxconn(&config));
         *self.config.borrow_mut() = config;
@@ -241,7 +252,7 @@ impl Daemon {
             });
         served.bound = stay;
         for bound in &served.bound {
-            if let Err(error) = bound.tune(settings) {
+            if let Err(error) = bound.listen(settings) {
                 tracing::warn!("{error}");
             }
         }
@@ -391,6 +402,18 @@ impl Daemon {
                 "threads stays {}: `lb upgrade` starts {threads}",
                 self.workers.len()
             ));
+        }
+        let frontends = self.frontends.borrow();
+        for frontend in &config.frontends {
+            let had = frontends
+                .get(&frontend.name)
+                .map(|served| served.frontend.route().settings.v4v6);
+            if had.is_some_and(|had| had != frontend.v4v6) {
+                notes.push(format!(
+                    "frontend {}: v4v6 of addresses that are bound already stays as it is until a restart",
+                    frontend.name
+                ));
+            }
         }
         let socket = self
             .start

@@ -51,7 +51,11 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
             Order::Commit => tracing::info!("committed: the engine before this one drains"),
             Order::Peer(end) => drop(spawn_local(export(Rc::clone(daemon), end))),
             Order::Move(limit) => drop(spawn_local(move_sessions(Rc::clone(daemon), limit))),
-            Order::Reload => daemon.reload_by_signal().await,
+            // Looking up names may take a while, in which other orders and traffic's notices are to be heard.
+            Order::Reload => {
+                let daemon = Rc::clone(daemon);
+                drop(spawn_local(async move { daemon.reload_by_signal().await }));
+            }
             Order::Phase(phase) => daemon.set_phase(phase),
             Order::Progress(line) => daemon.tell_asker(line),
             Order::Stop(mode) => {

@@ -284,7 +284,9 @@ impl Session {
             // Known since it became slow, or none of the server's business.
             Failure::Slow => return server.stats.connect_errors.add(1),
             Failure::Local(error) => {
-                return tracing::warn!("backend {}: cannot connect: {error}", lease.backend().name);
+                return self.context.warn_of(|| {
+                    tracing::warn!("backend {}: cannot connect: {error}", lease.backend().name);
+                });
             }
         };
         server.stats.connect_errors.add(1);

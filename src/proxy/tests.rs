@@ -18,7 +18,7 @@ use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config;
 use crate::log::SessionLog;
 use crate::sys::addr::Addr;
-use crate::sys::socket::{ListenOptions, Liveness, listen, local_addr};
+use crate::sys::socket::{ListenOptions, Liveness, bind, listen, local_addr};
 
 /// What an open session costs in the first place: its future, beside two entries in the reactor.
 #[test]
@@ -92,7 +92,8 @@ impl Bench {
             v4v6: false,
             liveness: Liveness::default(),
         };
-        let socket = listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+        let socket = bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
+        listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();
         workers[0].listen(ListenerId(0), Arc::clone(&frontend), socket);
         Self {

@@ -1,6 +1,6 @@
 //! A worker: one thread, one runtime, its own listeners and its own sessions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -101,6 +101,8 @@ pub(super) struct Context {
     pub(super) register: Rc<Register>,
     pub(super) log: SessionLog,
     notices: mpsc::Sender<Notice>,
+    /// When this host's own trouble was last complained of.
+    warned: Cell<Option<Instant>>,
 }
 
 /// What a session borrows for the length of one poll.
@@ -220,6 +222,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
         register: Rc::default(),
         log: supplies.log,
         notices: supplies.notices,
+        warned: Cell::default(),
     });
     let mut listeners: HashMap<ListenerId, JoinHandle<()>> = HashMap::new();
     spawn_local(trim(Rc::clone(&context)));
@@ -324,6 +327,15 @@ fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
 }
 
 impl Context {
+    /// Complains, unless it did so within the last second: one cause may hit every session.
+    pub(super) fn warn_of(&self, complain: impl FnOnce()) {
+        let due = |told: Instant| told.elapsed() > Duration::from_secs(1);
+        if self.warned.get().is_none_or(due) {
+            self.warned.set(Some(Instant::now()));
+            complain();
+        }
+    }
+
     /// Tells control, unless it is too busy to hear: then the server's next failure does.
     pub(super) fn notify(&self, notice: Notice) {
         if let Err(unheard) = self.notices.try_send(notice) {

@@ -335,8 +335,8 @@ pub struct ListenOptions {
     pub liveness: Liveness,
 }
 
-/// Binds and listens with SO_REUSEPORT, so that each worker can have a queue of its own.
-pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+/// Binds with SO_REUSEPORT, so that each worker can have a queue of its own. No connection comes before [`listen`].
+pub fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(
         Domain::for_address(addr),
         Type::STREAM.nonblocking(),
@@ -348,14 +348,12 @@ pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> 
         socket.set_only_v6(!options.v4v6)?;
     }
     socket.bind(&addr.into())?;
-    let fd = OwnedFd::from(socket);
-    tune_listener(fd.as_fd(), options)?;
-    SockRef::from(&fd).listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-    Ok(fd)
+    Ok(socket.into())
 }
 
-/// Options that a running listener can be given anew. Accepted sockets inherit them, which saves their calls.
-pub fn tune_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
+/// Listens, or gives a socket that listens already these options anew. Accepted sockets inherit them, which saves
+/// their calls.
+pub fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     let socket = SockRef::from(&fd);
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
@@ -365,7 +363,9 @@ pub fn tune_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<
         libc::IPPROTO_TCP,
         libc::TCP_DEFER_ACCEPT,
         i32::try_from(seconds).unwrap_or(i32::MAX),
-    )
+    )?;
+    // On a listening socket this changes the length of its queue and nothing else.
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
 }
 
 /// Takes one connection from the queue. EAGAIN when it is empty.

@@ -13,6 +13,7 @@ fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
         register: Rc::default(),
         log,
         notices,
+        warned: Cell::default(),
     })
 }
 
@@ -39,6 +40,14 @@ fn a_thousand_sessions_are_cut_in_the_time_given() {
         assert!(took >= over / 2, "not spread: {took:?}");
         assert!(took < over * 3, "late: {took:?}");
     });
+}
+
+#[test]
+fn one_cause_that_hits_many_sessions_is_complained_of_once() {
+    let context = context(mpsc::channel(1).0);
+    let complaints = Cell::new(0);
+    (0..100).for_each(|_| context.warn_of(|| complaints.set(complaints.get() + 1)));
+    assert_eq!(complaints.get(), 1);
 }
 
 #[test]
