@@ -4,6 +4,7 @@
 mod admin;
 mod apply;
 mod bind;
+mod discover;
 mod handoff;
 mod limits;
 mod orders;
@@ -185,6 +186,7 @@ pub(crate) struct Daemon {
     log: SessionLog,
     checker: Checker,
     resolver: Resolver,
+    discovery: discover::Discovery,
     next_listener: Cell<u64>,
     /// Connections are accepted.
     serving: Cell<bool>,
@@ -270,10 +272,16 @@ async fn prepare(
         admin.path.clone(),
         notices,
     )?;
+    if beginning.peer.is_none() {
+        daemon.start_discovery(&config, BTreeMap::new());
+    }
     daemon.begin(config, &mut inherited).await?;
-    if let Some(end) = beginning.peer {
-        let import = daemon.import(end).await?;
-        *daemon.import.borrow_mut() = Some(import);
+    match beginning.peer {
+        Some(end) => {
+            let import = daemon.import(end).await?;
+            *daemon.import.borrow_mut() = Some(import);
+        }
+        None => daemon.discover().await,
     }
     for held in inherited.left_over() {
         reports.unlisten(held.listener.cookie)?;
@@ -281,6 +289,7 @@ async fn prepare(
     fault::point("engine.prepare");
     let daemon = Rc::new(daemon);
     spawn_local(follow_names(Rc::clone(&daemon)));
+    spawn_local(discover::follow(Rc::clone(&daemon)));
     reports.prepared(daemon.listeners())?;
     Ok((daemon, admin, heard))
 }
@@ -322,6 +331,7 @@ impl Daemon {
             checker: Checker::new(cut_when_down(Rc::clone(&workers))),
             workers,
             resolver: Resolver::default(),
+            discovery: discover::Discovery::default(),
             next_listener: Cell::new(0),
             serving: Cell::new(false),
             socket,
@@ -368,9 +378,9 @@ fn cut_when_down(workers: Rc<Vec<Worker>>) -> OnChange {
 async fn follow_names(daemon: Rc<Daemon>) {
     loop {
         tokio::time::sleep(FOLLOW.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-        let names = apply::names(&daemon.config.borrow());
+        let names = daemon.names(&daemon.config.borrow());
         if !names.is_empty() && !daemon.resolver.follow(names).await.is_empty() {
-            daemon.refresh_servers();
+            daemon.refresh_servers(|_| true);
         }
     }
 }

@@ -205,3 +205,27 @@ fn who_was_called_is_not_overtaken_by_a_newcomer() {
     assert!(!backend.queue.is_contended());
     drop(lease);
 }
+
+#[test]
+fn a_server_that_returns_follows_what_changed_while_it_was_away() {
+    let mut unchecked = settings();
+    unchecked.check = None;
+    let (backend, now) = backend(unchecked, vec![spec("a", 1)]);
+    let a = server(&backend, "a");
+    // Sessions on it keep it alive.
+    let _lease = backend.adopt("a").unwrap();
+    let apply = |specs| backend.apply(Arc::new(settings()), specs, now).unwrap();
+    apply(vec![]);
+    apply(vec![spec("a", 1)]);
+    assert!(a.state().health.is_some(), "it is checked now");
+    backend.record(&a, result(CheckStatus::L4Con), 1, now);
+    assert!(!a.state().is_up());
+    a.state().weight = Some(7);
+    apply(vec![]);
+    let mut moved = spec("a", 2);
+    (moved.weight, moved.disabled) = (3, true);
+    apply(vec![moved]);
+    let state = a.state();
+    assert!(state.is_up(), "at a new address");
+    assert_eq!((state.weight, state.admin), (None, Admin::Maint));
+}

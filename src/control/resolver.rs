@@ -38,6 +38,11 @@ impl Resolver {
         }
     }
 
+    /// Whether there is an address for this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.borrow().contains_key(name)
+    }
+
     /// Looks names up, all at once, and returns those whose address is new. Names that are not given are forgotten.
     pub async fn follow(&self, names: Vec<String>) -> Vec<String> {
         self.known

@@ -41,7 +41,8 @@ enum Failure {
     TimedOut,
     /// Not answered yet, but others are likely to be faster.
     Slow,
-    /// This host could not even try: no descriptor, no port. Not the server's fault.
+    /// This host could not even try: no descriptor, no port, no room in a unix socket's queue. Not that the server is
+    /// dead.
     Local(io::Error),
 }
 
@@ -332,9 +333,11 @@ fn begin(addr: &Addr, bytes: &[u8]) -> Result<(Socket, Option<usize>), Failure> 
 }
 
 fn classify(error: io::Error) -> Failure {
-    use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
     match error.raw_os_error() {
-        Some(EADDRINUSE | EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
+        // EAGAIN: the accept queue of a unix socket is full. A busy server is not a dead one; over TCP the kernel would
+        // have repeated the SYN.
+        Some(EADDRINUSE | EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
             Failure::Local(error)
         }
         _ => Failure::Refused(error),

@@ -17,6 +17,7 @@ use super::worker::{ListenerId, Supplies, Worker};
 use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config;
 use crate::log::SessionLog;
+use crate::sys::addr::Addr;
 use crate::sys::socket::{ListenOptions, Liveness, listen, local_addr};
 
 /// What an open session costs in the first place: its future, beside two entries in the reactor.
@@ -49,7 +50,7 @@ impl Bench {
     }
 
     /// The same with settings of the backend.
-    fn with(settings: config::Backend, origin: SocketAddr, pipes: usize) -> Self {
+    fn with(settings: config::Backend, origin: impl Into<Addr>, pipes: usize) -> Self {
         let settings = Arc::new(settings);
         let backend = Backend::new(Arc::clone(&settings));
         let spec = MemberSpec {
@@ -100,6 +101,30 @@ impl Bench {
             backend,
             addr,
             _heard: heard,
+        }
+    }
+
+    /// Waits until no session is left, and with it nothing that sessions hold, wherever they ended.
+    fn await_end(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let left: usize = self
+                .workers
+                .iter()
+                .map(|worker| runtime.block_on(worker.census()).sessions)
+                .sum();
+            let counted = self.frontend.limit.used() + self.backend.sessions();
+            if left == 0 && counted == 0 {
+                break;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{left} sessions and {counted} counts are left"
+            );
+            thread::yield_now();
         }
     }
 
@@ -278,27 +303,7 @@ fn move_live_sessions(pipes: usize) {
             "figure: freeze and thaw: {moved} moves of live sessions, {pipes} pipes a worker, 0 bytes corrupt"
         );
     });
-    // What the sessions held is given back wherever they ended.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let left: usize = bench
-            .workers
-            .iter()
-            .map(|worker| runtime.block_on(worker.census()).sessions)
-            .sum();
-        let counted = bench.frontend.limit.used() + bench.backend.sessions();
-        if left == 0 && counted == 0 {
-            break;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{left} sessions and {counted} counts are left"
-        );
-        thread::yield_now();
-    }
+    bench.await_end();
 }
 
 #[test]

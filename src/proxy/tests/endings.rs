@@ -124,3 +124,44 @@ fn a_reset_after_a_fin_reaches_the_other_side() {
     reset(server);
     await_reset(&client);
 }
+
+#[test]
+fn a_unix_server_with_a_full_queue_is_busy_and_not_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.sock");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket
+        .bind(&socket2::SockAddr::unix(&path).unwrap())
+        .unwrap();
+    socket.listen(0).unwrap();
+    let addr = Addr::Unix(path);
+    // Fills the queue.
+    let _one = crate::sys::socket::connect(&addr, &Liveness::default()).unwrap();
+
+    let mut settings = config::Backend::new("app", Vec::new());
+    settings.timeout.queue = Duration::from_millis(10);
+    settings.retries = 0;
+    let bench = Bench::with(settings, addr, 0);
+    let mut client = connect(bench.addr);
+    assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+    let server = Arc::clone(&bench.backend.snapshot().members[0].server);
+    assert!(!server.is_suspect());
+    assert_eq!(server.stats.connect_errors.value(), 0);
+}
+
+#[test]
+fn a_proxy_header_is_not_counted_as_the_clients_bytes() {
+    let mut settings = config::Backend::new("app", Vec::new());
+    settings.send_proxy = Some(config::ProxyVersion::V2);
+    let (addr, origin) = by_hand();
+    let bench = Bench::with(settings, addr, 0);
+    let mut client = connect(bench.addr);
+    client.write_all(b"four").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut server = accept(&origin);
+    assert_eq!(server.read_to_end(&mut Vec::new()).unwrap(), 28 + 4);
+    drop(server);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    bench.await_end();
+    assert_eq!(bench.frontend.stats.bytes_in.value(), 4);
+}

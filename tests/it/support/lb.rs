@@ -340,4 +340,4 @@ fn with_dir(config: &str, dir: &Path) -> String {
     config.replace("@DIR@", &dir.display().to_string())
 }
 
-const BINARY: &str = env!("CARGO_BIN_EXE_lb");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lb");
