@@ -106,14 +106,16 @@ fn a_new_engine_that_fails_in_probation_is_rolled_back() {
         ("engine.ready", "kill", "SIGKILL"),
         ("engine.beat", "kill", "SIGKILL"),
         ("engine.beat", "exit", "ended with code 9"),
-        ("engine.beat", "panic", "silent for 2 s"),
-        ("engine.beat", "stop", "silent for 2 s"),
-        ("engine.beat", "hang", "silent for 2 s"),
+        ("engine.beat", "panic", STILL),
+        ("engine.beat", "stop", STILL),
+        ("engine.beat", "hang", STILL),
     ] {
         let output = stage.upgrade_with_fault(point, way);
         let text = told(&output);
         assert_eq!(output.status.code(), Some(6), "{point} {way}: {text}");
-        assert!(text.contains(expected), "{point} {way}: {text}");
+        let seen =
+            text.contains(expected) || expected == STILL && text.contains("accepts no connections");
+        assert!(seen, "{point} {way}: {text}");
         assert!(text.contains("the old engine serves again"), "{text}");
         let served = stage.clients.as_ref().unwrap().served();
         eventually(Duration::from_secs(20), "clients served", || {
@@ -208,6 +210,9 @@ impl Stage {
         assert_eq!(self.lb.status().number("generation"), 1);
     }
 }
+
+/// It depends on the moment which of its signs of being stuck is seen first.
+const STILL: &str = "silent for 2 s";
 
 fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
