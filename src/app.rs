@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 
 use self::admin::Admin;
@@ -35,6 +35,7 @@ use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::resolver::{FOLLOW, Resolver};
 use crate::exit::ExitStatus;
 use crate::lifecycle::bridge::BridgeError;
+use crate::lifecycle::fault;
 use crate::lifecycle::link::{self, Beginning, LinkError, Reports};
 use crate::lifecycle::message::{Mode, Progress, UpgradePhase};
 use crate::lifecycle::supervisor::probe::announcement;
@@ -101,6 +102,8 @@ pub(crate) enum StartError {
     Alone,
     #[error("a worker thread does not answer")]
     Hangs,
+    #[error("a worker thread has ended")]
+    WorkerLost,
     #[error("the supervisor ended this engine: {0}")]
     Aborted(String),
 }
@@ -155,6 +158,7 @@ pub fn run(start: Start) -> ExitStatus {
 
 /// What a new binary is asked before it becomes an engine: whether it accepts the configuration, and what it speaks.
 pub fn probe(source: &Source) -> ExitStatus {
+    fault::point("engine.probe");
     match source.read() {
         Ok(_) => {
             println!("{}", announcement());
@@ -190,6 +194,8 @@ pub(crate) struct Daemon {
     phase: Cell<UpgradePhase>,
     phase_since: Cell<Instant>,
     next_request: Cell<u64>,
+    /// A worker thread has ended, which only a bug does.
+    worker_lost: Notify,
     /// Who waits for the outcome of an upgrade.
     upgrades: RefCell<HashMap<u64, mpsc::UnboundedSender<Progress>>>,
     /// In an upgrade away from this engine: what the new one has been told.
@@ -209,6 +215,7 @@ struct Ghosts {
 /// Where this engine stands in the life of the daemon.
 #[derive(Debug, Clone, Copy)]
 struct Origin {
+    mode: Mode,
     supervisor: u32,
     generation: u64,
     /// Of the daemon when this engine started.
@@ -222,6 +229,7 @@ struct Served {
 }
 
 async fn live(start: Start, config: Config) -> Result<(), StartError> {
+    fault::point("engine.start");
     let (mut orders, reports) = link::attach()?.ok_or(StartError::Alone)?;
     let beginning = orders.begin().await?;
     let upgrade = beginning.mode == Mode::Upgrade;
@@ -248,6 +256,7 @@ async fn prepare(
     reports: &Reports,
 ) -> Result<(Rc<Daemon>, Admin, mpsc::Receiver<Notice>), StartError> {
     let origin = Origin {
+        mode: beginning.mode,
         supervisor: beginning.supervisor,
         generation: beginning.generation,
         uptime: beginning.uptime,
@@ -277,6 +286,7 @@ async fn prepare(
     for held in inherited.left_over() {
         reports.unlisten(held.listener.cookie)?;
     }
+    fault::point("engine.prepare");
     let daemon = Rc::new(daemon);
     spawn_local(follow_names(Rc::clone(&daemon)));
     spawn_local(discover::follow(Rc::clone(&daemon)));
@@ -328,6 +338,7 @@ impl Daemon {
             phase: Cell::new(UpgradePhase::Idle),
             phase_since: Cell::new(Instant::now()),
             next_request: Cell::new(1),
+            worker_lost: Notify::new(),
             upgrades: RefCell::default(),
             export: RefCell::default(),
             import: RefCell::default(),

@@ -35,6 +35,13 @@ impl Daemon {
 
     /// Reads the configuration again and applies it as a whole, or not at all. What it answers is for the operator.
     pub(super) async fn reload(&self) -> Result<String, String> {
+        self.tell_supervisor("reloading", true);
+        let outcome = self.try_reload().await;
+        self.tell_supervisor("serving", false);
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<String, String> {
         let config = self
             .start
             .source
@@ -53,13 +60,16 @@ impl Daemon {
         self.commit(config, prepared)
             .await
             .map_err(|error| error.to_string())?;
-        let limit = Some(self.stop_limit());
-        if let Err(error) = self.reports.status("serving", false, limit) {
-            tracing::debug!("{error}");
-        }
         Ok(format!(
             "reloaded: {frontends} frontends, {backends} backends"
         ))
+    }
+
+    fn tell_supervisor(&self, status: &str, reloading: bool) {
+        let limit = Some(self.stop_limit());
+        if let Err(error) = self.reports.status(status, reloading, limit) {
+            tracing::debug!("{error}");
+        }
     }
 
     pub(super) async fn reload_by_signal(&self) {
@@ -327,6 +337,7 @@ impl Daemon {
     /// Stops listening: what waits in the queues is served, then they are closed. Parked ones are another engine's: they
     /// are left as they are.
     pub(super) async fn retire(&self, frontend: &Arc<Frontend>, bound: Bound) {
+        let was_served = bound.sockets.iter().any(|slot| !slot.parked);
         for (worker, slot) in self.workers.iter().cycle().zip(bound.sockets) {
             if slot.parked {
                 continue;
@@ -338,11 +349,13 @@ impl Daemon {
                 .retire(slot.id, Arc::clone(frontend), slot.socket)
                 .await;
         }
-        tracing::info!(
-            "frontend {}: no longer listening on {}",
-            frontend.name,
-            bound.addr
-        );
+        if was_served {
+            tracing::info!(
+                "frontend {}: no longer listening on {}",
+                frontend.name,
+                bound.addr
+            );
+        }
     }
 
     fn forget_backends(&self, config: &Config) {

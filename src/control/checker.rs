@@ -208,7 +208,7 @@ async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, inter
         if timeout(slice, wake.notified()).await.is_ok() || slice == left {
             return;
         }
-        if backend.queue.is_contended() {
+        if !backend.queue.is_empty() {
             return;
         }
     }

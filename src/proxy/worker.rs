@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep_until;
 
 use super::flow::COPY_BYTES;
 use super::frontend::{Frontend, Permit};
@@ -313,18 +314,23 @@ fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
         return;
     }
     spawn_local(async move {
-        for handle in handles {
+        let begun = Instant::now();
+        for (index, handle) in (0..count).zip(handles) {
+            // By the clock: a sleep a session would round each up to the timer's millisecond and end far too late.
+            sleep_until((begun + over * index / count).into()).await;
             handle.give(Order::Cut(by));
-            tokio::time::sleep(over / count).await;
         }
     });
 }
 
 impl Context {
-    /// Tells control, unless it is too busy to hear.
+    /// Tells control, unless it is too busy to hear: then the server's next failure does.
     pub(super) fn notify(&self, notice: Notice) {
-        match self.notices.try_send(notice) {
-            Ok(()) | Err(_) => {}
+        if let Err(unheard) = self.notices.try_send(notice) {
+            unheard.into_inner().server.take_failures();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,10 @@ impl Socket {
     /// Registers `fd`, which must be non-blocking, with the reactor of the current thread.
     pub fn register(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
+            fd: watch(
+                fd,
+                Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
+            )?,
         })
     }
 
@@ -75,7 +78,7 @@ impl Socket {
                 Ok(0) => return received(0, Then::Fin),
                 Ok(len) if len == buf.len() => return received(len, Then::More),
                 Ok(len) if guard.ready().is_read_closed() => {
-                    // FIN or RST has come, or urgent data cut the read short: only another read can tell.
+                    // FIN or RST has come, or urgent data cut the read short: another read tells.
                     return match recv(fd, &mut buf[len..], MsgFlags::empty()) {
                         Ok(0) => received(len, Then::Fin),
                         Ok(more) => received(len + more, Then::More),
@@ -84,8 +87,11 @@ impl Socket {
                     };
                 }
                 Ok(len) => {
-                    // Short: the queue is empty, and the next byte raises a new edge.
-                    guard.clear_ready();
+                    // Short: the queue is empty, and the next byte raises a new edge. Or urgent data cut it short,
+                    // and what is behind them has raised its edge already.
+                    if !self.saw_urgent_data() {
+                        guard.clear_ready();
+                    }
                     return received(len, Then::More);
                 }
                 Err(Errno::EAGAIN) => guard.clear_ready(),
@@ -95,7 +101,9 @@ impl Socket {
         }
     }
 
-    /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)` is the peer's FIN.
+    /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)`: only [`Socket::poll_recv`] can tell what comes
+    /// next. It is the peer's FIN, or urgent data, which `splice` never passes: it says that the queue is empty, or
+    /// even that the stream has ended, however much lies behind them.
     /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
     /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
     pub fn poll_splice_in(
@@ -110,11 +118,20 @@ impl Socket {
                 Poll::Pending => return Poll::Pending,
             };
             match pipe.fill(self.fd.get_ref().as_fd(), max) {
+                Err(Errno::EAGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
+                    return Poll::Ready(Ok(0));
+                }
                 Err(Errno::EAGAIN) if pipe.is_empty() => guard.clear_ready(),
                 Err(Errno::EINTR) => {}
                 other => return Poll::Ready(other.map_err(Into::into)),
             }
         }
+    }
+
+    /// Whether the peer has ever sent urgent data (or has closed, which looks the same here and costs its readers one
+    /// more call). The urgent byte itself is dropped; the rest of the stream must not be.
+    fn saw_urgent_data(&self) -> bool {
+        self.fd.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
     }
 
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
@@ -192,6 +209,11 @@ impl Socket {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Whether the connection has broken, by RST in most cases. The kernel tells it once only.
+    pub fn is_broken(&self) -> bool {
+        matches!(SockRef::from(&self.fd).take_error(), Ok(Some(_)))
     }
 
     /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.

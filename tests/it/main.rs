@@ -30,3 +30,6 @@ mod support_works;
 mod systemd;
 mod timeouts;
 mod unprivileged;
+mod upgrade_bad_binary;
+mod upgrade_listeners;
+mod upgrade_restart;
