@@ -33,3 +33,4 @@ mod unprivileged;
 mod upgrade_bad_binary;
 mod upgrade_listeners;
 mod upgrade_restart;
+mod upgrade_sessions;

@@ -265,7 +265,7 @@ impl LbOptions {
     pub(crate) fn launch(self) -> Lb {
         let dir = tempfile::tempdir().unwrap();
         let notify = Notify::bind(dir.path().join("notify.sock"));
-        let binary = self.binary.as_deref().unwrap_or(Path::new(BINARY));
+        let binary = self.binary.as_deref().unwrap_or_else(|| Path::new(BINARY));
         let mut line = vec![binary.display().to_string(), "run".to_owned()];
         if let Some(text) = &self.config {
             let file = dir.path().join("lb.toml");
