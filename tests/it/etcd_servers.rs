@@ -88,11 +88,8 @@ fn no_trouble_of_etcd_reaches_a_client() {
     wait_for(&lb, &["a", "b"], SOON);
     let noticed = |lb: &Lb, deadline| {
         eventually(deadline, "the loss noticed", || {
-            lb.status()
-                .backend("app")
-                .at("/discovery/error")
-                .filter(|error| !error.is_null())
-                .cloned()
+            let error = lb.status().backend("app").discovery("error");
+            (!error.is_null()).then_some(error)
         })
     };
 
@@ -142,8 +139,7 @@ fn no_trouble_of_etcd_reaches_a_client() {
     let held = |lb: &Lb| {
         lb.status()
             .backend("app")
-            .at("/discovery/held")
-            .unwrap()
+            .discovery("held")
             .as_array()
             .unwrap()
             .len()
@@ -250,7 +246,7 @@ fn a_start_without_etcd_serves_from_the_last_known_servers() {
         assert!(ready < Duration::from_secs(2), "{ready:?}");
         wait_for(&lb, &["a", "b"], SOON);
         let status = lb.status().backend("app");
-        assert_eq!(status.at("/discovery/source").unwrap(), "file");
+        assert_eq!(status.discovery("source"), "file");
         load.assert_flawless(&format!("it serves from the disk with etcd {how}"));
     }
     etcd.thaw();
@@ -457,8 +453,7 @@ fn an_upgrade_takes_the_found_servers_along_and_what_is_held_stays_held() {
     let held = || {
         lb.status()
             .backend("app")
-            .at("/discovery/held")
-            .unwrap()
+            .discovery("held")
             .as_array()
             .unwrap()
             .len()

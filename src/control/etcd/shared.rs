@@ -2,11 +2,13 @@
 //!
 //! One mutex, held for a fold and never across a wait. Sets are applied under it, so that they come in order.
 
+mod disk;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
@@ -14,7 +16,6 @@ use tracing::{info, warn};
 use super::Options;
 use super::status::{HeldServer, Source, SourceStatus};
 use crate::control::discovery::{Bad, Discovery, Event, Leaving, Listing, Relist, Servers, Why};
-use crate::control::last_known_good::Saved;
 
 /// Takes a set to apply.
 pub type Apply = Box<dyn Fn(&Arc<Servers>) + Send + Sync>;
@@ -86,48 +87,6 @@ impl Shared {
 
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
-    }
-
-    /// Applies what was last known: `handed` by who followed before, or the file.
-    pub(super) fn resume(&self, handed: Option<Saved>) {
-        let from_file = handed.is_none();
-        let Some(saved) = handed.or_else(|| self.load()) else {
-            return;
-        };
-        if saved.prefix != self.prefix {
-            let (backend, other) = (&self.backend, &saved.prefix);
-            warn!(
-                "backend {backend}: the last known servers are those of {other} and are not used"
-            );
-            return;
-        }
-        let servers = match saved.servers() {
-            Ok(servers) => servers,
-            Err(why) => {
-                warn!(
-                    "backend {}: the last known servers are not used: {why}",
-                    self.backend
-                );
-                return;
-            }
-        };
-        let mut state = self.lock();
-        state
-            .discovery
-            .resume(saved.cluster_id, saved.revision, &servers);
-        state.source = if from_file {
-            Source::File
-        } else {
-            Source::Etcd
-        };
-        state.heard = Some(Instant::now());
-        state.file_age_s = now_s().saturating_sub(saved.saved_at);
-        let (count, revision) = (servers.len(), saved.revision);
-        info!(
-            "backend {}: {count} servers as last known at revision {revision}",
-            self.backend
-        );
-        (self.apply)(state.discovery.applied());
     }
 
     pub(super) fn revision(&self) -> i64 {
@@ -278,19 +237,6 @@ impl Shared {
         count
     }
 
-    pub(super) fn saved(&self) -> Option<Saved> {
-        let state = self.lock();
-        let view = state.discovery.view();
-        let cluster_id = view.cluster_id()?;
-        Some(Saved::new(
-            &self.prefix,
-            cluster_id,
-            view.revision(),
-            now_s(),
-            state.discovery.saved(),
-        ))
-    }
-
     pub(super) fn status(&self) -> SourceStatus {
         let state = self.lock();
         let (now, view) = (Instant::now(), state.discovery.view());
@@ -324,29 +270,6 @@ impl Shared {
         }
     }
 
-    /// Waits for a change that is not on the disk yet. Cancel safety: the change is not forgotten.
-    pub(super) async fn unsaved(&self) {
-        self.unsaved.notified().await;
-    }
-
-    /// Writes what is applied. Blocks on the disk; what fails is said and no more.
-    pub(super) fn save(&self) {
-        let (Some(dir), Some(saved)) = (&self.state_dir, self.saved()) else {
-            return;
-        };
-        if let Err(error) = saved.save(dir, &self.backend) {
-            warn!("backend {}: last known servers: {error}", self.backend);
-        }
-    }
-
-    fn load(&self) -> Option<Saved> {
-        let dir = self.state_dir.as_deref()?;
-        Saved::load(dir, &self.backend).unwrap_or_else(|error| {
-            warn!("backend {}: last known servers: {error}", self.backend);
-            None
-        })
-    }
-
     /// A panic in `etcd-client` cannot happen under the lock; one of our own leaves a state that is still sound.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -375,12 +298,4 @@ fn count_by_why(held: impl Iterator<Item = Why>) -> impl Iterator<Item = (u64, &
         (lease, "lost their lease but pass their checks"),
     ];
     counts.into_iter().filter(|(count, _)| *count > 0)
-}
-
-/// For show only: no timer depends on it.
-fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
 }

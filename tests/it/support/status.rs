@@ -100,6 +100,11 @@ impl Entry {
             .to_owned()
     }
 
+    /// A fact of a backend's discovery.
+    pub(crate) fn discovery(&self, key: &str) -> Value {
+        self.0["discovery"][key].clone()
+    }
+
     /// A server's last check results, the newest first: (passed, cause, age in ms).
     #[track_caller]
     pub(crate) fn checks(&self) -> Vec<(bool, String, u64)> {
