@@ -189,9 +189,13 @@ impl Daemon {
                     ),
                 }
             }
-            Request::Accept { backend } => {
-                Answer::bad_request(format!("backend {backend} has no held change"))
-            }
+            Request::Accept { backend } => match self.discovery.accept(&backend) {
+                None => Answer::bad_request(format!("backend {backend} has no discovery")),
+                Some(0) => Answer::bad_request(format!("backend {backend} has no held change")),
+                Some(count) => Answer::done(format!(
+                    "backend {backend}: {count} held servers are let go"
+                )),
+            },
             Request::Upgrade {
                 binary,
                 probation_ms,

@@ -1,6 +1,6 @@
 //! Applying a configuration, at the start and at each reload: prepare everything that can fail, then commit what cannot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ impl Daemon {
         config: Config,
         inherited: &mut Inherited,
     ) -> Result<(), StartError> {
-        self.resolver.follow(names(&config)).await;
+        self.resolver.follow(self.names(&config)).await;
         let prepared = self.prepare(&config, inherited)?;
         self.commit(config, prepared).await
     }
@@ -48,7 +48,7 @@ impl Daemon {
             .source
             .read()
             .map_err(|problems| problems.to_string())?;
-        self.resolver.follow(names(&config)).await;
+        self.resolver.follow(self.names(&config)).await;
         if self.stopping.get() {
             return Err("the daemon is stopping".to_owned());
         }
@@ -56,6 +56,7 @@ impl Daemon {
         let prepared = self
             .prepare(&config, none)
             .map_err(|error| error.to_string())?;
+        self.start_discovery(&config, BTreeMap::new());
         for note in self.fixed_settings(&config) {
             tracing::warn!("{note}");
         }
@@ -85,10 +86,10 @@ impl Daemon {
         }
     }
 
-    /// Host names or discovered servers have changed: the same settings with other servers.
-    pub(super) fn refresh_servers(&self) {
-        let config = self.config.borrow().clone();
-        for settings in config.backends {
+    /// Host names or discovered servers have changed: the same settings with other servers, for these backends.
+    pub(super) fn refresh_servers(&self, concerned: impl Fn(&config::Backend) -> bool) {
+        let backends = self.config.borrow().backends.clone();
+        for settings in backends.into_iter().filter(concerned) {
             if let Err(error) = self.apply_backend(settings) {
                 tracing::error!("{error}");
             }
@@ -159,7 +160,6 @@ impl Daemon {
             }
         }
         self.forget_backends(&config);
-        self.resolver.keep_only(&self::names(&config));
         self.log.retarget(&config.global.log);
         self.global.set_max(self.maxconn(&config));
         *self.config.borrow_mut() = config;
@@ -172,23 +172,32 @@ impl Daemon {
     fn apply_backend(&self, settings: config::Backend) -> Result<(), StartError> {
         let name = settings.name.clone();
         let specs = self.specs(&settings);
-        let settings = Arc::new(settings);
-        let known = self.backends.borrow().get(&name).cloned();
-        let backend = known.unwrap_or_else(|| Backend::new(Arc::clone(&settings)));
+        let backend = self.backend_of(&settings);
         backend
-            .apply(settings, specs, Instant::now())
+            .apply(Arc::new(settings), specs, Instant::now())
             .map_err(|error| StartError::Servers {
                 name: name.clone(),
                 error,
             })?;
         self.checker.sync(&backend);
-        self.backends.borrow_mut().insert(name, backend);
         Ok(())
     }
 
-    /// The servers of a backend that have an address now.
+    /// The backend of that name; a new one has no servers yet.
+    pub(super) fn backend_of(&self, settings: &config::Backend) -> Arc<Backend> {
+        let mut backends = self.backends.borrow_mut();
+        let known = backends.get(&settings.name).cloned();
+        known.unwrap_or_else(|| {
+            let backend = Backend::new(Arc::new(settings.clone()));
+            backends.insert(settings.name.clone(), Arc::clone(&backend));
+            backend
+        })
+    }
+
+    /// The servers of a backend that have an address now: those of the configuration, then those discovered.
     fn specs(&self, settings: &config::Backend) -> Vec<MemberSpec> {
-        let spec = |server: &config::Server| {
+        let configured = settings.servers.len();
+        let spec = |(index, server): (usize, &config::Server)| {
             Some(MemberSpec {
                 name: server.name.clone(),
                 addr: self.resolver.addr(&server.addr)?,
@@ -196,10 +205,15 @@ impl Daemon {
                 maxconn: server.maxconn,
                 backup: server.backup,
                 disabled: server.disabled,
-                origin: Origin::Static,
+                origin: if index < configured {
+                    Origin::Static
+                } else {
+                    Origin::Discovered
+                },
             })
         };
-        settings.servers.iter().filter_map(spec).collect()
+        let servers = self.discovery.servers(settings);
+        servers.iter().enumerate().filter_map(spec).collect()
     }
 
     /// Changes a running frontend or makes a new one. Returns the addresses that it is to leave.
@@ -416,19 +430,22 @@ impl Daemon {
         notes
     }
 
+    /// The host names in use, of configured and of discovered servers.
+    pub(super) fn names(&self, config: &Config) -> Vec<String> {
+        let servers = config
+            .backends
+            .iter()
+            .flat_map(|backend| self.discovery.servers(backend));
+        let hosts = servers.filter_map(|server| match server.addr {
+            Address::Host(host, _) => Some(host),
+            Address::Ip(_) | Address::Unix(_) => None,
+        });
+        hosts.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn next_id(&self) -> ListenerId {
         ListenerId(self.next_listener.replace(self.next_listener.get() + 1))
     }
-}
-
-/// The host names that a configuration uses.
-pub(super) fn names(config: &Config) -> Vec<String> {
-    let servers = config.backends.iter().flat_map(|backend| &backend.servers);
-    let hosts = servers.filter_map(|server| match &server.addr {
-        Address::Host(host, _) => Some(host.clone()),
-        Address::Ip(_) | Address::Unix(_) => None,
-    });
-    hosts.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn duplicate(socket: &OwnedFd) -> Result<OwnedFd, StartError> {

@@ -37,9 +37,9 @@ impl Daemon {
                 .map(|frontend| frontend.sessions_total)
                 .sum(),
             log_lines_dropped: self.log.dropped(),
+            etcd: self.discovery.summary(),
             backends: backends.collect(),
             frontends,
-            ..Status::default()
         }
     }
 
@@ -51,8 +51,8 @@ impl Daemon {
             .map(|member| server(member))
             .collect();
         servers.extend(
-            settings
-                .servers
+            self.discovery
+                .servers(settings)
                 .iter()
                 .filter(|s| self.resolver.addr(&s.addr).is_none())
                 .map(lost),
@@ -66,7 +66,10 @@ impl Daemon {
             sessions_total: sum(|server| server.sessions_total),
             bytes_in: sum(|server| server.bytes_in),
             bytes_out: sum(|server| server.bytes_out),
-            discovery: None,
+            discovery: self
+                .discovery
+                .status(&settings.name)
+                .and_then(|status| serde_json::to_value(status).ok()),
             servers,
         }
     }

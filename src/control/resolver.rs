@@ -38,8 +38,13 @@ impl Resolver {
         }
     }
 
-    /// Forgets all names but these, which are those of a configuration that has come into force. Before that nothing is
-    /// forgotten: it may be refused yet, and the one that runs needs its own.
+    /// Whether there is an address for this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.borrow().contains_key(name)
+    }
+
+    /// Forgets all names but these, which are those in force. Not to be called while another configuration is tried: it
+    /// may be refused or come into force, and either has names of its own.
     pub fn keep_only(&self, names: &[String]) {
         self.known
             .borrow_mut()

@@ -32,6 +32,12 @@ impl Daemon {
     ) -> Result<Baseline, BridgeError> {
         let first = told.frontends.is_empty() && told.servers.is_empty();
         let now = self.gather();
+        if first && agreed.has(Feature::Discovery) {
+            for record in self.discovery.records() {
+                let message = PeerMessage::Discovery(record);
+                bridge.send(&message, Vec::new()).await?;
+            }
+        }
         if agreed.has(Feature::Counters) {
             for (name, frontend) in &now.frontends {
                 let message = less_frontend(frontend, told.frontends.get(name));
@@ -67,6 +73,7 @@ impl Daemon {
                 }
             }
             PeerMessage::Server(record) => self.take_server(&record),
+            // Once the first servers are known it would come too late.
             PeerMessage::Discovery(_) => {}
             _ => return Err(BridgeError::OutOfTurn),
         }

@@ -119,6 +119,11 @@ impl Entry {
             })
             .collect()
     }
+
+    /// A part of it, whatever it is.
+    pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
+        self.0.pointer(pointer)
+    }
 }
 
 #[track_caller]
