@@ -12,6 +12,8 @@ mod connect;
 mod flow;
 mod handle;
 mod listener;
+mod opening;
+mod record;
 mod relay;
 mod replay;
 mod session;

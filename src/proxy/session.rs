@@ -15,15 +15,16 @@ use super::flow::{Flow, Source};
 use super::frontend::Permit;
 use super::frozen::{Frozen, Stage};
 use super::handle::{Order, Registered};
+use super::opening::Opening;
+use super::record::{Bytes, Record};
 use super::relay::{Finish, FrozenRelay, Relay, Side};
 use super::replay::Replay;
 use super::worker::Context;
-use crate::backend::{Backend, Lease, Server};
+use crate::backend::{Backend, Lease};
 use crate::config;
 use crate::log::{By, During, SessionLine, Termination};
-use crate::proxy_protocol::{self, Decoded};
 use crate::sys::addr::Addr;
-use crate::sys::socket::{self, Liveness, Socket, Then};
+use crate::sys::socket::{self, Liveness, Socket};
 
 /// What a session is while it has no relay; the relay comes and goes beside it.
 #[derive(Debug)]
@@ -37,31 +38,6 @@ pub(super) struct Session {
     /// Time it looked for a server before it was frozen.
     pub(super) waited: Duration,
     permit: Permit,
-}
-
-/// What the log will say.
-#[derive(Debug)]
-pub(super) struct Record {
-    /// The real client, which is not the connection's peer behind another proxy.
-    pub(super) client: Option<SocketAddr>,
-    local: Option<SocketAddr>,
-    accepted: SystemTime,
-    started: Instant,
-    pub(super) queue: Option<Duration>,
-    pub(super) queue_position: usize,
-    pub(super) connect: Option<Duration>,
-    pub(super) retries: u32,
-    pub(super) redispatched: bool,
-    server: Option<Arc<Server>>,
-    bytes: Bytes,
-    /// What of `bytes` the counters know already.
-    counted: Bytes,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Bytes {
-    from_client: u64,
-    to_client: u64,
 }
 
 /// Why a wait ended early.
@@ -81,14 +57,6 @@ pub(super) enum Left {
     ToFreeze,
 }
 
-/// What the client has said before a server was there.
-#[derive(Debug, Default)]
-struct Opening {
-    bytes: Vec<u8>,
-    ended: bool,
-    introduced: bool,
-}
-
 /// How a relay was left.
 enum Relayed {
     Finish(Finish),
@@ -96,15 +64,8 @@ enum Relayed {
     Order(Order),
 }
 
-/// A PROXY header comes with the first segments, or the peer is no proxy. As in HAProxy it may take as long as a client
-/// is waited for, but not without limit.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
-
 /// The longest time that the end of a broken-off stream is given to reach the other side.
 const FAREWELL: Duration = Duration::from_secs(10);
-
-/// Read at most before a server is there. Sessions in the queue keep these bytes.
-const OPENING_BYTES: usize = 16 * 1024;
 
 /// When a session has lasted so long its server connection gets keepalive, and its bytes are counted.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -233,57 +194,6 @@ impl Session {
                 Err(ending) => return ending,
             }
         }
-    }
-
-    /// Reads the PROXY header, if there is to be one.
-    async fn introduce(&mut self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
-        let until = Instant::now() + HEADER_LIMIT;
-        while !opening.introduced {
-            match proxy_protocol::decode(&opening.bytes) {
-                Decoded::Header { len, src, dst } => {
-                    opening.bytes.drain(..len);
-                    opening.introduced = true;
-                    self.record.client = src.or(self.record.client);
-                    self.record.local = dst.or(self.record.local);
-                    break;
-                }
-                Decoded::Invalid(_) => return Err(Left::ended(By::Proxy, During::Request)),
-                Decoded::Incomplete => {}
-            }
-            let bytes = &mut opening.bytes;
-            let read = poll_fn(|cx| {
-                let mut desk = self.context.desk.borrow_mut();
-                let received =
-                    std::task::ready!(client.poll_recv(cx, &mut desk.buf[..OPENING_BYTES]))?;
-                bytes.extend_from_slice(&desk.buf[..received.len]);
-                Poll::Ready(std::io::Result::Ok(received))
-            });
-            let received = match self.wait(client, until, read).await {
-                Ok(Ok(received)) if received.len > 0 && received.then != Then::Broken => received,
-                Ok(_) => return Err(Left::ended(By::Client, During::Request)),
-                Err(Interrupt::Time) => {
-                    return Err(Left::ended(By::ClientTimeout, During::Request));
-                }
-                Err(interrupt) => return Err(self.leave(interrupt, During::Request)),
-            };
-            opening.ended |= received.then == Then::Fin;
-        }
-        Ok(())
-    }
-
-    /// Reads what the client has sent by now: it can then travel with the connect.
-    fn read_first(&self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
-        if opening.ended || !opening.bytes.is_empty() {
-            return Ok(());
-        }
-        let mut desk = self.context.desk.borrow_mut();
-        match socket::try_recv(client.as_fd(), &mut desk.buf[..OPENING_BYTES]) {
-            Ok(Some(0)) => opening.ended = true,
-            Ok(Some(len)) => opening.bytes.extend_from_slice(&desk.buf[..len]),
-            Ok(None) => {}
-            Err(_) => return Err(Left::ended(By::Client, During::Connect)),
-        }
-        Ok(())
     }
 
     fn connected(
@@ -621,30 +531,6 @@ impl Session {
             redispatched: record.redispatched,
             queue_position: record.queue_position,
         });
-    }
-}
-
-impl Record {
-    fn new(
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-        accepted: SystemTime,
-        started: Instant,
-    ) -> Self {
-        Self {
-            client,
-            local,
-            accepted,
-            started,
-            queue: None,
-            queue_position: 0,
-            connect: None,
-            retries: 0,
-            redispatched: false,
-            server: None,
-            bytes: Bytes::default(),
-            counted: Bytes::default(),
-        }
     }
 }
 

@@ -1,0 +1,56 @@
+//! What is kept of a session for its log line and for the counters.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::backend::Server;
+
+/// What the log will say.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The real client, which is not the connection's peer behind another proxy.
+    pub(super) client: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) accepted: SystemTime,
+    pub(super) started: Instant,
+    pub(super) queue: Option<Duration>,
+    pub(super) queue_position: usize,
+    pub(super) connect: Option<Duration>,
+    pub(super) retries: u32,
+    pub(super) redispatched: bool,
+    pub(super) server: Option<Arc<Server>>,
+    pub(super) bytes: Bytes,
+    /// What of `bytes` the counters know already.
+    pub(super) counted: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bytes {
+    pub(super) from_client: u64,
+    pub(super) to_client: u64,
+}
+
+impl Record {
+    pub(super) fn new(
+        client: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        accepted: SystemTime,
+        started: Instant,
+    ) -> Self {
+        Self {
+            client,
+            local,
+            accepted,
+            started,
+            queue: None,
+            queue_position: 0,
+            connect: None,
+            retries: 0,
+            redispatched: false,
+            server: None,
+            bytes: Bytes::default(),
+            counted: Bytes::default(),
+        }
+    }
+}
