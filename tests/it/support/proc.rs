@@ -83,9 +83,10 @@ pub(crate) fn threads(pid: i32) -> usize {
         .sum()
 }
 
-/// A kernel counter of /proc/net/netstat, e.g. `ListenDrops`.
+/// A kernel counter of /proc/net/netstat or /proc/net/snmp, e.g. `ListenDrops` or `OutRsts`.
 pub(crate) fn netstat(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/net/netstat").unwrap();
+    let files = ["/proc/net/netstat", "/proc/net/snmp"];
+    let text = files.map(|file| fs::read_to_string(file).unwrap()).concat();
     let lines: Vec<&str> = text.lines().collect();
     let found = lines.chunks(2).find_map(|pair| {
         let index = pair[0].split(' ').position(|word| word == name)?;
