@@ -141,8 +141,10 @@ impl Stage {
                 (!self.fault.exists()).then_some(())
             });
             for engine in engines {
-                // ESRCH: it has ended by itself.
-                drop(kill(Pid::from_raw(engine), Signal::SIGKILL));
+                match kill(Pid::from_raw(engine), Signal::SIGKILL) {
+                    // ESRCH: it has ended by itself.
+                    Ok(()) | Err(_) => {}
+                }
             }
             run.join().unwrap()
         })
