@@ -390,6 +390,9 @@ async fn follow_names(daemon: Rc<Daemon>) {
     loop {
         tokio::time::sleep(FOLLOW.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
         let names = daemon.names(&daemon.config.borrow());
+        if daemon.reloading.try_lock().is_ok() {
+            daemon.resolver.keep_only(&names);
+        }
         if !names.is_empty() && !daemon.resolver.follow(names).await.is_empty() {
             daemon.refresh_servers(|_| true);
         }

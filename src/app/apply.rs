@@ -160,7 +160,6 @@ impl Daemon {
             }
         }
         self.forget_backends(&config);
-        self.resolver.keep_only(&self.names(&config));
         self.log.retarget(&config.global.log);
         self.global.set_max(self.maxconn(&config));
         *self.config.borrow_mut() = config;

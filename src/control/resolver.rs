@@ -43,8 +43,8 @@ impl Resolver {
         self.known.borrow().contains_key(name)
     }
 
-    /// Forgets all names but these, which are those of a configuration that has come into force. Before that nothing is
-    /// forgotten: it may be refused yet, and the one that runs needs its own.
+    /// Forgets all names but these, which are those in force. Not to be called while another configuration is tried: it
+    /// may be refused or come into force, and either has names of its own.
     pub fn keep_only(&self, names: &[String]) {
         self.known
             .borrow_mut()

@@ -1,0 +1,186 @@
+//! Who takes part, and how each is configured: one thread a core, the same time-outs, no logs, no checks, Nagle off.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::contestant::{Balance, Setup, version};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Balancer {
+    /// No balancer: clients connect to the origin.
+    Direct,
+    Haproxy,
+    /// With `option splice-auto`.
+    HaproxySplice,
+    Nginx,
+    Lb,
+    /// With `defer_accept`.
+    LbDefer,
+}
+
+impl Balancer {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Haproxy,
+        Self::HaproxySplice,
+        Self::Nginx,
+        Self::Lb,
+        Self::LbDefer,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Haproxy => "haproxy",
+            Self::HaproxySplice => "haproxy splice",
+            Self::Nginx => "nginx",
+            Self::Lb => "lb",
+            Self::LbDefer => "lb defer",
+        }
+    }
+
+    /// The program's own words on its version; `None`: it is not here.
+    pub(crate) fn version(self) -> Option<String> {
+        match self {
+            Self::Direct => Some(String::new()),
+            Self::Haproxy | Self::HaproxySplice => version("haproxy", "-v"),
+            Self::Nginx if !has_stream() => None,
+            Self::Nginx => version("nginx", "-v"),
+            Self::Lb | Self::LbDefer => version(LB, "--version"),
+        }
+    }
+
+    pub(crate) fn command(self, file: &Path, dir: &Path) -> Command {
+        match self {
+            Self::Direct => unreachable!("direct runs no program"),
+            Self::Haproxy | Self::HaproxySplice => {
+                let mut command = Command::new("haproxy");
+                command.arg("-db").arg("-f").arg(file);
+                command
+            }
+            Self::Nginx => {
+                let mut command = Command::new("nginx");
+                command
+                    .arg("-p")
+                    .arg(dir)
+                    .arg("-c")
+                    .arg(file)
+                    .args(["-e", "stderr"]);
+                command
+            }
+            Self::Lb | Self::LbDefer => {
+                let mut command = Command::new(LB);
+                command.args(["run", "-f"]).arg(file).env("LB_LOG", "warn");
+                command
+            }
+        }
+    }
+
+    /// The text of its configuration.
+    pub(crate) fn config(
+        self,
+        bind: SocketAddr,
+        servers: &[SocketAddr],
+        setup: &Setup,
+        dir: &Path,
+    ) -> String {
+        match self {
+            Self::Direct => String::new(),
+            Self::Haproxy => haproxy(bind, servers, setup, ""),
+            Self::HaproxySplice => haproxy(bind, servers, setup, " option splice-auto\n"),
+            Self::Nginx => nginx(bind, servers, setup, dir),
+            Self::Lb => lb(bind, servers, setup, dir, false),
+            Self::LbDefer => lb(bind, servers, setup, dir, true),
+        }
+    }
+}
+
+/// The release build that cargo made beside this program.
+const LB: &str = env!("CARGO_BIN_EXE_lb");
+
+fn haproxy(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, option: &str) -> String {
+    let balance = match setup.balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::LeastConn => "leastconn",
+        // One draw is what it does by default; two make it the same algorithm as that of the others.
+        Balance::Random => "random(2)",
+        Balance::Source => "source\n hash-type consistent",
+    };
+    let mut text = format!(
+        "global\n maxconn 6000\n nbthread {}\ndefaults\n mode tcp\n maxconn 6000\n retries 3\n option redispatch\n \
+         timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout queue 5s\n{option}\
+         frontend web\n bind {bind}\n default_backend app\nbackend app\n balance {balance}\n",
+        setup.threads
+    );
+    for (index, server) in servers.iter().enumerate() {
+        writeln!(text, " server s{index} {server}").ok();
+    }
+    text
+}
+
+fn nginx(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path) -> String {
+    let balance = match setup.balance {
+        Balance::RoundRobin => "",
+        Balance::LeastConn => "least_conn;",
+        Balance::Random => "random two least_conn;",
+        Balance::Source => "hash $remote_addr consistent;",
+    };
+    let dir = dir.display();
+    let (module, threads) = (NGINX_STREAM, setup.threads);
+    // Without a master there is one process, which is the server.
+    let (master, reuseport) = if threads > 1 {
+        ("on", " reuseport")
+    } else {
+        ("off", "")
+    };
+    let load = if Path::new(module).exists() {
+        format!("load_module {module};")
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "{load}\nmaster_process {master};\ndaemon off;\nworker_processes {threads};\npid {dir}/pid;\n\
+         error_log stderr crit;\nevents {{ worker_connections 12000; }}\nstream {{\n\
+         proxy_connect_timeout 5s;\nproxy_timeout 50s;\ntcp_nodelay on;\n\
+         server {{ listen {bind} backlog=4096{reuseport}; proxy_pass app; }}\n\
+         upstream app {{ {balance}\n"
+    );
+    for server in servers {
+        writeln!(text, "server {server};").ok();
+    }
+    text + "}\n}\n"
+}
+
+/// Where Debian's package has it; elsewhere it may be built in.
+const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+fn has_stream() -> bool {
+    let built = Command::new("nginx").arg("-V").output();
+    let said = built.map(|output| output.stderr).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    Path::new(NGINX_STREAM).exists() || said.contains("--with-stream ")
+}
+
+fn lb(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path, defer: bool) -> String {
+    let balance = match setup.balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::LeastConn => "leastconn",
+        Balance::Random => "random",
+        Balance::Source => "source",
+    };
+    let mut text = format!(
+        "[global]\nmaxconn = 6000\nthreads = {}\nsocket = \"{}/lb.sock\"\nhard_stop_after = \"1s\"\n\
+         log = {{ sessions = false }}\n\
+         [frontend.web]\nbind = [\"{bind}\"]\nbackend = \"app\"\ndefer_accept = {defer}\n\
+         [backend.app]\nbalance = \"{balance}\"\nretries = 3\ncheck = false\n\
+         timeout = {{ connect = \"5s\", client = \"50s\", server = \"50s\", queue = \"5s\" }}\n[backend.app.servers]\n",
+        setup.threads,
+        dir.display()
+    );
+    for (index, server) in servers.iter().enumerate() {
+        writeln!(text, "s{index} = \"{server}\"").ok();
+    }
+    text
+}

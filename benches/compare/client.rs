@@ -1,0 +1,136 @@
+//! The client's end of a connection.
+
+use std::time::Instant;
+
+use super::pattern::CHUNK;
+use super::stream::{Desk, Progress, Read, Stream};
+use super::traffic::{HEADER, Request};
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    pub(crate) request: Request,
+    stage: Stage,
+    /// When the request was due.
+    pub(crate) since: Instant,
+    /// Answers that came in full.
+    pub(crate) answers: u64,
+    /// One of the streams that only keep the balancer busy.
+    pub(crate) background: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// So many bytes of header and upload are sent.
+    Sending(u64),
+    /// So many bytes of the answer have come.
+    Receiving(u64),
+    /// The answer is there, the origin's FIN is not.
+    Closing,
+    Idle,
+}
+
+impl Client {
+    /// A connection that has just been begun and sends `request` once it stands.
+    pub(crate) fn new(stream: Stream, request: Request, since: Instant, background: bool) -> Self {
+        Self {
+            stream,
+            request,
+            stage: Stage::Sending(0),
+            since,
+            answers: 0,
+            background,
+        }
+    }
+
+    /// The next request on an idle connection.
+    pub(crate) fn ask(&mut self, request: Request, since: Instant) {
+        (self.request, self.since) = (request, since);
+        self.stage = Stage::Sending(0);
+    }
+
+    /// Goes as far as it can without waiting; a bulk request stops after each step.
+    pub(crate) fn advance(&mut self, desk: &mut Desk) -> Progress {
+        loop {
+            let progress = match self.stage {
+                Stage::Sending(sent) => self.send(sent, desk),
+                Stage::Receiving(got) => self.receive(got, desk),
+                Stage::Closing => return self.await_end(desk),
+                Stage::Idle => return self.idle(desk),
+            };
+            match progress {
+                Progress::More if !self.request.is_bulk() => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn send(&mut self, sent: u64, desk: &Desk) -> Progress {
+        let header = HEADER as u64;
+        let wrote = if sent < header {
+            let bytes = self.request.encode();
+            self.stream
+                .write(&bytes[usize::try_from(sent).unwrap_or(0)..])
+        } else {
+            let (done, all) = (sent - header, self.request.upload);
+            self.stream
+                .write(desk.pattern.at(self.request.seed, done, all - done))
+        };
+        match wrote {
+            Ok(0) => Progress::Blocked,
+            Ok(len) => {
+                let sent = sent + len as u64;
+                let whole = sent == header + self.request.upload;
+                self.stage = if whole {
+                    Stage::Receiving(0)
+                } else {
+                    Stage::Sending(sent)
+                };
+                Progress::More
+            }
+            Err(errno) => Progress::Failed(format!("client send: {}", errno.desc())),
+        }
+    }
+
+    fn receive(&mut self, got: u64, desk: &mut Desk) -> Progress {
+        let request = self.request;
+        match self.stream.read(&mut desk.buf[..CHUNK]) {
+            Read::Bytes(len) => {
+                let total = got + len as u64;
+                if total > request.answer || !desk.pattern.is(request.seed, got, &desk.buf[..len]) {
+                    return Progress::Failed(format!("wrong bytes in the answer at {got}"));
+                }
+                if total < request.answer {
+                    self.stage = Stage::Receiving(total);
+                    return Progress::More;
+                }
+                self.answers += 1;
+                if request.close {
+                    self.stage = Stage::Closing;
+                    return Progress::More;
+                }
+                self.stage = Stage::Idle;
+                Progress::Answered
+            }
+            Read::Blocked => Progress::Blocked,
+            Read::End => Progress::Failed(format!("answer ends at {got} of {}", request.answer)),
+            Read::Failed(errno) => Progress::Failed(format!("client receive: {}", errno.desc())),
+        }
+    }
+
+    fn await_end(&mut self, desk: &mut Desk) -> Progress {
+        match self.stream.read(&mut desk.buf) {
+            Read::End => Progress::Ended,
+            Read::Blocked => Progress::Blocked,
+            Read::Bytes(_) => Progress::Failed("bytes after the answer".to_owned()),
+            Read::Failed(errno) => Progress::Failed(format!("instead of a FIN: {}", errno.desc())),
+        }
+    }
+
+    fn idle(&mut self, desk: &mut Desk) -> Progress {
+        match self.await_end(desk) {
+            Progress::Ended => Progress::Failed("closed while idle".to_owned()),
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What was measured: one sample a round, and what the samples of all rounds say together.
+
+use serde::Serialize;
+
+use super::outcome::Outcome;
+
+/// One contestant in one round; times in microseconds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sample {
+    /// CPU of the balancer for each unit; `None` for `direct`.
+    pub(crate) cpu: Option<f64>,
+    /// CPU of balancer, clients and origin together for each unit.
+    pub(crate) machine: Option<f64>,
+    /// Units a second.
+    pub(crate) rate: Option<f64>,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) p999: Option<f64>,
+    /// Bytes of the balancer's own memory for each session.
+    pub(crate) memory: Option<f64>,
+    pub(crate) failed: u64,
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Sample {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        Self {
+            p50: outcome.quantile(0.5),
+            p99: outcome.quantile(0.99),
+            p999: outcome.quantile(0.999),
+            failed: outcome.failed,
+            reasons: outcome.reasons.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A median, and half the distance between the quartiles in percent of it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Middle {
+    pub(crate) median: f64,
+    pub(crate) spread_percent: f64,
+}
+
+/// All rounds of a contestant in a workload.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) contestant: &'static str,
+    pub(crate) rounds: usize,
+    pub(crate) cpu: Option<Middle>,
+    pub(crate) machine: Option<Middle>,
+    pub(crate) rate: Option<Middle>,
+    pub(crate) p50_us: Option<Middle>,
+    pub(crate) p99_us: Option<Middle>,
+    pub(crate) p999_us: Option<Middle>,
+    pub(crate) memory_bytes: Option<Middle>,
+    /// Requests that failed. If any did, the figures are of no value and are not averaged.
+    pub(crate) failed: u64,
+    pub(crate) reasons: Vec<String>,
+}
+
+impl Summary {
+    pub(crate) fn of(contestant: &'static str, samples: &[Sample]) -> Self {
+        let failed = samples.iter().map(|sample| sample.failed).sum();
+        let middle = |value: fn(&Sample) -> Option<f64>| {
+            let values: Vec<f64> = samples.iter().filter_map(value).collect();
+            (failed == 0).then(|| Middle::of(values)).flatten()
+        };
+        let reasons = samples.iter().flat_map(|sample| sample.reasons.clone());
+        Self {
+            contestant,
+            rounds: samples.len(),
+            cpu: middle(|sample| sample.cpu),
+            machine: middle(|sample| sample.machine),
+            rate: middle(|sample| sample.rate),
+            p50_us: middle(|sample| sample.p50),
+            p99_us: middle(|sample| sample.p99),
+            p999_us: middle(|sample| sample.p999),
+            memory_bytes: middle(|sample| sample.memory),
+            failed,
+            reasons: reasons.take(3).collect(),
+        }
+    }
+}
+
+impl Middle {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
+        values.sort_by(f64::total_cmp);
+        let median = quantile(&values, 0.5)?;
+        let between = quantile(&values, 0.75)? - quantile(&values, 0.25)?;
+        let spread_percent = if median == 0.0 {
+            0.0
+        } else {
+            between / 2.0 / median * 100.0
+        };
+        Some(Self {
+            median,
+            spread_percent,
+        })
+    }
+}
+
+/// Of sorted values, interpolated.
+fn quantile(sorted: &[f64], quantile: f64) -> Option<f64> {
+    // A handful of rounds: exact, and never negative.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    let (at, below) = {
+        let at = quantile * sorted.len().saturating_sub(1) as f64;
+        (at, at as usize)
+    };
+    let low = sorted.get(below)?;
+    let high = sorted.get(below + 1).unwrap_or(low);
+    Some(low + (high - low) * at.fract())
+}

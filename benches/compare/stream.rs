@@ -1,0 +1,117 @@
+//! One end of a connection as the load's loop sees it: a non-blocking socket and its edges.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::pattern::{CHUNK, Pattern};
+
+/// What both ends of all connections share.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) buf: Vec<u8>,
+    pub(crate) pattern: Pattern,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        Self {
+            buf: vec![0; CHUNK],
+            pattern: Pattern::new(),
+        }
+    }
+}
+
+/// What a step of a client or of an origin came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Waits for an edge.
+    Blocked,
+    /// Could go on; others have their turn.
+    More,
+    /// A request was answered in full; the connection can take another one.
+    Answered,
+    /// The connection came to its proper end.
+    Ended,
+    Failed(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream {
+    fd: OwnedFd,
+    readable: bool,
+    writable: bool,
+    /// FIN or RST has come: a short read is not the end of what can be read.
+    ending: bool,
+}
+
+/// What a read brought.
+pub(crate) enum Read {
+    Bytes(usize),
+    End,
+    Blocked,
+    Failed(Errno),
+}
+
+impl Stream {
+    /// A socket that is `ready` to be read and written as far as anybody knows.
+    pub(crate) fn new(fd: OwnedFd, ready: bool) -> Self {
+        Self {
+            fd,
+            readable: ready,
+            writable: ready,
+            ending: false,
+        }
+    }
+
+    pub(crate) fn note(&mut self, edges: EpollFlags) {
+        let broken = edges.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+        self.ending |= broken || edges.contains(EpollFlags::EPOLLRDHUP);
+        self.readable |= self.ending || edges.contains(EpollFlags::EPOLLIN);
+        self.writable |= broken || edges.contains(EpollFlags::EPOLLOUT);
+    }
+
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> Read {
+        if !self.readable {
+            return Read::Blocked;
+        }
+        match recv(self.fd.as_raw_fd(), buf, MsgFlags::empty()) {
+            Ok(0) => Read::End,
+            Ok(len) => {
+                self.readable = len == buf.len() || self.ending;
+                Read::Bytes(len)
+            }
+            Err(Errno::EAGAIN) => {
+                self.readable = false;
+                Read::Blocked
+            }
+            Err(errno) => Read::Failed(errno),
+        }
+    }
+
+    /// `Ok(0)`: the kernel takes nothing now.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        if !self.writable {
+            return Ok(0);
+        }
+        match send(self.fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+            Ok(sent) => {
+                self.writable = sent == bytes.len();
+                Ok(sent)
+            }
+            Err(Errno::EAGAIN) => {
+                self.writable = false;
+                Ok(0)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
