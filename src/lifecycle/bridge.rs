@@ -36,6 +36,9 @@ pub struct Bridge {
     pidfd: AsyncFd<OwnedFd>,
     inbox: Inbox<PeerMessage>,
     outbox: Outbox,
+    /// A message could not be sent. What was not sent in its time is never sent later: whoever was told so has
+    /// acted upon it.
+    broken: bool,
 }
 
 /// The other engine answers a message within this time, or it hangs.
@@ -49,6 +52,7 @@ impl Bridge {
             pidfd: socket::watch(end.pidfd, Interest::READABLE)?,
             inbox: Inbox::new(0),
             outbox: Outbox::new(0),
+            broken: false,
         })
     }
 
@@ -70,6 +74,19 @@ impl Bridge {
 
     /// Sends, and waits until the kernel has taken all of it: what is under way stays bounded.
     pub async fn send(
+        &mut self,
+        message: &PeerMessage,
+        fds: Vec<Arc<OwnedFd>>,
+    ) -> Result<(), BridgeError> {
+        if self.broken {
+            return Err(BridgeError::OutOfTurn);
+        }
+        let sent = self.send_now(message, fds).await;
+        self.broken = sent.is_err();
+        sent
+    }
+
+    async fn send_now(
         &mut self,
         message: &PeerMessage,
         fds: Vec<Arc<OwnedFd>>,

@@ -31,6 +31,7 @@ mod systemd;
 mod timeouts;
 mod unprivileged;
 mod upgrade_bad_binary;
+mod upgrade_crashes;
 mod upgrade_listeners;
 mod upgrade_restart;
 mod upgrade_sessions;

@@ -33,7 +33,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
             .table(&also("http", &http)),
     );
     let addr = lb.addr("web");
-    let resets = proc::netstat("OutRsts");
+    let resets = proc::netstat("TcpOutRsts");
     let drops = proc::netstat("ListenDrops");
     let stop = AtomicBool::new(false);
     let moved = std::thread::scope(|scope| {
@@ -107,7 +107,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
         "TcpOutRsts and ListenDrops meanwhile, other tests included",
         format!(
             "{} {}",
-            proc::netstat("OutRsts") - resets,
+            proc::netstat("TcpOutRsts") - resets,
             proc::netstat("ListenDrops") - drops
         ),
     );

@@ -13,6 +13,7 @@ use crate::app::Daemon;
 use crate::backend::Backend;
 use crate::config;
 use crate::lifecycle::bridge::{Bridge, BridgeError};
+use crate::lifecycle::fault;
 use crate::lifecycle::message::Done;
 use crate::lifecycle::peer::{Accept, BATCH, Batch, Commit, End, PeerMessage};
 use crate::lifecycle::version::Feature;
@@ -157,6 +158,7 @@ impl Daemon {
                         fds,
                     )
                     .await?;
+                fault::point("old.offered");
                 match bridge.answer().await? {
                     (PeerMessage::Accept(accept), _) if accept.number == *number => Ok(()),
                     _ => Err(BridgeError::OutOfTurn),
@@ -171,14 +173,16 @@ impl Daemon {
             let commit = bridge
                 .send(&PeerMessage::Commit(Commit { number: *number }), Vec::new())
                 .await;
+            if let Err(error) = commit {
+                // Not sent, and never will be: without it the other engine does not touch them while we live.
+                self.thaw_all(worker, batch.into_iter().chain(kept).chain(waiting));
+                return Err(error);
+            }
+            fault::point("old.committed");
             // Given away, whether the other engine lives to see it or not: should it have died before it read this,
             // nobody has them, and that is the contract of a crash.
             drop(batch);
             moved += count;
-            if let Err(error) = commit {
-                self.thaw_all(worker, kept.into_iter().chain(waiting));
-                return Err(error);
-            }
         }
     }
 
@@ -277,6 +281,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                         return Err(BridgeError::OutOfTurn);
                     }
                 };
+                fault::point("new.offered");
                 bridge
                     .send(
                         &PeerMessage::Accept(Accept {

@@ -23,6 +23,8 @@ pub struct Upgrade {
     last_beat: Instant,
     /// Whether the new engine answered since it was READY.
     beaten: bool,
+    /// The old engine's account of sessions that stay, until the new engine has shown that it lives.
+    done: Option<Done>,
     /// What the old engine had done before it parked.
     baseline: Option<Heartbeat>,
 }
@@ -94,6 +96,7 @@ impl Upgrade {
             over: false,
             last_beat: now,
             beaten: false,
+            done: None,
             baseline: None,
         };
         (upgrade, vec![Action::Probe])
@@ -159,6 +162,9 @@ impl Upgrade {
             (Phase::Probation | Phase::Move, Event::NewBeat(beat)) => {
                 self.last_beat = now;
                 self.beaten = true;
+                if let Some(done) = self.done.take() {
+                    return self.finish(&done, now);
+                }
                 if self.phase == Phase::Probation && self.fails_where_the_old_did_not(&beat) {
                     return self
                         .fail("its connections fail where those of the old engine did not".into());
@@ -166,8 +172,11 @@ impl Upgrade {
                 self.passed(now)
             }
             (Phase::Probation, Event::NotServing) => self.fail("it accepts no connections".into()),
+            (Phase::Move, Event::Done(done)) if done.left == 0 => self.finish(&done, now),
             (Phase::Move, Event::Done(done)) => {
-                self.finish(done.moved, done.left, done.why.as_deref(), now)
+                // They may have stayed because the new engine is dead, of which its last heartbeat knows nothing.
+                self.done = Some(done);
+                vec![]
             }
             (_, Event::NewFailed(why)) => self.fail(why),
             (Phase::Move, Event::OldFailed(why)) => {
@@ -258,9 +267,10 @@ impl Upgrade {
         ]
     }
 
-    fn finish(&mut self, moved: u64, left: u64, why: Option<&str>, now: Instant) -> Vec<Action> {
+    fn finish(&mut self, done: &Done, now: Instant) -> Vec<Action> {
         let seconds = (now - self.began).as_secs_f64();
-        let outcome = Outcome::upgraded(self.new_pid, moved, left, why, seconds);
+        let why = done.why.as_deref();
+        let outcome = Outcome::upgraded(self.new_pid, done.moved, done.left, why, seconds);
         vec![Action::Promote, Action::End(outcome)]
     }
 

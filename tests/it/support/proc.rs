@@ -83,13 +83,16 @@ pub(crate) fn threads(pid: i32) -> usize {
         .sum()
 }
 
-/// A kernel counter of /proc/net/netstat or /proc/net/snmp, e.g. `ListenDrops` or `OutRsts`.
+/// A kernel counter: of /proc/net/netstat by its name, e.g. `ListenDrops`, of /proc/net/snmp with its protocol before
+/// it, as nstat(8) writes it: `TcpOutRsts`.
 pub(crate) fn netstat(name: &str) -> u64 {
-    let files = ["/proc/net/netstat", "/proc/net/snmp"];
-    let text = files.map(|file| fs::read_to_string(file).unwrap()).concat();
+    let read = |file: &str| fs::read_to_string(file).unwrap();
+    let text = read("/proc/net/netstat") + &read("/proc/net/snmp");
     let lines: Vec<&str> = text.lines().collect();
     let found = lines.chunks(2).find_map(|pair| {
-        let index = pair[0].split(' ').position(|word| word == name)?;
+        let protocol = pair[0].split(':').next()?;
+        let is_it = |word: &str| word == name || name.strip_prefix(protocol) == Some(word);
+        let index = pair[0].split(' ').position(is_it)?;
         pair[1].split(' ').nth(index)?.parse().ok()
     });
     found.unwrap_or_else(|| panic!("no counter {name}"))
@@ -121,4 +124,5 @@ fn the_figures_of_this_process_make_sense() {
     assert!(private_memory(me) > 100_000);
     assert!(threads(me) > 1);
     assert!(netstat("ListenDrops") < u64::MAX);
+    assert!(netstat("TcpOutRsts") < u64::MAX);
 }

@@ -222,6 +222,11 @@ fn sessions_that_stay_are_told_by_the_exit_code_and_the_reason() {
         left: 2,
         why: Some("no descriptors".into()),
     }));
+    assert!(
+        run.last.is_empty(),
+        "first the new engine shows that it lives"
+    );
+    run.on(Event::NewBeat(beat(0, 0)));
     let Some(Action::End(outcome)) = run.last.last() else {
         panic!("no end")
     };
@@ -296,4 +301,17 @@ fn words_out_of_turn_change_nothing() {
             assert_eq!((run.last.len(), run.upgrade.phase()), (0, phase));
         }
     }
+}
+
+#[test]
+fn sessions_that_stay_since_the_new_engine_died_are_not_called_a_success() {
+    let mut run = Run::in_phase(Phase::Move);
+    run.on(Event::Done(Done {
+        moved: 5,
+        left: 2,
+        why: Some("the other end is closed".into()),
+    }));
+    run.on(Event::NewFailed("it was ended by SIGKILL".into()));
+    assert_eq!(run.last[0], Action::Resume);
+    assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
 }

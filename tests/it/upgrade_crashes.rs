@@ -1,0 +1,170 @@
+//! SIGKILL at each step of an upgrade: of the old engine, of the new one, of the supervisor. No connection is refused,
+//! and no session is lost but those that the dead process had in hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::support::client::HANG;
+use crate::support::config::Config;
+use crate::support::knocker::{Knocker, Knocks};
+use crate::support::lb::Lb;
+use crate::support::limits::amount;
+use crate::support::origin::{Behaviour, Origin};
+use crate::support::ping_pong::PingPong;
+use crate::support::proc;
+use crate::support::wait::eventually;
+
+#[test]
+fn the_old_engine_killed_at_any_step_refuses_nobody() {
+    for point in ["engine.park", "old.offered", "old.committed"] {
+        for _ in 0..amount(1, 20) {
+            let stage = Stage::new();
+            let _sessions = PingPong::start(stage.addr, 4);
+            let output = stage.upgrade(point);
+            // Who asked was connected to the one that died; the new engine was READY, so that the upgrade is done.
+            assert_eq!(output.status.code(), Some(1), "{point}: {output:?}");
+            eventually(HANG, "the supervisor's word", || {
+                stage
+                    .lb
+                    .stderr()
+                    .contains("the old one was lost")
+                    .then_some(())
+            });
+            stage.assert_one_engine_serves(2);
+            assert_eq!(stage.finish().refused, 0, "{point}");
+        }
+    }
+}
+
+#[test]
+fn the_new_engine_killed_while_sessions_move_gives_the_rest_back() {
+    for _ in 0..amount(1, 20) {
+        let stage = Stage::new();
+        let sessions = PingPong::start(stage.addr, 4);
+        let output = stage.upgrade("new.offered");
+        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        // It had their sockets, and none of them was its own yet.
+        sessions.go_on_for(100);
+        sessions.finish().assert_unharmed();
+        stage.assert_one_engine_serves(1);
+        assert_eq!(stage.finish().refused, 0);
+    }
+}
+
+#[test]
+fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
+    for point in [
+        "supervisor.probe",
+        "supervisor.introduce",
+        "supervisor.go",
+        "supervisor.park",
+        "supervisor.commit",
+        "supervisor.move",
+        "supervisor.promote",
+        "supervisor.replace",
+    ] {
+        for _ in 0..amount(1, 20) {
+            let mut stage = Stage::new();
+            let output = stage.upgrade_until_the_supervisor_dies(point);
+            // Its last word may have been said before.
+            let said = output.status.code();
+            assert!(matches!(said, Some(0 | 1)), "{point}: {output:?}");
+            stage.lb.start_again_from_store();
+            let clients = stage.clients.as_ref().unwrap();
+            let served = clients.served();
+            eventually(HANG, "clients served", || {
+                (clients.served() > served + 20).then_some(())
+            });
+            assert_eq!(stage.finish().refused, 0, "{point}");
+        }
+    }
+}
+
+/// A balancer with clients that look on.
+struct Stage {
+    lb: Lb,
+    addr: std::net::SocketAddr,
+    fault: PathBuf,
+    clients: Option<Knocker>,
+    _dir: TempDir,
+    _origin: Origin,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let origin = Origin::start(Behaviour::Echo);
+        let dir = tempfile::tempdir().unwrap();
+        let fault = dir.path().join("fault");
+        let lb = Lb::options()
+            .config(&Config::new().origins([&origin]))
+            .env("LB_FAULT", &fault)
+            .start();
+        let addr = lb.addr("web");
+        eventually(HANG, "listeners stored", || {
+            (lb.notify().stored().len() == 3).then_some(())
+        });
+        let clients = Some(Knocker::start(addr, 4));
+        Self {
+            lb,
+            addr,
+            fault,
+            clients,
+            _dir: dir,
+            _origin: origin,
+        }
+    }
+
+    /// Upgrades; who comes to `point` first is killed there.
+    fn upgrade(&self, point: &str) -> Output {
+        set(&self.fault, point);
+        let output = self.lb.command(&["upgrade", "--probation", "300ms"]);
+        assert!(!self.fault.exists(), "{point} was not reached");
+        output
+    }
+
+    /// The same, with systemd's part: what is left of the service is killed, too.
+    fn upgrade_until_the_supervisor_dies(&mut self, point: &str) -> Output {
+        set(&self.fault, point);
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| self.lb.command(&["upgrade", "--probation", "300ms"]));
+            let mut engines = Vec::new();
+            eventually(HANG, "the supervisor's death", || {
+                let children = proc::descendants(self.lb.pid());
+                if !children.is_empty() {
+                    engines = children;
+                }
+                (!self.fault.exists()).then_some(())
+            });
+            for engine in engines {
+                match kill(Pid::from_raw(engine), Signal::SIGKILL) {
+                    // ESRCH: it has ended by itself.
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            run.join().unwrap()
+        })
+    }
+
+    #[track_caller]
+    fn assert_one_engine_serves(&self, generation: u64) {
+        eventually(HANG, "one engine", || {
+            (proc::descendants(self.lb.pid()).len() == 1).then_some(())
+        });
+        assert_eq!(self.lb.status().number("generation"), generation);
+    }
+
+    fn finish(mut self) -> Knocks {
+        self.clients.take().unwrap().finish()
+    }
+}
+
+fn set(fault: &Path, point: &str) {
+    let fresh = fault.with_extension("new");
+    fs::write(&fresh, format!("{point} kill")).unwrap();
+    fs::rename(fresh, fault).unwrap();
+}
