@@ -1,7 +1,7 @@
 //! A server that died costs live traffic next to nothing, and is not trusted again before it has proved itself.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::support::ab::Ab;
@@ -45,10 +45,12 @@ fn a_closed_port_costs_no_client_anything() {
     eventually_eq(HANG, "UP".to_owned(), || {
         lb.status().server("app/a").text("status")
     });
+    // The newest first; a check of a port leaves no trace at the server.
+    let checks = lb.status().server("app/a").checks();
+    let passed = checks.iter().take_while(|(passed, ..)| *passed).count();
     assert!(
-        dead.connections() >= 3,
-        "UP after {} checks, rise is 3",
-        dead.connections()
+        passed >= 3,
+        "UP after {passed} checks, rise is 3: {checks:?}"
     );
     assert_eq!(dead.requests(), before.1, "no session before it was UP");
     Ab::run(lb.addr("web"), 300, 4, &[]).assert_flawless();
@@ -76,10 +78,12 @@ fn a_machine_that_vanished_slows_at_most_one_session_a_worker() {
 
     let (slow, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let done = AtomicBool::new(false);
+    let gate = RwLock::new(());
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
+                    let in_flight = gate.read().unwrap();
                     let start = Instant::now();
                     if let Err(error) = greeting(addr) {
                         failed.lock().unwrap().push(error);
@@ -87,13 +91,18 @@ fn a_machine_that_vanished_slows_at_most_one_session_a_worker() {
                     if start.elapsed() > Duration::from_millis(500) {
                         slow.lock().unwrap().push(start.elapsed());
                     }
+                    drop(in_flight);
                     // As many a second as a small site has, spread over the clients.
                     observe(Duration::from_millis(5));
                 }
             });
         }
         observe(Duration::from_millis(200));
-        netns.black_hole();
+        {
+            // A session that is in the machine's hands when it vanishes is lost with it; none is.
+            let _quiet = gate.write().unwrap();
+            netns.black_hole();
+        }
         eventually_eq(HANG, "DOWN".to_owned(), || {
             lb.status().server("app/a").text("status")
         });

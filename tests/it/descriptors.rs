@@ -15,33 +15,50 @@ use crate::support::wait::{eventually, observe, settled};
 use crate::support::waiting::{Waiting, served};
 
 #[test]
-fn with_256_descriptors_nobody_is_refused_and_nothing_spins() {
+fn when_accepting_itself_fails_it_pauses_and_goes_on_later() {
     let _alone = alone();
-    starve(|_| {});
+    let origin = Origin::start(Behaviour::Echo);
+    let lb = Lb::start(&Config::new().origins([&origin]));
+    let addr = lb.addr("web");
+    let mut established = Waiting::queue(addr, 5);
+    eventually(HANG, "sessions", || {
+        (served(&mut established) == 5).then_some(())
+    });
+    // Fewer than it has already: every new one fails, first of all that of accept(2).
+    limit_descriptors(&lb, "20:");
+    let mut waiting = Waiting::queue(addr, 20);
+    let before = lb.cpu();
+    observe(Duration::from_secs(2));
+    let spent = lb.cpu() - before;
+    figure("CPU in 2 s while accept fails", format!("{spent:?}"));
+    assert!(spent < Duration::from_millis(100), "it spins: {spent:?}");
+    assert_eq!(served(&mut waiting), 0);
+    established.iter_mut().for_each(Waiting::ping);
+    limit_descriptors(&lb, "4096:");
+    eventually(HANG, "all who waited served", || {
+        (served(&mut waiting) == 20).then_some(())
+    });
+    established.iter_mut().for_each(Waiting::ping);
+}
+
+/// The soft limit of its processes, which run already.
+fn limit_descriptors(lb: &Lb, limit: &str) {
+    for pid in proc::tree(lb.pid()) {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &pid.to_string(), &format!("--nofile={limit}")]);
+        assert!(run(&command, HANG).status.success());
+    }
 }
 
 #[test]
-fn when_descriptors_are_taken_away_from_it_accepting_pauses() {
+fn with_256_descriptors_nobody_is_refused_and_nothing_spins() {
     let _alone = alone();
-    // It may think of more than there are: accept(2) itself fails.
-    starve(|lb| {
-        for pid in proc::tree(lb.pid()) {
-            let mut command = Command::new("prlimit");
-            command.args(["--pid", &pid.to_string(), "--nofile=180:180"]);
-            assert!(run(&command, HANG).status.success());
-        }
-    });
-}
-
-/// With 256 descriptors, of which `take_away` may take some.
-fn starve(take_away: impl FnOnce(&Lb)) {
     raise_descriptors();
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::options()
         .config(&Config::new().origins([&origin]))
         .descriptors(256)
         .start();
-    take_away(&lb);
     let addr = lb.addr("web");
     let mut clients = Waiting::queue(addr, 128 + 200);
     let count = settled(HANG, Duration::from_millis(500), || served(&mut clients));
