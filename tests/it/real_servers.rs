@@ -92,7 +92,7 @@ fn without_replay_only_the_sessions_in_the_killed_servers_hands_fail() {
     let elsewhere = ours
         .failures
         .keys()
-        .filter(|failure| failure.starts_with("connect"));
+        .filter(|failure| failure.starts_with("connect: connection refused"));
     assert_eq!(
         elsewhere.count(),
         0,
