@@ -4,6 +4,7 @@
 mod admin;
 mod apply;
 mod bind;
+mod discover;
 mod handoff;
 mod limits;
 mod orders;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
 
 use self::admin::Admin;
@@ -34,6 +35,7 @@ use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::resolver::{FOLLOW, Resolver};
 use crate::exit::ExitStatus;
 use crate::lifecycle::bridge::BridgeError;
+use crate::lifecycle::fault;
 use crate::lifecycle::link::{self, Beginning, LinkError, Reports};
 use crate::lifecycle::message::{Mode, Progress, UpgradePhase};
 use crate::lifecycle::supervisor::probe::announcement;
@@ -100,6 +102,8 @@ pub(crate) enum StartError {
     Alone,
     #[error("a worker thread does not answer")]
     Hangs,
+    #[error("a worker thread has ended")]
+    WorkerLost,
     #[error("the supervisor ended this engine: {0}")]
     Aborted(String),
 }
@@ -142,7 +146,12 @@ pub fn run(start: Start) -> ExitStatus {
                 .build_local(LocalOptions::default())
         })
         .map_err(system("cannot start the control thread"))
-        .and_then(|runtime| runtime.block_on(live(start, config)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(live(start, config));
+            // A look-up of a name may still be under way in the C library, for half a minute: the end must not wait.
+            runtime.shutdown_background();
+            outcome
+        });
     match outcome {
         Ok(()) => ExitStatus::Done,
         Err(error) => {
@@ -154,6 +163,7 @@ pub fn run(start: Start) -> ExitStatus {
 
 /// What a new binary is asked before it becomes an engine: whether it accepts the configuration, and what it speaks.
 pub fn probe(source: &Source) -> ExitStatus {
+    fault::point("engine.probe");
     match source.read() {
         Ok(_) => {
             println!("{}", announcement());
@@ -181,13 +191,20 @@ pub(crate) struct Daemon {
     log: SessionLog,
     checker: Checker,
     resolver: Resolver,
+    discovery: discover::Discovery,
     next_listener: Cell<u64>,
     /// Connections are accepted.
     serving: Cell<bool>,
+    /// The end has begun: nothing is opened any more.
+    stopping: Cell<bool>,
+    /// Held by the one reload that is under way: of two, the one asked for last must win.
+    reloading: tokio::sync::Mutex<()>,
     socket: PathBuf,
     phase: Cell<UpgradePhase>,
     phase_since: Cell<Instant>,
     next_request: Cell<u64>,
+    /// A worker thread has ended, which only a bug does.
+    worker_lost: Notify,
     /// Who waits for the outcome of an upgrade.
     upgrades: RefCell<HashMap<u64, mpsc::UnboundedSender<Progress>>>,
     /// In an upgrade away from this engine: what the new one has been told.
@@ -207,6 +224,7 @@ struct Ghosts {
 /// Where this engine stands in the life of the daemon.
 #[derive(Debug, Clone, Copy)]
 struct Origin {
+    mode: Mode,
     supervisor: u32,
     generation: u64,
     /// Of the daemon when this engine started.
@@ -220,6 +238,7 @@ struct Served {
 }
 
 async fn live(start: Start, config: Config) -> Result<(), StartError> {
+    fault::point("engine.start");
     let (mut orders, reports) = link::attach()?.ok_or(StartError::Alone)?;
     let beginning = orders.begin().await?;
     let upgrade = beginning.mode == Mode::Upgrade;
@@ -246,6 +265,7 @@ async fn prepare(
     reports: &Reports,
 ) -> Result<(Rc<Daemon>, Admin, mpsc::Receiver<Notice>), StartError> {
     let origin = Origin {
+        mode: beginning.mode,
         supervisor: beginning.supervisor,
         generation: beginning.generation,
         uptime: beginning.uptime,
@@ -261,16 +281,24 @@ async fn prepare(
         admin.path.clone(),
         notices,
     )?;
+    if beginning.peer.is_none() {
+        daemon.start_discovery(&config, BTreeMap::new());
+    }
     daemon.begin(config, &mut inherited).await?;
-    if let Some(end) = beginning.peer {
-        let import = daemon.import(end).await?;
-        *daemon.import.borrow_mut() = Some(import);
+    match beginning.peer {
+        Some(end) => {
+            let import = daemon.import(end).await?;
+            *daemon.import.borrow_mut() = Some(import);
+        }
+        None => daemon.discover().await,
     }
     for held in inherited.left_over() {
         reports.unlisten(held.listener.cookie)?;
     }
+    fault::point("engine.prepare");
     let daemon = Rc::new(daemon);
     spawn_local(follow_names(Rc::clone(&daemon)));
+    spawn_local(discover::follow(Rc::clone(&daemon)));
     reports.prepared(daemon.listeners())?;
     Ok((daemon, admin, heard))
 }
@@ -312,12 +340,16 @@ impl Daemon {
             checker: Checker::new(cut_when_down(Rc::clone(&workers))),
             workers,
             resolver: Resolver::default(),
+            discovery: discover::Discovery::default(),
             next_listener: Cell::new(0),
             serving: Cell::new(false),
+            stopping: Cell::new(false),
+            reloading: tokio::sync::Mutex::default(),
             socket,
             phase: Cell::new(UpgradePhase::Idle),
             phase_since: Cell::new(Instant::now()),
             next_request: Cell::new(1),
+            worker_lost: Notify::new(),
             upgrades: RefCell::default(),
             export: RefCell::default(),
             import: RefCell::default(),
@@ -357,9 +389,12 @@ fn cut_when_down(workers: Rc<Vec<Worker>>) -> OnChange {
 async fn follow_names(daemon: Rc<Daemon>) {
     loop {
         tokio::time::sleep(FOLLOW.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
-        let names = apply::names(&daemon.config.borrow());
+        let names = daemon.names(&daemon.config.borrow());
+        if daemon.reloading.try_lock().is_ok() {
+            daemon.resolver.keep_only(&names);
+        }
         if !names.is_empty() && !daemon.resolver.follow(names).await.is_empty() {
-            daemon.refresh_servers();
+            daemon.refresh_servers(|_| true);
         }
     }
 }

@@ -11,7 +11,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -154,13 +156,18 @@ impl SessionLog {
         self.shared.dropped.value()
     }
 
-    /// Waits up to a second until what was handed over is written.
+    /// Waits up to a second until what was handed over is written. The end of a drain may just have filled the queue.
     pub fn flush(&self) {
+        let until = Instant::now() + Duration::from_secs(1);
         let (done, wait) = sync_channel(1);
-        if self.sender.try_send(Message::Flush(done)).is_ok() {
-            match wait.recv_timeout(Duration::from_secs(1)) {
-                Ok(()) | Err(_) => {}
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Flush(done.clone())) {
+            if Instant::now() >= until {
+                return;
             }
+            thread::sleep(Duration::from_millis(1));
+        }
+        match wait.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(()) | Err(_) => {}
         }
     }
 }
@@ -186,6 +193,8 @@ impl Shared {
 }
 
 const QUEUE: usize = 8192;
+/// Between two attempts to find syslog again.
+const SEEK: Duration = Duration::from_secs(1);
 const RATE: u64 = 0xffff_ffff;
 const SESSIONS: u64 = 1 << 32;
 const DONTLOGNULL: u64 = 1 << 33;
@@ -212,7 +221,11 @@ fn write_all(receiver: &Receiver<Message>, target: LogTarget, shared: &Shared) {
             Err(TryRecvError::Disconnected) => return sink.flush(),
         };
         match message {
-            Message::Line(line) => sink.write(&line),
+            Message::Line(line) => {
+                if !sink.write(&line) {
+                    shared.dropped.add(1);
+                }
+            }
             Message::Target(target) => sink.retarget(target),
             Message::Flush(done) => {
                 sink.flush();
@@ -237,6 +250,8 @@ fn write_all(receiver: &Receiver<Message>, target: LogTarget, shared: &Shared) {
 struct Sink {
     target: LogTarget,
     socket: Option<Datagram>,
+    /// When syslog was last looked for.
+    sought: Instant,
     buffer: Vec<u8>,
 }
 
@@ -251,6 +266,7 @@ impl Sink {
         let mut sink = Self {
             target,
             socket: None,
+            sought: Instant::now(),
             buffer: Vec::new(),
         };
         sink.connect();
@@ -265,6 +281,7 @@ impl Sink {
     }
 
     fn connect(&mut self) {
+        self.sought = Instant::now();
         let socket = match &self.target {
             LogTarget::Stdout => return,
             LogTarget::SyslogUnix(path) => unix(path).map(Datagram::Unix),
@@ -279,13 +296,14 @@ impl Sink {
         };
     }
 
-    fn write(&mut self, line: &SessionLine) {
+    /// Returns whether the line went out, or at least as far as the buffer.
+    fn write(&mut self, line: &SessionLine) -> bool {
         if self.target == LogTarget::Stdout {
             // Writing to a Vec cannot fail.
             if writeln!(self.buffer, "{line}").is_ok() && self.buffer.len() > 32 * 1024 {
                 self.flush();
             }
-            return;
+            return true;
         }
         // RFC 3164: local0.info is 16 * 8 + 6.
         let text = format!(
@@ -293,14 +311,23 @@ impl Sink {
             clock::syslog_time(line.accepted),
             std::process::id()
         );
-        let sent = match &self.socket {
+        if self.send(&text) {
+            return true;
+        }
+        // A restarted syslog daemon has a new socket at the same path. One that is away is not looked for, and
+        // complained of, with every line.
+        if self.sought.elapsed() < SEEK {
+            return false;
+        }
+        self.connect();
+        self.send(&text)
+    }
+
+    fn send(&self, text: &str) -> bool {
+        match &self.socket {
             Some(Datagram::Unix(socket)) => socket.send(text.as_bytes()).is_ok(),
             Some(Datagram::Udp(socket)) => socket.send(text.as_bytes()).is_ok(),
             None => false,
-        };
-        if !sent {
-            // A restarted syslog daemon has a new socket at the same path.
-            self.connect();
         }
     }
 
@@ -318,8 +345,9 @@ impl Sink {
 fn unix(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;
-    // A full syslog must not hold the writer up.
-    socket.set_nonblocking(true)?;
+    // A syslog that is behind is given time, which only the writer spends: its queue holds ten lines (unix(7),
+    // max_dgram_qlen), ours thousands. One that hangs must not hold the end of the process up.
+    socket.set_write_timeout(Some(Duration::from_millis(100)))?;
     Ok(socket)
 }
 
@@ -458,6 +486,54 @@ mod tests {
             text.contains(" bck/<NOSRV> -1/-1/5007 212 sQ ") && text.starts_with("-:0 ["),
             "{text}"
         );
+    }
+
+    #[test]
+    fn lines_for_a_syslog_that_is_away_are_counted_and_it_is_not_sought_with_each() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let mut sink = Sink::open(LogTarget::SyslogUnix(path.clone()));
+        let sought = sink.sought;
+        assert!(!sink.write(&line()) && !sink.write(&line()));
+        assert_eq!(sink.sought, sought);
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        // As if its time had come.
+        sink.sought = sought.checked_sub(SEEK).unwrap();
+        assert!(sink.write(&line()), "found again, and nothing lost");
+        let mut buf = [0; 512];
+        let len = syslog.recv(&mut buf).unwrap();
+        assert!(buf[..len].starts_with(b"<134>"));
+    }
+
+    #[test]
+    fn a_flush_waits_although_the_queue_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let syslog = UnixDatagram::bind(&path).unwrap();
+        let (go, begin) = sync_channel(0);
+        let reader = thread::spawn(move || {
+            begin.recv().unwrap();
+            let mut count = 0;
+            while syslog.recv(&mut [0; 512]).unwrap() > 0 {
+                count += 1;
+            }
+            count
+        });
+        let log = SessionLog::start(&Log {
+            target: LogTarget::SyslogUnix(path.clone()),
+            rate: 0,
+            ..Log::default()
+        })
+        .unwrap();
+        while log.dropped() == 0 {
+            log.line(line());
+        }
+        go.send(()).unwrap();
+        log.flush();
+        let end = UnixDatagram::unbound().unwrap();
+        end.send_to(&[], &path).unwrap();
+        let written: u64 = reader.join().unwrap();
+        assert!(written >= QUEUE as u64 - 8, "only {written} lines");
     }
 
     #[test]

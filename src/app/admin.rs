@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -106,6 +106,7 @@ pub(super) fn listen(
         return Ok(Admin::new(path, held.socket));
     }
     make_room(&path).map_err(fail)?;
+    make_folder(&path);
     let socket = bind(&path).map_err(|error| fail(advice(&path, &error)))?;
     let cookie = fd::cookie(socket.as_fd()).map_err(|error| fail(error.to_string()))?;
     let listener = Listener {
@@ -146,6 +147,15 @@ fn make_room(path: &Path) -> Result<(), String> {
     }
     fs::remove_file(path)
         .map_err(|error| format!("cannot remove the one that a former lb has left: {error}"))
+}
+
+/// One level, such as `/run/lb`, which a boot leaves empty. What hinders it shows when the socket is bound.
+fn make_folder(path: &Path) {
+    if let Some(folder) = path.parent() {
+        match fs::DirBuilder::new().mode(0o750).create(folder) {
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 fn advice(path: &Path, error: &std::io::Error) -> String {
@@ -189,9 +199,13 @@ impl Daemon {
                     ),
                 }
             }
-            Request::Accept { backend } => {
-                Answer::bad_request(format!("backend {backend} has no held change"))
-            }
+            Request::Accept { backend } => match self.discovery.accept(&backend) {
+                None => Answer::bad_request(format!("backend {backend} has no discovery")),
+                Some(0) => Answer::bad_request(format!("backend {backend} has no held change")),
+                Some(count) => Answer::done(format!(
+                    "backend {backend}: {count} held servers are let go"
+                )),
+            },
             Request::Upgrade {
                 binary,
                 probation_ms,

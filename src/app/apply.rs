@@ -1,6 +1,6 @@
 //! Applying a configuration, at the start and at each reload: prepare everything that can fail, then commit what cannot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,23 +28,35 @@ impl Daemon {
         config: Config,
         inherited: &mut Inherited,
     ) -> Result<(), StartError> {
-        self.resolver.follow(names(&config)).await;
+        self.resolver.follow(self.names(&config)).await;
         let prepared = self.prepare(&config, inherited)?;
         self.commit(config, prepared).await
     }
 
     /// Reads the configuration again and applies it as a whole, or not at all. What it answers is for the operator.
     pub(super) async fn reload(&self) -> Result<String, String> {
+        self.tell_supervisor("reloading", true);
+        let outcome = self.try_reload().await;
+        self.tell_supervisor("serving", false);
+        outcome
+    }
+
+    async fn try_reload(&self) -> Result<String, String> {
+        let _alone = self.reloading.lock().await;
         let config = self
             .start
             .source
             .read()
             .map_err(|problems| problems.to_string())?;
-        self.resolver.follow(names(&config)).await;
+        self.resolver.follow(self.names(&config)).await;
+        if self.stopping.get() {
+            return Err("the daemon is stopping".to_owned());
+        }
         let none = &mut Inherited::default();
         let prepared = self
             .prepare(&config, none)
             .map_err(|error| error.to_string())?;
+        self.start_discovery(&config, BTreeMap::new());
         for note in self.fixed_settings(&config) {
             tracing::warn!("{note}");
         }
@@ -52,13 +64,16 @@ impl Daemon {
         self.commit(config, prepared)
             .await
             .map_err(|error| error.to_string())?;
-        let limit = Some(self.stop_limit());
-        if let Err(error) = self.reports.status("serving", false, limit) {
-            tracing::debug!("{error}");
-        }
         Ok(format!(
             "reloaded: {frontends} frontends, {backends} backends"
         ))
+    }
+
+    fn tell_supervisor(&self, status: &str, reloading: bool) {
+        let limit = Some(self.stop_limit());
+        if let Err(error) = self.reports.status(status, reloading, limit) {
+            tracing::debug!("{error}");
+        }
     }
 
     pub(super) async fn reload_by_signal(&self) {
@@ -71,10 +86,10 @@ impl Daemon {
         }
     }
 
-    /// Host names or discovered servers have changed: the same settings with other servers.
-    pub(super) fn refresh_servers(&self) {
-        let config = self.config.borrow().clone();
-        for settings in config.backends {
+    /// Host names or discovered servers have changed: the same settings with other servers, for these backends.
+    pub(super) fn refresh_servers(&self, concerned: impl Fn(&config::Backend) -> bool) {
+        let backends = self.config.borrow().backends.clone();
+        for settings in backends.into_iter().filter(concerned) {
             if let Err(error) = self.apply_backend(settings) {
                 tracing::error!("{error}");
             }
@@ -97,9 +112,15 @@ impl Daemon {
                 let held = inherited.traffic(&frontend.name, &wanted.to_string());
                 let next_id = || self.next_id();
                 let sockets = Bound::new(frontend, wanted, held, self.workers.len(), next_id)?;
-                bound.push((frontend.name.clone(), sockets));
+                bound.push((frontend, sockets));
             }
         }
+        // Only when all are bound: what came to a listener that is closed again would be reset.
+        for (frontend, sockets) in &bound {
+            sockets.listen(frontend)?;
+        }
+        let named = |(frontend, sockets): (&config::Frontend, _)| (frontend.name.clone(), sockets);
+        let bound = bound.into_iter().map(named).collect();
         Ok(Prepared { bound })
     }
 
@@ -151,23 +172,32 @@ impl Daemon {
     fn apply_backend(&self, settings: config::Backend) -> Result<(), StartError> {
         let name = settings.name.clone();
         let specs = self.specs(&settings);
-        let settings = Arc::new(settings);
-        let known = self.backends.borrow().get(&name).cloned();
-        let backend = known.unwrap_or_else(|| Backend::new(Arc::clone(&settings)));
+        let backend = self.backend_of(&settings);
         backend
-            .apply(settings, specs, Instant::now())
+            .apply(Arc::new(settings), specs, Instant::now())
             .map_err(|error| StartError::Servers {
                 name: name.clone(),
                 error,
             })?;
         self.checker.sync(&backend);
-        self.backends.borrow_mut().insert(name, backend);
         Ok(())
     }
 
-    /// The servers of a backend that have an address now.
+    /// The backend of that name; a new one has no servers yet.
+    pub(super) fn backend_of(&self, settings: &config::Backend) -> Arc<Backend> {
+        let mut backends = self.backends.borrow_mut();
+        let known = backends.get(&settings.name).cloned();
+        known.unwrap_or_else(|| {
+            let backend = Backend::new(Arc::new(settings.clone()));
+            backends.insert(settings.name.clone(), Arc::clone(&backend));
+            backend
+        })
+    }
+
+    /// The servers of a backend that have an address now: those of the configuration, then those discovered.
     fn specs(&self, settings: &config::Backend) -> Vec<MemberSpec> {
-        let spec = |server: &config::Server| {
+        let configured = settings.servers.len();
+        let spec = |(index, server): (usize, &config::Server)| {
             Some(MemberSpec {
                 name: server.name.clone(),
                 addr: self.resolver.addr(&server.addr)?,
@@ -175,10 +205,15 @@ impl Daemon {
                 maxconn: server.maxconn,
                 backup: server.backup,
                 disabled: server.disabled,
-                origin: Origin::Static,
+                origin: if index < configured {
+                    Origin::Static
+                } else {
+                    Origin::Discovered
+                },
             })
         };
-        settings.servers.iter().filter_map(spec).collect()
+        let servers = self.discovery.servers(settings);
+        servers.iter().enumerate().filter_map(spec).collect()
     }
 
     /// Changes a running frontend or makes a new one. Returns the addresses that it is to leave.
@@ -216,7 +251,7 @@ impl Daemon {
             });
         served.bound = stay;
         for bound in &served.bound {
-            if let Err(error) = bound.tune(settings) {
+            if let Err(error) = bound.listen(settings) {
                 tracing::warn!("{error}");
             }
         }
@@ -312,6 +347,7 @@ impl Daemon {
     /// Stops listening: what waits in the queues is served, then they are closed. Parked ones are another engine's: they
     /// are left as they are.
     pub(super) async fn retire(&self, frontend: &Arc<Frontend>, bound: Bound) {
+        let was_served = bound.sockets.iter().any(|slot| !slot.parked);
         for (worker, slot) in self.workers.iter().cycle().zip(bound.sockets) {
             if slot.parked {
                 continue;
@@ -323,11 +359,13 @@ impl Daemon {
                 .retire(slot.id, Arc::clone(frontend), slot.socket)
                 .await;
         }
-        tracing::info!(
-            "frontend {}: no longer listening on {}",
-            frontend.name,
-            bound.addr
-        );
+        if was_served {
+            tracing::info!(
+                "frontend {}: no longer listening on {}",
+                frontend.name,
+                bound.addr
+            );
+        }
     }
 
     fn forget_backends(&self, config: &Config) {
@@ -364,6 +402,18 @@ impl Daemon {
                 self.workers.len()
             ));
         }
+        let frontends = self.frontends.borrow();
+        for frontend in &config.frontends {
+            let had = frontends
+                .get(&frontend.name)
+                .map(|served| served.frontend.route().settings.v4v6);
+            if had.is_some_and(|had| had != frontend.v4v6) {
+                notes.push(format!(
+                    "frontend {}: v4v6 of addresses that are bound already stays as it is until a restart",
+                    frontend.name
+                ));
+            }
+        }
         let socket = self
             .start
             .socket
@@ -380,19 +430,22 @@ impl Daemon {
         notes
     }
 
+    /// The host names in use, of configured and of discovered servers.
+    pub(super) fn names(&self, config: &Config) -> Vec<String> {
+        let servers = config
+            .backends
+            .iter()
+            .flat_map(|backend| self.discovery.servers(backend));
+        let hosts = servers.filter_map(|server| match server.addr {
+            Address::Host(host, _) => Some(host),
+            Address::Ip(_) | Address::Unix(_) => None,
+        });
+        hosts.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     fn next_id(&self) -> ListenerId {
         ListenerId(self.next_listener.replace(self.next_listener.get() + 1))
     }
-}
-
-/// The host names that a configuration uses.
-pub(super) fn names(config: &Config) -> Vec<String> {
-    let servers = config.backends.iter().flat_map(|backend| &backend.servers);
-    let hosts = servers.filter_map(|server| match &server.addr {
-        Address::Host(host, _) => Some(host.clone()),
-        Address::Ip(_) | Address::Unix(_) => None,
-    });
-    hosts.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn duplicate(socket: &OwnedFd) -> Result<OwnedFd, StartError> {

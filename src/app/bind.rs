@@ -14,7 +14,7 @@ use crate::lifecycle::inherited::InheritedListener;
 use crate::lifecycle::message::{Listener, ListenerKind};
 use crate::proxy::worker::ListenerId;
 use crate::sys::fd;
-use crate::sys::socket::{ListenOptions, Liveness, listen, local_addr, tune_listener};
+use crate::sys::socket::{ListenOptions, Liveness, bind, listen, local_addr};
 
 /// The sockets of one bind address.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 impl Bound {
-    /// Takes over what there is, then binds and listens until each worker has a socket.
+    /// Takes over what there is, then binds until each worker has a socket. New ones get no connection before
+    /// [`Bound::listen`]: should another address fail, none is lost with them.
     pub(crate) fn new(
         frontend: &config::Frontend,
         wanted: SocketAddr,
@@ -77,15 +78,12 @@ impl Bound {
         let options = options(frontend);
         let mut sockets: Vec<OwnedFd> = inherited.into_iter().map(|held| held.socket).collect();
         if sockets.is_empty() {
-            sockets.push(listen(wanted, &options).map_err(fail(wanted))?);
+            sockets.push(bind(wanted, &options).map_err(fail(wanted))?);
         }
         // With port 0 the kernel chose one; the others of the group share it.
         let addr = local_addr(sockets[0].as_fd()).map_err(fail(wanted))?;
-        for socket in &sockets {
-            tune_listener(socket.as_fd(), &options).map_err(fail(addr))?;
-        }
         while sockets.len() < workers {
-            sockets.push(listen(addr, &options).map_err(fail(addr))?);
+            sockets.push(bind(addr, &options).map_err(fail(addr))?);
         }
         let slot = |socket: OwnedFd| {
             let cookie = fd::cookie(socket.as_fd())?;
@@ -123,10 +121,10 @@ impl Bound {
         })
     }
 
-    /// Gives running listeners changed options.
-    pub(crate) fn tune(&self, frontend: &config::Frontend) -> Result<(), BindError> {
+    /// Listens, with these options; running listeners are given changed ones.
+    pub(crate) fn listen(&self, frontend: &config::Frontend) -> Result<(), BindError> {
         for slot in &self.sockets {
-            tune_listener(slot.socket.as_fd(), &options(frontend)).map_err(|error| BindError {
+            listen(slot.socket.as_fd(), &options(frontend)).map_err(|error| BindError {
                 frontend: frontend.name.clone(),
                 addr: self.addr,
                 error,
@@ -144,5 +142,52 @@ fn options(frontend: &config::Frontend) -> ListenOptions {
         v4v6: frontend.v4v6,
         // Sessions that last get their backend's own values later.
         liveness: Liveness::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn bound(wanted: SocketAddr, frontend: &config::Frontend) -> Bound {
+        let mut ids = 0..;
+        let next_id = || ListenerId(ids.next().unwrap());
+        Bound::new(frontend, wanted, Vec::new(), 2, next_id).unwrap()
+    }
+
+    fn waiting(bound: &Bound) -> u32 {
+        let queue = |slot: &Slot| fd::accept_queue(slot.socket.as_fd()).unwrap().0;
+        bound.sockets.iter().map(queue).sum()
+    }
+
+    #[test]
+    fn connections_come_only_to_addresses_that_listen() {
+        let frontend = config::Frontend::new("web", Vec::new(), "app");
+        let old = bound(([127, 0, 0, 1], 0).into(), &frontend);
+        old.listen(&frontend).unwrap();
+        // Bound for a reload that may still be refused.
+        let new = bound(old.addr, &frontend);
+        let clients: Vec<_> = (0..16)
+            .map(|_| TcpStream::connect(old.addr).unwrap())
+            .collect();
+        assert_eq!(waiting(&old), 16);
+        new.listen(&frontend).unwrap();
+        drop(clients);
+    }
+
+    #[test]
+    fn a_running_listener_takes_a_changed_backlog() {
+        let mut frontend = config::Frontend::new("web", Vec::new(), "app");
+        frontend.backlog = 7;
+        let bound = bound(([127, 0, 0, 1], 0).into(), &frontend);
+        for backlog in [7, 9] {
+            frontend.backlog = backlog;
+            bound.listen(&frontend).unwrap();
+            for slot in &bound.sockets {
+                assert_eq!(fd::accept_queue(slot.socket.as_fd()).unwrap().1, backlog);
+            }
+        }
     }
 }

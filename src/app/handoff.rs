@@ -7,9 +7,11 @@ mod moving;
 mod sessions;
 mod state;
 
+use std::collections::BTreeMap;
+
 pub(super) use self::moving::receive;
 use self::state::Baseline;
-use super::Daemon;
+use super::{Daemon, discover};
 use crate::lifecycle::bridge::{Bridge, BridgeError};
 use crate::lifecycle::link::PeerEnd;
 use crate::lifecycle::peer::{Imported, PeerMessage, StateEnd};
@@ -56,10 +58,26 @@ impl Daemon {
     pub(super) async fn import(&self, end: PeerEnd) -> Result<Import, BridgeError> {
         let mut bridge = Bridge::new(end)?;
         bridge.greet().await?;
+        // Found servers come first: what is known of them needs them to be there.
+        let mut found = Some(BTreeMap::new());
         loop {
-            match bridge.answer().await?.0 {
-                PeerMessage::StateEnd(_) => break,
-                message => self.take_state(message)?,
+            let message = bridge.answer().await?.0;
+            match (message, &mut found) {
+                (PeerMessage::Discovery(record), Some(found)) => {
+                    found.extend(discover::found_before(record));
+                    continue;
+                }
+                (message, _) => {
+                    if let Some(found) = found.take() {
+                        let config = self.config.borrow().clone();
+                        self.start_discovery(&config, found);
+                        self.discover().await;
+                    }
+                    if let PeerMessage::StateEnd(_) = message {
+                        break;
+                    }
+                    self.take_state(message)?;
+                }
             }
         }
         self.refresh_all();

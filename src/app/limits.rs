@@ -15,7 +15,7 @@ pub(super) fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: 
     let servers: usize = config
         .backends
         .iter()
-        .map(|backend| backend.servers.len())
+        .map(|backend| backend.servers.len() + backend.discovery.as_ref().map_or(0, |_| CHECKS))
         .sum();
     let listeners: usize = config
         .frontends
@@ -23,7 +23,7 @@ pub(super) fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: 
         .map(|frontend| frontend.bind.len() * threads * 2)
         .sum();
     // Standard streams, runtimes (four each), log, admin and its clients, etcd; and the checks under way.
-    let reserve = 24 + 4 * (threads + 1) + listeners + 2 * pipes * threads + servers.min(64);
+    let reserve = 24 + 4 * (threads + 1) + listeners + 2 * pipes * threads + servers.min(CHECKS);
     let possible = descriptors.saturating_sub(reserve as u64) / 2;
     let possible = u32::try_from(possible).unwrap_or(u32::MAX).max(1);
     match config.global.maxconn {
@@ -39,3 +39,6 @@ pub(super) fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: 
         None => possible,
     }
 }
+
+/// Checks that are thought to be under way at once.
+const CHECKS: usize = 64;

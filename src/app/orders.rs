@@ -11,8 +11,9 @@ use super::admin::Admin;
 use super::{Daemon, StartError, handoff, stop};
 use crate::lifecycle::fault;
 use crate::lifecycle::link::{Order, Orders, PeerEnd};
-use crate::lifecycle::message::{Done, Heartbeat, StopMode, UpgradePhase};
+use crate::lifecycle::message::{Done, Heartbeat, Mode, StopMode, UpgradePhase};
 use crate::proxy::Notice;
+use crate::proxy::worker::Worker;
 
 /// What the daemon hears while it lives.
 pub(super) struct Ears {
@@ -30,6 +31,8 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
                 continue;
             }
             order = ears.orders.next() => order,
+            // Its share of the connections would wait for ever: better a new engine at once.
+            () = daemon.worker_lost.notified() => return Err(StartError::WorkerLost),
         };
         match order {
             Order::Go => go(daemon, &mut ears.admin).await?,
@@ -48,7 +51,11 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
             Order::Commit => tracing::info!("committed: the engine before this one drains"),
             Order::Peer(end) => drop(spawn_local(export(Rc::clone(daemon), end))),
             Order::Move(limit) => drop(spawn_local(move_sessions(Rc::clone(daemon), limit))),
-            Order::Reload => daemon.reload_by_signal().await,
+            // Looking up names may take a while, in which other orders and traffic's notices are to be heard.
+            Order::Reload => {
+                let daemon = Rc::clone(daemon);
+                drop(spawn_local(async move { daemon.reload_by_signal().await }));
+            }
             Order::Phase(phase) => daemon.set_phase(phase),
             Order::Progress(line) => daemon.tell_asker(line),
             Order::Stop(mode) => {
@@ -86,8 +93,24 @@ async fn go(daemon: &Rc<Daemon>, admin: &mut Admin) -> Result<(), StartError> {
 
 /// Tells the supervisor that the workers answer. When one does not, silence tells.
 async fn beat(daemon: Rc<Daemon>) {
+    // What the engine before this one has counted is not this one's merit.
+    let before = daemon.figures();
     loop {
-        if daemon.workers_answer().await && daemon.reports.heartbeat(daemon.figures()).is_err() {
+        if daemon.origin.mode == Mode::Upgrade {
+            fault::point("engine.beat");
+        }
+        if !daemon.workers.iter().all(Worker::is_alive) {
+            return daemon.worker_lost.notify_one();
+        }
+        let answered = daemon.workers_answer().await;
+        let now = daemon.figures();
+        let beat = Heartbeat {
+            sessions: now.sessions,
+            accepted: now.accepted.saturating_sub(before.accepted),
+            served: now.served.saturating_sub(before.served),
+            failed: now.failed.saturating_sub(before.failed),
+        };
+        if answered && daemon.reports.heartbeat(beat).is_err() {
             return;
         }
         tokio::time::sleep(daemon.reports.heartbeat_interval()).await;

@@ -1,6 +1,6 @@
 //! `lb status`: what is running, in the words of `control::admin::status`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Daemon, Served};
 use crate::backend::health::{CheckResult, Source};
@@ -37,9 +37,9 @@ impl Daemon {
                 .map(|frontend| frontend.sessions_total)
                 .sum(),
             log_lines_dropped: self.log.dropped(),
+            etcd: self.discovery.summary(),
             backends: backends.collect(),
             frontends,
-            ..Status::default()
         }
     }
 
@@ -51,8 +51,8 @@ impl Daemon {
             .map(|member| server(member))
             .collect();
         servers.extend(
-            settings
-                .servers
+            self.discovery
+                .servers(settings)
                 .iter()
                 .filter(|s| self.resolver.addr(&s.addr).is_none())
                 .map(lost),
@@ -66,7 +66,10 @@ impl Daemon {
             sessions_total: sum(|server| server.sessions_total),
             bytes_in: sum(|server| server.bytes_in),
             bytes_out: sum(|server| server.bytes_out),
-            discovery: None,
+            discovery: self
+                .discovery
+                .status(&settings.name)
+                .and_then(|status| serde_json::to_value(status).ok()),
             servers,
         }
     }
@@ -90,6 +93,7 @@ fn frontend(served: &Served) -> status::Frontend {
 fn server(member: &Member) -> Server {
     let server = &member.server;
     let state = server.state().clone();
+    let now = Instant::now();
     let stats = &server.stats;
     let times = |of: fn(&crate::stats::Times) -> &Histogram| {
         stats
@@ -116,7 +120,12 @@ fn server(member: &Member) -> Server {
                 || "no check".to_owned(),
                 |health| health.position().to_string(),
             ),
-            last: state.history.iter().map(result).collect(),
+            last: state
+                .history
+                .iter()
+                .rev()
+                .map(|last| result(last, now))
+                .collect(),
         },
         weight: state.weight.unwrap_or(member.spec.weight),
         backup: member.spec.backup,
@@ -155,7 +164,7 @@ fn lost(server: &config::Server) -> Server {
     }
 }
 
-fn result(result: &CheckResult) -> status::CheckResult {
+fn result(result: &CheckResult, now: Instant) -> status::CheckResult {
     let source = match result.source {
         Source::Check => "check",
         Source::Traffic => "traffic",
@@ -169,8 +178,14 @@ fn result(result: &CheckResult) -> status::CheckResult {
         cause: result.cause.clone(),
         duration_ms: millis(result.duration),
         source: source.to_owned(),
-        ..status::CheckResult::default()
+        age_ms: result
+            .ended
+            .map_or(0, |ended| age_ms(now.saturating_duration_since(ended))),
     }
+}
+
+fn age_ms(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn percentiles(histogram: &Histogram) -> Percentiles {

@@ -18,6 +18,7 @@ pub(super) async fn stop(
     ears: &mut Ears,
 ) -> Result<(), StartError> {
     let patience = patience.unwrap_or(daemon.config.borrow().global.hard_stop_after);
+    daemon.stopping.set(true);
     daemon.close_listeners().await;
     let open = daemon.global.used();
     if open > 0 {

@@ -10,8 +10,7 @@ pub mod scheduler;
 pub mod server;
 pub mod snapshot;
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicUsize, fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -34,8 +33,8 @@ pub struct Backend {
     snapshot: ArcSwap<Snapshot>,
     loads: Arc<Loads>,
     cursor: AtomicUsize,
-    /// Servers that left but still have sessions: should their name return, it is they who return.
-    departed: Mutex<Vec<Weak<Server>>>,
+    /// Servers that left but still have sessions, and what they were: should their name return, it is they who return.
+    departed: Mutex<Vec<(Weak<Server>, MemberSpec)>>,
     sessions: AtomicU32,
 }
 
@@ -138,19 +137,18 @@ impl Backend {
             let known = before
                 .members
                 .iter()
-                .find(|member| member.spec.name == spec.name);
+                .find(|member| member.spec.name == spec.name)
+                .map(|member| (Arc::clone(&member.server), member.spec.clone()))
+                .or_else(|| self.returning(&spec.name));
             let server = match known {
-                Some(member) => {
-                    self.retune(member, &spec, &settings);
-                    Arc::clone(&member.server)
+                Some((server, was)) => {
+                    retune(&server, &was, &spec, settings.check.as_ref());
+                    server
                 }
-                None => match self.returning(&spec.name) {
-                    Some(server) => server,
-                    None => Arc::new(
-                        Server::new(&spec, settings.check.as_ref(), &self.loads)
-                            .ok_or(TooManyServers)?,
-                    ),
-                },
+                None => Arc::new(
+                    Server::new(&spec, settings.check.as_ref(), &self.loads)
+                        .ok_or(TooManyServers)?,
+                ),
             };
             members.push(Arc::new(Member { server, spec }));
         }
@@ -158,7 +156,7 @@ impl Backend {
             .members
             .iter()
             .filter(|old| !members.iter().any(|m| Arc::ptr_eq(&m.server, &old.server)));
-        self.depart(gone.map(|member| Arc::downgrade(&member.server)));
+        self.depart(gone.map(|member| (Arc::downgrade(&member.server), member.spec.clone())));
         self.publish(Snapshot::new(settings, members, now));
         Ok(())
     }
@@ -205,45 +203,44 @@ impl Backend {
         self.queue.call(room);
     }
 
-    fn retune(&self, before: &Member, spec: &MemberSpec, settings: &config::Backend) {
-        let mut state = before.server.state();
-        let check = settings.check.as_ref();
-        let afresh = before.spec.addr != spec.addr;
-        state.health = match (state.health, check) {
-            (Some(mut health), Some(check)) if !afresh => {
-                health.retune(check.rise, check.fall);
-                Some(health)
-            }
-            (_, check) => check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
-        };
-        if afresh {
-            state.recovering_since = None;
-            before.server.trust();
-        }
-        if before.spec.disabled != spec.disabled {
-            state.admin = if spec.disabled {
-                Admin::Maint
-            } else {
-                Admin::Ready
-            };
-        }
-        if before.spec.weight != spec.weight {
-            state.weight = None;
-        }
-    }
-
-    fn depart(&self, gone: impl Iterator<Item = Weak<Server>>) {
+    fn depart(&self, gone: impl Iterator<Item = (Weak<Server>, MemberSpec)>) {
         let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        departed.retain(|server| server.strong_count() > 0);
         departed.extend(gone);
+        departed.retain(|(server, _)| server.strong_count() > 0);
     }
 
-    fn returning(&self, name: &str) -> Option<Arc<Server>> {
-        let departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        departed
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|server| &*server.name == name)
+    fn returning(&self, name: &str) -> Option<(Arc<Server>, MemberSpec)> {
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = departed.iter().position(|(_, spec)| spec.name == name)?;
+        let (server, spec) = departed.swap_remove(place);
+        Some((server.upgrade()?, spec))
+    }
+}
+
+/// Lets a server follow what has changed between two of its settings.
+fn retune(server: &Server, before: &MemberSpec, now: &MemberSpec, check: Option<&config::Check>) {
+    let mut state = server.state();
+    let afresh = before.addr != now.addr;
+    state.health = match (state.health, check) {
+        (Some(mut health), Some(check)) if !afresh => {
+            health.retune(check.rise, check.fall);
+            Some(health)
+        }
+        (_, check) => check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
+    };
+    if afresh {
+        state.recovering_since = None;
+        server.trust();
+    }
+    if before.disabled != now.disabled {
+        state.admin = if now.disabled {
+            Admin::Maint
+        } else {
+            Admin::Ready
+        };
+    }
+    if before.weight != now.weight {
+        state.weight = None;
     }
 }
 
@@ -274,10 +271,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.backend.sessions.fetch_sub(1, Relaxed);
         self.backend.loads.give_back(self.member.server.slot());
-        // The counter must be seen lower before the queue is looked at: a session that joins the queue now looks at
-        // the counters again afterwards, so that one of the two sees the other.
-        fence(SeqCst);
-        self.backend.queue.call(1);
+        self.backend.queue.call_next();
     }
 }
 

@@ -1,25 +1,38 @@
 //! The hold queue: sessions that wait for a usable server, first come, first served.
 //!
 //! Knows no runtime: a waiter leaves a `Waker`. Whoever makes room (a lease that returns, a server that comes up)
-//! calls the first in line; the called one tries to get a server, and goes back to its old place if somebody was
-//! faster. Only when sessions wait is the lock taken.
+//! calls the first in line; the called one tries to get a server, and keeps its old place if somebody was
+//! faster. Nobody else may take what a called one was called for: who comes while others stand in line joins it, and
+//! looks for a server only when nobody stands in front. Only when sessions wait is a lock taken.
+//!
+//! Beside the line are the sessions that pause: their server has just refused them, and they try again after a while,
+//! or as soon as a server is found well. Room on a server is not what they lack, so that no lease calls them: two of
+//! them would call each other to a dead server without end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// Waiters that nobody has called yet. Kept beside the map so that the data path can look without the lock.
-    uncalled: AtomicU32,
-    line: Mutex<Line>,
+    line: Row,
+    pausing: Row,
+}
+
+/// Waiters in the order in which they came.
+#[derive(Debug, Default)]
+struct Row {
+    /// How many there are. Kept beside the map so that the data path can look without the lock.
+    len: AtomicU32,
+    places: Mutex<Places>,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Places {
     next: u64,
-    waiting: BTreeMap<u64, Waiter>,
+    waiters: BTreeMap<u64, Waiter>,
 }
 
 #[derive(Debug, Default)]
@@ -28,126 +41,172 @@ struct Waiter {
     waker: Option<Waker>,
 }
 
-/// A place in the queue; dropping it leaves the queue.
+/// A place in the line; dropping it leaves the line.
 #[derive(Debug)]
 pub struct Ticket<'a> {
-    queue: &'a Queue,
+    row: &'a Row,
+    number: u64,
+    position: usize,
+}
+
+/// A pause before the next attempt; dropping it ends it.
+#[derive(Debug)]
+pub struct Pause<'a> {
+    row: &'a Row,
     number: u64,
 }
 
 impl Queue {
-    /// Joins the end of the line, or `None` when `max` wait already.
+    /// Joins the end of the line, or `None` when `max` wait or pause already.
     pub fn join(&self, max: u32) -> Option<Ticket<'_>> {
-        let mut line = self.lock();
-        if line.waiting.len() >= max as usize {
-            return None;
-        }
-        let number = line.next;
-        line.next += 1;
-        line.waiting.insert(number, Waiter::default());
-        self.uncalled.fetch_add(1, SeqCst);
+        let (number, position) = self.line.enter(max.saturating_sub(self.pausing.len()))?;
         Some(Ticket {
-            queue: self,
+            row: &self.line,
+            number,
+            position,
+        })
+    }
+
+    /// Begins a pause, or `None` when `max` wait or pause already.
+    pub fn pause(&self, max: u32) -> Option<Pause<'_>> {
+        let (number, _) = self.pausing.enter(max.saturating_sub(self.line.len()))?;
+        Some(Pause {
+            row: &self.pausing,
             number,
         })
     }
 
     /// Whether a new session must queue up behind others.
     pub fn is_contended(&self) -> bool {
-        self.uncalled.load(SeqCst) > 0
+        self.line.len() > 0
     }
 
-    /// Sessions in the queue, called or not.
+    /// Sessions in line and pausing ones.
     pub fn len(&self) -> usize {
-        self.lock().waiting.len()
+        self.line.len() as usize + self.pausing.len() as usize
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Calls the first `count` in line who have not been called.
-    pub fn call(&self, count: usize) {
-        if !self.is_contended() {
+    /// There is room for one more: calls the first in line who has not been called.
+    pub fn call_next(&self) {
+        self.line.call(1);
+    }
+
+    /// A server may be well again, and there may be room for `room` sessions: calls as many, and ends all pauses.
+    pub fn call(&self, room: usize) {
+        if room > 0 {
+            self.line.call(room);
+            self.pausing.call(usize::MAX);
+        }
+    }
+}
+
+impl Row {
+    fn len(&self) -> u32 {
+        self.len.load(SeqCst)
+    }
+
+    /// The number of a new place, and how many are in front of it.
+    fn enter(&self, max: u32) -> Option<(u64, usize)> {
+        let mut places = self.lock();
+        let position = places.waiters.len();
+        if position >= max as usize {
+            return None;
+        }
+        let number = places.next;
+        places.next += 1;
+        places.waiters.insert(number, Waiter::default());
+        self.len.fetch_add(1, SeqCst);
+        // Who joins looks for room afterwards, and who makes room looks at `len` afterwards (in `call`): one of the two
+        // sees the other.
+        fence(SeqCst);
+        Some((number, position))
+    }
+
+    fn call(&self, count: usize) {
+        fence(SeqCst);
+        if self.len() == 0 {
             return;
         }
-        let mut line = self.lock();
-        for waiter in line
-            .waiting
-            .values_mut()
-            .filter(|waiter| !waiter.called)
-            .take(count)
-        {
+        let mut places = self.lock();
+        let uncalled = places.waiters.values_mut().filter(|waiter| !waiter.called);
+        for waiter in uncalled.take(count) {
             waiter.called = true;
-            self.uncalled.fetch_sub(1, SeqCst);
             if let Some(waker) = waiter.waker.take() {
                 waker.wake();
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Ticket<'_> {
-    /// Ready once called. Cancel safe: the place is kept until the ticket is dropped.
-    pub fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut line = self.queue.lock();
-        let Some(waiter) = line.waiting.get_mut(&self.number) else {
+    /// Takes the call, so that one that comes from now on is another one.
+    fn poll_called(&self, number: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let mut places = self.lock();
+        let Some(waiter) = places.waiters.get_mut(&number) else {
             return Poll::Ready(());
         };
-        if waiter.called {
+        if mem::take(&mut waiter.called) {
             return Poll::Ready(());
         }
         waiter.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// Back to the old place, not called. The caller looks for a server once more after this, since room may
-    /// have been made between its last look and now.
-    pub fn wait_again(&self) {
-        let mut line = self.queue.lock();
-        if let Some(waiter) = line.waiting.get_mut(&self.number)
-            && waiter.called
-        {
-            waiter.called = false;
-            self.queue.uncalled.fetch_add(1, SeqCst);
-        }
+    /// Returns whether the waiter had been called.
+    fn leave(&self, number: u64) -> bool {
+        let left = self.lock().waiters.remove(&number);
+        self.len.fetch_sub(1, SeqCst);
+        left.is_some_and(|waiter| waiter.called)
     }
 
-    /// Sessions in front of this one.
-    pub fn position(&self) -> usize {
-        self.queue.lock().waiting.range(..self.number).count()
-    }
-
-    /// Leaves with a server in hand; the call was used.
-    pub fn leave_served(self) {
-        self.queue.remove(self.number);
-        std::mem::forget(self);
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Queue {
-    /// Returns whether the waiter had been called.
-    fn remove(&self, number: u64) -> bool {
-        let Some(waiter) = self.lock().waiting.remove(&number) else {
-            return false;
-        };
-        if !waiter.called {
-            self.uncalled.fetch_sub(1, SeqCst);
-        }
-        waiter.called
+impl Ticket<'_> {
+    /// Sessions that were in front of this one when it joined. With none it may look for a server without being called:
+    /// room may have been made just before it joined.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Ready once called. The caller then looks for a server; without one it waits for the next call, in its old place.
+    /// Cancel safe: the place is kept until the ticket is dropped.
+    pub fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.row.poll_called(self.number, cx)
+    }
+
+    /// Leaves with a server in hand.
+    pub fn leave_served(self) {
+        self.row.leave(self.number);
+        // Whoever joined behind this one did not look for itself: there may be more room than one call told of.
+        self.row.call(1);
+        mem::forget(self);
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if self.queue.remove(self.number) {
+        if self.row.leave(self.number) {
             // The room that this session was called for is the next one's.
-            self.queue.call(1);
+            self.row.call(1);
         }
+    }
+}
+
+impl Pause<'_> {
+    /// Ready once a server was found well. Cancel safe.
+    pub fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.row.poll_called(self.number, cx)
+    }
+}
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.row.leave(self.number);
     }
 }
 
@@ -172,16 +231,16 @@ mod tests {
         assert_eq!([a.position(), b.position(), c.position()], [0, 1, 2]);
         queue.call(2);
         assert_eq!([called(&a), called(&b), called(&c)], [true, true, false]);
-        assert!(queue.is_contended());
     }
 
     #[test]
     fn one_who_leaves_passes_the_call_on() {
         let queue = Queue::default();
         let (a, b) = (queue.join(9).unwrap(), queue.join(9).unwrap());
-        queue.call(1);
+        queue.call_next();
         drop(a);
         assert!(called(&b));
+        assert!(queue.is_contended());
         b.leave_served();
         assert!(queue.is_empty() && !queue.is_contended());
     }
@@ -190,10 +249,10 @@ mod tests {
     fn one_who_finds_nothing_keeps_the_place() {
         let queue = Queue::default();
         let (a, b) = (queue.join(9).unwrap(), queue.join(9).unwrap());
-        queue.call(1);
-        a.wait_again();
-        queue.call(1);
-        assert_eq!([called(&a), called(&b)], [true, false]);
+        for _ in 0..2 {
+            queue.call_next();
+            assert_eq!([called(&a), called(&b)], [true, false]);
+        }
     }
 
     #[test]
@@ -203,5 +262,33 @@ mod tests {
         assert!(kept.is_some() && queue.join(1).is_none());
         drop(kept);
         assert!(queue.join(1).is_some());
+    }
+
+    #[test]
+    fn one_who_is_served_lets_the_next_look() {
+        // Both may have joined after room for two was made: only the first of them looks for itself.
+        let queue = Queue::default();
+        let (a, b) = (queue.join(9).unwrap(), queue.join(9).unwrap());
+        a.leave_served();
+        assert!(called(&b));
+    }
+
+    #[test]
+    fn pauses_end_when_a_server_is_well_and_not_when_a_lease_returns() {
+        let queue = Queue::default();
+        let pause = queue.pause(9).unwrap();
+        let over = || {
+            pause
+                .poll_called(&mut Context::from_waker(Waker::noop()))
+                .is_ready()
+        };
+        assert!(queue.join(1).is_none() && !queue.is_contended() && queue.len() == 1);
+        queue.call_next();
+        queue.call(0);
+        assert!(!over());
+        queue.call(1);
+        assert!(over());
+        drop(pause);
+        assert!(queue.is_empty());
     }
 }

@@ -198,7 +198,10 @@ impl State {
     /// Takes a result in, `times` over (live failures come in bunches). `None`: nothing changed.
     pub fn record(&mut self, result: CheckResult, times: u32, now: Instant) -> Option<Transition> {
         let verdict = result.status.verdict();
-        self.history.push(result);
+        self.history.push(CheckResult {
+            ended: Some(now),
+            ..result
+        });
         let (health, ok) = (self.health.as_mut()?, verdict?);
         let transition = (0..times.max(1)).find_map(|_| health.record(ok))?;
         self.changed = Some(now);

@@ -188,3 +188,44 @@ fn drain_maint_and_weight_zero_take_no_new_sessions() {
         [Some("a".into()), Some("a".into())]
     );
 }
+
+#[test]
+fn who_was_called_is_not_overtaken_by_a_newcomer() {
+    let mut only = spec("a", 1);
+    only.maxconn = Some(1);
+    let (backend, _) = backend(settings(), vec![only]);
+    let lease = backend.pick(&Hint::default()).unwrap();
+    let first = backend.queue.join(10).unwrap();
+    drop(lease);
+    // Called, but not yet awake: a newcomer finds a line to join, and somebody in front.
+    assert!(backend.queue.is_contended());
+    assert!(backend.queue.join(10).unwrap().position() > 0);
+    let lease = backend.pick(&Hint::default()).unwrap();
+    first.leave_served();
+    assert!(!backend.queue.is_contended());
+    drop(lease);
+}
+
+#[test]
+fn a_server_that_returns_follows_what_changed_while_it_was_away() {
+    let mut unchecked = settings();
+    unchecked.check = None;
+    let (backend, now) = backend(unchecked, vec![spec("a", 1)]);
+    let a = server(&backend, "a");
+    // Sessions on it keep it alive.
+    let _lease = backend.adopt("a").unwrap();
+    let apply = |specs| backend.apply(Arc::new(settings()), specs, now).unwrap();
+    apply(vec![]);
+    apply(vec![spec("a", 1)]);
+    assert!(a.state().health.is_some(), "it is checked now");
+    backend.record(&a, result(CheckStatus::L4Con), 1, now);
+    assert!(!a.state().is_up());
+    a.state().weight = Some(7);
+    apply(vec![]);
+    let mut moved = spec("a", 2);
+    (moved.weight, moved.disabled) = (3, true);
+    apply(vec![moved]);
+    let state = a.state();
+    assert!(state.is_up(), "at a new address");
+    assert_eq!((state.weight, state.admin), (None, Admin::Maint));
+}

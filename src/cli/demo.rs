@@ -1,7 +1,7 @@
 //! `lb demo`: see it work, with no other software.
 //!
 //! `stage` sets up three real servers and the real balancer, each a process of this same binary; `load` asks them
-//! for real, checking every answer; `script` says what happens meanwhile; `report` shows it. Nothing here takes a
+//! for real, checking every answer; `witness` keeps one connection open through everything; `script` says what happens meanwhile; `report` shows it. Nothing here takes a
 //! short cut into the balancer's code: the demo uses what an operator has, the command line, the configuration
 //! file and the admin socket.
 //!
@@ -13,6 +13,7 @@ mod report;
 mod script;
 mod server;
 mod stage;
+mod witness;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,11 +25,12 @@ use super::{ExitStatus, output};
 use load::Load;
 use report::{Live, Summary};
 use stage::Stage;
+use witness::Witness;
 
 pub(super) use child::{ChildArgs, become_child};
 pub(super) use server::{ServerArgs, serve};
 
-/// See it work: three built-in servers, real load, one server killed, another drained
+/// See it work: three built-in servers, real load, one server killed, another drained, and an upgrade in the middle
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Needs nothing but this binary, and leaves nothing behind.
@@ -90,7 +92,7 @@ pub(super) fn run(args: Args) -> ExitStatus {
         }
     };
     let printed = output::print(&if json { summary.json() } else { summary.text() });
-    if summary.failed > 0 {
+    if !summary.nobody_noticed() {
         ExitStatus::Failed
     } else {
         printed
@@ -111,6 +113,9 @@ async fn until_interrupted(args: Args) -> Result<Summary, DemoError> {
     }
 }
 
+/// The server that nothing happens to.
+const UNTOUCHED: &str = "anna";
+
 async fn show(args: Args) -> Result<Summary, DemoError> {
     let mut stage = Stage::set(args.bind).await?;
     let mut live = Live::new(&stage);
@@ -119,6 +124,7 @@ async fn show(args: Args) -> Result<Summary, DemoError> {
         stage.front()
     ));
     let load = Load::start(stage.front());
+    let witness = Witness::start(stage.front(), UNTOUCHED);
     let played = script::play(
         &mut stage,
         &load,
@@ -128,7 +134,8 @@ async fn show(args: Args) -> Result<Summary, DemoError> {
     .await;
     live.end();
     let tally = load.end().await;
+    let witnessed = witness.end().await;
     played?;
     stage.strike().await;
-    Ok(Summary::new(tally))
+    Ok(Summary::new(tally, witnessed))
 }

@@ -7,6 +7,7 @@ mod ask;
 mod check;
 mod demo;
 mod output;
+mod register;
 mod reload;
 mod run;
 mod server;
@@ -43,6 +44,7 @@ enum Command {
     Server(server::Args),
     Reload(reload::Args),
     Upgrade(upgrade::Args),
+    Register(Box<register::Args>),
     Demo(demo::Args),
     /// Print a completion script
     #[command(after_help = "Example:\n  lb completions bash > /etc/bash_completion.d/lb")]
@@ -69,6 +71,8 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let daemon = Daemon::new(cli.socket);
     let status = match cli.command {
+        // Its exit code is that of the program it runs.
+        Command::Register(args) => return register::run(*args),
         Command::Run(args) => run::run(args, daemon),
         Command::Engine(args) => run::engine(args, daemon),
         Command::Check(args) => check::run(&args),

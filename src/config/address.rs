@@ -32,7 +32,7 @@ pub enum AddressError {
     NoPort(String),
     #[error("port `{0}` is not a number from 1 to 65535")]
     BadPort(String),
-    #[error("`{0}` is neither an IP address nor a host name")]
+    #[error("`{0}` is neither an IP address nor a host name; write `HOST:PORT`")]
     BadHost(String),
     #[error("the path after `unix@` must be absolute and shorter than 108 bytes")]
     BadPath,

@@ -1,13 +1,16 @@
 //! `[backend.NAME]`: a pool of servers and how it is used.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::balance::Balance;
 use super::check::{Check, CheckContext};
 use super::global::MAX_CONN;
-use super::raw::{Section, Shape, Value, set};
+use super::proxy_version::ProxyVersion;
+use super::section::{Section, Shape, set};
 use super::server::Server;
 use super::timeouts::Timeouts;
+use super::value::Value;
+use super::words::shown;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backend {
@@ -44,24 +47,6 @@ pub struct Backend {
     pub servers: Vec<Server>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    RoundRobin,
-    LeastConn,
-    /// Power of two choices.
-    Random,
-    /// Consistent hash of the client's address.
-    Source,
-    /// The first server that is not full.
-    First,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyVersion {
-    V1,
-    V2,
-}
-
 /// The most servers a backend can have: each has a slot in a table of counters (`backend::Loads`).
 pub const MAX_SERVERS: usize = 4096;
 
@@ -87,18 +72,6 @@ impl Backend {
             discovery: None,
             servers,
         }
-    }
-}
-
-impl fmt::Display for Balance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RoundRobin => "roundrobin",
-            Self::LeastConn => "leastconn",
-            Self::Random => "random",
-            Self::Source => "source",
-            Self::First => "first",
-        })
     }
 }
 
@@ -213,6 +186,15 @@ impl Backend {
                 "write it in the server: `app1 = { addr = \"10.0.0.1:8000\", weight = 2 }`",
             ),
             ("bind", "write it in [frontend.NAME]"),
+            ("connect", "write `timeout = { connect = \"5s\" }`"),
+            ("client", "write `timeout = { client = \"50s\" }`"),
+            ("queue", "write `timeout = { queue = \"5s\" }`"),
+            ("tunnel", "write `timeout = { tunnel = \"1h\" }`"),
+            ("client_fin", "write `timeout = { client_fin = \"30s\" }`"),
+            ("server_fin", "write `timeout = { server_fin = \"30s\" }`"),
+            ("timeout_connect", "write `timeout = { connect = \"5s\" }`"),
+            ("timeout_client", "write `timeout = { client = \"50s\" }`"),
+            ("timeout_server", "write `timeout = { server = \"50s\" }`"),
             (
                 "option",
                 "write the option's own key, e.g. `redispatch = true`",
@@ -248,24 +230,6 @@ impl Backend {
     };
 }
 
-impl Balance {
-    const WORDS: [(&str, Self); 5] = [
-        ("roundrobin", Self::RoundRobin),
-        ("leastconn", Self::LeastConn),
-        ("random", Self::Random),
-        ("source", Self::Source),
-        ("first", Self::First),
-    ];
-}
-
-impl ProxyVersion {
-    pub(super) const WORDS: [(&str, Option<Self>); 3] = [
-        ("v1", Some(Self::V1)),
-        ("v2", Some(Self::V2)),
-        ("none", None),
-    ];
-}
-
 fn servers(section: &Section<'_>) -> Vec<Server> {
     let Some(names) = section.names("servers", "servers = { app1 = \"10.0.0.1:8000\" }") else {
         return Vec::new();
@@ -291,7 +255,8 @@ fn discovery(section: &Section<'_>) -> Option<String> {
     let prefix = value.filled_text("/app/servers/")?;
     if prefix.ends_with(|c: char| c.is_ascii_alphanumeric()) {
         value.wrong(format!(
-            "would be followed at once by the name of a server; write \"{prefix}/\""
+            "would be followed at once by the name of a server; write \"{}/\"",
+            shown(prefix)
         ));
     }
     Some(prefix.to_owned())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::raw::Value;
+use super::value::Value;
 
 /// The addresses that are bound so far.
 #[derive(Default)]

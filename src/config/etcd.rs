@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Address;
-use super::raw::{Section, Shape, Value, set};
+use super::section::{Section, Shape, set};
+use super::value::Value;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Etcd {

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use super::problem::{Problem, Problems};
-use super::raw::is_name;
-use super::words::shown;
+use super::words::{is_name, shown};
 use super::{Address, Backend, Config, Frontend, Global, MAX_SERVERS, Server, bind};
 
 /// One frontend and one backend, both named `lb`, with every default. Servers are named `s1`, `s2` … by their

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::bind::Binds;
 use super::global::MAX_CONN;
-use super::raw::{Section, Shape, set};
+use super::section::{Section, Shape, set};
 use super::words::{listed, nearest};
 
 #[derive(Debug, Clone, PartialEq)]

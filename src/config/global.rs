@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::raw::{Section, Shape, Value, set};
+use super::section::{Section, Shape, set};
+use super::value::Value;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Global {
@@ -77,7 +78,7 @@ impl Global {
                 .and_then(|value| value.path("/var/lib/lb")),
             ..Self::default()
         };
-        let zero = "a short time such as \"1ms\" cuts open sessions at once";
+        let zero = "write \"1ms\" to cut open sessions at once";
         set(
             &mut global.hard_stop_after,
             section.duration("hard_stop_after", zero),

@@ -7,15 +7,19 @@
 
 mod address;
 mod backend;
+mod balance;
 mod bind;
 mod check;
+mod check_kind;
 mod etcd;
 mod flags;
 mod frontend;
 mod global;
 mod problem;
-mod raw;
+mod proxy_version;
+mod report;
 mod script;
+mod section;
 mod server;
 mod status;
 mod syntax;
@@ -23,6 +27,7 @@ mod syntax;
 mod tests;
 mod timeouts;
 mod units;
+mod value;
 mod words;
 
 use std::fs::File;
@@ -30,20 +35,24 @@ use std::io::{self, Read};
 use std::path::Path;
 
 pub use address::{Address, AddressError};
-pub use backend::{Backend, Balance, MAX_SERVERS, ProxyVersion};
-pub use check::{Check, CheckKind, InitState};
+pub use backend::{Backend, MAX_SERVERS};
+pub use balance::Balance;
+pub use check::{Check, InitState};
+pub use check_kind::CheckKind;
 pub use etcd::Etcd;
 pub use flags::from_flags;
 pub use frontend::Frontend;
 pub use global::{Global, Log, LogTarget};
 pub use problem::{Problem, Problems};
+pub use proxy_version::ProxyVersion;
 pub use script::Step;
 pub use server::{MAX_WEIGHT, Server};
 pub use timeouts::Timeouts;
 
 use bind::Binds;
-use problem::Report;
-use raw::{Section, Shape};
+use report::Report;
+use section::{Section, Shape};
+use words::shown;
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +80,10 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
                 io::ErrorKind::PermissionDenied => "let this user read it, e.g. with chmod",
                 _ => "name a readable text file with `-f FILE`",
             };
-            Err(Problems::without_place(
+            Err(Problems::one(
                 &file,
+                0,
+                0,
                 format!("cannot be read: {}; {remedy}", reason(&error)),
             ))
         }
@@ -127,7 +138,10 @@ impl Config {
             .and_then(|value| value.keys())
             .unwrap_or_default();
         let sections = named_sections(root, "frontend", &Frontend::SHAPE);
-        if sections.is_empty() {
+        if root
+            .value("frontend")
+            .is_none_or(|value| value.is_empty_table())
+        {
             root.absent(
                 "there is no frontend; add [frontend.NAME] with `bind` and `backend`".to_owned(),
             );
@@ -169,6 +183,13 @@ fn named_sections<'a>(
     };
     let mut sections = Vec::new();
     for (name, value) in names.entries() {
+        if value.is_header() && !value.is_table() {
+            value.wrong(format!(
+                "has double brackets; write `[{kind}.{}]`",
+                shown(name)
+            ));
+            continue;
+        }
         if !value.is_table() {
             value.wrong(format!(
                 "stands in [{kind}], which holds only tables; write it in [{kind}.NAME]"
@@ -189,15 +210,10 @@ fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(file, text),
         Err(error) => {
-            let (good, _) = bytes.split_at(error.valid_up_to());
-            let report_text = String::from_utf8_lossy(good);
-            let report = Report::new(&report_text);
-            report.syntax(
-                report_text.len(),
-                "this is not UTF-8; save the file as UTF-8 text".to_owned(),
-            );
-            // What was just reported makes this an error; reading the good part would only add fallout.
-            report.finish(file).and_then(|()| parse(file, &report_text))
+            // Everything before this place is UTF-8.
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let what = "this is not UTF-8; save the file as UTF-8 text".to_owned();
+            Err(Report::new(&good).only(file, good.len(), what))
         }
     }
 }
@@ -216,11 +232,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The words of the system without its number.
+/// The words of the system without its number, as the middle of a sentence.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    text.to_lowercase()
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_ascii_lowercase());
+    first.into_iter().chain(chars).collect()
 }
 
 /// So that a device or a log given by mistake does not fill the memory.

@@ -2,7 +2,8 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::raw::{Shape, Value};
+use super::section::Shape;
+use super::value::Value;
 use super::words::listed;
 
 /// One step of a `script` check. Expectations look at everything received since the last send.
@@ -33,7 +34,7 @@ impl PartialEq for Step {
 }
 
 /// Reads the steps of a script; what is wrong is left out and reported.
-pub(super) fn read(value: &Value<'_>) -> Vec<Step> {
+pub(super) fn read(value: &Value<'_>, path: &str) -> Vec<Step> {
     if !value.is_array() {
         value.mistyped("write e.g. `steps = [{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]`");
         return Vec::new();
@@ -48,7 +49,7 @@ pub(super) fn read(value: &Value<'_>) -> Vec<Step> {
             list.len()
         ));
     }
-    list.iter().filter_map(step).collect()
+    list.iter().filter_map(|value| step(value, path)).collect()
 }
 
 pub(super) const SHAPE: Shape = Shape {
@@ -67,8 +68,8 @@ pub(super) const SHAPE: Shape = Shape {
     ],
 };
 
-fn step(value: &Value<'_>) -> Option<Step> {
-    let section = value.section("steps".to_owned(), &SHAPE, "{ expect = \"+PONG\" }")?;
+fn step(value: &Value<'_>, path: &str) -> Option<Step> {
+    let section = value.section(path.to_owned(), &SHAPE, "{ expect = \"+PONG\" }")?;
     let entries = section.entries();
     let [(key, value)] = entries.as_slice() else {
         value.wrong(format!(

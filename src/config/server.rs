@@ -2,7 +2,9 @@
 
 use super::address::Address;
 use super::global::MAX_CONN;
-use super::raw::{Shape, Value, set};
+use super::section::{Shape, set};
+use super::value::Value;
+use super::words::shown;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
@@ -41,18 +43,20 @@ impl Server {
         if value.plain_text().is_some() {
             return Some(Self::new(name, address(value)?));
         }
-        let section = value.section(path, &Self::SHAPE, &format!("{name} = \"10.0.0.1:8000\""))?;
-        let addr = section
-            .required("addr", "\"10.0.0.1:8000\"")
-            .and_then(|value| address(&value));
-        let mut server = Self::new(name, addr?);
-        set(
-            &mut server.weight,
-            section.number("weight", 0..=i64::from(MAX_WEIGHT)),
-        );
-        server.maxconn = section.number("maxconn", 1..=MAX_CONN);
-        set(&mut server.backup, section.flag("backup"));
-        set(&mut server.disabled, section.flag("disabled"));
+        let section = value.section(
+            path,
+            &Self::SHAPE,
+            &format!("{} = \"10.0.0.1:8000\"", shown(name)),
+        )?;
+        let weight = section.number("weight", 0..=i64::from(MAX_WEIGHT));
+        let maxconn = section.number("maxconn", 1..=MAX_CONN);
+        let (backup, disabled) = (section.flag("backup"), section.flag("disabled"));
+        let addr = section.required("addr", "\"10.0.0.1:8000\"");
+        let mut server = Self::new(name, address(&addr?)?);
+        set(&mut server.weight, weight);
+        server.maxconn = maxconn;
+        set(&mut server.backup, backup);
+        set(&mut server.disabled, disabled);
         Some(server)
     }
 

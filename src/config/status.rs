@@ -1,6 +1,6 @@
 //! `status` of an `http` check: which codes mean that a server is well.
 
-use super::raw::Value;
+use super::value::Value;
 
 /// 200–399, as in HAProxy.
 pub(super) const DEFAULT: (u16, u16) = (200, 399);

@@ -4,10 +4,12 @@
 //! and a header without `]` swallows what follows. Such a line is overwritten, byte for byte so that positions stay,
 //! and the text is read again.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, Error};
 
-use super::problem::Report;
+use super::report::Report;
 use super::words::shown;
 
 /// A text with the lines overwritten that the parser cannot get over.
@@ -72,24 +74,52 @@ pub(super) fn tables<'t>(mended: &'t str, report: &Report<'_>) -> Spanned<DeTabl
         }
     }
     for error in &errors {
-        report.syntax(place(error, mended), explain(error, report.text()));
+        report.syntax(
+            bare_word(error, mended).start,
+            explain(error, report.text()),
+        );
     }
     tables
 }
 
 fn explain(error: &Error, text: &str) -> String {
-    let offending = error.span().and_then(|span| text.get(span)).unwrap_or("");
-    let shown = shown(offending);
+    let word = text.get(bare_word(error, text)).unwrap_or("");
+    let shown = shown(word);
     match error.message() {
         "duplicate key" => format!("`{shown}` is defined twice; keep one of them"),
-        message if message.starts_with(UNQUOTED) && offending.is_empty() => {
+        message if message.starts_with(UNQUOTED) && word.is_empty() => {
             "there is no value after `=`; write one".to_owned()
         }
-        message if message.starts_with(UNQUOTED) => {
-            format!("`{shown}` is not quoted; write \"{shown}\"")
+        message
+            if NOT_EVEN_A.iter().any(|start| message.starts_with(start)) && !word.is_empty() =>
+        {
+            match word.to_ascii_lowercase().as_str() {
+                flag @ ("true" | "false") => format!("`{shown}` is no value; write `{flag}`"),
+                _ => format!("`{shown}` is not quoted; write \"{shown}\""),
+            }
         }
-        message if offending.is_empty() => format!("this is not TOML: {message}"),
+        message if word.is_empty() => format!("this is not TOML: {message}"),
         message => format!("`{shown}` is not TOML here: {message}"),
+    }
+}
+
+/// What the parser stumbled over. In the middle of what looked like a number it is the whole word.
+fn bare_word(error: &Error, text: &str) -> Range<usize> {
+    let span = error.span().unwrap_or_default();
+    let offending = text.get(span.clone()).unwrap_or("");
+    if offending.is_empty() || !error.message().starts_with("invalid ") {
+        return span;
+    }
+    let ends = |c: char| c.is_whitespace() || "=,[]{}#\"'".contains(c);
+    let start = text[..span.start].rfind(ends).map_or(0, |at| at + 1);
+    let end = text[span.end..]
+        .find(ends)
+        .map_or(text.len(), |length| span.end + length);
+    // A separator in front of the word may be longer than one byte.
+    if text.is_char_boundary(start) {
+        start..end
+    } else {
+        span
     }
 }
 
@@ -136,6 +166,15 @@ fn first_word(start: usize, line: &str) -> usize {
 const NO_VALUE: &str = "key with no value";
 const NO_HEADER_END: &str = "unclosed table";
 const UNQUOTED: &str = "string values must be quoted";
+
+/// A word without quotes is taken for what it begins like.
+const NOT_EVEN_A: [&str; 5] = [
+    UNQUOTED,
+    "invalid float",
+    "invalid boolean",
+    "invalid date",
+    "invalid integer",
+];
 
 /// Rounds of mending: a text with more broken lines than this is no configuration, and the rest can wait.
 const MOST_MENDED: usize = 64;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::raw::{Section, Shape, set};
+use super::section::{Section, Shape, set};
 
 /// `None` is "no limit", which is written `"0"`. Connect and queue always have a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,14 @@
 
 use std::time::Duration;
 
+use toml::de::{DeInteger, DeValue};
+
+use super::value::Value;
+use super::words::shown;
+
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DurationError {
+enum DurationError {
     #[error("has no unit; write \"{0}s\" or \"{0}ms\"")]
     NoUnit(String),
     #[error("is no duration; write e.g. \"500ms\", \"5s\" or \"1h\"")]
@@ -18,7 +23,7 @@ pub(super) enum DurationError {
 
 /// Why a text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SizeError {
+enum SizeError {
     #[error("is no string; write \"{0}\" for bytes, or e.g. \"16k\"")]
     NotText(String),
     #[error("is no size; write bytes, or with a unit \"16k\" or \"1m\"")]
@@ -27,8 +32,66 @@ pub(super) enum SizeError {
     TooLarge(usize),
 }
 
+impl Value<'_> {
+    /// A duration; "0" is one too.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        match self.raw {
+            DeValue::String(text) => duration(text).map_err(|error| self.wrong(error)).ok(),
+            DeValue::Integer(number) if is_zero(number) => {
+                self.wrong("has no unit; write \"0\"");
+                None
+            }
+            DeValue::Integer(number) if number.radix() == 10 => {
+                self.wrong(DurationError::NoUnit(shown(number.as_str())));
+                None
+            }
+            _ => {
+                self.mistyped(&format!(
+                    "write a duration, e.g. `{}`",
+                    self.with_key("\"5s\"")
+                ));
+                None
+            }
+        }
+    }
+
+    pub(super) fn duration_above_zero(&self, zero: &str) -> Option<Duration> {
+        let zero_number = matches!(self.raw, DeValue::Integer(number) if is_zero(number));
+        let duration = if zero_number {
+            Duration::ZERO
+        } else {
+            self.duration()?
+        };
+        if duration.is_zero() {
+            self.wrong(format!("cannot be zero; {zero}"));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// Bytes.
+    pub(super) fn size(&self, most: usize) -> Option<usize> {
+        let size = match self.raw {
+            DeValue::String(text) => size(text, most),
+            DeValue::Integer(_) => Err(SizeError::NotText(self.source())),
+            _ => {
+                self.mistyped(&format!(
+                    "write a size, e.g. `{}`",
+                    self.with_key("\"16k\"")
+                ));
+                return None;
+            }
+        };
+        size.map_err(|error| self.wrong(error)).ok()
+    }
+}
+
+fn is_zero(number: &DeInteger<'_>) -> bool {
+    number.as_str().trim_matches('0').is_empty()
+}
+
 /// "0", or 1 ms to 365 days.
-pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
+fn duration(text: &str) -> Result<Duration, DurationError> {
     let text = text.trim();
     if text != "0" && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err(DurationError::NoUnit(text.to_owned()));
@@ -46,7 +109,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
 }
 
 /// Bytes; `k` and `m` are powers of 1024, as in HAProxy.
-pub(super) fn size(text: &str, most: usize) -> Result<usize, SizeError> {
+fn size(text: &str, most: usize) -> Result<usize, SizeError> {
     let text = text.trim();
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),

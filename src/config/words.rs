@@ -49,6 +49,12 @@ pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -
     }
 }
 
+/// Names of frontends, backends and servers, as in HAProxy.
+pub(super) fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
+    (1..=128).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// Longer than any word of ours by far; comparing costs the product of both lengths.
 const LONGEST: usize = 128;
 

@@ -17,6 +17,7 @@ use super::probe::probe;
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
 use crate::backend::{Admin, Backend, Change, Member, Server};
 use crate::config;
+use crate::sys::addr::Addr;
 
 /// Called after a server went UP or DOWN, with what changed.
 pub type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, &Change)>;
@@ -34,6 +35,9 @@ struct Task {
     backend: Arc<Backend>,
     /// Keeps the key's address from being used for another server.
     server: Arc<Server>,
+    /// What is checked, and how.
+    addr: Addr,
+    settings: Arc<config::Backend>,
     wake: Rc<Notify>,
     handle: AbortHandle,
 }
@@ -60,10 +64,14 @@ impl Checker {
         }
     }
 
-    /// Starts checks for new servers of `backend` and ends those of servers that left. To be called after each
-    /// change of its members.
+    /// Starts checks for new servers of `backend`, ends those of servers that left, and checks at once where the address
+    /// or the way to check has changed: the next time may be hours away. To be called after each change of its
+    /// members.
     pub fn sync(&self, backend: &Arc<Backend>) {
-        let members = backend.snapshot().members.clone();
+        let (members, settings) = {
+            let snapshot = backend.snapshot();
+            (snapshot.members.clone(), Arc::clone(&snapshot.settings))
+        };
         let mut tasks = self.tasks.borrow_mut();
         tasks.retain(|_, task| {
             let stays = !Arc::ptr_eq(&task.backend, backend)
@@ -76,8 +84,8 @@ impl Checker {
             stays
         });
         for member in &members {
-            let server = &member.server;
-            tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
+            let (server, addr) = (&member.server, &member.spec.addr);
+            let task = tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
                 let wake = Rc::new(Notify::new());
                 let work = attend(
                     Arc::clone(backend),
@@ -89,10 +97,16 @@ impl Checker {
                 Task {
                     backend: Arc::clone(backend),
                     server: Arc::clone(server),
+                    addr: addr.clone(),
+                    settings: Arc::clone(&settings),
                     wake,
                     handle,
                 }
             });
+            if task.addr != *addr || task.settings.check != settings.check {
+                task.wake.notify_one();
+            }
+            (task.addr, task.settings) = (addr.clone(), Arc::clone(&settings));
         }
     }
 
@@ -208,7 +222,7 @@ async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, inter
         if timeout(slice, wake.notified()).await.is_ok() || slice == left {
             return;
         }
-        if backend.queue.is_contended() {
+        if !backend.queue.is_empty() {
             return;
         }
     }
@@ -275,4 +289,56 @@ fn member(backend: &Backend, server: &Arc<Server>) -> Option<Arc<Member>> {
         .iter()
         .find(|member| Arc::ptr_eq(&member.server, server))
         .cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, LocalOptions};
+
+    use super::*;
+    use crate::backend::{MemberSpec, Origin};
+
+    #[test]
+    fn a_changed_check_does_not_wait_for_the_end_of_the_old_interval() {
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = refusing.local_addr().unwrap();
+        drop(refusing);
+        let settings = |inter| {
+            let mut settings = config::Backend::new("app", Vec::new());
+            settings.check.get_or_insert_default().inter = inter;
+            Arc::new(settings)
+        };
+        let apply = |backend: &Backend, settings| {
+            let spec = MemberSpec {
+                name: "a".into(),
+                addr: addr.into(),
+                weight: 1,
+                maxconn: None,
+                backup: false,
+                disabled: false,
+                origin: Origin::Static,
+            };
+            backend.apply(settings, vec![spec], Instant::now()).unwrap();
+        };
+        // So long that its first check, somewhere within, does not come by chance.
+        let rarely = settings(Duration::from_secs(1 << 30));
+        let backend = Backend::new(Arc::clone(&rarely));
+        apply(&backend, rarely);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            let down = Rc::new(Notify::new());
+            let told = Rc::clone(&down);
+            let checker = Checker::new(Rc::new(move |_, _, _| told.notify_one()));
+            checker.sync(&backend);
+            tokio::task::yield_now().await;
+            apply(&backend, settings(Duration::from_secs(1)));
+            checker.sync(&backend);
+            timeout(Duration::from_secs(10), down.notified())
+                .await
+                .unwrap();
+        });
+    }
 }

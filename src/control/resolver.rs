@@ -38,11 +38,21 @@ impl Resolver {
         }
     }
 
-    /// Looks names up, all at once, and returns those whose address is new. Names that are not given are forgotten.
-    pub async fn follow(&self, names: Vec<String>) -> Vec<String> {
+    /// Whether there is an address for this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.borrow().contains_key(name)
+    }
+
+    /// Forgets all names but these, which are those in force. Not to be called while another configuration is tried: it
+    /// may be refused or come into force, and either has names of its own.
+    pub fn keep_only(&self, names: &[String]) {
         self.known
             .borrow_mut()
             .retain(|name, _| names.contains(name));
+    }
+
+    /// Looks names up, all at once, and returns those whose address is new.
+    pub async fn follow(&self, names: Vec<String>) -> Vec<String> {
         let mut lookups = tokio::task::JoinSet::new();
         for name in names {
             lookups.spawn_local(async move {
@@ -116,5 +126,20 @@ mod tests {
         assert_eq!(resolver.addr(&Address::Host("app".into(), 80)), at(1));
         assert!(resolver.learn("app", Ok(vec![ip(3)])));
         assert_eq!(resolver.addr(&Address::Host("app".into(), 80)), at(3));
+    }
+
+    #[test]
+    fn looking_up_other_names_forgets_none_in_use() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        let resolver = Resolver::default();
+        let known = |name: &str| resolver.addr(&Address::Host(name.into(), 80)).is_some();
+        assert!(resolver.learn("app", Ok(vec![IpAddr::from([10, 0, 0, 1])])));
+        runtime.block_on(resolver.follow(vec!["localhost".to_owned()]));
+        assert!(known("app") && known("localhost"));
+        resolver.keep_only(&["localhost".to_owned()]);
+        assert!(!known("app") && known("localhost"));
     }
 }

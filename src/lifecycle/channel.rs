@@ -22,7 +22,7 @@ pub enum ChannelError {
     Decode(#[from] DecodeError),
     #[error("cannot send: {0}")]
     Send(#[from] io::Error),
-    /// [`QUEUE`] messages wait and the other side reads none.
+    /// `QUEUE` messages wait and the other side reads none.
     #[error("the other end reads nothing")]
     Stuck,
 }

@@ -41,7 +41,8 @@ enum Failure {
     TimedOut,
     /// Not answered yet, but others are likely to be faster.
     Slow,
-    /// This host could not even try: no descriptor, no port. Not the server's fault.
+    /// This host could not even try: no descriptor, no port, no room in a unix socket's queue. Not that the server is
+    /// dead.
     Local(io::Error),
 }
 
@@ -134,20 +135,15 @@ impl Session {
             return Err(Left::ended(By::Proxy, During::Queue));
         };
         self.record.queue_position = ticket.position();
+        let mut may_look = ticket.position() == 0;
         loop {
-            // After joining, and after each call: whoever makes room now calls somebody in the queue.
-            if let Some(lease) = self.backend.pick(&hint) {
-                ticket.leave_served();
-                return Ok(lease);
-            }
-            ticket.wait_again();
-            if let Some(lease) = self.backend.pick(&hint) {
+            if may_look && let Some(lease) = self.backend.pick(&hint) {
                 ticket.leave_served();
                 return Ok(lease);
             }
             let called = poll_fn(|cx| ticket.poll_called(cx));
             match self.wait(client, until, called).await {
-                Ok(()) => {}
+                Ok(()) => may_look = true,
                 Err(Interrupt::Time) => return Err(Left::ended(By::ServerTimeout, During::Queue)),
                 Err(interrupt) => return Err(self.leave(interrupt, During::Queue)),
             }
@@ -260,11 +256,11 @@ impl Session {
         let now = Instant::now();
         let pause = now + TURN_AROUND.min(settings.timeout.connect);
         let backend = std::sync::Arc::clone(&self.backend);
-        let ticket = backend.queue.join(settings.maxqueue);
+        let pausing = backend.queue.pause(settings.maxqueue);
         let called = poll_fn(|cx| {
-            ticket
+            pausing
                 .as_ref()
-                .map_or(Poll::Pending, |ticket| ticket.poll_called(cx))
+                .map_or(Poll::Pending, |pausing| pausing.poll_called(cx))
         });
         match self.wait(client, pause.min(until.max(now)), called).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
@@ -288,7 +284,9 @@ impl Session {
             // Known since it became slow, or none of the server's business.
             Failure::Slow => return server.stats.connect_errors.add(1),
             Failure::Local(error) => {
-                return tracing::warn!("backend {}: cannot connect: {error}", lease.backend().name);
+                return self.context.warn_of(|| {
+                    tracing::warn!("backend {}: cannot connect: {error}", lease.backend().name);
+                });
             }
         };
         server.stats.connect_errors.add(1);
@@ -337,9 +335,11 @@ fn begin(addr: &Addr, bytes: &[u8]) -> Result<(Socket, Option<usize>), Failure> 
 }
 
 fn classify(error: io::Error) -> Failure {
-    use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM};
+    use nix::libc::{EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM};
     match error.raw_os_error() {
-        Some(EADDRINUSE | EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
+        // EAGAIN: the accept queue of a unix socket is full. A busy server is not a dead one; over TCP the kernel would
+        // have repeated the SYN.
+        Some(EADDRINUSE | EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
             Failure::Local(error)
         }
         _ => Failure::Refused(error),

@@ -138,6 +138,11 @@ impl Flow {
                 Source::Open => {}
                 Source::Ended => {
                     self.forward_fin(sink, on);
+                    // The source has said all it has to say, but may still break. Without a reader nothing else tells.
+                    if !on.last && source.poll_hangup(cx).is_ready() && source.is_broken() {
+                        self.source = Source::Broken;
+                        return Pumped::SourceBroken;
+                    }
                     return Pumped::Ended;
                 }
                 Source::Broken => return Pumped::SourceBroken,
@@ -224,7 +229,8 @@ impl Flow {
         };
         match source.poll_splice_in(cx, &mut pipe, PIPE_BYTES) {
             Poll::Ready(Ok(0)) => {
-                self.source = Source::Ended;
+                // A read tells whether this is the end.
+                self.bulk = false;
                 on.pipes.give_back(pipe);
                 Poll::Ready(0)
             }

@@ -40,7 +40,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
         if let Err(errno) = drain(&context, &frontend, &listener, &mut ready).await {
             pause.after(errno, &frontend).await;
         } else {
-            pause = Pause::default();
+            pause.length = Duration::ZERO;
         }
     }
 }

@@ -299,6 +299,8 @@ impl Session {
             Source::Open
         };
         let mut up = Flow::begun(&reached.first, reached.sent, source);
+        // A PROXY header in front of them is ours and not the client's.
+        up.received = opening.bytes.len() as u64;
         up.nagle = matches!(reached.lease.member().spec.addr, Addr::Ip(_));
         let replay = (settings.replay > 0).then(|| Box::new(Replay::new(settings.replay)));
         let replay = replay.and_then(|mut replay| replay.keep(&opening.bytes).then_some(replay));

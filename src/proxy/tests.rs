@@ -17,7 +17,8 @@ use super::worker::{ListenerId, Supplies, Worker};
 use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config;
 use crate::log::SessionLog;
-use crate::sys::socket::{ListenOptions, Liveness, listen, local_addr};
+use crate::sys::addr::Addr;
+use crate::sys::socket::{ListenOptions, Liveness, bind, listen, local_addr};
 
 /// What an open session costs in the first place: its future, beside two entries in the reactor.
 #[test]
@@ -31,6 +32,8 @@ fn size_of_future<A, B, C, D, F: Future>(_: &impl Fn(A, B, C, D) -> F) -> usize 
     size_of::<F>()
 }
 
+mod endings;
+
 struct Bench {
     workers: [Worker; 2],
     frontend: Arc<Frontend>,
@@ -43,7 +46,12 @@ struct Bench {
 impl Bench {
     /// A frontend on the first worker, in front of `origin`.
     fn new(origin: SocketAddr, pipes: usize) -> Self {
-        let settings = Arc::new(config::Backend::new("app", Vec::new()));
+        Self::with(config::Backend::new("app", Vec::new()), origin, pipes)
+    }
+
+    /// The same with settings of the backend.
+    fn with(settings: config::Backend, origin: impl Into<Addr>, pipes: usize) -> Self {
+        let settings = Arc::new(settings);
         let backend = Backend::new(Arc::clone(&settings));
         let spec = MemberSpec {
             name: "a".into(),
@@ -84,7 +92,8 @@ impl Bench {
             v4v6: false,
             liveness: Liveness::default(),
         };
-        let socket = listen(([127, 0, 0, 1], 0).into(), &options).unwrap();
+        let socket = bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
+        listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();
         workers[0].listen(ListenerId(0), Arc::clone(&frontend), socket);
         Self {
@@ -93,6 +102,30 @@ impl Bench {
             backend,
             addr,
             _heard: heard,
+        }
+    }
+
+    /// Waits until no session is left, and with it nothing that sessions hold, wherever they ended.
+    fn await_end(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let left: usize = self
+                .workers
+                .iter()
+                .map(|worker| runtime.block_on(worker.census()).sessions)
+                .sum();
+            let counted = self.frontend.limit.used() + self.backend.sessions();
+            if left == 0 && counted == 0 {
+                break;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{left} sessions and {counted} counts are left"
+            );
+            thread::yield_now();
         }
     }
 
@@ -271,27 +304,7 @@ fn move_live_sessions(pipes: usize) {
             "figure: freeze and thaw: {moved} moves of live sessions, {pipes} pipes a worker, 0 bytes corrupt"
         );
     });
-    // What the sessions held is given back wherever they ended.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let left: usize = bench
-            .workers
-            .iter()
-            .map(|worker| runtime.block_on(worker.census()).sessions)
-            .sum();
-        let counted = bench.frontend.limit.used() + bench.backend.sessions();
-        if left == 0 && counted == 0 {
-            break;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "{left} sessions and {counted} counts are left"
-        );
-        thread::yield_now();
-    }
+    bench.await_end();
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! A worker: one thread, one runtime, its own listeners and its own sessions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep_until;
 
 use super::flow::COPY_BYTES;
 use super::frontend::{Frontend, Permit};
@@ -100,6 +101,8 @@ pub(super) struct Context {
     pub(super) register: Rc<Register>,
     pub(super) log: SessionLog,
     notices: mpsc::Sender<Notice>,
+    /// When this host's own trouble was last complained of.
+    warned: Cell<Option<Instant>>,
 }
 
 /// What a session borrows for the length of one poll.
@@ -219,6 +222,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
         register: Rc::default(),
         log: supplies.log,
         notices: supplies.notices,
+        warned: Cell::default(),
     });
     let mut listeners: HashMap<ListenerId, JoinHandle<()>> = HashMap::new();
     spawn_local(trim(Rc::clone(&context)));
@@ -313,18 +317,32 @@ fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
         return;
     }
     spawn_local(async move {
-        for handle in handles {
+        let begun = Instant::now();
+        for (index, handle) in (0..count).zip(handles) {
+            // By the clock: a sleep a session would round each up to the timer's millisecond and end far too late.
+            sleep_until((begun + over * index / count).into()).await;
             handle.give(Order::Cut(by));
-            tokio::time::sleep(over / count).await;
         }
     });
 }
 
 impl Context {
-    /// Tells control, unless it is too busy to hear.
+    /// Complains, unless it did so within the last second: one cause may hit every session.
+    pub(super) fn warn_of(&self, complain: impl FnOnce()) {
+        let due = |told: Instant| told.elapsed() > Duration::from_secs(1);
+        if self.warned.get().is_none_or(due) {
+            self.warned.set(Some(Instant::now()));
+            complain();
+        }
+    }
+
+    /// Tells control, unless it is too busy to hear: then the server's next failure does.
     pub(super) fn notify(&self, notice: Notice) {
-        match self.notices.try_send(notice) {
-            Ok(()) | Err(_) => {}
+        if let Err(unheard) = self.notices.try_send(notice) {
+            unheard.into_inner().server.take_failures();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

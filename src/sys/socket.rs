@@ -51,7 +51,10 @@ impl Socket {
     /// Registers `fd`, which must be non-blocking, with the reactor of the current thread.
     pub fn register(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            fd: watch(fd, Interest::READABLE | Interest::WRITABLE)?,
+            fd: watch(
+                fd,
+                Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
+            )?,
         })
     }
 
@@ -75,7 +78,7 @@ impl Socket {
                 Ok(0) => return received(0, Then::Fin),
                 Ok(len) if len == buf.len() => return received(len, Then::More),
                 Ok(len) if guard.ready().is_read_closed() => {
-                    // FIN or RST has come, or urgent data cut the read short: only another read can tell.
+                    // FIN or RST has come, or urgent data cut the read short: another read tells.
                     return match recv(fd, &mut buf[len..], MsgFlags::empty()) {
                         Ok(0) => received(len, Then::Fin),
                         Ok(more) => received(len + more, Then::More),
@@ -84,8 +87,11 @@ impl Socket {
                     };
                 }
                 Ok(len) => {
-                    // Short: the queue is empty, and the next byte raises a new edge.
-                    guard.clear_ready();
+                    // Short: the queue is empty, and the next byte raises a new edge. Or urgent data cut it short,
+                    // and what is behind them has raised its edge already.
+                    if !self.saw_urgent_data() {
+                        guard.clear_ready();
+                    }
                     return received(len, Then::More);
                 }
                 Err(Errno::EAGAIN) => guard.clear_ready(),
@@ -95,7 +101,9 @@ impl Socket {
         }
     }
 
-    /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)` is the peer's FIN.
+    /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)`: only [`Socket::poll_recv`] can tell what comes
+    /// next. It is the peer's FIN, or urgent data, which `splice` never passes: it says that the queue is empty, or
+    /// even that the stream has ended, however much lies behind them.
     /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
     /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
     pub fn poll_splice_in(
@@ -110,11 +118,20 @@ impl Socket {
                 Poll::Pending => return Poll::Pending,
             };
             match pipe.fill(self.fd.get_ref().as_fd(), max) {
+                Err(Errno::EAGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
+                    return Poll::Ready(Ok(0));
+                }
                 Err(Errno::EAGAIN) if pipe.is_empty() => guard.clear_ready(),
                 Err(Errno::EINTR) => {}
                 other => return Poll::Ready(other.map_err(Into::into)),
             }
         }
+    }
+
+    /// Whether the peer has ever sent urgent data (or has closed, which looks the same here and costs its readers one
+    /// more call). The urgent byte itself is dropped; the rest of the stream must not be.
+    fn saw_urgent_data(&self) -> bool {
+        self.fd.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
     }
 
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
@@ -192,6 +209,11 @@ impl Socket {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Whether the connection has broken, by RST in most cases. The kernel tells it once only.
+    pub fn is_broken(&self) -> bool {
+        matches!(SockRef::from(&self.fd).take_error(), Ok(Some(_)))
     }
 
     /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
@@ -313,8 +335,8 @@ pub struct ListenOptions {
     pub liveness: Liveness,
 }
 
-/// Binds and listens with SO_REUSEPORT, so that each worker can have a queue of its own.
-pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+/// Binds with SO_REUSEPORT, so that each worker can have a queue of its own. No connection comes before [`listen`].
+pub fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(
         Domain::for_address(addr),
         Type::STREAM.nonblocking(),
@@ -326,14 +348,12 @@ pub fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> 
         socket.set_only_v6(!options.v4v6)?;
     }
     socket.bind(&addr.into())?;
-    let fd = OwnedFd::from(socket);
-    tune_listener(fd.as_fd(), options)?;
-    SockRef::from(&fd).listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
-    Ok(fd)
+    Ok(socket.into())
 }
 
-/// Options that a running listener can be given anew. Accepted sockets inherit them, which saves their calls.
-pub fn tune_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
+/// Listens, or gives a socket that listens already these options anew. Accepted sockets inherit them, which saves
+/// their calls.
+pub fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     let socket = SockRef::from(&fd);
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
@@ -343,7 +363,9 @@ pub fn tune_listener(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<
         libc::IPPROTO_TCP,
         libc::TCP_DEFER_ACCEPT,
         i32::try_from(seconds).unwrap_or(i32::MAX),
-    )
+    )?;
+    // On a listening socket this changes the length of its queue and nothing else.
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
 }
 
 /// Takes one connection from the queue. EAGAIN when it is empty.

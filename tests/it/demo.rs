@@ -18,7 +18,7 @@ fn demo(args: &[&str], temporary: &std::path::Path) -> Command {
 }
 
 #[test]
-fn a_killed_and_a_drained_server_cost_no_request() {
+fn a_killed_and_a_drained_server_and_an_upgrade_cost_no_request() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(
         &demo(&["--seconds", "6", "--json"], dir.path()),
@@ -36,11 +36,19 @@ fn a_killed_and_a_drained_server_cost_no_request() {
         "bert is back",
         "carl is drained",
         "carl is ready again",
+        "the balancer is replaced",
+        "0 left to drain",
     ] {
         assert!(told.contains(event), "no {event:?} in {told}");
     }
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["failed"], 0);
+    let open = summary["open_connection"]["answered"].as_u64();
+    assert!(
+        open.is_some_and(|answered| answered > 100),
+        "{}",
+        summary["open_connection"]
+    );
     let requests = summary["requests"].as_u64().unwrap();
     let servers = summary["servers"].as_object().unwrap();
     let answered = servers

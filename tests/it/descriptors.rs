@@ -1,5 +1,6 @@
 //! When descriptors run out, what is established goes on and the others wait their turn.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::client::HANG;
@@ -8,31 +9,41 @@ use crate::support::figure::figure;
 use crate::support::lb::Lb;
 use crate::support::limits::{alone, raise_descriptors};
 use crate::support::origin::{Behaviour, Origin};
+use crate::support::proc;
+use crate::support::process::run;
 use crate::support::wait::{eventually, observe, settled};
 use crate::support::waiting::{Waiting, served};
 
 #[test]
 fn with_256_descriptors_nobody_is_refused_and_nothing_spins() {
     let _alone = alone();
-    starve("", 256);
+    starve(|_| {});
 }
 
 #[test]
-fn a_maxconn_that_promises_more_than_the_descriptors_allow_does_not_spin_either() {
+fn when_descriptors_are_taken_away_from_it_accepting_pauses() {
     let _alone = alone();
-    // The balancer believes it may accept: accept(2) itself has to fail.
-    starve("maxconn = 4000", 256);
+    // It may think of more than there are: accept(2) itself fails.
+    starve(|lb| {
+        for pid in proc::tree(lb.pid()) {
+            let mut command = Command::new("prlimit");
+            command.args(["--pid", &pid.to_string(), "--nofile=180:180"]);
+            assert!(run(&command, HANG).status.success());
+        }
+    });
 }
 
-fn starve(global: &str, limit: u64) {
+/// With 256 descriptors, of which `take_away` may take some.
+fn starve(take_away: impl FnOnce(&Lb)) {
     raise_descriptors();
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::options()
-        .config(&Config::new().global(global).origins([&origin]))
-        .descriptors(limit)
+        .config(&Config::new().origins([&origin]))
+        .descriptors(256)
         .start();
+    take_away(&lb);
     let addr = lb.addr("web");
-    let mut clients = Waiting::queue(addr, limit as usize / 2 + 200);
+    let mut clients = Waiting::queue(addr, 128 + 200);
     let count = settled(HANG, Duration::from_millis(500), || served(&mut clients));
     assert!(
         count >= 50 && count < clients.len(),

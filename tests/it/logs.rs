@@ -121,7 +121,7 @@ fn a_server_that_refuses_and_one_that_does_not_answer_are_told_apart() {
     let dead = Origin::stopped(Behaviour::Echo);
     // Neither checks nor live traffic take it down, so that every attempt is made.
     let config = Config::bare()
-        .backend("check = false\nobserve = false\nretries = 1")
+        .backend("check = false\nobserve = \"none\"\nretries = 1")
         .origins([&dead]);
     let lb = Lb::start(&config);
     assert_eq!(ending_of(&lb, closed_on), "SC");
@@ -137,6 +137,7 @@ fn patience_lost_in_the_queue_shows() {
     assert_eq!(ending_of(&lb, closed_on), "sQ");
     let gives_up = |addr| {
         let stream = connect(addr).unwrap();
+        eventually_eq(HANG, 1, || lb.status().backend("app").number("queue"));
         SockRef::from(&stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
@@ -252,7 +253,7 @@ fn a_change_of_state_is_said_with_its_cause() {
             let text = lb.stderr();
             text.lines()
                 .rev()
-                .find(|line| line.contains("app/a") && line.contains(what))
+                .find(|line| line.contains("backend app: server a") && line.contains(what))
                 .map(str::to_owned)
         })
     };

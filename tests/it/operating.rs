@@ -27,7 +27,7 @@ fn check_reports_every_error_with_its_place_and_the_fix() {
     assert_eq!(output.status.code(), Some(2), "{text}");
     for part in [
         "lb.toml:3:",
-        "`ap`",
+        "\"app\"?",
         "lb.toml:6:1",
         "`blance`",
         "`balance`",

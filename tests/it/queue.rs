@@ -98,7 +98,7 @@ fn a_client_that_gives_up_leaves_the_queue() {
     let (mut origin, lb) = down(r#"timeout = { queue = "20s" }"#);
     let mut clients = Waiting::queue(lb.addr("web"), 6);
     eventually_eq(HANG, 6, || lb.status().backend("app").number("queue"));
-    clients.truncate(2);
+    clients.drain(2..).for_each(Waiting::give_up);
     eventually_eq(HANG, 2, || lb.status().backend("app").number("queue"));
     origin.restart();
     eventually_eq(HANG, 2, || served(&mut clients));

@@ -1,11 +1,13 @@
 //! Real nginx servers under ApacheBench, as they are killed and come back. Without `-r` ab stops at the first
 //! connection that fails.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::ab::{Ab, AbReport};
 use crate::support::config::Config;
 use crate::support::figure::figure;
+use crate::support::hammer::Hammer;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::limits::{alone, amount};
@@ -62,32 +64,39 @@ fn a_server_killed_and_restarted_each_second_fails_nothing_with_replay() {
 #[test]
 fn without_replay_only_the_sessions_in_the_killed_servers_hands_fail() {
     let _alone = alone();
+    let (clients, kills) = (64, 6);
     let mut servers = three();
-    // With -r, ab counts failures and goes on.
-    let requests = 60_000;
     let addrs: Vec<_> = servers.iter().map(Nginx::addr).collect();
+    let mut hammered = |addr| {
+        let hammer = Hammer::start(addr, clients);
+        observe(Duration::from_millis(500));
+        (0..kills).for_each(|_| kill_for_a_while(&mut servers[1]));
+        hammer.finish()
+    };
     let haproxy = Haproxy::balance(&addrs, "");
-    let (theirs, kills) = under_kills(
-        Ab::start(haproxy.addr(), requests, 64, &["-r"]),
-        &mut servers[1],
-    );
+    let theirs = hammered(haproxy.addr());
     figure(
         "a server killed each second, HAProxy",
         format!("{kills} kills: {theirs}"),
     );
-    let lb = Lb::start(&over(&servers));
-    let (ours, kills) = under_kills(
-        Ab::start(lb.addr("web"), requests, 64, &["-r"]),
-        &mut servers[1],
-    );
+    let lb = Lb::start(&over_addrs(&addrs));
+    let ours = hammered(lb.addr("web"));
     figure(
-        "a server killed each second, no replay",
+        "a server killed each second, without replay",
         format!("{kills} kills: {ours}"),
     );
-    // ab counts a reset answer up to three times: as receive error, length error and exception.
     assert!(
-        ours.failed <= kills * 64 * 3,
+        ours.failed() <= kills * clients as u64,
         "more failed than were in its hands: {ours}"
+    );
+    let elsewhere = ours
+        .failures
+        .keys()
+        .filter(|failure| failure.starts_with("connect"));
+    assert_eq!(
+        elsewhere.count(),
+        0,
+        "the balancer itself always accepts: {ours}"
     );
 }
 
@@ -113,24 +122,33 @@ fn three() -> [Nginx; 3] {
 }
 
 fn over(servers: &[Nginx]) -> Config {
+    over_addrs(&servers.iter().map(Nginx::addr).collect::<Vec<_>>())
+}
+
+fn over_addrs(servers: &[SocketAddr]) -> Config {
     let names = ["a", "b", "c"].into_iter();
     names
         .zip(servers)
         .fold(Config::new(), |config, (name, server)| {
-            config.server(name, server.addr())
+            config.server(name, server)
         })
 }
 
-/// Each second until ab is done, the server is killed and stays away for a third of it.
+/// Until ab is done, the server is killed each second.
 fn under_kills(mut ab: Ab, server: &mut Nginx) -> (AbReport, u64) {
     let mut kills = 0;
     observe(Duration::from_millis(500));
     while ab.is_running() {
-        server.kill();
+        kill_for_a_while(server);
         kills += 1;
-        observe(Duration::from_millis(333));
-        server.restart();
-        observe(Duration::from_millis(667));
     }
     (ab.finish(), kills)
+}
+
+/// A second, a third of which the server is away.
+fn kill_for_a_while(server: &mut Nginx) {
+    server.kill();
+    observe(Duration::from_millis(333));
+    server.restart();
+    observe(Duration::from_millis(667));
 }

@@ -118,21 +118,18 @@ fn any_error_refuses_the_reload_as_a_whole() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("[\"{addr}\", \"{}\"]", taken.local_addr().unwrap());
     let changed = || Config::new().server("b", b.server());
-    for (config, exit) in [
-        ("rubbish [".to_owned(), 2),
-        (changed().backend("blance = \"first\"").text(), 2),
-        (
-            changed()
-                .table("[frontend.x]\nbind = [\"127.0.0.1:0\"]\nbackend = \"nowhere\"")
-                .text(),
-            2,
-        ),
-        (changed().bind(&taken).text(), 1),
+    for config in [
+        "rubbish [".to_owned(),
+        changed().backend("blance = \"first\"").text(),
+        changed()
+            .table("[frontend.x]\nbind = [\"127.0.0.1:0\"]\nbackend = \"nowhere\"")
+            .text(),
+        changed().bind(&taken).text(),
     ] {
         lb.write_config(&config);
         let refused = lb.command(&["reload"]);
         let message = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert_eq!(refused.status.code(), Some(exit), "{config}: {message}");
+        assert_eq!(refused.status.code(), Some(2), "{config}: {message}");
         assert!(message.starts_with("lb: "), "{message}");
         assert_eq!(lb.status().servers("app"), ["a"]);
         assert_eq!(greeting(addr).unwrap(), "a");

@@ -32,6 +32,12 @@ impl Daemon {
     ) -> Result<Baseline, BridgeError> {
         let first = told.frontends.is_empty() && told.servers.is_empty();
         let now = self.gather();
+        if first && agreed.has(Feature::Discovery) {
+            for record in self.discovery.records() {
+                let message = PeerMessage::Discovery(record);
+                bridge.send(&message, Vec::new()).await?;
+            }
+        }
         if agreed.has(Feature::Counters) {
             for (name, frontend) in &now.frontends {
                 let message = less_frontend(frontend, told.frontends.get(name));
@@ -67,6 +73,7 @@ impl Daemon {
                 }
             }
             PeerMessage::Server(record) => self.take_server(&record),
+            // Once the first servers are known it would come too late.
             PeerMessage::Discovery(_) => {}
             _ => return Err(BridgeError::OutOfTurn),
         }
@@ -262,7 +269,11 @@ fn knowledge(server: &Server, state: &State, configured: bool, now: Instant) -> 
             u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
         })
     };
-    let history: Vec<&CheckResult> = state.history.iter().collect();
+    let history: Vec<(&CheckResult, Option<u64>)> = state
+        .history
+        .iter()
+        .map(|result| (result, age(result.ended)))
+        .collect();
     Knowledge {
         admin: match state.admin {
             Admin::Ready => AdminState::Ready,
@@ -309,10 +320,13 @@ fn know(member: &Member, knowledge: &Knowledge, now: Instant) {
     let since = |age: Option<u64>| age.and_then(|age| now.checked_sub(Duration::from_millis(age)));
     state.recovering_since = since(knowledge.recovering_ms);
     state.changed = since(knowledge.changed_ms);
-    if let Ok(history) = serde_json::from_slice::<Vec<CheckResult>>(&knowledge.history) {
-        history
-            .into_iter()
-            .for_each(|result| state.history.push(result));
+    if let Ok(history) =
+        serde_json::from_slice::<Vec<(CheckResult, Option<u64>)>>(&knowledge.history)
+    {
+        for (result, age) in history {
+            let ended = since(age);
+            state.history.push(CheckResult { ended, ..result });
+        }
     }
     drop(state);
     if knowledge.suspect {

@@ -4,7 +4,7 @@
 //! nobody who shows it has to think of it.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct CheckResult {
     #[serde(rename = "duration_us", with = "micros")]
     pub duration: Duration,
     pub source: Source,
+    /// When it was taken into the server's state. No instant of another process: not in text.
+    #[serde(skip)]
+    pub ended: Option<Instant>,
 }
 
 impl CheckResult {
@@ -31,6 +34,7 @@ impl CheckResult {
             cause: printable(cause),
             duration,
             source: Source::Check,
+            ended: None,
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) struct Tally {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("connect: {0}")]
     Connect(io::Error),
     /// Before any byte of the answer.
@@ -172,20 +172,22 @@ async fn keep_asking(shared: Rc<Shared>) {
     }
 }
 
-async fn within_deadline<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn within_deadline<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     timeout(DEADLINE, work)
         .await
         .unwrap_or(Err(Failure::TooLate))
 }
 
-async fn connect(front: SocketAddr) -> Result<TcpStream, Failure> {
+pub(super) async fn connect(front: SocketAddr) -> Result<TcpStream, Failure> {
     let stream = TcpStream::connect(front).await.map_err(Failure::Connect)?;
     stream.set_nodelay(true).map_err(Failure::Connect)?;
     Ok(stream)
 }
 
 /// One request and its whole answer, checked to the last byte; returns the server's name.
-async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Failure> {
+pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Failure> {
     let path = format!("/{:08x}", fastrand::u32(..));
     let connection = if keep { "keep-alive" } else { "close" };
     let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: {connection}\r\n\r\n");

@@ -23,8 +23,9 @@ pub(super) struct Live {
 /// How it went.
 #[derive(Debug)]
 pub(super) struct Summary {
-    pub(super) failed: u64,
     tally: Tally,
+    /// Requests on the connection that stayed open, or why it did not.
+    witnessed: Result<u64, String>,
 }
 
 impl Live {
@@ -79,11 +80,13 @@ impl Live {
 }
 
 impl Summary {
-    pub(super) fn new(tally: Tally) -> Self {
-        Self {
-            failed: tally.failed,
-            tally,
-        }
+    pub(super) fn new(tally: Tally, witnessed: Result<u64, String>) -> Self {
+        Self { tally, witnessed }
+    }
+
+    /// No request failed, and the open connection lived.
+    pub(super) fn nobody_noticed(&self) -> bool {
+        self.tally.failed == 0 && self.witnessed.is_ok()
     }
 
     pub(super) fn text(&self) -> String {
@@ -110,7 +113,14 @@ impl Summary {
             .map(|name| format!("{name} {:.1} %", share(tally, None, name)))
             .join("  ");
         text.push_str(&format!("time      {times}\nservers   {servers}\n"));
-        text.push_str(if tally.failed == 0 {
+        text.push_str(&match &self.witnessed {
+            Ok(answered) => format!(
+                "open      one connection from before the kill to the end, {} requests on it\n",
+                grouped(*answered)
+            ),
+            Err(why) => format!("open      the connection that was to stay open: {why}\n"),
+        });
+        text.push_str(if self.nobody_noticed() {
             "nobody noticed\n"
         } else {
             "somebody noticed\n"
@@ -129,6 +139,10 @@ impl Summary {
             "rate": self.rate(),
             "time_ms": self.quantiles().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
             "servers": tally.servers,
+            "open_connection": match &self.witnessed {
+                Ok(answered) => json!({ "answered": answered }),
+                Err(why) => json!({ "failed": why }),
+            },
         });
         format!("{summary}\n")
     }

@@ -1,8 +1,4 @@
 //! What happens while the load runs, and when.
-//!
-//! The place for more: an upgrade of the balancer to its own binary belongs into [`SCRIPT`] after the drain, as a
-//! step that asks for [`Request::Upgrade`](crate::control::admin::Request) on the stage's admin socket, beside one
-//! connection that `load` opens at the start and that exchanges bytes through it to the end.
 
 use std::time::Duration;
 
@@ -20,14 +16,16 @@ enum Step {
     Return(&'static str),
     Drain(&'static str),
     Ready(&'static str),
+    Upgrade,
 }
 
 /// Steps, and when they come: in hundredths of the whole time.
-const SCRIPT: [(u32, Step); 4] = [
+const SCRIPT: [(u32, Step); 5] = [
     (25, Step::Kill("bert")),
     (50, Step::Return("bert")),
-    (60, Step::Drain("carl")),
-    (80, Step::Ready("carl")),
+    (55, Step::Drain("carl")),
+    (70, Step::Ready("carl")),
+    (75, Step::Upgrade),
 ];
 
 /// Plays the script for `whole`, and shows how it goes once a second.
@@ -76,6 +74,10 @@ impl Step {
                 stage.administer(name, ServerState::Ready).await?;
                 format!("{name} is ready again (lb server ready demo/{name})")
             }
+            Self::Upgrade => format!(
+                "the balancer is replaced (lb upgrade): {}",
+                stage.upgrade().await?
+            ),
         })
     }
 }

@@ -122,6 +122,17 @@ impl Stage {
         self.admin.ask(request).await.map(drop)
     }
 
+    /// As `lb upgrade`, to this very binary. Returns what `lb upgrade` would print.
+    pub(super) async fn upgrade(&mut self) -> Result<String, DemoError> {
+        let request = Request::Upgrade {
+            binary: None,
+            probation_ms: Some(PROBATION_MS),
+        };
+        let outcome = self.admin.ask(request).await?;
+        let message = outcome.get("message").unwrap_or(&outcome);
+        Ok(message.as_str().unwrap_or("done").to_owned())
+    }
+
     /// Ends everything in order, so that the summary is the last word.
     pub(super) async fn strike(mut self) {
         self.balancer.end(PATIENCE).await;
@@ -335,6 +346,9 @@ fn outcome(ended: std::io::Result<std::process::ExitStatus>) -> String {
 pub(super) const NAMES: [&str; 3] = ["anna", "bert", "carl"];
 
 const BACKEND: &str = "demo";
+
+/// A demo is short.
+const PROBATION_MS: u64 = 300;
 
 /// For anything to start or stop.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,5 +1,7 @@
 //! `lb status` for people: three tables, the widest facts last. Pure: a status in, text out.
 
+mod discovery;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -145,7 +147,7 @@ fn backend_table(status: &Status) -> Table {
             Cell::number(backend.queue),
             Cell::number(backend.sessions),
             Cell::number(backend.sessions_total),
-            Cell::left(backend.discovery.as_ref().map(facts).unwrap_or_default()),
+            discovery::cell(backend.discovery.as_ref()),
         ]);
     }
     table

@@ -332,7 +332,10 @@ impl Supervisor {
         self.notify.stopping("draining");
         self.listeners.close_traffic(&self.notify);
         for engine in self.active.iter_mut().chain(&mut self.draining) {
-            tell_to_stop(engine, mode, now);
+            // One that drains already was told; being told again means at once.
+            if engine.stop_by.is_none() || mode == StopMode::Now {
+                tell_to_stop(engine, mode, now);
+            }
         }
         if self.active.is_none() && self.draining.is_empty() {
             self.exit = Some(0);

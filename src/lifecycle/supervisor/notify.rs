@@ -128,7 +128,7 @@ fn name_of(listener: &Listener) -> String {
     parts.map(|part| encoded(&part)).join("/")
 }
 
-/// What a name from [`name_of`] says: kind, frontend, bind, worker. `None` for a name that is not ours.
+/// What a name from `name_of` says: kind, frontend, bind, worker. `None` for a name that is not ours.
 pub fn parse_name(name: &str) -> Option<(u32, String, String, u32)> {
     let parts: Vec<_> = name.split('/').collect();
     let ["lb", kind, frontend, bind, worker] = parts[..] else {

@@ -1,6 +1,6 @@
 //! Probe: the new binary checks the configuration and says which protocol it speaks, before anything is touched.
 //!
-//! It is run as `lb engine --probe …` and prints one line, which [`announcement`] writes and [`judge`] reads. Whatever
+//! It is run as `lb engine --probe …` and prints one line, which [`announcement`] writes and `judge` reads. Whatever
 //! else it prints is shown to who asked when it fails.
 
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// At once the first time, then 100 ms, doubling up to 5 s; an engine that served for 10 s begins anew.
+/// At once the first time, then 100 ms, doubling up to 5 s; an engine that served for a second begins anew.
 #[derive(Debug, Default)]
 pub struct Restart {
     quick_deaths: u32,
@@ -23,7 +23,7 @@ impl Restart {
     }
 }
 
-const STABLE: Duration = Duration::from_secs(10);
+const STABLE: Duration = Duration::from_secs(1);
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
 

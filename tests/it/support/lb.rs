@@ -6,20 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
+use lb::sys::fd::inherit;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::client::HANG;
 use super::config::Config;
 use super::notify::Notify;
 use super::proc;
 use super::process::{Process, run};
 use super::status::Status;
+use super::wait::eventually;
 
 /// A running balancer. Its files are in a directory of its own.
 #[derive(Debug)]
 pub(crate) struct Lb {
     // Dropped in this order: the process, then what it talks to.
     process: Process,
+    /// The command line.
+    line: Vec<String>,
     notify: Notify,
     dir: TempDir,
 }
@@ -33,6 +38,9 @@ pub(crate) struct LbOptions {
     descriptors: Option<u64>,
     /// Run as this uid and gid, without capabilities.
     uid: Option<u32>,
+    env: Vec<(String, String)>,
+    /// What is run instead of the binary under test.
+    binary: Option<PathBuf>,
 }
 
 impl Lb {
@@ -52,6 +60,13 @@ impl Lb {
 
     pub(crate) fn options() -> LbOptions {
         LbOptions::default()
+    }
+
+    /// The process that serves, as status names it.
+    #[track_caller]
+    pub(crate) fn engine(&self) -> i32 {
+        let engine = self.status().number("engine_pid");
+        i32::try_from(engine).unwrap()
     }
 
     /// The process that was started: the supervisor.
@@ -86,6 +101,43 @@ impl Lb {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Starts it again as systemd does after its main process was killed: same command line, same notify socket, and the
+    /// sockets of the fd store as LISTEN_FDS. Waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start_again_from_store(&mut self) {
+        let store = self.notify.duplicates();
+        let names: Vec<&str> = store.iter().map(|(name, _)| name.as_str()).collect();
+        let moves = (3..)
+            .zip(&store)
+            .map(|(to, (_, from))| format!("exec {to}<&{from} {from}<&-;"));
+        // LISTEN_PID is the shell's, which becomes the daemon.
+        let script = format!(
+            "{} export LISTEN_FDS={} LISTEN_PID=$$; exec \"$@\"",
+            moves.collect::<String>(),
+            store.len()
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).args(&self.line);
+        command.env("NOTIFY_SOCKET", self.notify.path());
+        command.env("LISTEN_FDNAMES", names.join(":"));
+        let ready = self.notices("READY=1");
+        self.process = Process::start("lb", self.dir.path(), &command);
+        for (_, duplicate) in store {
+            drop(inherit(duplicate).unwrap());
+        }
+        eventually(HANG, "ready again", || {
+            (self.notices("READY=1") > ready).then_some(())
+        });
+    }
+
+    fn notices(&self, line: &str) -> usize {
+        self.notify
+            .lines()
+            .iter()
+            .filter(|seen| *seen == line)
+            .count()
     }
 
     /// Waits for its end; systemd then gives up the fd store.
@@ -173,6 +225,18 @@ impl LbOptions {
         self
     }
 
+    pub(crate) fn env(mut self, name: &str, value: &Path) -> Self {
+        self.env
+            .push((name.to_owned(), value.display().to_string()));
+        self
+    }
+
+    /// Runs this copy of the binary.
+    pub(crate) fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_owned());
+        self
+    }
+
     pub(crate) fn uid(mut self, uid: u32) -> Self {
         self.uid = Some(uid);
         self
@@ -201,7 +265,8 @@ impl LbOptions {
     pub(crate) fn launch(self) -> Lb {
         let dir = tempfile::tempdir().unwrap();
         let notify = Notify::bind(dir.path().join("notify.sock"));
-        let mut line = vec![BINARY.to_owned(), "run".to_owned()];
+        let binary = self.binary.as_deref().unwrap_or_else(|| Path::new(BINARY));
+        let mut line = vec![binary.display().to_string(), "run".to_owned()];
         if let Some(text) = &self.config {
             let file = dir.path().join("lb.toml");
             fs::write(&file, with_dir(text, dir.path())).unwrap();
@@ -244,13 +309,23 @@ impl LbOptions {
         }
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).env("NOTIFY_SOCKET", notify.path());
+        command.envs(self.env);
         let process = Process::start("lb", dir.path(), &command);
         Lb {
             process,
+            line,
             notify,
             dir,
         }
     }
+}
+
+/// A copy of the binary under test, which may be replaced or damaged.
+pub(crate) fn copy_of_binary(to: &Path) {
+    // A rename, as package managers do it: the file that runs is left alone.
+    let fresh = to.with_extension("new");
+    fs::copy(BINARY, &fresh).unwrap();
+    fs::rename(&fresh, to).unwrap();
 }
 
 /// Runs `lb ARGS...` to its end, without a daemon.
@@ -265,4 +340,4 @@ fn with_dir(config: &str, dir: &Path) -> String {
     config.replace("@DIR@", &dir.display().to_string())
 }
 
-const BINARY: &str = env!("CARGO_BIN_EXE_lb");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lb");

@@ -4,12 +4,19 @@
 //! asked is asked by `eventually`.
 
 pub(crate) mod ab;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
+pub(crate) mod etcd;
+pub(crate) mod etcd_cluster;
 pub(crate) mod figure;
+pub(crate) mod followed;
+pub(crate) mod hammer;
 pub(crate) mod haproxy;
+pub(crate) mod knocker;
 pub(crate) mod lb;
 pub(crate) mod limits;
+pub(crate) mod load;
 pub(crate) mod netns;
 pub(crate) mod nginx;
 pub(crate) mod notify;

@@ -2,13 +2,15 @@
 //! for the fd store.
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lb::sys::fd::inherit;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 #[derive(Debug)]
@@ -29,7 +31,7 @@ struct Inbox {
     /// Single assignments, in the order they came.
     lines: Vec<String>,
     /// Held as systemd holds them, by FDNAME.
-    store: Vec<(String, RawFd)>,
+    store: Vec<(String, OwnedFd)>,
 }
 
 impl Notify {
@@ -81,9 +83,19 @@ impl Notify {
 
     /// Gives up the store, as systemd does when a service has stopped.
     pub(crate) fn clear_store(&self) {
-        for (_, fd) in self.shared.inbox.lock().unwrap().store.drain(..) {
-            nix::unistd::close(fd).unwrap();
-        }
+        self.shared.inbox.lock().unwrap().store.clear();
+    }
+
+    /// Names of what is in the store, and duplicates that a child inherits under their numbers. To be closed by taking
+    /// them back with `inherit`.
+    pub(crate) fn duplicates(&self) -> Vec<(String, RawFd)> {
+        let inbox = self.shared.inbox.lock().unwrap();
+        let duplicate = |(name, fd): &(String, OwnedFd)| {
+            // Beyond the single digits that the child's own descriptors are to have.
+            let copy = fcntl(fd, FcntlArg::F_DUPFD(100)).unwrap();
+            (name.clone(), copy)
+        };
+        inbox.store.iter().map(duplicate).collect()
     }
 }
 
@@ -114,7 +126,7 @@ fn receive(socket: &UnixDatagram, shared: &Shared) -> bool {
     let mut descriptors = Vec::new();
     for part in message.cmsgs().unwrap() {
         if let ControlMessageOwned::ScmRights(fds) = part {
-            descriptors.extend(fds);
+            descriptors.extend(fds.into_iter().map(|fd| inherit(fd).unwrap()));
         }
     }
     let length = message.bytes;
@@ -128,7 +140,7 @@ fn receive(socket: &UnixDatagram, shared: &Shared) -> bool {
 }
 
 impl Inbox {
-    fn take(&mut self, text: &str, descriptors: Vec<RawFd>) {
+    fn take(&mut self, text: &str, descriptors: Vec<OwnedFd>) {
         let value = |key: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
@@ -139,14 +151,10 @@ impl Inbox {
                 .extend(descriptors.into_iter().map(|fd| (name.clone(), fd)));
         } else {
             // A barrier's sender waits for this close.
-            descriptors
-                .into_iter()
-                .for_each(|fd| nix::unistd::close(fd).unwrap());
+            drop(descriptors);
         }
         if value("FDSTOREREMOVE") == Some("1") {
-            for (_, fd) in self.store.extract_if(.., |(stored, _)| *stored == name) {
-                nix::unistd::close(fd).unwrap();
-            }
+            self.store.retain(|(stored, _)| *stored != name);
         }
         self.lines.extend(text.lines().map(str::to_owned));
     }

@@ -61,6 +61,17 @@ impl Status {
             .collect()
     }
 
+    /// Check results of all the backend's servers that are still remembered.
+    pub(crate) fn check_results(&self, backend: &str) -> usize {
+        let backend = self.backend(backend);
+        let servers = backend.0["servers"].as_array().expect("a list of servers");
+        servers
+            .iter()
+            .filter_map(|server| server.pointer("/check/last")?.as_array())
+            .map(Vec::len)
+            .sum()
+    }
+
     /// Addresses the frontend really has (port 0 asked for a free one).
     #[track_caller]
     pub(crate) fn bound(&self, frontend: &str) -> Vec<SocketAddr> {
@@ -87,6 +98,31 @@ impl Entry {
             .as_str()
             .unwrap_or_else(|| panic!("no text `{key}` in {}", self.0))
             .to_owned()
+    }
+
+    /// A fact of a backend's discovery.
+    pub(crate) fn discovery(&self, key: &str) -> Value {
+        self.0["discovery"][key].clone()
+    }
+
+    /// A server's last check results, the newest first: (passed, cause, age in ms).
+    #[track_caller]
+    pub(crate) fn checks(&self) -> Vec<(bool, String, u64)> {
+        let last = self
+            .0
+            .pointer("/check/last")
+            .and_then(Value::as_array)
+            .expect("a list of results");
+        last.iter()
+            .map(|result| {
+                let result = Self(result.clone());
+                (
+                    result.0["ok"] == true,
+                    result.text("cause"),
+                    result.number("age_ms"),
+                )
+            })
+            .collect()
     }
 
     /// A part of it, whatever it is.

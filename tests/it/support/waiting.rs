@@ -2,6 +2,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::client::connect;
 
@@ -63,6 +66,13 @@ impl Waiting {
     /// Whether the last look found it served.
     pub(crate) fn was_served(&self) -> bool {
         self.served
+    }
+
+    /// Gives up: a reset, since a FIN alone would still wait for its answer.
+    pub(crate) fn give_up(self) {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// The session lives: a message goes round.

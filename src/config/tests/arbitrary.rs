@@ -1,0 +1,305 @@
+//! Configurations of every kind, for the test that writes them down and reads them again.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Any configuration that is valid.
+pub(super) fn config() -> impl Strategy<Value = Config> {
+    let etcd = (any::<bool>(), 0..100u64).prop_map(|(tls, guard)| Etcd {
+        endpoints: vec![
+            if tls {
+                "https://e1:2379/"
+            } else {
+                "http://[::1]:2379"
+            }
+            .to_owned(),
+        ],
+        username: tls.then(|| "user".to_owned()),
+        password_file: tls.then(|| "/p".into()),
+        ca: tls.then(|| "/ca".into()),
+        cert: tls.then(|| "/c".into()),
+        key: tls.then(|| "/k".into()),
+        guard_delay: Duration::from_millis(guard),
+    });
+    (
+        global(),
+        etcd,
+        vec((frontend(), any::<u16>()), 1..4),
+        vec(backend(), 1..4),
+    )
+        .prop_map(|(global, etcd, frontends, mut backends)| {
+            for (index, backend) in backends.iter_mut().enumerate() {
+                backend.name = format!("b.{index}");
+            }
+            let frontends =
+                frontends
+                    .into_iter()
+                    .enumerate()
+                    .map(|(index, (mut frontend, backend))| {
+                        frontend.name = format!("f:{index}");
+                        frontend.backend =
+                            backends[usize::from(backend) % backends.len()].name.clone();
+                        // A port of its own for each frontend, so that none is bound twice.
+                        let port = 1 + u16::try_from(index).unwrap();
+                        frontend
+                            .bind
+                            .iter_mut()
+                            .for_each(|bind| bind.set_port(port));
+                        frontend.bind.dedup();
+                        frontend
+                    });
+            let frontends = frontends.collect();
+            let discovers = backends.iter().any(|backend| backend.discovery.is_some());
+            Config {
+                global,
+                etcd: discovers.then_some(etcd),
+                frontends,
+                backends,
+            }
+        })
+}
+
+fn global() -> impl Strategy<Value = Global> {
+    let target = prop_oneof![
+        Just(LogTarget::Stdout),
+        Just(LogTarget::SyslogUnix("/dev/log".into())),
+        Just(LogTarget::SyslogUdp("[::1]:514".parse().unwrap())),
+    ];
+    let log = (target, any::<bool>(), any::<bool>(), 0..1000u32);
+    let log = log.prop_map(|(target, sessions, dontlognull, rate)| Log {
+        target,
+        sessions,
+        dontlognull,
+        rate,
+    });
+    let paths = proptest::option::of(Just("/run/lb \"quoted\"\n".into()));
+    (
+        proptest::option::of(1..100_000u32),
+        proptest::option::of(1..257usize),
+        paths,
+        time(),
+        log,
+    )
+        .prop_map(|(maxconn, threads, path, hard_stop_after, log)| Global {
+            maxconn,
+            threads,
+            socket: path.clone(),
+            state_dir: path,
+            hard_stop_after,
+            log,
+        })
+}
+
+fn frontend() -> impl Strategy<Value = Frontend> {
+    let binds =
+        proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1"], 1..4);
+    (
+        binds,
+        proptest::option::of(1..9999u32),
+        any::<[bool; 2]>(),
+        1..9999u32,
+    )
+        .prop_map(
+            |(binds, maxconn, [accept_proxy, defer_accept], backlog)| Frontend {
+                maxconn,
+                accept_proxy,
+                defer_accept,
+                backlog,
+                ..Frontend::new(
+                    "",
+                    binds
+                        .into_iter()
+                        .map(|bind| bind.parse().unwrap())
+                        .collect(),
+                    "",
+                )
+            },
+        )
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    let words = (
+        proptest::sample::select(
+            &[
+                Balance::RoundRobin,
+                Balance::LeastConn,
+                Balance::Random,
+                Balance::Source,
+                Balance::First,
+            ][..],
+        ),
+        any::<[bool; 5]>(),
+        proxy_version(),
+    );
+    let numbers = (
+        0..101u32,
+        0..=1usize << 20,
+        0..10_000u32,
+        0..5000u64,
+        1..32_768u64,
+    );
+    let all = (
+        words,
+        numbers,
+        timeouts(),
+        proptest::option::of(check()),
+        vec(server(), 1..5),
+    );
+    all.prop_map(
+        |(
+            (balance, [redispatch, allbackups, observe, cut, discovers], send_proxy),
+            numbers,
+            timeout,
+            check,
+            servers,
+        )| {
+            let (retries, replay, maxqueue, slowstart, keepalive) = numbers;
+            let mut servers = servers;
+            for (index, server) in servers.iter_mut().enumerate() {
+                server.name = format!("{}", 9 - index);
+            }
+            Backend {
+                balance,
+                retries,
+                redispatch,
+                replay,
+                maxqueue,
+                allbackups,
+                timeout,
+                check,
+                observe,
+                shutdown_sessions_when_down: cut,
+                slowstart: Duration::from_millis(slowstart),
+                send_proxy,
+                keepalive: (keepalive > 9).then_some(Duration::from_secs(keepalive)),
+                user_timeout: (slowstart > 9).then_some(Duration::from_millis(slowstart)),
+                discovery: discovers.then(|| "/p/".to_owned()),
+                ..Backend::new("", servers)
+            }
+        },
+    )
+}
+
+fn timeouts() -> impl Strategy<Value = Timeouts> {
+    let maybe = || proptest::option::of(time());
+    (time(), time(), maybe(), maybe(), maybe(), maybe(), maybe()).prop_map(
+        |(connect, queue, client, server, tunnel, client_fin, server_fin)| Timeouts {
+            connect,
+            queue,
+            client,
+            server,
+            tunnel,
+            client_fin,
+            server_fin,
+        },
+    )
+}
+
+fn check() -> impl Strategy<Value = Check> {
+    let status = vec((100..300u16, 300..600u16), 1..3);
+    let bytes = || "[ -~\r\n]{1,20}".prop_map(String::into_bytes);
+    let step = prop_oneof![
+        Just(Step::Connect),
+        vec(any::<u8>(), 1..20).prop_map(Step::Send),
+        bytes().prop_map(Step::Expect),
+        bytes().prop_map(Step::ExpectNot),
+        "[a-z.*]{0,8}[a-z]"
+            .prop_filter("an expression", |text| regex::bytes::Regex::new(text)
+                .is_ok())
+            .prop_map(|text| { Step::ExpectRegex(regex::bytes::Regex::new(&text).unwrap()) }),
+    ];
+    let kind = prop_oneof![
+        Just(CheckKind::Tcp),
+        (
+            "[A-Z]{1,7}",
+            "/[!-~]{0,20}",
+            proptest::option::of("[a-z.]{1,20}"),
+            status
+        )
+            .prop_map(|(method, path, host, status)| CheckKind::Http {
+                method,
+                path,
+                host,
+                status
+            }),
+        vec(step, 1..6).prop_map(CheckKind::Script),
+    ];
+    let state = &[
+        InitState::Up,
+        InitState::FullyUp,
+        InitState::Down,
+        InitState::FullyDown,
+    ][..];
+    let elsewhere = (
+        proptest::option::of(1..65535u16),
+        any::<bool>(),
+        proxy_version(),
+    );
+    (
+        kind,
+        [time(), time(), time(), time()],
+        1..1000u32,
+        1..1000u32,
+        elsewhere,
+        proptest::sample::select(state),
+    )
+        .prop_map(
+            |(
+                kind,
+                [inter, fastinter, downinter, timeout],
+                rise,
+                fall,
+                (port, addr, send_proxy),
+                init_state,
+            )| Check {
+                kind,
+                inter,
+                fastinter,
+                downinter,
+                rise,
+                fall,
+                timeout,
+                port,
+                addr: addr.then(|| "::1".parse().unwrap()),
+                init_state,
+                send_proxy,
+            },
+        )
+}
+
+fn server() -> impl Strategy<Value = Server> {
+    let addr = proptest::sample::select(
+        &[
+            "10.0.0.1:80",
+            "[::1]:1",
+            "app_1.example.:65535",
+            "unix@/run/a b",
+        ][..],
+    );
+    (
+        addr,
+        0..=MAX_WEIGHT,
+        proptest::option::of(1..9999u32),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(addr, weight, maxconn, backup, disabled)| Server {
+            weight,
+            maxconn,
+            backup,
+            disabled,
+            ..Server::new("", addr.parse().unwrap())
+        })
+}
+
+fn time() -> impl Strategy<Value = Duration> {
+    (1..100_000_000u64).prop_map(Duration::from_millis)
+}
+
+fn proxy_version() -> impl Strategy<Value = Option<ProxyVersion>> {
+    proptest::sample::select(&[None, Some(ProxyVersion::V1), Some(ProxyVersion::V2)][..])
+}

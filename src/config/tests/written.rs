@@ -1,0 +1,237 @@
+//! Writes a configuration down, for the test that reads it again.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::*;
+
+/// The text form of a configuration, every key spelt out.
+pub(super) fn written(config: &Config) -> String {
+    let mut out = Text(String::new());
+    let Global {
+        maxconn,
+        threads,
+        socket,
+        state_dir,
+        hard_stop_after,
+        log,
+    } = &config.global;
+    out.header("global");
+    out.maybe("maxconn", maxconn.map(|n| n.to_string()));
+    out.maybe("threads", threads.map(|n| n.to_string()));
+    out.maybe(
+        "socket",
+        socket.as_ref().map(|path| quoted(path.to_str().unwrap())),
+    );
+    out.maybe(
+        "state_dir",
+        state_dir
+            .as_ref()
+            .map(|path| quoted(path.to_str().unwrap())),
+    );
+    out.key("hard_stop_after", duration(*hard_stop_after));
+    out.header("global.log");
+    out.key(
+        "target",
+        quoted(&match &log.target {
+            LogTarget::Stdout => "stdout".to_owned(),
+            LogTarget::SyslogUnix(path) => path.display().to_string(),
+            LogTarget::SyslogUdp(addr) => addr.to_string(),
+        }),
+    );
+    out.key("sessions", log.sessions);
+    out.key("dontlognull", log.dontlognull);
+    out.key("rate", log.rate);
+    if let Some(etcd) = &config.etcd {
+        out.header("etcd");
+        out.key("endpoints", format!("{:?}", etcd.endpoints));
+        out.maybe("username", etcd.username.as_deref().map(quoted));
+        for (key, path) in [
+            ("password_file", &etcd.password_file),
+            ("ca", &etcd.ca),
+            ("cert", &etcd.cert),
+            ("key", &etcd.key),
+        ] {
+            out.maybe(
+                key,
+                path.as_ref().map(|path| quoted(path.to_str().unwrap())),
+            );
+        }
+        out.key("guard_delay", duration(etcd.guard_delay));
+    }
+    for frontend in &config.frontends {
+        out.header(&format!("frontend.{}", quoted(&frontend.name)));
+        let bind: Vec<_> = frontend.bind.iter().map(ToString::to_string).collect();
+        out.key("bind", format!("{bind:?}"));
+        out.key("backend", quoted(&frontend.backend));
+        out.maybe("maxconn", frontend.maxconn.map(|n| n.to_string()));
+        out.key("accept_proxy", frontend.accept_proxy);
+        out.key("defer_accept", frontend.defer_accept);
+        out.key("backlog", frontend.backlog);
+        out.key("v4v6", frontend.v4v6);
+    }
+    for backend in &config.backends {
+        out.backend(backend);
+    }
+    out.0
+}
+
+struct Text(String);
+
+impl Text {
+    fn header(&mut self, name: &str) {
+        writeln!(self.0, "[{name}]").unwrap();
+    }
+
+    fn key(&mut self, key: &str, value: impl std::fmt::Display) {
+        writeln!(self.0, "{key} = {value}").unwrap();
+    }
+
+    fn maybe(&mut self, key: &str, value: Option<String>) {
+        if let Some(value) = value {
+            self.key(key, value);
+        }
+    }
+
+    fn backend(&mut self, backend: &Backend) {
+        self.header(&format!("backend.{}", quoted(&backend.name)));
+        self.key("balance", quoted(&backend.balance.to_string()));
+        self.key("retries", backend.retries);
+        self.key("redispatch", backend.redispatch);
+        self.key("replay", quoted(&backend.replay.to_string()));
+        self.key("maxqueue", backend.maxqueue);
+        self.key("allbackups", backend.allbackups);
+        self.key(
+            "observe",
+            quoted(if backend.observe { "layer4" } else { "none" }),
+        );
+        let cut = if backend.shutdown_sessions_when_down {
+            "shutdown-sessions"
+        } else {
+            "none"
+        };
+        self.key("on_marked_down", quoted(cut));
+        self.key("slowstart", duration(backend.slowstart));
+        self.key("send_proxy", proxy_word(backend.send_proxy));
+        self.key("keepalive", duration(backend.keepalive.unwrap_or_default()));
+        self.key(
+            "user_timeout",
+            duration(backend.user_timeout.unwrap_or_default()),
+        );
+        self.maybe("discovery.etcd", backend.discovery.as_deref().map(quoted));
+        let timeout = &backend.timeout;
+        self.key("timeout.connect", duration(timeout.connect));
+        self.key("timeout.queue", duration(timeout.queue));
+        self.key(
+            "timeout.client",
+            duration(timeout.client.unwrap_or_default()),
+        );
+        self.key(
+            "timeout.server",
+            duration(timeout.server.unwrap_or_default()),
+        );
+        self.maybe("timeout.tunnel", timeout.tunnel.map(duration));
+        self.maybe("timeout.client_fin", timeout.client_fin.map(duration));
+        self.maybe("timeout.server_fin", timeout.server_fin.map(duration));
+        match &backend.check {
+            None => self.key("check", false),
+            Some(check) => self.check(check),
+        }
+        for server in &backend.servers {
+            let maxconn = server
+                .maxconn
+                .map(|n| format!("maxconn = {n}, "))
+                .unwrap_or_default();
+            let value = format!(
+                "{{ addr = {}, weight = {}, {maxconn}backup = {}, disabled = {} }}",
+                quoted(&server.addr.to_string()),
+                server.weight,
+                server.backup,
+                server.disabled
+            );
+            self.key(&format!("servers.{}", quoted(&server.name)), value);
+        }
+    }
+
+    fn check(&mut self, check: &Check) {
+        self.key("check.inter", duration(check.inter));
+        self.key("check.fastinter", duration(check.fastinter));
+        self.key("check.downinter", duration(check.downinter));
+        self.key("check.rise", check.rise);
+        self.key("check.fall", check.fall);
+        self.key("check.timeout", duration(check.timeout));
+        self.maybe("check.port", check.port.map(|n| n.to_string()));
+        self.maybe(
+            "check.addr",
+            check.addr.map(|addr| quoted(&addr.to_string())),
+        );
+        self.key("check.send_proxy", proxy_word(check.send_proxy));
+        self.key(
+            "check.init_state",
+            quoted(match check.init_state {
+                InitState::Up => "up",
+                InitState::FullyUp => "fully-up",
+                InitState::Down => "down",
+                InitState::FullyDown => "fully-down",
+            }),
+        );
+        match &check.kind {
+            CheckKind::Tcp => self.key("check.type", quoted("tcp")),
+            CheckKind::Http {
+                method,
+                path,
+                host,
+                status,
+            } => {
+                self.key("check.type", quoted("http"));
+                self.key("check.method", quoted(method));
+                self.key("check.path", quoted(path));
+                self.maybe("check.host", host.as_deref().map(quoted));
+                let status: Vec<_> = status
+                    .iter()
+                    .map(|(least, most)| format!("{least}-{most}"))
+                    .collect();
+                self.key("check.status", quoted(&status.join(",")));
+            }
+            CheckKind::Script(steps) => {
+                self.key("check.type", quoted("script"));
+                let steps: Vec<_> = steps.iter().map(step).collect();
+                self.key("check.steps", format!("[{}]", steps.join(", ")));
+            }
+        }
+    }
+}
+
+fn step(step: &Step) -> String {
+    let text = |bytes: &[u8]| quoted(std::str::from_utf8(bytes).unwrap());
+    match step {
+        Step::Connect => "{ connect = true }".to_owned(),
+        Step::Send(bytes) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{{ send_hex = \"{hex}\" }}")
+        }
+        Step::Expect(bytes) => format!("{{ expect = {} }}", text(bytes)),
+        Step::ExpectNot(bytes) => format!("{{ expect_not = {} }}", text(bytes)),
+        Step::ExpectRegex(regex) => format!("{{ expect_regex = {} }}", quoted(regex.as_str())),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn duration(duration: Duration) -> String {
+    if duration.is_zero() {
+        quoted("0")
+    } else {
+        quoted(&humantime::format_duration(duration).to_string())
+    }
+}
+
+fn proxy_word(version: Option<ProxyVersion>) -> String {
+    quoted(match version {
+        None => "none",
+        Some(ProxyVersion::V1) => "v1",
+        Some(ProxyVersion::V2) => "v2",
+    })
+}

@@ -1,0 +1,172 @@
+//! Guard: what stands between a source's view and the set that is applied.
+//!
+//! Additions and changed values pass at once. Departures are held in two cases: many at once (all servers, or more than
+//! half and more than two, within ten seconds), and a key that went by the expiry of its lease while its server still
+//! passes its checks, for then it is the registration that died. What is held stays in the applied set, subject to its
+//! checks as any other, until the delay is over and a listing made after that still lacks it; a server held for its
+//! lease goes as soon as a check fails. `accept` ends every hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Servers;
+
+/// Why a server that the source no longer has is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    /// Too many left at once.
+    Mass,
+    /// Its lease expired, and it passes its checks.
+    Lease,
+}
+
+/// A server that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub why: Why,
+    /// From here on a listing that lacks it takes it away.
+    pub until: Instant,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// Zero: off.
+    delay: Duration,
+    applied: Arc<Servers>,
+    held: BTreeMap<String, Held>,
+    /// Who left the view within [`WINDOW`] and is not back, applied or held.
+    departures: BTreeMap<String, Instant>,
+}
+
+impl Guard {
+    pub(super) fn new(delay: Duration) -> Self {
+        Self {
+            delay: delay.min(LONGEST),
+            applied: Arc::default(),
+            held: BTreeMap::new(),
+            departures: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn resume(&mut self, servers: &Servers) {
+        self.applied = Arc::new(servers.clone());
+    }
+
+    pub(super) fn applied(&self) -> &Arc<Servers> {
+        &self.applied
+    }
+
+    pub(super) fn held(&self) -> &BTreeMap<String, Held> {
+        &self.held
+    }
+
+    /// Brings the applied set to `wanted`, but for what is held. `expired` says of who left whether the lease did it.
+    /// Returns whether the applied set changed.
+    pub(super) fn settle(
+        &mut self,
+        wanted: &Servers,
+        expired: BTreeMap<String, bool>,
+        fresh: bool,
+        now: Instant,
+        passes: &dyn Fn(&str) -> bool,
+    ) -> bool {
+        if !self.delay.is_zero() {
+            self.held.retain(|name, _| !wanted.contains_key(name));
+            self.departures.retain(|name, left| {
+                !wanted.contains_key(name) && now.saturating_duration_since(*left) < WINDOW
+            });
+            self.hold(wanted, &expired, now, passes);
+            self.held.retain(|name, held| {
+                let over = fresh && now >= held.until;
+                !over && (held.why == Why::Mass || passes(name))
+            });
+        }
+        self.apply(wanted)
+    }
+
+    pub(super) fn accept(&mut self, wanted: &Servers) -> usize {
+        let held = self.held.len();
+        self.held.clear();
+        self.departures.clear();
+        self.apply(wanted);
+        held
+    }
+
+    /// A hold is past its delay and waits for a listing.
+    pub(super) fn due(&self, now: Instant) -> bool {
+        self.held.values().any(|held| now >= held.until)
+    }
+
+    /// When the first hold reaches its end.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.held.values().map(|held| held.until).min()
+    }
+
+    /// Holds those who are about to leave, if there is reason to.
+    fn hold(
+        &mut self,
+        wanted: &Servers,
+        expired: &BTreeMap<String, bool>,
+        now: Instant,
+        passes: &dyn Fn(&str) -> bool,
+    ) {
+        let leaving: Vec<String> = self
+            .applied
+            .keys()
+            .filter(|name| !wanted.contains_key(*name) && !self.held.contains_key(*name))
+            .cloned()
+            .collect();
+        if leaving.is_empty() {
+            return;
+        }
+        let gone = |name: &String| (name.clone(), now);
+        self.departures.extend(leaving.iter().map(gone));
+        let mass = self.is_mass(wanted);
+        if mass {
+            // Those held for their lease turn out to be part of the same trouble.
+            self.held.values_mut().for_each(|held| held.why = Why::Mass);
+        }
+        for name in leaving {
+            let by_lease = expired.get(&name) == Some(&true) && passes(&name);
+            if mass || by_lease {
+                let why = if mass { Why::Mass } else { Why::Lease };
+                let until = now + self.delay;
+                self.held.insert(name, Held { why, until });
+            }
+        }
+    }
+
+    /// All servers, or more than half of those there were in the last seconds and more than two.
+    fn is_mass(&self, wanted: &Servers) -> bool {
+        let gone = self.departures.len();
+        wanted.is_empty() || (gone > 2 && gone > wanted.len())
+    }
+
+    fn apply(&mut self, wanted: &Servers) -> bool {
+        let mut next = wanted.clone();
+        for name in self.held.keys() {
+            if let Some(server) = self.applied.get(name) {
+                next.insert(name.clone(), server.clone());
+            }
+        }
+        let changed = *self.applied != next;
+        if changed {
+            self.applied = Arc::new(next);
+        }
+        changed
+    }
+}
+
+/// Departures within this time count as one change.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// A bound for the delay, so that adding it to an instant cannot overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

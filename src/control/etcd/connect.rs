@@ -1,0 +1,83 @@
+//! Connect: the configuration made an etcd client for one endpoint, with every timeout set.
+//!
+//! Certificates and passwords are read here, so that each new connection takes what is in the files now.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use tokio::time::timeout;
+
+use super::link::LinkError;
+use super::secret::read_secret;
+use crate::config;
+
+/// A client of `endpoint`, which is one of `etcd.endpoints`. Authenticates when a user is configured.
+pub async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, LinkError> {
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(CONNECT)
+        .with_tcp_keepalive(Duration::from_secs(10))
+        .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE)
+        .with_keep_alive_while_idle(true)
+        .with_require_leader(true)
+        .with_auto_token_refresh(true);
+    if endpoint.starts_with("https://") {
+        options = options.with_tls(tls(etcd)?);
+    }
+    if let Some(user) = &etcd.username {
+        options = options.with_user(user, password(etcd.password_file.as_deref())?);
+    }
+    let connected = timeout(REQUEST, Client::connect([endpoint], Some(options)));
+    let waiting = LinkError::Timeout { what: "connecting" };
+    Ok(connected.await.map_err(|_| waiting)??)
+}
+
+fn tls(etcd: &config::Etcd) -> Result<TlsOptions, LinkError> {
+    let ca = read_public(&authority(etcd)?)?;
+    let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(ca));
+    if let (Some(cert), Some(key)) = (&etcd.cert, &etcd.key) {
+        tls = tls.identity(Identity::from_pem(read_public(cert)?, read_secret(key)?));
+    }
+    Ok(tls)
+}
+
+/// The configured authority, or those that the distribution trusts.
+fn authority(etcd: &config::Etcd) -> Result<PathBuf, LinkError> {
+    if let Some(ca) = &etcd.ca {
+        return Ok(ca.clone());
+    }
+    let known = BUNDLES.iter().map(Path::new).find(|path| path.exists());
+    known.map(Path::to_owned).ok_or(LinkError::NoAuthority)
+}
+
+fn read_public(path: &Path) -> Result<Vec<u8>, LinkError> {
+    std::fs::read(path).map_err(|source| LinkError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// A password file may end with a line feed, which is no part of the password.
+fn password(file: Option<&Path>) -> Result<String, LinkError> {
+    let Some(file) = file else {
+        return Ok(String::new());
+    };
+    let text = String::from_utf8(read_secret(file)?).map_err(|_| LinkError::Password)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// For a TCP connection to come about.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// HTTP/2 pings at this interval, and this long for their answer: a hung peer is noticed within twice of it.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// For any single request.
+pub(super) const REQUEST: Duration = Duration::from_secs(4);
+
+/// Where distributions keep the authorities that they trust.
+const BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];

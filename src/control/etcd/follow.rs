@@ -1,0 +1,87 @@
+//! Follow: one session after another for as long as the backend lives, and what must go on without any.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::select;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{interval, sleep};
+
+use super::link::LinkError;
+use super::pause::Pause;
+use super::session;
+use super::shared::Shared;
+use crate::config;
+
+/// Connects, follows, and begins again with the next endpoint. Never returns.
+pub(super) async fn follow(shared: Arc<Shared>, etcd: config::Etcd) {
+    let first = fastrand::usize(..etcd.endpoints.len().max(1));
+    let mut pause = Pause::default();
+    for endpoint in etcd.endpoints.iter().cycle().skip(first) {
+        let begun = Instant::now();
+        let error = one_session(&shared, &etcd, endpoint).await;
+        shared.lost(endpoint, error);
+        sleep(pause.after(begun.elapsed())).await;
+    }
+}
+
+async fn one_session(shared: &Arc<Shared>, etcd: &config::Etcd, endpoint: &str) -> String {
+    let (shared, etcd, endpoint) = (shared.clone(), etcd.clone(), endpoint.to_owned());
+    isolated(async move { session::run(&shared, &etcd, &endpoint).await }).await
+}
+
+/// Runs a session in a task of its own, so that a panic in the library is one more way for a connection to end; says how
+/// it ended.
+async fn isolated(
+    session: impl Future<Output = Result<Infallible, LinkError>> + Send + 'static,
+) -> String {
+    let mut task = Ended(tokio::spawn(session));
+    match (&mut task.0).await {
+        Ok(Err(error)) => error.to_string(),
+        Ok(Ok(never)) => match never {},
+        Err(panic) => format!("the connection ended by a fault of this program: {panic}"),
+    }
+}
+
+/// A task that ends with its owner.
+struct Ended<T>(JoinHandle<T>);
+
+impl<T> Drop for Ended<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps the disk and the holds up to date, connection or not. Never returns.
+pub(super) async fn keep(shared: Arc<Shared>) {
+    let mut ticks = interval(TICK);
+    loop {
+        select! {
+            _ = ticks.tick() => shared.tick(),
+            () = shared.unsaved() => {
+                let shared = shared.clone();
+                // A disk may stall for seconds: not on this thread. Changes meanwhile are written next, as one.
+                spawn_blocking(move || shared.save()).await.ok();
+            }
+        }
+    }
+}
+
+/// How often what is held for its checks is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_library_is_one_more_way_for_a_connection_to_end() {
+        let text = isolated(async { panic!("unknown event 9") }).await;
+        assert!(text.contains("unknown event 9"), "{text}");
+        assert_eq!(
+            isolated(async { Err(LinkError::Closed) }).await,
+            "the watch was closed"
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! Link: one connection to one endpoint, in the words of `discovery`. What etcd's messages mean is known here only.
+
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcd_client::{
+    Client, Event as EtcdEvent, EventType, GetOptions, KeyValue, KvClient, ResponseHeader,
+    WatchOptions, WatchRequestSender, WatchResponseStream,
+};
+use tokio::time::timeout;
+
+use super::connect::{REQUEST, connect};
+use super::secret::SecretError;
+use crate::config;
+use crate::control::discovery::{Event, Kv, Listing, Relist};
+
+/// Why a connection ended or never began. Every one of them is answered with a new connection.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the password file is not UTF-8")]
+    Password,
+    #[error("`ca` is not set and this system has no list of trusted authorities")]
+    NoAuthority,
+    #[error("{0}")]
+    Etcd(String),
+    #[error("no answer in time while {what}")]
+    Timeout { what: &'static str },
+    #[error("not a word for {} s", .0.as_secs())]
+    Silent(Duration),
+    #[error("the watch was closed")]
+    Closed,
+    #[error("the watch was canceled: {0}")]
+    Canceled(String),
+    #[error("{0}")]
+    Moved(#[from] Relist),
+    #[error("an answer without a header")]
+    NoHeader,
+}
+
+/// See the module.
+pub(super) struct Link {
+    client: Client,
+    kv: KvClient,
+    prefix: String,
+}
+
+impl Link {
+    pub(super) async fn new(
+        etcd: &config::Etcd,
+        endpoint: &str,
+        prefix: &str,
+    ) -> Result<Self, LinkError> {
+        let client = connect(etcd, endpoint).await?;
+        let kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
+        let prefix = prefix.to_owned();
+        Ok(Self { client, kv, prefix })
+    }
+
+    /// Cluster and revision, by a read that a quorum agrees to.
+    pub(super) async fn position(&mut self) -> Result<(u64, i64), LinkError> {
+        let options = GetOptions::new().with_prefix().with_count_only();
+        let answer = self.kv.get(self.prefix.as_str(), Some(options));
+        let answer = in_time("asking for the revision", answer).await?;
+        position_of(answer.header())
+    }
+
+    /// The whole prefix at one revision, in pages that fit a message.
+    pub(super) async fn list(&mut self) -> Result<Listing, LinkError> {
+        let mut from = self.prefix.clone().into_bytes();
+        let end = prefix_end(&from);
+        let mut listing: Option<Listing> = None;
+        loop {
+            let revision = listing.as_ref().map_or(0, |listing| listing.revision);
+            let options = GetOptions::new()
+                .with_range(end.clone())
+                .with_limit(PAGE)
+                .with_revision(revision);
+            let answer = self.kv.get(from.clone(), Some(options));
+            let mut answer = in_time("listing", answer).await?;
+            let (cluster_id, revision) = position_of(answer.header())?;
+            let more = answer.more();
+            let kvs: Vec<Kv> = answer.take_kvs().into_iter().map(kv_of).collect();
+            // The next page begins right after the last key of this one.
+            if let Some(last) = kvs.last() {
+                from = [last.key.as_slice(), &[0]].concat();
+            }
+            let all = listing.get_or_insert(Listing {
+                cluster_id,
+                revision,
+                kvs: Vec::new(),
+            });
+            all.kvs.extend(kvs);
+            if !more {
+                break;
+            }
+        }
+        listing.ok_or(LinkError::NoHeader)
+    }
+
+    /// Those of `leases` that are alive: their keys were deleted by somebody. Not knowing counts as not alive, which
+    /// holds a server that passes its checks; so this may be bounded in number and time.
+    pub(super) async fn alive(&mut self, leases: BTreeSet<i64>) -> BTreeSet<i64> {
+        let mut alive = BTreeSet::new();
+        let ask = async {
+            for lease in leases.into_iter().take(MAX_LEASES) {
+                match self.client.lease_time_to_live(lease, None).await {
+                    Ok(answer) if answer.ttl() > 0 => alive.insert(lease),
+                    Ok(_) => false,
+                    Err(_) => break,
+                };
+            }
+        };
+        // Running out of time leaves what is known by then.
+        timeout(LEASES, ask).await.ok();
+        alive
+    }
+
+    /// A watch of the prefix from `revision` on.
+    pub(super) async fn watch(
+        &mut self,
+        revision: i64,
+    ) -> Result<(WatchRequestSender, WatchResponseStream), LinkError> {
+        let mut watch = self
+            .client
+            .watch_client()
+            .max_decoding_message_size(MAX_MESSAGE);
+        let options = WatchOptions::new()
+            .with_prefix()
+            .with_start_revision(revision);
+        let stream = watch.watch(self.prefix.as_str(), Some(options));
+        Ok(in_time("starting the watch", stream).await?.split())
+    }
+}
+
+/// Runs one request against the clock.
+async fn in_time<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, LinkError> {
+    let answer = timeout(REQUEST, request).await;
+    Ok(answer.map_err(|_| LinkError::Timeout { what })??)
+}
+
+/// Cluster and revision of an answer.
+pub(super) fn position_of(header: Option<&ResponseHeader>) -> Result<(u64, i64), LinkError> {
+    let header = header.ok_or(LinkError::NoHeader)?;
+    Ok((header.cluster_id(), header.revision()))
+}
+
+/// An event of a watch. `None`: it has no key, which etcd never sends.
+pub(super) fn event_of(event: &EtcdEvent) -> Option<Event> {
+    let kv = event.kv()?;
+    Some(match event.event_type() {
+        EventType::Put => Event::Put(kv_of(kv.clone())),
+        EventType::Delete => Event::Delete {
+            key: kv.key().to_vec(),
+            mod_revision: kv.mod_revision(),
+        },
+    })
+}
+
+fn kv_of(kv: KeyValue) -> Kv {
+    let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
+    let (key, value) = kv.into_key_value();
+    Kv {
+        key,
+        value,
+        mod_revision,
+        lease,
+    }
+}
+
+/// The first key after all that begin with `prefix`; a zero byte stands for "no end".
+fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    vec![0]
+}
+
+impl From<etcd_client::Error> for LinkError {
+    fn from(error: etcd_client::Error) -> Self {
+        Self::Etcd(explain(&error))
+    }
+}
+
+/// The library's errors name their kind and hide the cause in nested sources.
+fn explain(error: &etcd_client::Error) -> String {
+    let mut text = match error {
+        etcd_client::Error::GRpcStatus(status) if !status.message().is_empty() => {
+            status.message().to_owned()
+        }
+        other => other.to_string(),
+    };
+    let mut source: Option<&dyn std::error::Error> = match error {
+        etcd_client::Error::GRpcStatus(status) => status.source(),
+        etcd_client::Error::TransportError(transport) => transport.source(),
+        _ => None,
+    };
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Keys in one answer: with values of a sensible size far below a message.
+const PAGE: i64 = 1000;
+
+/// The largest message taken, 64 MiB: a thousand values of the largest size that is understood, and room for nonsense.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// Leases asked about after one change; more at once are a mass in any case.
+const MAX_LEASES: usize = 64;
+
+/// For all of them together: the change waits for it.
+const LEASES: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::prefix_end;
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_first_key_beyond_it() {
+        assert_eq!(prefix_end(b"/app/"), b"/app0");
+        assert_eq!(prefix_end(b"a\xff"), b"b");
+        assert_eq!(prefix_end(b"\xff"), b"\0");
+        assert_eq!(prefix_end(b""), b"\0");
+    }
+}

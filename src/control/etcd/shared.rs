@@ -1,0 +1,301 @@
+//! Shared: what the session, the keeper and the operator's commands share of one followed prefix.
+//!
+//! One mutex, held for a fold and never across a wait. Sets are applied under it, so that they come in order.
+
+mod disk;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
+
+use super::Options;
+use super::status::{HeldServer, Source, SourceStatus};
+use crate::control::discovery::{Bad, Discovery, Event, Leaving, Listing, Relist, Servers, Why};
+
+/// Takes a set to apply.
+pub type Apply = Box<dyn Fn(&Arc<Servers>) + Send + Sync>;
+
+/// Says whether a server is checked and passes its checks. A server without checks does not pass: a key that vanishes is
+/// then the only sign of its death.
+pub type Passes = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// See the module.
+pub(super) struct Shared {
+    backend: String,
+    prefix: String,
+    state_dir: Option<PathBuf>,
+    apply: Apply,
+    passes: Passes,
+    listed: watch::Sender<bool>,
+    /// The applied set changed and is not on the disk yet.
+    unsaved: Notify,
+    state: Mutex<State>,
+}
+
+struct State {
+    discovery: Discovery,
+    /// Between folding and settling, while the session asks about leases.
+    leaving: Option<(Leaving, bool)>,
+    source: Source,
+    /// When etcd was heard last; with a set from a file, how old it was then and when it was read.
+    heard: Option<Instant>,
+    file_age_s: u64,
+    endpoint: Option<String>,
+    error: Option<String>,
+    holds_total: u64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        options: &Options,
+        apply: Apply,
+        passes: Passes,
+    ) -> (Arc<Self>, watch::Receiver<bool>) {
+        let (listed, receiver) = watch::channel(false);
+        let discovery = Discovery::new(options.prefix.as_str(), options.etcd.guard_delay);
+        let state = State {
+            discovery,
+            leaving: None,
+            source: Source::None,
+            heard: None,
+            file_age_s: 0,
+            endpoint: None,
+            error: None,
+            holds_total: 0,
+        };
+        let shared = Self {
+            backend: options.backend.clone(),
+            prefix: options.prefix.clone(),
+            state_dir: options.state_dir.clone(),
+            apply,
+            passes,
+            listed,
+            unsaved: Notify::new(),
+            state: Mutex::new(state),
+        };
+        (Arc::new(shared), receiver)
+    }
+
+    pub(super) fn backend(&self) -> &str {
+        &self.backend
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn revision(&self) -> i64 {
+        self.lock().discovery.view().revision()
+    }
+
+    pub(super) fn relist(&self, cluster_id: u64, revision: i64) -> Option<Relist> {
+        // A set from the disk or from another process is never watched on: this process has seen no listing.
+        if !*self.listed.borrow() {
+            return Some(Relist::First);
+        }
+        self.lock().discovery.view().relist(cluster_id, revision)
+    }
+
+    pub(super) fn connected(&self, endpoint: &str) {
+        let mut state = self.lock();
+        state.endpoint = Some(endpoint.to_owned());
+        state.error = None;
+        state.heard = Some(Instant::now());
+    }
+
+    pub(super) fn heard(&self) {
+        self.lock().heard = Some(Instant::now());
+    }
+
+    /// The connection is gone. Whatever it had folded without settling is settled as if no lease were alive.
+    pub(super) fn lost(&self, endpoint: &str, error: String) {
+        let mut state = self.lock();
+        // One line for each new reason, not for each attempt.
+        if state.error.as_ref() != Some(&error) {
+            warn!(
+                "backend {}: etcd {endpoint}: {error}; the servers stay as they are",
+                self.backend
+            );
+        }
+        state.error = Some(error);
+        state.endpoint = None;
+        if state.leaving.is_some() {
+            self.settle_locked(&mut state, &BTreeSet::new());
+        }
+    }
+
+    /// Folds a listing; returns the leases to ask about before [`settle`](Self::settle).
+    pub(super) fn fold_listing(&self, listing: Listing) -> BTreeSet<i64> {
+        let mut state = self.lock();
+        state.heard = Some(Instant::now());
+        let leaving = state.discovery.listing(listing);
+        self.folded(state, leaving, true)
+    }
+
+    /// Folds events; returns the leases to ask about before [`settle`](Self::settle).
+    pub(super) fn fold_events(&self, events: Vec<Event>) -> BTreeSet<i64> {
+        let mut state = self.lock();
+        let leaving = state.discovery.events(events);
+        self.folded(state, leaving, false)
+    }
+
+    fn folded(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        leaving: Leaving,
+        fresh: bool,
+    ) -> BTreeSet<i64> {
+        let leases = leaving.leases();
+        state.leaving = Some((leaving, fresh));
+        let news = state.discovery.take_news();
+        drop(state);
+        for Bad { key, reason, .. } in news {
+            warn!(
+                "backend {}: key {key}: {reason}; it changes nothing",
+                self.backend
+            );
+        }
+        leases
+    }
+
+    /// Applies what was folded.
+    pub(super) fn settle(&self, alive: &BTreeSet<i64>, listed: bool) {
+        let mut state = self.lock();
+        self.settle_locked(&mut state, alive);
+        if listed {
+            state.source = Source::Etcd;
+            self.listed.send_replace(true);
+            // Also when nothing changed: the file then says how young it is.
+            self.unsaved.notify_one();
+        }
+    }
+
+    fn settle_locked(&self, state: &mut State, alive: &BTreeSet<i64>) {
+        let (leaving, fresh) = state.leaving.take().unwrap_or_default();
+        let before: BTreeSet<String> = state.discovery.held().keys().cloned().collect();
+        let now = Instant::now();
+        let changed = state
+            .discovery
+            .settle(leaving, alive, fresh, now, &self.passes);
+        let held = state.discovery.held();
+        let new = held.iter().filter(|(name, _)| !before.contains(*name));
+        for (count, why) in count_by_why(new.map(|(_, held)| held.why)) {
+            let delay = held
+                .values()
+                .map(|held| held.until)
+                .max()
+                .map(|until| until - now);
+            let seconds = delay.unwrap_or_default().as_secs();
+            warn!(
+                "backend {backend}: {count} servers {why} and are kept for {seconds} s; `lb server accept {backend}` lets them go",
+                backend = self.backend
+            );
+            state.holds_total += count;
+        }
+        self.publish(state, changed);
+    }
+
+    fn publish(&self, state: &State, changed: bool) {
+        if changed {
+            (self.apply)(state.discovery.applied());
+            self.unsaved.notify_one();
+        }
+    }
+
+    /// Looks again at what is held for its checks, unless a fold is under way.
+    pub(super) fn tick(&self) {
+        let mut state = self.lock();
+        if state.leaving.is_none() && !state.discovery.held().is_empty() {
+            let changed = state.discovery.tick(Instant::now(), &self.passes);
+            self.publish(&state, changed);
+        }
+    }
+
+    /// When a listing is wanted to end a hold. `None`: nothing is held.
+    pub(super) fn hold_ends(&self) -> Option<Instant> {
+        let state = self.lock();
+        let now = Instant::now();
+        if state.discovery.wants_listing(now) {
+            return Some(now);
+        }
+        state.discovery.hold_ends()
+    }
+
+    pub(super) fn accept(&self) -> usize {
+        let mut state = self.lock();
+        let count = state.discovery.accept();
+        self.publish(&state, count > 0);
+        info!(
+            "backend {}: the operator lets {count} held servers go",
+            self.backend
+        );
+        count
+    }
+
+    pub(super) fn status(&self) -> SourceStatus {
+        let state = self.lock();
+        let (now, view) = (Instant::now(), state.discovery.view());
+        let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
+        let before = if state.source == Source::File {
+            state.file_age_s
+        } else {
+            0
+        };
+        let held = state
+            .discovery
+            .held()
+            .iter()
+            .map(|(name, held)| HeldServer {
+                name: name.clone(),
+                why: held.why,
+                seconds_left: held.until.saturating_duration_since(now).as_secs(),
+            });
+        SourceStatus {
+            source: state.source,
+            prefix: self.prefix.clone(),
+            endpoint: state.endpoint.clone(),
+            age_s: state.heard.map(|heard| before + seconds(heard)),
+            revision: view.revision(),
+            servers: state.discovery.applied().len(),
+            error: state.error.clone(),
+            held: held.collect(),
+            holds_total: state.holds_total,
+            bad: view.bad().cloned().collect(),
+            counters: view.counters(),
+        }
+    }
+
+    /// A panic in `etcd-client` cannot happen under the lock; one of our own leaves a state that is still sound.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("backend", &self.backend)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+fn count_by_why(held: impl Iterator<Item = Why>) -> impl Iterator<Item = (u64, &'static str)> {
+    let (mut mass, mut lease) = (0, 0);
+    for why in held {
+        match why {
+            Why::Mass => mass += 1,
+            Why::Lease => lease += 1,
+        }
+    }
+    let counts = [
+        (mass, "left etcd at once"),
+        (lease, "lost their lease but pass their checks"),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0)
+}

@@ -1,0 +1,47 @@
+//! Status: what `lb status` says about where a backend's servers come from.
+
+use serde::Serialize;
+
+use crate::control::discovery::{Bad, Counters, Why};
+
+/// Where the applied servers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Nothing is known yet.
+    None,
+    /// The last known good set on disk.
+    File,
+    Etcd,
+}
+
+/// One followed prefix.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceStatus {
+    pub source: Source,
+    pub prefix: String,
+    /// The endpoint that is connected. `None`: none is.
+    pub endpoint: Option<String>,
+    /// Seconds since the source was heard last; of a file, since it was written.
+    pub age_s: Option<u64>,
+    /// Everything up to this revision is applied (or held).
+    pub revision: i64,
+    /// How many servers are applied from it, with those held.
+    pub servers: usize,
+    /// Why there is no connection. `None`: there is one, or the first is on its way.
+    pub error: Option<String>,
+    pub held: Vec<HeldServer>,
+    /// Servers held since the start.
+    pub holds_total: u64,
+    /// Keys whose present value is not understood.
+    pub bad: Vec<Bad>,
+    pub counters: Counters,
+}
+
+/// A server that etcd no longer has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldServer {
+    pub name: String,
+    pub why: Why,
+    pub seconds_left: u64,
+}

@@ -1,0 +1,83 @@
+use super::*;
+use crate::backend::{MemberSpec, Origin};
+use crate::config;
+use crate::proxy::Finding;
+
+fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
+    let log = SessionLog::start(&config::Log::default()).unwrap();
+    Rc::new(Context {
+        desk: RefCell::new(Desk {
+            buf: Box::default(),
+            pipes: Pipes::new(0),
+        }),
+        register: Rc::default(),
+        log,
+        notices,
+        warned: Cell::default(),
+    })
+}
+
+fn local<T>(work: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .build_local(LocalOptions::default());
+    runtime.unwrap().block_on(work)
+}
+
+#[test]
+fn a_thousand_sessions_are_cut_in_the_time_given() {
+    let context = context(mpsc::channel(1).0);
+    let over = Duration::from_millis(200);
+    local(async {
+        let sessions: Vec<_> = (0..1000).map(|_| context.register.enter()).collect();
+        let begun = Instant::now();
+        cut(&context, &Whose::All, By::Killed, over);
+        for session in &sessions {
+            let cut = std::future::poll_fn(|cx| session.poll_order(cx)).await;
+            assert_eq!(cut, Order::Cut(By::Killed));
+        }
+        let took = begun.elapsed();
+        assert!(took >= over / 2, "not spread: {took:?}");
+        assert!(took < over * 3, "late: {took:?}");
+    });
+}
+
+#[test]
+fn one_cause_that_hits_many_sessions_is_complained_of_once() {
+    let context = context(mpsc::channel(1).0);
+    let complaints = Cell::new(0);
+    (0..100).for_each(|_| context.warn_of(|| complaints.set(complaints.get() + 1)));
+    assert_eq!(complaints.get(), 1);
+}
+
+#[test]
+fn a_failure_that_control_could_not_hear_of_is_told_by_the_next_one() {
+    let (notices, mut heard) = mpsc::channel(1);
+    let context = context(notices);
+    let settings = Arc::new(config::Backend::new("app", Vec::new()));
+    let backend = Backend::new(Arc::clone(&settings));
+    let spec = MemberSpec {
+        name: "a".into(),
+        addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
+        weight: 1,
+        maxconn: None,
+        backup: false,
+        disabled: false,
+        origin: Origin::Static,
+    };
+    backend.apply(settings, vec![spec], Instant::now()).unwrap();
+    let server = Arc::clone(&backend.snapshot().members[0].server);
+    let notice = |finding| Notice {
+        backend: Arc::clone(&backend),
+        server: Arc::clone(&server),
+        finding,
+    };
+    let after = Duration::ZERO;
+    context.notify(notice(Finding::Slow));
+    assert!(server.connect_failed());
+    context.notify(notice(Finding::TimedOut { after }));
+    heard.try_recv().unwrap();
+    assert!(server.connect_failed(), "nobody was told yet");
+    context.notify(notice(Finding::TimedOut { after }));
+    assert!(heard.try_recv().is_ok() && !server.connect_failed());
+}
