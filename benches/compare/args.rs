@@ -1,5 +1,6 @@
 //! The command line.
 
+use super::balancer::Balancer;
 use super::workload::Workload;
 
 #[derive(Debug)]
@@ -9,6 +10,8 @@ pub(crate) struct Args {
     quick: bool,
     /// Beginnings of names; empty: all workloads.
     only: Vec<String>,
+    /// Names of contestants; empty: all that are here.
+    who: Vec<String>,
 }
 
 impl Args {
@@ -16,7 +19,7 @@ impl Args {
     pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let mut args = args.peekable();
         let (mut quick, mut json, mut bench) = (false, false, false);
-        let (mut only, mut rounds) = (Vec::new(), None);
+        let (mut only, mut who, mut rounds) = (Vec::new(), Vec::new(), None);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
             match arg.as_str() {
@@ -24,6 +27,7 @@ impl Args {
                 "--quick" => quick = true,
                 "--json" => json = true,
                 "--only" => only.extend(value()?.split(',').map(str::to_owned)),
+                "--who" => who.extend(value()?.split(',').map(str::to_owned)),
                 "--rounds" => {
                     let text = value()?;
                     rounds = Some(
@@ -40,6 +44,7 @@ impl Args {
             rounds,
             quick,
             only,
+            who,
         }))
     }
 
@@ -51,11 +56,14 @@ impl Args {
                 .any(|name| workload.name.starts_with(name.as_str()))
     }
 
+    pub(crate) fn invites(&self, balancer: Balancer) -> bool {
+        self.who.is_empty() || self.who.iter().any(|name| name == balancer.name())
+    }
+
     /// How much of a whole round is run.
     pub(crate) fn part(&self) -> f64 {
         if self.quick { 0.25 } else { 1.0 }
     }
 }
 
-const USAGE: &str =
-    "cargo bench --bench compare -- [--quick] [--json] [--only NAME,...] [--rounds N]";
+const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N]";

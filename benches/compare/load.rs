@@ -217,14 +217,16 @@ impl Load {
     fn request(&mut self, background: bool) -> Request {
         self.seed += 1;
         let traffic = &self.run.traffic;
+        let (upload, answer) = match self.run.phase {
+            _ if background => (0, BACKGROUND_BYTES),
+            // Enough for a first look at the connection.
+            Phase::Opening => (0, traffic.answer.min(1024)),
+            Phase::Measured | Phase::Closing => (traffic.upload, traffic.answer),
+        };
         Request {
             seed: self.seed,
-            upload: if background { 0 } else { traffic.upload },
-            answer: if background {
-                BACKGROUND_BYTES
-            } else {
-                traffic.answer
-            },
+            upload,
+            answer,
             close: !background && traffic.manner == Manner::Fresh,
         }
     }

@@ -1,7 +1,7 @@
 //! `lb` beside its peers: real HAProxy and nginx (stream), each on one core with one thread, clients and origin on
 //! another, in interleaved rounds.
 //!
-//! `cargo bench --bench compare -- [--quick] [--json] [--only NAME] [--rounds N]`
+//! `cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N]`
 //!
 //! The figures that count are ratios of CPU for each unit of work within one run. The scheduler's own account is used,
 //! so that neighbours on the machine disturb little; delays and rates do suffer from them, and the last lines tell how
@@ -87,7 +87,7 @@ fn contest(
     args: &Args,
     report: &Report,
 ) -> io::Result<Vec<Summary>> {
-    let here = |balancer: &&Balancer| report.is_here(**balancer);
+    let here = |balancer: &&Balancer| report.is_here(**balancer) && args.invites(**balancer);
     let contestants = workload.who.iter().filter(here);
     let contestants = contestants
         .map(|balancer| Contestant::start(*balancer, &workload.setup, load.port()))
