@@ -69,7 +69,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
                 scope.spawn(move || (plan, Client::run(addr, plan)))
             })
             .collect();
-        let mut ab = Ab::start(lb.addr("http"), amount(20_000, 200_000), 8, &[]);
+        let mut ab = Ab::start(lb.addr("http"), amount(5_000, 200_000), 8, &[]);
         let (mut moved, mut upgrades) = (0, 0);
         while upgrades < amount(20, 200) || ab.is_running() {
             moved += upgrade(&lb, "50ms");
