@@ -80,7 +80,8 @@ fn a_first_start_that_fails_ends_with_the_engines_code_and_its_words() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/lb.toml"));
     let dir = tempfile::tempdir().unwrap();
-    let socket = dir.path().join("none").join("lb.sock");
+    // One missing level would be made.
+    let socket = dir.path().join("none/of/these/lb.sock");
     let flags = [
         "run",
         "--bind",

@@ -28,6 +28,8 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
     );
     let lb = Lb::start(
         &Config::new()
+            // Who stalls is not to be cut for it, however slow the machine.
+            .backend(r#"timeout = { client = "10m", server = "10m" }"#)
             .origins([&planned])
             .table(&also("echo", &echo))
             .table(&also("http", &http)),
