@@ -105,7 +105,9 @@ fn a_command_that_ends_takes_its_key_along() {
     );
     let mut app = register(dir.path(), &etcd, &origin, &["--", "sh", "-c", &script]);
     eventually(SOON, "the key", || is_there(&etcd));
-    let pid: i32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    // The key may be there before the command has said who it is.
+    let pid = eventually(SOON, "its pid", || fs::read_to_string(&pid).ok());
+    let pid: i32 = pid.trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     // As a shell says it.
     assert_eq!(app.wait(SOON).code(), Some(128 + 9));
