@@ -16,11 +16,6 @@ impl Counter {
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
-
-    /// Continues from a count that was kept elsewhere.
-    pub fn restore(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
-    }
 }
 
 /// What a frontend counts.
