@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::balancer::Balancer;
+use super::balancer::{Balancer, OTHER};
 use super::workload::Workload;
 
 #[derive(Debug)]
@@ -28,6 +28,9 @@ impl Args {
                 "--json" => json = true,
                 "--only" => only.extend(value()?.split(',').map(str::to_owned)),
                 "--who" => who.extend(value()?.split(',').map(str::to_owned)),
+                "--other" => {
+                    OTHER.get_or_init(|| value().unwrap_or_default());
+                }
                 "--rounds" => {
                     let text = value()?;
                     rounds = Some(
@@ -66,4 +69,4 @@ impl Args {
     }
 }
 
-const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N]";
+const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB]";

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::contestant::{Balance, Setup, version};
 
@@ -18,16 +19,19 @@ pub(crate) enum Balancer {
     Lb,
     /// With `defer_accept`.
     LbDefer,
+    /// Another build of `lb`, given by `--other`: what a change has brought.
+    Other,
 }
 
 impl Balancer {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Direct,
         Self::Haproxy,
         Self::HaproxySplice,
         Self::Nginx,
         Self::Lb,
         Self::LbDefer,
+        Self::Other,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -38,6 +42,7 @@ impl Balancer {
             Self::Nginx => "nginx",
             Self::Lb => "lb",
             Self::LbDefer => "lb defer",
+            Self::Other => "lb other",
         }
     }
 
@@ -49,6 +54,7 @@ impl Balancer {
             Self::Nginx if !has_stream() => None,
             Self::Nginx => version("nginx", "-v"),
             Self::Lb | Self::LbDefer => version(LB, "--version"),
+            Self::Other => version(other(), "--version"),
         }
     }
 
@@ -70,8 +76,8 @@ impl Balancer {
                     .args(["-e", "stderr"]);
                 command
             }
-            Self::Lb | Self::LbDefer => {
-                let mut command = Command::new(LB);
+            Self::Lb | Self::LbDefer | Self::Other => {
+                let mut command = Command::new(if self == Self::Other { other() } else { LB });
                 command.args(["run", "-f"]).arg(file).env("LB_LOG", "warn");
                 command
             }
@@ -91,7 +97,7 @@ impl Balancer {
             Self::Haproxy => haproxy(bind, servers, setup, ""),
             Self::HaproxySplice => haproxy(bind, servers, setup, " option splice-auto\n"),
             Self::Nginx => nginx(bind, servers, setup, dir),
-            Self::Lb => lb(bind, servers, setup, dir, false),
+            Self::Lb | Self::Other => lb(bind, servers, setup, dir, false),
             Self::LbDefer => lb(bind, servers, setup, dir, true),
         }
     }
@@ -99,6 +105,13 @@ impl Balancer {
 
 /// The release build that cargo made beside this program.
 const LB: &str = env!("CARGO_BIN_EXE_lb");
+
+fn other() -> &'static str {
+    OTHER.get().map_or("", String::as_str)
+}
+
+/// Path of the other build; set once, before anybody asks.
+pub(crate) static OTHER: OnceLock<String> = OnceLock::new();
 
 fn haproxy(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, option: &str) -> String {
     let balance = match setup.balance {

@@ -55,6 +55,7 @@ impl Report {
             match version {
                 Some(version) if version.is_empty() => {}
                 Some(version) => println!("{}: {version}", balancer.name()),
+                None if *balancer == Balancer::Other => {}
                 None => println!("{}: not installed, skipped", balancer.name()),
             }
         }

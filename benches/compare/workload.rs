@@ -49,6 +49,7 @@ const USUAL: &[Balancer] = &[
     Balancer::Haproxy,
     Balancer::Nginx,
     Balancer::Lb,
+    Balancer::Other,
 ];
 const WITH_DEFER: &[Balancer] = &[
     Balancer::Direct,
@@ -56,6 +57,7 @@ const WITH_DEFER: &[Balancer] = &[
     Balancer::Nginx,
     Balancer::Lb,
     Balancer::LbDefer,
+    Balancer::Other,
 ];
 const WITH_SPLICE: &[Balancer] = &[
     Balancer::Direct,
@@ -63,8 +65,14 @@ const WITH_SPLICE: &[Balancer] = &[
     Balancer::HaproxySplice,
     Balancer::Nginx,
     Balancer::Lb,
+    Balancer::Other,
 ];
-const BALANCERS: &[Balancer] = &[Balancer::Haproxy, Balancer::Nginx, Balancer::Lb];
+const BALANCERS: &[Balancer] = &[
+    Balancer::Haproxy,
+    Balancer::Nginx,
+    Balancer::Lb,
+    Balancer::Other,
+];
 
 const GIB: u64 = 1 << 30;
 
