@@ -1,12 +1,13 @@
 //! The command line.
 
 use super::balancer::{Balancer, OTHER};
-use super::workload::Workload;
+use super::workload::{Figure, Workload};
 
 #[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) json: bool,
-    pub(crate) rounds: usize,
+    /// Rounds of each workload. `None`: as many as belong to the mode.
+    rounds: Option<usize>,
     quick: bool,
     /// Beginnings of names; empty: all workloads.
     only: Vec<String>,
@@ -14,41 +15,82 @@ pub(crate) struct Args {
     who: Vec<String>,
 }
 
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    Compare(Args),
+    Help,
+    /// Nothing is measured: cargo only wants to know that the benches build and run.
+    Nothing,
+}
+
 impl Args {
-    /// `None`: there is nothing to measure, as when cargo only wants to know that the benches build.
-    pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+    pub(crate) fn parse(
+        args: impl Iterator<Item = String>,
+        workloads: &[Workload],
+    ) -> Result<Wish, String> {
         let mut args = args.peekable();
-        let (mut quick, mut json, mut bench) = (false, false, false);
-        let (mut only, mut who, mut rounds) = (Vec::new(), Vec::new(), None);
+        let mut bench = false;
+        let mut parsed = Self {
+            json: false,
+            rounds: None,
+            quick: false,
+            only: Vec::new(),
+            who: Vec::new(),
+        };
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} wants a value"));
+            let mut value = || {
+                let value = args.next_if(|value| !value.starts_with("--"));
+                value.ok_or_else(|| format!("{arg} wants a value"))
+            };
             match arg.as_str() {
                 "--bench" => bench = true,
-                "--quick" => quick = true,
-                "--json" => json = true,
-                "--only" => only.extend(value()?.split(',').map(str::to_owned)),
-                "--who" => who.extend(value()?.split(',').map(str::to_owned)),
+                "--quick" => parsed.quick = true,
+                "--json" => parsed.json = true,
+                "--help" | "-h" => return Ok(Wish::Help),
+                "--only" => parsed.only.extend(value()?.split(',').map(str::to_owned)),
+                "--who" => parsed.who.extend(value()?.split(',').map(str::to_owned)),
                 "--other" => {
-                    OTHER.get_or_init(|| value().unwrap_or_default());
+                    let path = value()?;
+                    OTHER.get_or_init(|| path);
                 }
-                "--rounds" => {
-                    let text = value()?;
-                    rounds = Some(
-                        text.parse()
-                            .map_err(|_| format!("`{text}` is no number of rounds"))?,
-                    );
-                }
+                "--rounds" => parsed.rounds = Some(rounds(&value()?)?),
                 _ => return Err(format!("`{arg}` is unknown; {USAGE}")),
             }
         }
-        let rounds = rounds.unwrap_or(if quick { 3 } else { 9 });
-        Ok(bench.then_some(Self {
-            json,
-            rounds,
-            quick,
-            only,
-            who,
-        }))
+        parsed.check(workloads)?;
+        Ok(if bench {
+            Wish::Compare(parsed)
+        } else {
+            Wish::Nothing
+        })
+    }
+
+    fn check(&self, workloads: &[Workload]) -> Result<(), String> {
+        for begin in &self.only {
+            if begin.is_empty() || !workloads.iter().any(|w| w.name.starts_with(begin.as_str())) {
+                let names: Vec<&str> = workloads.iter().map(|w| w.name.as_str()).collect();
+                return Err(format!(
+                    "no workload begins with `{begin}`; there are {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        for name in &self.who {
+            if !Balancer::ALL.iter().any(|known| known.name() == name) {
+                let names = Balancer::ALL.map(Balancer::name);
+                return Err(format!(
+                    "nobody is called `{name}`; there are {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        match OTHER.get() {
+            Some(path) if Balancer::Other.version().is_none() => {
+                Err(format!("--other {path} cannot be run"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn wants(&self, workload: &Workload) -> bool {
@@ -59,14 +101,30 @@ impl Args {
                 .any(|name| workload.name.starts_with(name.as_str()))
     }
 
-    pub(crate) fn invites(&self, balancer: Balancer) -> bool {
-        self.who.is_empty() || self.who.iter().any(|name| name == balancer.name())
+    /// What a balancer adds cannot be told without `direct`.
+    pub(crate) fn invites(&self, balancer: Balancer, workload: &Workload) -> bool {
+        self.who.is_empty()
+            || self.who.iter().any(|name| name == balancer.name())
+            || balancer == Balancer::Direct && workload.figure == Figure::Added
     }
 
-    /// How much of a whole round is run.
-    pub(crate) fn part(&self) -> f64 {
-        if self.quick { 0.25 } else { 1.0 }
+    /// Rounds that a workload's time is divided by.
+    pub(crate) fn usual_rounds(&self) -> usize {
+        if self.quick { 3 } else { 9 }
+    }
+
+    pub(crate) fn rounds(&self) -> Option<usize> {
+        self.rounds
+    }
+
+    pub(crate) fn is_quick(&self) -> bool {
+        self.quick
     }
 }
 
-const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB]";
+fn rounds(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("`{text}` is no number of rounds"))
+}
+
+pub(crate) const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB]";

@@ -38,11 +38,11 @@ impl Balancer {
         match self {
             Self::Direct => "direct",
             Self::Haproxy => "haproxy",
-            Self::HaproxySplice => "haproxy splice",
+            Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
             Self::Lb => "lb",
-            Self::LbDefer => "lb defer",
-            Self::Other => "lb other",
+            Self::LbDefer => "lb-defer",
+            Self::Other => "lb-other",
         }
     }
 

@@ -3,16 +3,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
 
 use super::balancer::Balancer;
+use super::keeper::Kept;
 use super::meter::Meter;
 
 /// Where a balancer sends what comes, and how.
@@ -54,15 +53,10 @@ impl Setup {
 #[derive(Debug)]
 pub(crate) struct Contestant {
     pub(crate) balancer: Balancer,
+    pub(crate) setup: Setup,
     /// Where clients connect to.
     pub(crate) addr: SocketAddr,
-    process: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    _dir: TempDir,
+    kept: Option<Kept>,
 }
 
 impl Contestant {
@@ -71,8 +65,9 @@ impl Contestant {
         if balancer == Balancer::Direct {
             return Ok(Self {
                 balancer,
+                setup: setup.clone(),
                 addr: SocketAddr::from((Ipv4Addr::LOCALHOST, origin)),
-                process: None,
+                kept: None,
             });
         }
         let dir = tempfile::tempdir()?;
@@ -82,68 +77,46 @@ impl Contestant {
             &file,
             balancer.config(addr, &setup.addrs(origin), setup, dir.path()),
         )?;
-        let mut command = balancer.command(&file, dir.path());
-        let words = dir.path().join("words");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&words)?);
-        let child = on_cores(&balancing_cores(setup.threads), || command.spawn())?;
+        let words = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(dir.path().join("words"))?;
+        let command = balancer.command(&file, dir.path());
+        let kept = on_cores(&balancing_cores(setup.threads), || {
+            Kept::start(&command, dir.path(), words.try_clone()?.into())
+        })?;
         let mut contestant = Self {
             balancer,
+            setup: setup.clone(),
             addr,
-            process: Some(Running { child, _dir: dir }),
+            kept: Some(kept),
         };
         contestant.await_listener(&words)?;
+        // From here on the keeper removes it, even if this program is killed.
+        drop(dir.keep());
         Ok(contestant)
     }
 
     /// What meters the whole process tree; `None` for `direct`.
     pub(crate) fn meter(&self) -> Option<Meter> {
-        self.process
-            .as_ref()
-            .map(|running| Meter::new(running.child.id()))
+        self.kept.as_ref().map(Kept::meter)
     }
 
-    fn await_listener(&mut self, words: &Path) -> io::Result<()> {
+    fn await_listener(&mut self, words: &File) -> io::Result<()> {
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(self.addr).is_err() {
-            let dead = match self.process.as_mut() {
-                Some(running) => running.child.try_wait()?.is_some(),
-                None => false,
-            };
-            if dead || Instant::now() > until {
-                let said = fs::read_to_string(words).unwrap_or_default();
-                return Err(io::Error::other(format!(
-                    "{} does not start: {said}",
-                    self.balancer.name()
-                )));
+            let dead = self.kept.as_mut().map(Kept::has_ended).transpose()?;
+            if dead == Some(true) || Instant::now() > until {
+                let mut said = [0; 1000];
+                let len = words.read_at(&mut said, 0)?;
+                let said = String::from_utf8_lossy(&said[..len]);
+                return Err(io::Error::other(format!("does not start: {said}")));
             }
             // Nobody tells when a foreign program listens.
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let tree = Meter::new(self.child.id()).tree();
-        let signal = |signal| {
-            for pid in &tree {
-                // It may have ended by itself.
-                kill(Pid::from_raw(i32::try_from(*pid).unwrap_or(0)), signal).ok();
-            }
-        };
-        signal(Signal::SIGTERM);
-        let until = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(2));
         }
-        if matches!(self.child.try_wait(), Ok(None)) {
-            signal(Signal::SIGKILL);
-            self.child.wait().ok();
-        }
+        Ok(())
     }
 }
 
@@ -186,7 +159,7 @@ fn pin(cores: &[usize]) -> io::Result<()> {
 }
 
 /// A child inherits the cores of the thread that starts it.
-fn on_cores(cores: &[usize], spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<Child> {
+fn on_cores<T>(cores: &[usize], spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     pin(cores)?;
     let child = spawn();
     pin_load()?;

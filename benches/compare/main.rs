@@ -1,7 +1,10 @@
 //! `lb` beside its peers: real HAProxy and nginx (stream), each on one core with one thread, clients and origin on
 //! another, in interleaved rounds.
 //!
-//! `cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N]`
+//! `cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB]`
+//!
+//! It takes at most ten minutes, with `--quick` one. `--other` adds another build of `lb`. However this program ends,
+//! nothing that it started is left ([`keeper`]).
 //!
 //! The figures that count are ratios of CPU for each unit of work within one run. The scheduler's own account is used,
 //! so that neighbours on the machine disturb little; delays and rates do suffer from them, and the last lines tell how
@@ -9,8 +12,11 @@
 
 mod args;
 mod balancer;
+mod catalogue;
 mod client;
+mod contest;
 mod contestant;
+mod keeper;
 mod load;
 mod meter;
 mod origin;
@@ -21,6 +27,7 @@ mod round;
 mod sample;
 mod slots;
 mod stream;
+mod summary;
 mod table;
 mod traffic;
 mod verdict;
@@ -29,24 +36,31 @@ mod workload;
 use std::io;
 use std::process::ExitCode;
 
-use self::args::Args;
-use self::balancer::Balancer;
-use self::contestant::Contestant;
-use self::load::Load;
+use self::args::{Args, USAGE, Wish};
+use self::contest::Contest;
 use self::report::Report;
-use self::sample::{Sample, Summary};
 use self::workload::Workload;
 
 fn main() -> ExitCode {
-    let args = match Args::parse(std::env::args().skip(1)) {
-        Ok(Some(args)) => args,
-        Ok(None) => return ExitCode::SUCCESS,
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.next_if(|first| first == keeper::KEEP).is_some() {
+        return keeper::keep(args);
+    }
+    let workloads = catalogue::all();
+    let args = args.map(|arg| arg.to_string_lossy().into_owned());
+    let done = match Args::parse(args, &workloads) {
+        Ok(Wish::Compare(args)) => compare(&args, workloads),
+        Ok(Wish::Help) => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Ok(Wish::Nothing) => Ok(()),
         Err(problem) => {
             eprintln!("compare: {problem}");
             return ExitCode::from(2);
         }
     };
-    match compare(&args) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("compare: {error}");
@@ -55,62 +69,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(args: &Args) -> io::Result<()> {
+fn compare(args: &Args, workloads: Vec<Workload>) -> io::Result<()> {
     let mut report = Report::begin();
     if !args.json {
         report.introduce();
     }
     contestant::pin_load()?;
-    let mut load = Load::new()?;
-    for workload in workload::all()
-        .into_iter()
-        .filter(|workload| args.wants(workload))
-    {
-        let rows = contest(&mut load, &workload, args, &report)?;
-        if !args.json {
-            table::print(&workload, &rows);
+    let mut contest = Contest::new(args, &workloads)?;
+    for workload in workloads {
+        if !args.wants(&workload) {
+            continue;
         }
-        report.add(workload, rows);
+        let mut here = report.here();
+        here.retain(|balancer| args.invites(*balancer, &workload));
+        let rows = contest.run(&workload, &here);
+        report.add(workload, rows, !args.json);
     }
+    drop(contest);
     if args.json {
         report.print_json()
     } else {
         report.conclude();
         Ok(())
     }
-}
-
-/// All rounds of a workload.
-fn contest(
-    load: &mut Load,
-    workload: &Workload,
-    args: &Args,
-    report: &Report,
-) -> io::Result<Vec<Summary>> {
-    let here = |balancer: &&Balancer| report.is_here(**balancer) && args.invites(**balancer);
-    let contestants = workload.who.iter().filter(here);
-    let contestants = contestants
-        .map(|balancer| Contestant::start(*balancer, &workload.setup, load.port()))
-        .collect::<io::Result<Vec<_>>>()?;
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); contestants.len()];
-    for contestant in &contestants {
-        // First times are slower: pages, ports and caches are new.
-        round::run(load, contestant, workload, args.part() / 4.0);
-    }
-    for round in 0..args.rounds {
-        // Everybody is first, and behind everybody, equally often.
-        let mut order: Vec<usize> = (0..contestants.len()).collect();
-        order.rotate_left(round % contestants.len().max(1));
-        if round / contestants.len().max(1) % 2 == 1 {
-            order.reverse();
-        }
-        for index in order {
-            let sample = round::run(load, &contestants[index], workload, args.part());
-            samples[index].push(sample);
-        }
-    }
-    let rows = contestants.iter().zip(&samples);
-    Ok(rows
-        .map(|(contestant, samples)| Summary::of(contestant.balancer.name(), samples))
-        .collect())
 }

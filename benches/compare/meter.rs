@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// A process and all its descendants.
+/// What descends from a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
     pid: u32,
@@ -22,8 +22,8 @@ impl Meter {
         Self::new(std::process::id())
     }
 
-    /// Pids of the tree, the root first.
-    pub(crate) fn tree(&self) -> Vec<u32> {
+    /// Pids of all descendants, without the process itself.
+    pub(crate) fn below(&self) -> Vec<u32> {
         let mut pids = vec![self.pid];
         let mut next = 0;
         while next < pids.len() {
@@ -37,27 +37,27 @@ impl Meter {
             }
             next += 1;
         }
-        pids
+        pids.split_off(1)
     }
 
-    /// CPU time of all threads of the tree since they began.
+    /// CPU time of all threads below since they began.
     pub(crate) fn cpu(&self) -> Duration {
-        let pids = self.tree();
-        let nanos = pids
+        let nanos = self
+            .below()
             .into_iter()
             .flat_map(tasks)
             .filter_map(|task| on_cpu(&task));
         Duration::from_nanos(nanos.sum())
     }
 
-    /// CPU time of the root process alone: the tree of this program has its contestants in it.
-    pub(crate) fn cpu_without_children(&self) -> Duration {
+    /// CPU time of the process itself.
+    pub(crate) fn cpu_itself(&self) -> Duration {
         Duration::from_nanos(tasks(self.pid).iter().filter_map(|task| on_cpu(task)).sum())
     }
 
-    /// Anonymous memory of the tree, in bytes: what it allocated itself.
-    pub(crate) fn memory(&self) -> u64 {
-        self.tree().into_iter().filter_map(anonymous).sum()
+    /// Private memory of all that is below, in bytes: what would be free again without it. `None`: it cannot be read.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.below().into_iter().map(private).sum()
     }
 }
 
@@ -103,11 +103,11 @@ fn on_cpu(task: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-fn anonymous(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
+fn private(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kilobytes = text
         .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kilobytes * 1024)
+        .filter(|line| line.starts_with("Private_"))
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    Some(kilobytes.sum::<u64>() * 1024)
 }

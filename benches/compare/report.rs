@@ -8,8 +8,9 @@ use serde_json::json;
 use super::balancer::Balancer;
 use super::meter::{family, machine};
 use super::sample::Summary;
+use super::summary;
 use super::table;
-use super::verdict::Verdict;
+use super::verdict::{self, Verdict};
 use super::workload::Workload;
 
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Report {
     cores: usize,
     /// Who could take part and with which version; `None`: not installed.
     field: Vec<(Balancer, Option<String>)>,
-    done: Vec<(Workload, Vec<Summary>)>,
+    done: Vec<(Workload, Vec<Summary>, Vec<Verdict>)>,
     started: Instant,
     /// CPU that programs other than this one and its contestants had used when it began.
     foreign: Option<Duration>,
@@ -39,10 +40,10 @@ impl Report {
         }
     }
 
-    pub(crate) fn is_here(&self, balancer: Balancer) -> bool {
-        self.field
-            .iter()
-            .any(|(other, version)| *other == balancer && version.is_some())
+    /// Who is installed.
+    pub(crate) fn here(&self) -> Vec<Balancer> {
+        let here = self.field.iter().filter(|(_, version)| version.is_some());
+        here.map(|(balancer, _)| *balancer).collect()
     }
 
     /// Prints who takes part, and who cannot.
@@ -61,15 +62,30 @@ impl Report {
         }
     }
 
-    pub(crate) fn add(&mut self, workload: Workload, rows: Vec<Summary>) {
-        self.done.push((workload, rows));
+    /// Takes a workload's figures in, and prints them if people read along.
+    pub(crate) fn add(&mut self, workload: Workload, rows: Vec<Summary>, aloud: bool) {
+        let verdicts = verdict::all(&workload, &rows);
+        if aloud {
+            table::print(&workload, &rows, &verdicts);
+        }
+        self.done.push((workload, rows, verdicts));
     }
 
+    /// To be called when no contestant runs any more, so that all they used is known.
     pub(crate) fn conclude(&self) {
-        table::conclude(&self.verdicts());
-        let elapsed = self.started.elapsed().as_secs_f64();
+        summary::print(&self.done);
         println!(
-            "\n{elapsed:.0} s in all; neighbours used {:.1} cores meanwhile",
+            "\nLinux {}, {} cores; {}",
+            self.kernel,
+            self.cores,
+            self.versions().join("; ")
+        );
+        let missed = self.verdicts().filter(|v| v.met == Some(false)).count();
+        let judged = self.verdicts().filter(|v| v.met.is_some()).count();
+        println!(
+            "{} of {judged} goals met; {:.0} s in all; neighbours used {:.1} cores meanwhile",
+            judged - missed,
+            self.started.elapsed().as_secs_f64(),
             self.neighbours()
         );
     }
@@ -83,7 +99,14 @@ impl Report {
         let workloads: Vec<_> = self
             .done
             .iter()
-            .map(|(workload, rows)| json!({"name": workload.name, "about": workload.about, "rows": rows}))
+            .map(|(workload, rows, verdicts)| {
+                json!({
+                    "name": workload.name,
+                    "about": workload.about,
+                    "rows": rows,
+                    "verdicts": verdicts,
+                })
+            })
             .collect();
         let whole = json!({
             "kernel": self.kernel,
@@ -92,7 +115,6 @@ impl Report {
             "workloads": workloads,
             "seconds": self.started.elapsed().as_secs_f64(),
             "neighbour_cores": self.neighbours(),
-            "goals": self.verdicts(),
         });
         serde_json::to_writer_pretty(io::stdout(), &whole)?;
         println!();
@@ -107,29 +129,17 @@ impl Report {
         used.unwrap_or_default().as_secs_f64() / self.started.elapsed().as_secs_f64()
     }
 
-    fn verdicts(&self) -> Vec<Verdict> {
-        let mut verdicts: Vec<Verdict> = self
-            .done
-            .iter()
-            .filter_map(|(workload, rows)| Verdict::of(workload, rows))
-            .collect();
-        let rows = |name: &str| {
-            let found = self.done.iter().find(|(workload, _)| workload.name == name);
-            found.map(|(_, rows)| rows.as_slice())
-        };
-        for (name, at_most) in [
-            ("roundrobin", 1.02),
-            ("random", 1.02),
-            ("source", 1.02),
-            ("leastconn", 1.05),
-        ] {
-            let (few, many) = (rows(&format!("{name}-3")), rows(&format!("{name}-1000")));
-            let flat = few
-                .zip(many)
-                .and_then(|(few, many)| Verdict::flat(name, at_most, few, many));
-            verdicts.extend(flat);
-        }
-        verdicts
+    fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.done.iter().flat_map(|(_, _, verdicts)| verdicts)
+    }
+
+    fn versions(&self) -> Vec<String> {
+        let shown = [Balancer::Lb, Balancer::Haproxy, Balancer::Nginx];
+        let field = self.field.iter();
+        field
+            .filter(|(balancer, _)| shown.contains(balancer))
+            .filter_map(|(_, version)| version.clone())
+            .collect()
     }
 }
 

@@ -7,37 +7,31 @@ use super::contestant::Contestant;
 use super::load::Load;
 use super::meter::Meter;
 use super::sample::Sample;
-use super::traffic::Traffic;
-use super::workload::{Unit, Workload};
+use super::traffic::{Pace, Traffic};
+use super::workload::Unit;
 
 /// Runs it. Whatever goes wrong is in the sample.
 pub(crate) fn run(
     load: &mut Load,
     contestant: &Contestant,
-    workload: &Workload,
-    part: f64,
+    unit: Unit,
+    traffic: &Traffic,
+    quick: bool,
 ) -> Sample {
-    let traffic = workload.traffic.scaled(part);
-    let sample = match workload.unit {
-        Unit::IdleSession => idle(load, contestant, &traffic, part),
-        _ => busy(load, contestant, workload, &traffic),
+    let sample = match unit {
+        Unit::IdleSession => idle(load, contestant, traffic, if quick { SHORT } else { LONG }),
+        _ => busy(load, contestant, unit, traffic),
     };
-    let closed = load.close();
-    let failed = |error: io::Error| Sample {
-        failed: 1,
-        reasons: vec![error.to_string()],
-        ..Sample::default()
-    };
-    match (sample, closed) {
+    match (sample, load.close()) {
         (Ok(sample), Ok(())) => sample,
-        (Err(error), _) | (_, Err(error)) => failed(error),
+        (Err(error), _) | (_, Err(error)) => Sample::failed(&error),
     }
 }
 
 fn busy(
     load: &mut Load,
     contestant: &Contestant,
-    workload: &Workload,
+    unit: Unit,
     traffic: &Traffic,
 ) -> io::Result<Sample> {
     let meter = contestant.meter();
@@ -45,11 +39,13 @@ fn busy(
     let before = Account::of(meter);
     let outcome = load.go()?;
     let used = before.until_now(meter);
-    let units = units(workload.unit, traffic);
+    let units = units(unit, traffic);
     let micros = |time: Duration| time.as_secs_f64() * 1e6 / units;
     Ok(Sample {
         cpu: used.balancer.map(micros),
-        machine: Some(micros(used.load + used.balancer.unwrap_or_default())),
+        // A load that keeps a pace watches the clock all the time.
+        machine: (traffic.pace == Pace::Closed)
+            .then(|| micros(used.load + used.balancer.unwrap_or_default())),
         rate: Some(units / outcome.elapsed.as_secs_f64()),
         ..Sample::of(&outcome)
     })
@@ -60,28 +56,38 @@ fn idle(
     load: &mut Load,
     contestant: &Contestant,
     traffic: &Traffic,
-    part: f64,
+    time: Duration,
 ) -> io::Result<Sample> {
     let Some(meter) = contestant.meter() else {
         return Ok(Sample::default());
     };
-    let empty = meter.memory();
+    let memory = || {
+        let bytes = meter.memory();
+        bytes.ok_or_else(|| io::Error::other("its memory cannot be read"))
+    };
+    let empty = memory()?;
     load.open(contestant.addr, traffic)?;
-    let full = meter.memory();
     let before = Account::of(Some(meter));
     let started = Instant::now();
-    let outcome = load.hold(Duration::from_secs(3).mul_f64(part))?;
+    let outcome = load.hold(time)?;
     let used = before.until_now(Some(meter));
     let seconds = started.elapsed().as_secs_f64();
+    let grown = memory()?.saturating_sub(empty);
     // Bytes and sessions are far below 2^52.
     #[allow(clippy::cast_precision_loss)]
-    let memory = full.saturating_sub(empty) as f64 / traffic.connections as f64;
+    let each = grown as f64 / traffic.connections as f64;
+    let micros = |time: Duration| time.as_secs_f64() * 1e6 / seconds;
     Ok(Sample {
-        cpu: used.balancer.map(|time| time.as_secs_f64() * 1e6 / seconds),
-        memory: Some(memory),
+        cpu: used.balancer.map(micros),
+        machine: Some(micros(used.load + used.balancer.unwrap_or_default())),
+        memory: Some(each),
         ..Sample::of(&outcome)
     })
 }
+
+/// How long sessions are left idle.
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(1);
 
 fn units(unit: Unit, traffic: &Traffic) -> f64 {
     // Requests and bytes are far below 2^52.
@@ -105,7 +111,7 @@ impl Account {
     fn of(meter: Option<Meter>) -> Self {
         Self {
             balancer: meter.map(|meter| meter.cpu()),
-            load: Meter::own().cpu_without_children(),
+            load: Meter::own().cpu_itself(),
         }
     }
 

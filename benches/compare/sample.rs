@@ -1,7 +1,10 @@
 //! What was measured: one sample a round, and what the samples of all rounds say together.
 
+use std::io;
+
 use serde::Serialize;
 
+use super::balancer::Balancer;
 use super::outcome::Outcome;
 
 /// One contestant in one round; times in microseconds.
@@ -16,6 +19,8 @@ pub(crate) struct Sample {
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
     pub(crate) p999: Option<f64>,
+    /// Median delay less that of `direct` in the same round.
+    pub(crate) added: Option<f64>,
     /// Bytes of the balancer's own memory for each session.
     pub(crate) memory: Option<f64>,
     pub(crate) failed: u64,
@@ -33,6 +38,24 @@ impl Sample {
             ..Self::default()
         }
     }
+
+    /// Of a round that came to nothing.
+    pub(crate) fn failed(error: &io::Error) -> Self {
+        Self {
+            failed: 1,
+            reasons: vec![error.to_string()],
+            ..Self::default()
+        }
+    }
+
+    /// What is kept of a round that is not counted. `None`: all went well.
+    pub(crate) fn only_failures(self) -> Option<Self> {
+        (self.failed > 0).then(|| Self {
+            failed: self.failed,
+            reasons: self.reasons,
+            ..Self::default()
+        })
+    }
 }
 
 /// A median, and half the distance between the quartiles in percent of it.
@@ -45,7 +68,12 @@ pub(crate) struct Middle {
 /// All rounds of a contestant in a workload.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Summary {
+    /// For people: the contestant's name, and its setup where there are several.
+    pub(crate) row: String,
+    #[serde(skip)]
+    pub(crate) balancer: Balancer,
     pub(crate) contestant: &'static str,
+    pub(crate) servers: usize,
     pub(crate) rounds: usize,
     pub(crate) cpu: Option<Middle>,
     pub(crate) machine: Option<Middle>,
@@ -53,6 +81,7 @@ pub(crate) struct Summary {
     pub(crate) p50_us: Option<Middle>,
     pub(crate) p99_us: Option<Middle>,
     pub(crate) p999_us: Option<Middle>,
+    pub(crate) added_us: Option<Middle>,
     pub(crate) memory_bytes: Option<Middle>,
     /// Requests that failed. If any did, the figures are of no value and are not averaged.
     pub(crate) failed: u64,
@@ -60,7 +89,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn of(contestant: &'static str, samples: &[Sample]) -> Self {
+    pub(crate) fn of(row: String, balancer: Balancer, servers: usize, samples: &[Sample]) -> Self {
         let failed = samples.iter().map(|sample| sample.failed).sum();
         let middle = |value: fn(&Sample) -> Option<f64>| {
             let values: Vec<f64> = samples.iter().filter_map(value).collect();
@@ -68,7 +97,10 @@ impl Summary {
         };
         let reasons = samples.iter().flat_map(|sample| sample.reasons.clone());
         Self {
-            contestant,
+            row,
+            balancer,
+            contestant: balancer.name(),
+            servers,
             rounds: samples.len(),
             cpu: middle(|sample| sample.cpu),
             machine: middle(|sample| sample.machine),
@@ -76,6 +108,7 @@ impl Summary {
             p50_us: middle(|sample| sample.p50),
             p99_us: middle(|sample| sample.p99),
             p999_us: middle(|sample| sample.p999),
+            added_us: middle(|sample| sample.added),
             memory_bytes: middle(|sample| sample.memory),
             failed,
             reasons: reasons.take(3).collect(),
@@ -91,7 +124,7 @@ impl Middle {
         let spread_percent = if median == 0.0 {
             0.0
         } else {
-            between / 2.0 / median * 100.0
+            between / 2.0 / median.abs() * 100.0
         };
         Some(Self {
             median,

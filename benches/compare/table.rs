@@ -1,90 +1,98 @@
-//! The answer for people: a table for each workload, and what was reached.
+//! The answer for people: a table for each workload, and what was reached in it.
 
+use super::balancer::Balancer;
 use super::sample::{Middle, Summary};
-use super::verdict::Verdict;
-use super::workload::{Unit, Workload};
+use super::verdict::{self, Verdict};
+use super::workload::{Against, Figure, Unit, Workload};
 
-/// Prints the rows of a workload under a heading.
-pub(crate) fn print(workload: &Workload, rows: &[Summary]) {
-    println!("\n{}: {}", workload.name, workload.about);
-    let cpu = match workload.unit {
-        Unit::Connection => "µs/conn",
-        Unit::Request => "µs/req",
-        Unit::GibiByte => "ms/GiB",
-        Unit::IdleSession => "µs/s",
+/// Prints the rows of a workload under a heading, and the verdicts below them.
+pub(crate) fn print(workload: &Workload, rows: &[Summary], verdicts: &[Verdict]) {
+    let rounds = rows.iter().map(|row| row.rounds).max().unwrap_or(0);
+    println!("\n{}: {} ({rounds} rounds)", workload.name, workload.about);
+    let (cpu, scale) = match workload.unit {
+        Unit::Connection => ("µs/conn", 1.0),
+        Unit::Request => ("µs/req", 1.0),
+        Unit::GibiByte => ("ms/GiB", 1e-3),
+        Unit::IdleSession => ("µs/s", 1.0),
     };
-    let last = if workload.unit == Unit::IdleSession {
-        "B/session"
-    } else {
-        "p99.9 µs"
+    let special = match workload.figure {
+        Figure::Memory => "B/session",
+        Figure::Added => "added µs",
+        _ => "",
     };
     println!(
-        "  {:<15}{cpu:>15}{:>15}{:>15}{:>11}{:>11}{last:>11}{:>7}{:>7}",
-        "", "with load", "rate/s", "p50 µs", "p99 µs", "failed", "lb/",
+        "  {:<16}{cpu:>13}{:>13}{:>13}{:>13}{:>13}{:>13}{special:>13}{:>7}{:>7}",
+        "", "machine", "rate/s", "p50 µs", "p99 µs", "p99.9 µs", "failed", "lb/",
     );
-    let lb = rows
-        .iter()
-        .find(|row| row.contestant == "lb")
-        .and_then(|row| row.cpu);
-    let scale = if workload.unit == Unit::GibiByte {
-        1e-3
-    } else {
-        1.0
-    };
     for row in rows {
-        let ratio = match (lb, row.cpu) {
-            (Some(lb), Some(cpu)) if cpu.median > 0.0 => format!("{:.2}", lb.median / cpu.median),
-            _ => String::new(),
-        };
         println!(
-            "  {:<15}{:>15}{:>15}{:>15}{:>11}{:>11}{:>11}{:>7}{ratio:>7}",
-            row.contestant,
+            "  {:<16}{:>13}{:>13}{:>13}{:>13}{:>13}{:>13}{:>13}{:>7}{:>7}",
+            row.row,
             spread(row.cpu, scale),
             spread(row.machine, scale),
             spread(row.rate, 1.0),
-            plain(row.p50_us),
-            plain(row.p99_us),
-            plain(row.memory_bytes.or(row.p999_us)),
+            spread(row.p50_us, 1.0),
+            spread(row.p99_us, 1.0),
+            spread(row.p999_us, 1.0),
+            spread(row.added_us.or(row.memory_bytes), 1.0),
             row.failed,
+            ratio(workload, rows, row),
         );
-        if !row.reasons.is_empty() {
-            println!("      not averaged: {}", row.reasons.join("; "));
+        if row.failed > 0 {
+            println!("      FAILED, not averaged: {}", row.reasons.join("; "));
+        }
+    }
+    for verdict in verdicts {
+        let said = verdict.goal.is_none()
+            && verdict.kind == Against::Haproxy
+            && verdict.against.as_deref() == better_of(verdict, verdicts);
+        if !said {
+            println!("  {}", sentence(verdict, scale));
         }
     }
 }
 
-/// Prints which goals were reached.
-pub(crate) fn conclude(verdicts: &[Verdict]) {
-    if verdicts.is_empty() {
-        return;
-    }
-    println!(
-        "\n{:<20}{:<26}{:>8}{:>9}",
-        "workload", "figure", "ratio", "to reach"
-    );
-    for verdict in verdicts {
-        println!(
-            "{:<20}{:<26}{:>8.2}{:>9.2}  {}",
-            verdict.workload,
-            verdict.what,
-            verdict.ratio,
-            verdict.at_most,
-            if verdict.reached() { "ok" } else { "MISSED" }
-        );
+/// Whom the same row was compared with as the better peer.
+fn better_of<'a>(of: &Verdict, verdicts: &'a [Verdict]) -> Option<&'a str> {
+    let better = verdicts
+        .iter()
+        .find(|verdict| verdict.row == of.row && verdict.kind == Against::Better);
+    better?.against.as_deref()
+}
+
+/// Of the telling figure, `lb` to this row.
+fn ratio(workload: &Workload, rows: &[Summary], row: &Summary) -> String {
+    let lb = verdict::find(rows, Balancer::Lb, row.servers);
+    let lb = lb.and_then(|lb| verdict::value(lb, workload.figure));
+    match (lb, verdict::value(row, workload.figure)) {
+        (Some(lb), Some(value)) if value != 0.0 => format!("{:.2}", lb / value),
+        _ => String::new(),
     }
 }
 
-fn spread(middle: Option<Middle>, scale: f64) -> String {
+fn sentence(verdict: &Verdict, scale: f64) -> String {
+    let Verdict { row, figure, .. } = verdict;
+    let value = match (verdict.value, &verdict.against) {
+        (Some(value), Some(other)) => format!("{value:.2} of {other}"),
+        (Some(value), None) => number(value * scale),
+        (None, _) => "not known: somebody failed or is not here".to_owned(),
+    };
+    let goal = match (&verdict.goal, verdict.met) {
+        (None, _) => String::new(),
+        (Some(goal), Some(true)) => format!("; goal {goal}: met"),
+        (Some(goal), Some(false)) => format!("; goal {goal}: MISSED"),
+        (Some(goal), None) => format!("; goal {goal}: not judged"),
+    };
+    format!("{row}: {figure}: {value}{goal}")
+}
+
+pub(super) fn spread(middle: Option<Middle>, scale: f64) -> String {
     let shown = |m: Middle| format!("{} ±{:.0}%", number(m.median * scale), m.spread_percent);
     middle.map_or_else(String::new, shown)
 }
 
-fn plain(middle: Option<Middle>) -> String {
-    middle.map_or_else(String::new, |middle| number(middle.median))
-}
-
 /// Three digits that count.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         small if small < 10.0 => format!("{value:.2}"),
         middle if middle < 100.0 => format!("{value:.1}"),

@@ -62,26 +62,36 @@ impl Traffic {
         }
     }
 
-    /// A fraction of the requests.
-    pub(crate) fn scaled(self, part: f64) -> Self {
-        if self.requests == 0 {
-            return self;
-        }
-        // Requests are far below 2^52 and `part` is positive.
-        #[allow(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss
-        )]
-        let requests = (self.requests as f64 * part) as u64;
-        Self {
-            requests: requests.max(self.connections as u64),
-            ..self
+    /// So many times the requests, and one for each connection at least.
+    pub(crate) fn with_more_requests(self, times: f64) -> Self {
+        let requests = multiplied(self.requests, times).max(self.connections as u64);
+        Self { requests, ..self }
+    }
+
+    /// So many times the bytes of whichever way carries more.
+    pub(crate) fn with_more_bytes(self, times: f64) -> Self {
+        if self.upload > self.answer {
+            let upload = multiplied(self.upload, times);
+            Self { upload, ..self }
+        } else {
+            let answer = multiplied(self.answer, times);
+            Self { answer, ..self }
         }
     }
 
     /// How long a run may take before what is missing counts as failed.
     pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+}
+
+fn multiplied(amount: u64, times: f64) -> u64 {
+    // Amounts are far below 2^52 and `times` is positive.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss
+    )]
+    let product = (amount as f64 * times) as u64;
+    product
 }
 
 /// What a client asks for.

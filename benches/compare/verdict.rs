@@ -1,83 +1,116 @@
-//! What was reached: ratios of medians, `lb` to the better of HAProxy and nginx.
+//! What was reached: ratios of medians within one run, `lb` to its peers.
 
 use serde::Serialize;
 
+use super::balancer::Balancer;
 use super::sample::{Middle, Summary};
-use super::workload::{Figure, Workload};
+use super::workload::{Against, Figure, Workload};
 
+/// A figure of `lb`, or its ratio to somebody else's.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) workload: String,
-    /// The figure and whom `lb` is compared with.
-    pub(crate) what: String,
-    pub(crate) ratio: f64,
-    pub(crate) at_most: f64,
+    /// Whose figure it is, as in the table.
+    pub(crate) row: String,
+    pub(crate) figure: &'static str,
+    #[serde(skip)]
+    pub(crate) kind: Against,
+    /// The row that it is divided by; `None`: it is the figure itself.
+    pub(crate) against: Option<String>,
+    /// `None`: somebody failed or is not here.
+    pub(crate) value: Option<f64>,
+    /// To be reached, as `≤ 0.96`.
+    pub(crate) goal: Option<String>,
+    /// `None`: there is no goal, or nothing to judge by.
+    pub(crate) met: Option<bool>,
 }
 
-impl Verdict {
-    pub(crate) fn reached(&self) -> bool {
-        self.ratio <= self.at_most
-    }
-
-    /// `None`: no goal, nobody to compare with, or a failure on one of the sides.
-    pub(crate) fn of(workload: &Workload, rows: &[Summary]) -> Option<Self> {
-        let goal = workload.goal?;
-        let value = |name: &str| {
-            let row = rows.iter().find(|row| row.contestant == name)?;
-            figure(row, goal.figure)
-        };
-        let peers = ["haproxy", "nginx"].map(|name| value(name).map(|value| (value, name)));
-        let (best, whose) = peers
-            .into_iter()
-            .flatten()
-            .min_by(|a, b| a.0.total_cmp(&b.0))?;
-        Some(Self {
-            workload: workload.name.clone(),
-            what: format!("{} against {whose}", goal.figure.name()),
-            ratio: value("lb")? / best,
-            at_most: goal.at_most,
-        })
-    }
-
-    /// A thousand servers against three, `lb` with itself.
-    pub(crate) fn flat(
-        name: &str,
-        at_most: f64,
-        few: &[Summary],
-        many: &[Summary],
-    ) -> Option<Self> {
-        let cpu = |rows: &[Summary]| {
-            let row = rows.iter().find(|row| row.contestant == "lb")?;
-            Some(row.cpu?.median)
-        };
-        Some(Self {
-            workload: name.to_owned(),
-            what: "cpu, 1,000 against 3 servers".to_owned(),
-            ratio: cpu(many)? / cpu(few)?,
-            at_most,
-        })
-    }
-}
-
-fn figure(row: &Summary, figure: Figure) -> Option<f64> {
-    let median = |middle: Option<Middle>| middle.map(|middle| middle.median);
-    match figure {
-        Figure::Cpu => median(row.cpu),
-        Figure::P50 => median(row.p50_us),
-        Figure::P99 => median(row.p99_us),
-        Figure::Memory => median(row.memory_bytes),
-        Figure::Pace => median(row.rate).map(|rate| 1.0 / rate),
-    }
-}
-
-impl Figure {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
-            Self::Memory => "memory",
-            Self::Pace => "time",
+/// All verdicts on a workload: its goals, and the ratios to the better peer and to HAProxy where there is no goal.
+pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for setup in &workload.setups {
+        let of = |balancer| find(rows, balancer, setup.servers);
+        for whose in [Balancer::Lb, Balancer::LbDefer] {
+            let Some(row) = of(whose) else { continue };
+            for against in AGAINST {
+                let goal = workload
+                    .goals
+                    .iter()
+                    .find(|goal| goal.whose == whose && goal.against == against);
+                let told = matches!(against, Against::Better | Against::Haproxy);
+                let first = setup.servers == workload.setups[0].servers;
+                if goal.is_none() && !told || against == Against::FirstSetup && first {
+                    continue;
+                }
+                let other = match against {
+                    Against::Better => better(workload.figure, of),
+                    Against::Haproxy => of(Balancer::Haproxy),
+                    Against::FirstSetup => find(rows, whose, workload.setups[0].servers),
+                    Against::Nothing => None,
+                };
+                let mine = value(row, workload.figure);
+                let value = match against {
+                    Against::Nothing => mine,
+                    _ => mine
+                        .zip(other.and_then(|other| value(other, workload.figure)))
+                        .map(|(mine, others)| mine / others),
+                };
+                verdicts.push(Verdict {
+                    workload: workload.name.clone(),
+                    row: row.row.clone(),
+                    figure: workload.figure.name(workload.unit),
+                    kind: against,
+                    against: (against != Against::Nothing)
+                        .then(|| other.map_or_else(String::new, |other| other.row.clone())),
+                    value,
+                    goal: goal.map(|goal| goal.bound.to_string()),
+                    met: goal
+                        .zip(value)
+                        .map(|(goal, value)| goal.bound.holds(rounded(value))),
+                });
+            }
         }
     }
+    verdicts
+}
+
+const AGAINST: [Against; 4] = [
+    Against::Nothing,
+    Against::Better,
+    Against::Haproxy,
+    Against::FirstSetup,
+];
+
+pub(crate) fn find(rows: &[Summary], balancer: Balancer, servers: usize) -> Option<&Summary> {
+    rows.iter()
+        .find(|row| row.balancer == balancer && row.servers == servers)
+}
+
+/// The better of HAProxy and nginx; one that failed is no peer.
+fn better<'a>(figure: Figure, of: impl Fn(Balancer) -> Option<&'a Summary>) -> Option<&'a Summary> {
+    let peers = [Balancer::Haproxy, Balancer::Nginx].into_iter();
+    let peers = peers.filter_map(|peer| {
+        let row = of(peer)?;
+        Some((row, value(row, figure)?))
+    });
+    let sign = if figure.more_is_better() { -1.0 } else { 1.0 };
+    let best = peers.min_by(|a, b| (sign * a.1).total_cmp(&(sign * b.1)));
+    best.map(|(row, _)| row)
+}
+
+/// The median of a figure.
+pub(crate) fn value(row: &Summary, figure: Figure) -> Option<f64> {
+    let middle = match figure {
+        Figure::Cpu => row.cpu,
+        Figure::Rate => row.rate,
+        Figure::P99 => row.p99_us,
+        Figure::Added => row.added_us,
+        Figure::Memory => row.memory_bytes,
+    };
+    middle.map(|middle: Middle| middle.median)
+}
+
+/// As it is shown: nobody shall read `0.96, goal ≤ 0.96: missed`.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }

@@ -1,20 +1,37 @@
-//! The workloads, and what is to be reached in each.
+//! A workload: what travels, through whom, what is counted, and what is to be reached.
 
 use super::balancer::Balancer;
-use super::contestant::{Balance, Setup};
-use super::traffic::{Background, Manner, Pace, Traffic};
+use super::contestant::Setup;
+use super::traffic::Traffic;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub(crate) name: String,
     /// For people.
     pub(crate) about: String,
+    /// What the first, small round consists of; see [`Amount`].
     pub(crate) traffic: Traffic,
-    pub(crate) setup: Setup,
-    pub(crate) unit: Unit,
+    pub(crate) amount: Amount,
+    /// Everybody takes part once in each of them.
+    pub(crate) setups: Vec<Setup>,
     pub(crate) who: &'static [Balancer],
-    /// Of the most telling figure, `lb` against the better of HAProxy and nginx.
-    pub(crate) goal: Option<Goal>,
+    pub(crate) unit: Unit,
+    /// The most telling figure.
+    pub(crate) figure: Figure,
+    pub(crate) goals: Vec<Goal>,
+    /// Of the time of the whole run, beside the shares of the others.
+    pub(crate) share: f64,
+}
+
+/// How a workload fills its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Amount {
+    /// A round's work grows with it, the same for everybody.
+    Grows,
+    /// A round is what it is; there are more of them.
+    Fixed,
+    /// As `Fixed`, and each round has new processes.
+    Fresh,
 }
 
 /// What CPU is counted for.
@@ -27,227 +44,111 @@ pub(crate) enum Unit {
     IdleSession,
 }
 
-/// At most this ratio of `lb` to the better peer.
+/// Something to reach by `lb`, or by `lb` with an option.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Goal {
-    pub(crate) figure: Figure,
-    pub(crate) at_most: f64,
+    pub(crate) whose: Balancer,
+    pub(crate) against: Against,
+    pub(crate) bound: Bound,
+}
+
+/// What the figure is divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Against {
+    /// The better of HAProxy and nginx.
+    Better,
+    Haproxy,
+    /// The same program in the workload's first setup.
+    FirstSetup,
+    /// Nothing: the figure itself.
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Figure {
     Cpu,
-    P50,
+    Rate,
     P99,
+    /// Median delay less that of `direct` in the same round.
+    Added,
     Memory,
-    /// Time for each unit, the reciprocal of the rate.
-    Pace,
 }
 
-const USUAL: &[Balancer] = &[
-    Balancer::Direct,
-    Balancer::Haproxy,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::Other,
-];
-const WITH_DEFER: &[Balancer] = &[
-    Balancer::Direct,
-    Balancer::Haproxy,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::LbDefer,
-    Balancer::Other,
-];
-const WITH_SPLICE: &[Balancer] = &[
-    Balancer::Direct,
-    Balancer::Haproxy,
-    Balancer::HaproxySplice,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::Other,
-];
-const BALANCERS: &[Balancer] = &[
-    Balancer::Haproxy,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::Other,
-];
-
-const GIB: u64 = 1 << 30;
-
-/// All of them, in the order in which they run.
-pub(crate) fn all() -> Vec<Workload> {
-    let mut all = vec![
-        short("short-32", 32, 4_000),
-        short("short-256", 256, 4_000),
-        Workload {
-            unit: Unit::Request,
-            goal: at_most(Figure::Cpu, 0.96),
-            ..new(
-                "keepalive",
-                "small requests on 64 connections",
-                Traffic::reuse(64, 30_000),
-            )
-        },
-    ];
-    all.extend([1, 8].map(|streams| bulk("download", streams, 0.22)));
-    all.extend([(1, 0.22), (8, 0.70)].map(|(streams, goal)| bulk("upload", streams, goal)));
-    all.extend([1, 4, 16, 64, 256, 1024, 4096, 16384].map(size));
-    all.extend([
-        Workload {
-            goal: at_most(Figure::P99, 1.0),
-            unit: Unit::Request,
-            ..new(
-                "mixed",
-                "small requests on 16 connections while 4 downloads run",
-                Traffic {
-                    background: Some(Background { streams: 4 }),
-                    ..Traffic::reuse(16, 10_000)
-                },
-            )
-        },
-        Workload {
-            goal: at_most(Figure::P50, 1.0),
-            unit: Unit::Request,
-            ..new(
-                "delay",
-                "3,000 small requests a second on 64 connections: the delay added",
-                Traffic {
-                    pace: Pace::Open(3_000.0),
-                    ..Traffic::reuse(64, 3_000)
-                },
-            )
-        },
-        storm("storm", 1),
-        storm("storm-2", 2),
-        Workload {
-            unit: Unit::IdleSession,
-            who: BALANCERS,
-            goal: at_most(Figure::Memory, 0.6),
-            ..new(
-                "idle",
-                "4,000 sessions that do nothing: memory each; CPU of all in a second",
-                Traffic::reuse(4_000, 0),
-            )
-        },
-    ]);
-    for balance in [
-        Balance::RoundRobin,
-        Balance::Random,
-        Balance::Source,
-        Balance::LeastConn,
-    ] {
-        all.extend([3, 1000].map(|servers| pool(balance, servers)));
+impl Workload {
+    /// Adds a goal for plain `lb`.
+    pub(crate) fn goal(mut self, against: Against, bound: Bound) -> Self {
+        self.goals.push(Goal {
+            whose: Balancer::Lb,
+            against,
+            bound,
+        });
+        self
     }
-    all
-}
 
-fn new(name: &str, about: &str, traffic: Traffic) -> Workload {
-    Workload {
-        name: name.to_owned(),
-        about: about.to_owned(),
-        traffic,
-        setup: Setup::PLAIN,
-        unit: Unit::Connection,
-        who: USUAL,
-        goal: None,
+    /// Bulk goes by bytes: a round has as many requests as connections, whatever their size.
+    pub(crate) fn traffic(&self, scale: f64) -> Traffic {
+        match (self.amount, self.unit) {
+            (Amount::Fixed | Amount::Fresh, _) => self.traffic,
+            (Amount::Grows, Unit::GibiByte) => self.traffic.with_more_bytes(scale),
+            (Amount::Grows, _) => self.traffic.with_more_requests(scale),
+        }
+    }
+
+    /// What a row of the tables is called.
+    pub(crate) fn row(&self, balancer: Balancer, setup: &Setup) -> String {
+        if self.setups.len() == 1 {
+            balancer.name().to_owned()
+        } else {
+            format!("{}, {}", balancer.name(), setup.servers)
+        }
     }
 }
 
-fn at_most(figure: Figure, at_most: f64) -> Option<Goal> {
-    Some(Goal { figure, at_most })
-}
-
-fn short(name: &str, connections: usize, requests: u64) -> Workload {
-    let about = format!("a connection for each small request, {connections} at once");
-    Workload {
-        who: WITH_DEFER,
-        goal: at_most(Figure::Cpu, 1.0),
-        ..new(name, &about, Traffic::fresh(connections, requests))
+impl Bound {
+    pub(crate) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
     }
 }
 
-fn bulk(way: &str, streams: usize, goal: f64) -> Workload {
-    let bytes = GIB / streams as u64;
-    let traffic = Traffic::reuse(streams, streams as u64);
-    let traffic = match way {
-        "upload" => Traffic {
-            upload: bytes,
-            answer: 16,
-            ..traffic
-        },
-        _ => Traffic {
-            answer: bytes,
-            ..traffic
-        },
-    };
-    Workload {
-        unit: Unit::GibiByte,
-        who: WITH_SPLICE,
-        goal: at_most(Figure::Cpu, goal),
-        ..new(
-            &format!("{way}-{streams}"),
-            &format!("{way} of 1 GiB in all, {streams} at once"),
-            traffic,
-        )
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sign, value) = match self {
+            Self::AtMost(value) => ('≤', value),
+            Self::AtLeast(value) => ('≥', value),
+        };
+        if *value >= 10.0 {
+            write!(f, "{sign} {value:.0}")
+        } else {
+            write!(f, "{sign} {value:.2}")
+        }
     }
 }
 
-/// Answers of one size. About half a GiB a round, and no more than ten thousand requests.
-fn size(kib: u64) -> Workload {
-    let requests = (512 * 1024 / kib).clamp(32, 10_000);
-    let name = if kib < 1024 {
-        format!("size-{kib}k")
-    } else {
-        format!("size-{}m", kib / 1024)
-    };
-    Workload {
-        unit: Unit::Request,
-        who: WITH_SPLICE,
-        goal: at_most(Figure::Cpu, 1.0),
-        ..new(
-            &name,
-            &format!("answers of {kib} KiB on 8 connections"),
-            Traffic {
-                answer: kib * 1024,
-                ..Traffic::reuse(8, requests)
-            },
-        )
+impl Figure {
+    /// What it is called, with its unit.
+    pub(crate) fn name(self, unit: Unit) -> &'static str {
+        match (self, unit) {
+            (Self::Cpu, Unit::Connection) => "CPU, µs a connection",
+            (Self::Cpu, Unit::Request) => "CPU, µs a request",
+            (Self::Cpu, Unit::GibiByte) => "CPU, ms a GiB",
+            (Self::Cpu, Unit::IdleSession) => "CPU, µs a second",
+            (Self::Rate, _) => "connections a second",
+            (Self::P99, _) => "p99, µs",
+            (Self::Added, _) => "delay added, µs",
+            (Self::Memory, _) => "bytes a session",
+        }
     }
-}
 
-fn storm(name: &str, threads: usize) -> Workload {
-    Workload {
-        setup: Setup {
-            threads,
-            ..Setup::PLAIN
-        },
-        goal: at_most(Figure::Pace, 1.0),
-        ..new(
-            name,
-            &format!("2,000 connections at the same moment, {threads} threads"),
-            Traffic {
-                manner: Manner::Fresh,
-                ..Traffic::fresh(2_000, 2_000)
-            },
-        )
-    }
-}
-
-fn pool(balance: Balance, servers: usize) -> Workload {
-    let name = format!("{balance:?}-{servers}").to_lowercase();
-    Workload {
-        setup: Setup {
-            balance,
-            servers,
-            threads: 1,
-        },
-        who: BALANCERS,
-        ..new(
-            &name,
-            &format!("as short-32, {balance:?} over {servers} servers"),
-            Traffic::fresh(32, 3_000),
-        )
+    pub(crate) fn more_is_better(self) -> bool {
+        self == Self::Rate
     }
 }

@@ -1,0 +1,209 @@
+//! All rounds of a workload: who takes part, how much a round is, and in which order everybody runs.
+//!
+//! A small first round, which is not counted, says how long things take; from it follows the amount of work that fills
+//! the workload's time, the same for everybody. The rounds are interleaved, so that what the machine does meanwhile
+//! meets all alike.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::args::Args;
+use super::balancer::Balancer;
+use super::contestant::{Contestant, Setup};
+use super::load::Load;
+use super::round;
+use super::sample::{Sample, Summary};
+use super::workload::{Amount, Figure, Workload};
+
+/// What is the same for all workloads.
+#[derive(Debug)]
+pub(crate) struct Contest<'a> {
+    pub(crate) args: &'a Args,
+    /// Time of a workload with a share of 1.
+    pub(crate) time: Duration,
+    pub(crate) load: Load,
+    /// Balancers that run, for as long as workloads want them.
+    running: Vec<Contestant>,
+}
+
+/// Somebody in one of a workload's setups.
+#[derive(Debug, Clone, Copy)]
+struct Entry<'a> {
+    balancer: Balancer,
+    setup: &'a Setup,
+}
+
+impl<'a> Contest<'a> {
+    /// `workloads` are all that there are, wanted or not: what one of them gets does not depend on the others' absence.
+    pub(crate) fn new(args: &'a Args, workloads: &[Workload]) -> io::Result<Self> {
+        let shares: f64 = workloads.iter().map(|workload| workload.share).sum();
+        let whole = if args.is_quick() { QUICK } else { FULL };
+        Ok(Self {
+            args,
+            time: whole.div_f64(shares),
+            load: Load::new()?,
+            running: Vec::new(),
+        })
+    }
+
+    /// Runs a workload with those of its contestants that are in `here`.
+    pub(crate) fn run(&mut self, workload: &Workload, here: &[Balancer]) -> Vec<Summary> {
+        let until = Instant::now() + self.time.mul_f64(workload.share);
+        let entries: Vec<Entry<'_>> = workload
+            .setups
+            .iter()
+            .flat_map(|setup| {
+                let who = workload.who.iter().filter(|who| here.contains(who));
+                who.map(move |who| Entry {
+                    balancer: *who,
+                    setup,
+                })
+            })
+            .collect();
+        self.running
+            .retain(|contestant| workload.setups.contains(&contestant.setup));
+        let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); entries.len()];
+        let scale = self.warm_up(workload, &entries, until, &mut samples);
+        let most = self.args.rounds().unwrap_or_else(|| match workload.amount {
+            Amount::Fixed => MOST_ROUNDS,
+            Amount::Grows | Amount::Fresh => self.args.usual_rounds(),
+        });
+        for round in 0..most {
+            let began = Instant::now();
+            self.round(workload, &entries, round, scale, &mut samples);
+            let enough = self.args.rounds().is_none() && round + 1 >= LEAST_ROUNDS;
+            if enough && Instant::now() + began.elapsed().mul_f64(0.8) > until {
+                break;
+            }
+        }
+        let rows = entries.iter().zip(&samples);
+        rows.map(|(entry, samples)| {
+            let row = workload.row(entry.balancer, entry.setup);
+            Summary::of(row, entry.balancer, entry.setup.servers, samples)
+        })
+        .collect()
+    }
+
+    /// First times are slower: pages, ports and caches are new. Returns the scale of a round that fits; a failure is
+    /// kept, the figures are not.
+    fn warm_up(
+        &mut self,
+        workload: &Workload,
+        entries: &[Entry<'_>],
+        until: Instant,
+        samples: &mut [Vec<Sample>],
+    ) -> f64 {
+        if workload.amount == Amount::Fresh {
+            return 1.0;
+        }
+        for entry in entries {
+            // What is wrong with it the first round tells.
+            self.contestant(*entry).ok();
+        }
+        let mut scale = 1.0;
+        for _ in 0..4 {
+            let mut first = vec![Vec::new(); entries.len()];
+            let began = Instant::now();
+            self.round(workload, entries, 0, scale, &mut first);
+            let took = began.elapsed();
+            for (kept, first) in samples.iter_mut().zip(first) {
+                kept.extend(first.into_iter().filter_map(Sample::only_failures));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let round = left.div_f64(rounds_as_f64(self.args.usual_rounds()));
+            let fits = round.as_secs_f64() / took.as_secs_f64();
+            // A round that was far too short says too little.
+            if fits < 6.0 {
+                return (scale * fits).max(0.2);
+            }
+            scale *= 4.0;
+        }
+        scale
+    }
+
+    /// Everybody once. Everybody is first, and behind everybody, equally often.
+    fn round(
+        &mut self,
+        workload: &Workload,
+        entries: &[Entry<'_>],
+        round: usize,
+        scale: f64,
+        samples: &mut [Vec<Sample>],
+    ) {
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.rotate_left(round % entries.len().max(1));
+        if round / entries.len().max(1) % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let sample = self.sample(workload, entries[index], scale);
+            samples[index].push(sample);
+        }
+        if workload.figure == Figure::Added {
+            let direct = entries.iter().position(|e| e.balancer == Balancer::Direct);
+            let direct = direct.and_then(|index| samples[index].last()?.p50);
+            for (entry, samples) in entries.iter().zip(samples) {
+                if let Some(sample) = samples.last_mut()
+                    && entry.balancer != Balancer::Direct
+                {
+                    sample.added = sample.p50.zip(direct).map(|(whole, direct)| whole - direct);
+                }
+            }
+        }
+    }
+
+    /// Whatever goes wrong is in the sample; who failed is started anew for the next one.
+    fn sample(&mut self, workload: &Workload, entry: Entry<'_>, scale: f64) -> Sample {
+        let port = self.load.port();
+        let traffic = workload.traffic(scale);
+        let quick = self.args.is_quick();
+        if workload.amount == Amount::Fresh {
+            return match Contestant::start(entry.balancer, entry.setup, port) {
+                Ok(fresh) => round::run(&mut self.load, &fresh, workload.unit, &traffic, quick),
+                Err(error) => Sample::failed(&error),
+            };
+        }
+        let sample = match self.contestant(entry) {
+            Ok(index) => {
+                let contestant = &self.running[index];
+                round::run(&mut self.load, contestant, workload.unit, &traffic, quick)
+            }
+            Err(error) => Sample::failed(&error),
+        };
+        if sample.failed > 0 {
+            self.running.retain(|contestant| !entry.is(contestant));
+        }
+        sample
+    }
+
+    /// Its place among those that run.
+    fn contestant(&mut self, entry: Entry<'_>) -> io::Result<usize> {
+        let found = self.running.iter().position(|running| entry.is(running));
+        if let Some(index) = found {
+            return Ok(index);
+        }
+        let started = Contestant::start(entry.balancer, entry.setup, self.load.port())?;
+        self.running.push(started);
+        Ok(self.running.len() - 1)
+    }
+}
+
+impl Entry<'_> {
+    fn is(&self, contestant: &Contestant) -> bool {
+        contestant.balancer == self.balancer && contestant.setup == *self.setup
+    }
+}
+
+fn rounds_as_f64(rounds: usize) -> f64 {
+    u32::try_from(rounds).unwrap_or(u32::MAX).into()
+}
+
+/// Time of all workloads in a quick run, which shall end within a minute, and in a full one, within ten.
+const QUICK: Duration = Duration::from_secs(50);
+const FULL: Duration = Duration::from_secs(510);
+
+/// Medians of fewer say nothing.
+const LEAST_ROUNDS: usize = 3;
+
+/// More of them hardly move a median.
+const MOST_ROUNDS: usize = 31;

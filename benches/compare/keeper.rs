@@ -1,0 +1,125 @@
+//! The keeper of a balancer: its parent, which outlives this program by the moment it takes to end what it keeps.
+//!
+//! A balancer has children of its own (`lb`'s engine, nginx's workers), so a signal at its parent's death would not reach
+//! all of it. Therefore this program starts itself once more for each balancer, in a process group of its own, adopts
+//! there what loses its parent (PR_SET_CHILD_SUBREAPER), and reads from a pipe that closes when this program ends,
+//! however it ends. Then, or when the balancer ends by itself, the keeper kills all that descends from it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use super::meter::Meter;
+
+/// The argument that makes a keeper of this program; the folder to remove, the balancer and its arguments follow.
+pub(crate) const KEEP: &str = "--keep";
+
+/// A balancer that is kept. Dropping it ends the balancer and all its children.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    keeper: Child,
+}
+
+impl Kept {
+    /// Starts `balancer`, whose words go to `words`; `dir` is removed at the end.
+    pub(crate) fn start(balancer: &Command, dir: &Path, words: Stdio) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .arg(KEEP)
+            .arg(dir)
+            .arg(balancer.get_program())
+            .args(balancer.get_args());
+        for (name, value) in balancer.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let keeper = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(words)
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { keeper })
+    }
+
+    /// Meters all that is kept.
+    pub(crate) fn meter(&self) -> Meter {
+        Meter::new(self.keeper.id())
+    }
+
+    pub(crate) fn has_ended(&mut self) -> io::Result<bool> {
+        Ok(self.keeper.try_wait()?.is_some())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        // It does nothing but kill, and is then done.
+        self.keeper.wait().ok();
+    }
+}
+
+/// What a keeper does all its life.
+pub(crate) fn keep(args: impl Iterator<Item = OsString>) -> ExitCode {
+    match try_keep(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keeper: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_keep(mut args: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let (Some(dir), Some(program)) = (args.next(), args.next()) else {
+        return Err(io::Error::other("a folder and a program are wanted"));
+    };
+    set_child_subreaper(true)?;
+    let mut balancer = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .spawn()?;
+    let (over, end) = mpsc::channel();
+    let by_itself = over.clone();
+    thread::spawn(move || {
+        balancer.wait().ok();
+        by_itself.send(()).ok();
+    });
+    thread::spawn(move || {
+        // Nobody writes: the read returns when the other end is gone.
+        io::copy(&mut io::stdin(), &mut io::sink()).ok();
+        over.send(()).ok();
+    });
+    // An error: both threads are gone, and there is nothing to wait for.
+    end.recv().ok();
+    kill_all();
+    std::fs::remove_dir_all(dir)
+}
+
+/// Until nothing is left: what is killed may have started more in the meantime, and its orphans come here.
+fn kill_all() {
+    loop {
+        let tree = Meter::own().below();
+        if tree.is_empty() {
+            return;
+        }
+        for pid in tree {
+            let pid = Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX));
+            // It may have ended by itself.
+            kill(pid, Signal::SIGKILL).ok();
+        }
+        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
