@@ -80,11 +80,15 @@ impl Report {
             self.cores,
             self.versions().join("; ")
         );
-        let missed = self.verdicts().filter(|v| v.met == Some(false)).count();
-        let judged = self.verdicts().filter(|v| v.met.is_some()).count();
+        let goals = |met| {
+            let goals = self.verdicts().filter(|verdict| verdict.goal.is_some());
+            goals.filter(|verdict| verdict.met == met).count()
+        };
         println!(
-            "{} of {judged} goals met; {:.0} s in all; neighbours used {:.1} cores meanwhile",
-            judged - missed,
+            "goals: {} met, {} missed, {} not judged; {:.0} s in all; neighbours used {:.1} cores meanwhile",
+            goals(Some(true)),
+            goals(Some(false)),
+            goals(None),
             self.started.elapsed().as_secs_f64(),
             self.neighbours()
         );

@@ -39,10 +39,19 @@ fn line(workload: &Workload, rows: &[Summary], row: &Summary, verdicts: &[Verdic
         value.map_or_else(String::new, |value| format!("{value:.2}"))
     };
     let goals: Vec<String> = mine.iter().filter_map(|verdict| goal(verdict)).collect();
-    let met = match mine.iter().filter_map(|verdict| verdict.met).min() {
-        Some(true) => "met",
-        Some(false) => "missed",
-        None => "",
+    let judged: Vec<Option<bool>> = mine
+        .iter()
+        .filter(|verdict| verdict.goal.is_some())
+        .map(|verdict| verdict.met)
+        .collect();
+    let met = if judged.is_empty() {
+        ""
+    } else if judged.contains(&Some(false)) {
+        "missed"
+    } else if judged.contains(&None) {
+        "not judged"
+    } else {
+        "met"
     };
     let option = match row.balancer {
         Balancer::LbDefer => " with `defer_accept`",

@@ -1,0 +1,29 @@
+//! A backend to measure with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lb::backend::{Backend, MemberSpec, Origin};
+use lb::config::{self, Balance};
+
+/// Servers `s0`, `s1`, … that nobody connects to.
+pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
+    let mut settings = config::Backend::new("app", Vec::new());
+    settings.balance = balance;
+    let settings = Arc::new(settings);
+    let backend = Backend::new(Arc::clone(&settings));
+    let specs = (0..servers).map(|index| MemberSpec {
+        name: format!("s{index}"),
+        addr: SocketAddr::from(([10, 0, 0, 1], 1 + index)).into(),
+        weight: 1,
+        maxconn: None,
+        backup: false,
+        disabled: false,
+        origin: Origin::Static,
+    });
+    backend
+        .apply(settings, specs.collect(), Instant::now())
+        .expect("there is room for a thousand servers");
+    backend
+}
