@@ -54,7 +54,9 @@ impl Report {
         );
         for (balancer, version) in &self.field {
             match version {
-                Some(version) if version.is_empty() => {}
+                // Nobody, and those that are a program named already with an option more.
+                _ if [Balancer::Direct, Balancer::HaproxySplice, Balancer::LbDefer]
+                    .contains(balancer) => {}
                 Some(version) => println!("{}: {version}", balancer.name()),
                 None if *balancer == Balancer::Other => {}
                 None => println!("{}: not installed, skipped", balancer.name()),
