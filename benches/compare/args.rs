@@ -110,7 +110,7 @@ impl Args {
 
     /// Rounds that a workload's time is divided by.
     pub(crate) fn usual_rounds(&self) -> usize {
-        if self.quick { 3 } else { 9 }
+        if self.quick { 3 } else { 15 }
     }
 
     pub(crate) fn rounds(&self) -> Option<usize> {

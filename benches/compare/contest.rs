@@ -79,7 +79,13 @@ impl<'a> Contest<'a> {
         let rows = entries.iter().zip(&samples);
         rows.map(|(entry, samples)| {
             let row = workload.row(entry.balancer, entry.setup);
-            Summary::of(row, entry.balancer, entry.setup.servers, samples)
+            Summary::of(
+                row,
+                entry.balancer,
+                entry.setup.servers,
+                workload.figure,
+                samples,
+            )
         })
         .collect()
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::balancer::Balancer;
 use super::outcome::Outcome;
+use super::workload::Figure;
 
 /// One contestant in one round; times in microseconds.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +37,16 @@ impl Sample {
             failed: outcome.failed,
             reasons: outcome.reasons.clone(),
             ..Self::default()
+        }
+    }
+
+    fn figure(&self, figure: Figure) -> Option<f64> {
+        match figure {
+            Figure::Cpu => self.cpu,
+            Figure::Rate => self.rate,
+            Figure::P99 => self.p99,
+            Figure::Added => self.added,
+            Figure::Memory => self.memory,
         }
     }
 
@@ -86,10 +97,19 @@ pub(crate) struct Summary {
     /// Requests that failed. If any did, the figures are of no value and are not averaged.
     pub(crate) failed: u64,
     pub(crate) reasons: Vec<String>,
+    /// The telling figure of each round.
+    #[serde(skip)]
+    pub(crate) each: Vec<Option<f64>>,
 }
 
 impl Summary {
-    pub(crate) fn of(row: String, balancer: Balancer, servers: usize, samples: &[Sample]) -> Self {
+    pub(crate) fn of(
+        row: String,
+        balancer: Balancer,
+        servers: usize,
+        figure: Figure,
+        samples: &[Sample],
+    ) -> Self {
         let failed = samples.iter().map(|sample| sample.failed).sum();
         let middle = |value: fn(&Sample) -> Option<f64>| {
             let values: Vec<f64> = samples.iter().filter_map(value).collect();
@@ -112,7 +132,18 @@ impl Summary {
             memory_bytes: middle(|sample| sample.memory),
             failed,
             reasons: reasons.take(3).collect(),
+            each: samples.iter().map(|sample| sample.figure(figure)).collect(),
         }
+    }
+
+    /// The median of the ratios within each round: what the machine does from round to round is not in it.
+    /// `None`: a round of one of them failed.
+    pub(crate) fn by_rounds(&self, other: &Self) -> Option<f64> {
+        let rounds = self.each.iter().zip(&other.each);
+        let ratios: Option<Vec<f64>> = rounds
+            .map(|(mine, others)| Some((*mine)? / (*others)?))
+            .collect();
+        Some(Middle::of(ratios?)?.median)
     }
 }
 

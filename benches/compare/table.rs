@@ -83,7 +83,9 @@ fn sentence(verdict: &Verdict, scale: f64) -> String {
         (Some(goal), Some(false)) => format!("; goal {goal}: MISSED"),
         (Some(goal), None) => format!("; goal {goal}: not judged"),
     };
-    format!("{row}: {figure}: {value}{goal}")
+    let by_rounds = verdict.by_rounds.filter(|_| verdict.value.is_some());
+    let by_rounds = by_rounds.map_or_else(String::new, |ratio| format!(" ({ratio:.2} by rounds)"));
+    format!("{row}: {figure}: {value}{by_rounds}{goal}")
 }
 
 pub(super) fn spread(middle: Option<Middle>, scale: f64) -> String {

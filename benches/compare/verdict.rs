@@ -19,6 +19,8 @@ pub(crate) struct Verdict {
     pub(crate) against: Option<String>,
     /// `None`: somebody failed or is not here.
     pub(crate) value: Option<f64>,
+    /// The same as the median of the rounds' ratios: told beside it, and not judged by.
+    pub(crate) by_rounds: Option<f64>,
     /// To be reached, as `≤ 0.96`.
     pub(crate) goal: Option<String>,
     /// `None`: there is no goal, or nothing to judge by.
@@ -63,6 +65,7 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
                     against: (against != Against::Nothing)
                         .then(|| other.map_or_else(String::new, |other| other.row.clone())),
                     value,
+                    by_rounds: other.and_then(|other| row.by_rounds(other)),
                     goal: goal.map(|goal| goal.bound.to_string()),
                     met: goal
                         .zip(value)
