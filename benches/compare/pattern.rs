@@ -1,8 +1,9 @@
 //! The bytes that travel: a stream that never repeats within a read, so that a lost, doubled, swapped or foreign byte
 //! shows. Comparing with a table costs next to nothing beside the system calls.
 
-/// More than any single read or write.
-pub(crate) const CHUNK: usize = 128 * 1024;
+/// At most what is read or written at once: as servers with `sendfile(2)` do, so that the load's core is not what bulk
+/// waits for.
+pub(crate) const CHUNK: usize = 1024 * 1024;
 
 /// A prime: no block size divides it.
 const PERIOD: usize = 65_521;

@@ -139,6 +139,9 @@ impl Request {
 
     /// Larger than what is handled at once; others go first.
     pub(crate) fn is_bulk(&self) -> bool {
-        self.upload + self.answer > super::pattern::CHUNK as u64
+        self.upload + self.answer > BULK_BYTES
     }
 }
+
+/// A request that moves more than this takes turns with others.
+const BULK_BYTES: u64 = 128 * 1024;

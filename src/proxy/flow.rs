@@ -29,6 +29,8 @@ pub(super) struct Flow {
     pub(super) nagle: bool,
     /// splice(2) does not work between these two sockets.
     copy_only: bool,
+    /// The sink may hold back less than a segment: more was to follow at once.
+    corked: bool,
 }
 
 /// What may still come from the source.
@@ -137,6 +139,7 @@ impl Flow {
             match self.source {
                 Source::Open => {}
                 Source::Ended => {
+                    self.uncork(sink);
                     self.forward_fin(sink, on);
                     // The source has said all it has to say, but may still break. Without a reader nothing else tells.
                     if !on.last && source.poll_hangup(cx).is_ready() && source.is_broken() {
@@ -145,7 +148,10 @@ impl Flow {
                     }
                     return Pumped::Ended;
                 }
-                Source::Broken => return Pumped::SourceBroken,
+                Source::Broken => {
+                    self.uncork(sink);
+                    return Pumped::SourceBroken;
+                }
             }
             if moved >= FAIR_BYTES {
                 cx.waker().wake_by_ref();
@@ -159,7 +165,10 @@ impl Flow {
             };
             match read {
                 Poll::Ready(bytes) => moved += bytes,
-                Poll::Pending => return Pumped::Blocked,
+                Poll::Pending => {
+                    self.uncork(sink);
+                    return Pumped::Blocked;
+                }
             }
         }
     }
@@ -283,10 +292,18 @@ impl Flow {
             self.residue = Residue::default();
         }
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
-            match sink.poll_splice_out(cx, pipe, false) {
+            if on.up && self.nagle {
+                self.nagle = false;
+                sink.set_nodelay();
+            }
+            // Behind a full pipe there is most likely more. What does not fill a segment waits for it: pipes are no
+            // multiple of segments, and each small one costs as much as a large one.
+            let more = pipe.is_full();
+            match sink.poll_splice_out(cx, pipe, more) {
                 Poll::Ready(Ok(sent)) => {
                     on.wrote = true;
                     self.sent += sent as u64;
+                    self.corked = more;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
@@ -315,8 +332,17 @@ impl Flow {
         let wrote = sink.poll_send(cx, bytes, more);
         if let Poll::Ready(Ok(sent)) = wrote {
             self.sent += sent as u64;
+            self.corked &= more;
         }
         wrote
+    }
+
+    /// Lets go of what the sink holds back.
+    pub(super) fn uncork(&mut self, sink: &Socket) {
+        if std::mem::take(&mut self.corked) {
+            // With Nagle off already this does nothing but send.
+            sink.set_nodelay();
+        }
     }
 
     fn account(&mut self, len: usize, on: &mut Pump<'_>) {
@@ -386,6 +412,7 @@ impl Flow {
             bulk: false,
             nagle,
             copy_only: false,
+            corked: false,
         }
     }
 }

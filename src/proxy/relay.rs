@@ -178,8 +178,10 @@ impl Relay {
 
     /// Takes everything apart between two system calls. What was kept for a replay is given up: the session goes on
     /// like one that began without it.
-    pub(super) fn freeze(self, desk: &mut Desk) -> FrozenRelay {
+    pub(super) fn freeze(mut self, desk: &mut Desk) -> FrozenRelay {
         let now = Instant::now();
+        self.up.uncork(&self.server);
+        self.down.uncork(&self.client);
         FrozenRelay {
             client: self.client.into_fd(),
             server: self.server.into_fd(),

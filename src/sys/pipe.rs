@@ -71,6 +71,11 @@ impl Pipe {
         self.len == 0
     }
 
+    /// Holds [`PIPE_BYTES`].
+    pub fn is_full(&self) -> bool {
+        self.len >= PIPE_BYTES
+    }
+
     /// Moves up to `max` bytes from `source` into the pipe.
     pub(super) fn fill(&mut self, source: BorrowedFd<'_>, max: usize) -> nix::Result<usize> {
         let moved = splice(source, None, &self.write, None, max, flags(false))?;
