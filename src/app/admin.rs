@@ -30,7 +30,8 @@ use crate::sys::fd;
 /// The listening admin socket.
 pub(super) struct Admin {
     pub(super) path: PathBuf,
-    socket: OwnedFd,
+    /// `None` once it is closed.
+    socket: Option<OwnedFd>,
     conversations: Conversations,
     /// Accepts, unless another engine does.
     server: Option<JoinHandle<()>>,
@@ -40,7 +41,7 @@ impl Admin {
     fn new(path: PathBuf, socket: OwnedFd) -> Self {
         Self {
             path,
-            socket,
+            socket: Some(socket),
             conversations: Conversations::default(),
             server: None,
         }
@@ -48,7 +49,10 @@ impl Admin {
 
     /// Answers requests from now on.
     pub(super) fn serve(&mut self, daemon: &Rc<Daemon>) -> std::io::Result<()> {
-        let listener = UnixListener::from_std(self.socket.try_clone()?.into())?;
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        let listener = UnixListener::from_std(socket.try_clone()?.into())?;
         let daemon = Rc::clone(daemon);
         let conversations = self.conversations.clone();
         self.server = Some(spawn_local(async move {
@@ -70,10 +74,15 @@ impl Admin {
         }
     }
 
-    /// Takes no more requests, and nobody can connect any more.
-    pub(super) async fn close(&mut self) {
+    /// Takes no more requests, and whoever is started next shall find the path free. While another engine has the socket,
+    /// or may have it, the path stays: it is that one's, or else nobody answers there and it is replaced.
+    pub(super) async fn close(&mut self, upgrading: bool) {
+        let served = self.server.is_some();
         self.park().await;
-        fs::remove_file(&self.path).ok();
+        self.socket = None;
+        if served && !upgrading {
+            fs::remove_file(&self.path).ok();
+        }
     }
 
     /// Waits until every request under way is answered, but not for ever.
@@ -102,7 +111,10 @@ pub(super) fn listen(
         path: shown(&path),
         problem,
     };
-    if let Some(held) = inherited.admin(&shown(&path)) {
+    // In another container the path may lead elsewhere: then it is left to the engine that has it now.
+    if leads_somewhere(&path)
+        && let Some(held) = inherited.admin(&shown(&path))
+    {
         return Ok(Admin::new(path, held.socket));
     }
     make_room(&path).map_err(fail)?;
@@ -128,6 +140,19 @@ fn bind(path: &Path) -> std::io::Result<OwnedFd> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Whether somebody can be reached there: an inherited socket is one that can, since the supervisor has it, too.
+fn leads_somewhere(path: &Path) -> bool {
+    let connected = || {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    // Too many who wait are somebody's, too.
+    connected().map_or_else(
+        |e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock,
+        |()| true,
+    )
 }
 
 /// Removes what a daemon that died has left; refuses when one is alive, since two would share the traffic.

@@ -64,8 +64,7 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
             }
             Order::Orphaned => {
                 tracing::error!("the supervisor is gone: draining");
-                // Whoever is started next shall find the path free.
-                ears.admin.close().await;
+                ears.admin.close(daemon.upgrading()).await;
                 return stop::stop(daemon, None, &mut ears).await;
             }
             Order::Abort(reason) => return Err(StartError::Aborted(reason)),

@@ -41,7 +41,7 @@ pub(super) async fn stop(
                     break;
                 }
                 Order::Progress(line) => daemon.tell_asker(line),
-                Order::Orphaned => ears.admin.close().await,
+                Order::Orphaned => ears.admin.close(daemon.upgrading()).await,
                 Order::Reload => tracing::warn!("reload ignored: stopping"),
                 _ => {}
             },

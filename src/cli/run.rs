@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::ExitStatus;
 use super::ask::{Daemon, default_socket};
+use super::upgrade::probation;
 use crate::app;
 use crate::lifecycle::supervisor;
 
@@ -15,6 +17,17 @@ Examples:
   lb run
   lb run -f lb.toml
   lb run --bind 127.0.0.1:8080 --server a=10.0.0.1:80 --server b=10.0.0.2:80
+  lb run --takeover /run/lb/handoff.sock -f lb.toml
+
+With --takeover, an lb that runs already and was started with the same path, in
+another container say, hands everything over as in `lb upgrade`: no connection
+is refused and none is cut. The directory has mode 0700 and is shared by both;
+the network is, too. If nobody answers there, it starts as usual. What ends a
+takeover before it is done:
+  2  the path, its directory or who answers there is not to be trusted
+  3  it failed, 6: it was rolled back; the old lb goes on
+  4  the old lb speaks another protocol
+  5  an upgrade or another takeover is in progress
 
 Signals:
   TERM  stop accepting, let open sessions finish (up to `hard_stop_after`)
@@ -22,6 +35,19 @@ Signals:
   HUP   as `lb reload`
   USR2  as `lb upgrade`")]
 pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Take over from the lb that listens at PATH, if there is one, and listen there for a successor
+    #[arg(long, value_name = "PATH")]
+    takeover: Option<PathBuf>,
+    /// How long it must serve before open sessions move to it: 0s to 60s [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = probation, requires = "takeover")]
+    probation: Option<Duration>,
+}
+
+/// What the engine is told, too.
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
     /// Configuration file [default: /etc/lb/lb.toml]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -43,7 +69,7 @@ pub(super) struct Args {
     server: Vec<String>,
 }
 
-impl Args {
+impl ConfigArgs {
     /// As they are written on a command line.
     fn words(&self, socket: Option<PathBuf>) -> Vec<OsString> {
         let mut words = Vec::new();
@@ -76,7 +102,11 @@ impl Args {
 
 /// The process that is started is the supervisor; it starts the engine with the same arguments.
 pub(super) fn run(args: Args, daemon: Daemon) -> ExitStatus {
-    let code = supervisor::run(args.words(daemon.given()));
+    let probation = args.probation;
+    let takeover = args
+        .takeover
+        .map(|path| supervisor::Takeover { path, probation });
+    let code = supervisor::run(args.config.words(daemon.given()), takeover);
     ExitStatus::from_code(code)
 }
 
@@ -87,11 +117,11 @@ pub(super) struct EngineArgs {
     #[arg(long)]
     probe: bool,
     #[command(flatten)]
-    run: Args,
+    config: ConfigArgs,
 }
 
 pub(super) fn engine(args: EngineArgs, daemon: Daemon) -> ExitStatus {
-    let source = args.run.source();
+    let source = args.config.source();
     if args.probe {
         return app::probe(&source);
     }

@@ -59,7 +59,7 @@ pub(super) fn run(args: Args, daemon: &Daemon) -> ExitStatus {
     )
 }
 
-fn probation(text: &str) -> Result<Duration, String> {
+pub(super) fn probation(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write it as `5s` or `500ms`"))?;
     if time > LONGEST_PROBATION {

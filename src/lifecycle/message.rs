@@ -9,8 +9,17 @@
 //! engine for as long as it lives. UPGRADE is a request that an engine passes on from its admin socket, PROGRESS
 //! and PHASE are what it may tell there.
 //!
+//! In a takeover the new engine is the child of another supervisor, which passes on both what the old one says to it and
+//! what it answers, and keeps a duplicate of every LISTENER. Between the two supervisors:
+//!
+//! ```text
+//! new  HELLO TAKEOVER        BORN ... what the engine says ...                TAKEN
+//! old                 HELLO       ... what it is told ...  PROGRESS* HANDOVER       PROGRESS
+//! ```
+//! PROGRESS of request 0 is for the new supervisor itself, and so is ABORT, for which it kills its engine.
+//!
 //! Kinds 1–7 are the core: frozen. Descriptors: LISTENER has one (the socket), PEER two (the socket, and a pidfd of
-//! the engine at its other end).
+//! the engine at its other end), BORN one (a pidfd), HANDOVER one (the listening socket of the takeover path).
 
 use super::version::Offer;
 use super::wire::{codes, messages, record};
@@ -40,12 +49,16 @@ messages! {
         Phase = 28,
         Reload = 29,
         Status = 30,
+        Takeover = 31 critical,
+        Born = 32 critical,
+        Handover = 33 critical,
+        Taken = 34 critical,
     } with descriptors
 }
 
 fn descriptors(message: &Control) -> usize {
     match message {
-        Control::Listener(_) => 1,
+        Control::Listener(_) | Control::Born(_) | Control::Handover(_) => 1,
         Control::Peer(_) => 2,
         _ => 0,
     }
@@ -312,6 +325,32 @@ record! {
         /// As in READY, if that has changed.
         3 => stop_limit_ms: Option<u64>,
     }
+}
+
+record! {
+    /// Another supervisor wants to take everything over.
+    pub struct Takeover {
+        /// `None`: 5 s.
+        1 => probation_ms: Option<u64>,
+    }
+}
+
+record! {
+    /// The other supervisor has started the new engine. One descriptor: its pidfd.
+    pub struct Born {
+        /// In the namespace of the other supervisor; for people.
+        1 => pid: u32,
+    }
+}
+
+record! {
+    /// All is yours. One descriptor: the listening socket of the takeover path.
+    pub struct Handover {}
+}
+
+record! {
+    /// HANDOVER has arrived.
+    pub struct Taken {}
 }
 
 #[cfg(test)]

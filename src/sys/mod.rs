@@ -4,6 +4,7 @@
 pub mod addr;
 pub mod clock;
 pub mod fd;
+pub mod local;
 pub mod pipe;
 pub mod process;
 pub mod resources;

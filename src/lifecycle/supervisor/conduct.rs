@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::binary::Binary;
 use super::engine::Engine;
+use super::line::{Line, LineId};
 use super::notify::say;
-use super::outcome::Outcome;
+use super::outcome::{Kind, Outcome};
 use super::probe::{Probe, Report};
 use super::upgrade::{Action, Event, Upgrade};
 use super::{Supervisor, fault, millis, tell_to_stop};
@@ -21,11 +22,14 @@ use crate::lifecycle::message::{
 use crate::lifecycle::version::SUPERVISOR_STATE;
 use crate::sys::fd;
 
+/// Who asked: an engine with the number of its request, or the supervisor of a takeover, whose number is 0.
+type Asker = (LineId, u64);
+
 /// An upgrade in progress.
 pub(super) struct Conduct {
     machine: Upgrade,
-    /// Pid and number of the request to answer; `None`: it was a signal.
-    asker: Option<(u32, u64)>,
+    /// Line and number of the request to answer; `None`: it was a signal.
+    asker: Option<Asker>,
     binary: Rc<Binary>,
     probe: Option<Probe>,
     report: Option<Report>,
@@ -37,6 +41,37 @@ pub(super) struct Conduct {
 }
 
 impl Conduct {
+    /// A takeover, by the supervisor at the end of this line.
+    pub(super) fn takeover(
+        line: Line,
+        binary: &Rc<Binary>,
+        generation: u64,
+        probation: Option<Duration>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            machine: Upgrade::begin_takeover(limited(probation), now),
+            asker: Some((line.id(), 0)),
+            binary: Rc::clone(binary),
+            probe: None,
+            report: None,
+            candidate: Some(Engine::foreign(line, binary, generation, now)),
+            told: UpgradePhase::Idle,
+            unserved_since: None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match &self.candidate {
+            Some(engine) if engine.is_foreign() => Kind::Takeover,
+            _ => Kind::Upgrade,
+        }
+    }
+
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.machine.is_handed_over()
+    }
+
     pub(super) fn candidate(&self) -> Option<&Engine> {
         self.candidate.as_ref()
     }
@@ -65,20 +100,25 @@ impl Supervisor {
     }
 
     /// A request that came through an engine's admin socket.
-    pub(super) fn request_upgrade(&mut self, pid: u32, request: &message::Upgrade, now: Instant) {
+    pub(super) fn request_upgrade(
+        &mut self,
+        engine: LineId,
+        request: &message::Upgrade,
+        now: Instant,
+    ) {
         let probation = request.probation_ms.map(Duration::from_millis);
         let binary = request.binary.as_ref().map(PathBuf::from);
-        self.begin_upgrade(Some((pid, request.request)), binary, probation, now);
+        self.begin_upgrade(Some((engine, request.request)), binary, probation, now);
     }
 
     fn begin_upgrade(
         &mut self,
-        asker: Option<(u32, u64)>,
+        asker: Option<Asker>,
         path: Option<PathBuf>,
         probation: Option<Duration>,
         now: Instant,
     ) {
-        if let Some(refusal) = self.refusal() {
+        if let Some(refusal) = self.refusal(Kind::Upgrade) {
             self.answer(asker, &refusal.text, Some(&refusal));
             return;
         }
@@ -86,15 +126,12 @@ impl Supervisor {
         let binary = match opened {
             Ok(binary) => Rc::new(binary),
             Err(error) => {
-                let outcome = Outcome::refused(error);
+                let outcome = Outcome::refused(Kind::Upgrade, error);
                 self.answer(asker, &outcome.text, Some(&outcome));
                 return;
             }
         };
-        let probation = probation
-            .unwrap_or(DEFAULT_PROBATION)
-            .min(LONGEST_PROBATION);
-        let (machine, actions) = Upgrade::begin(probation, now);
+        let (machine, actions) = Upgrade::begin(limited(probation), now);
         self.conduct = Some(Conduct {
             machine,
             asker,
@@ -109,16 +146,23 @@ impl Supervisor {
     }
 
     /// Why there can be no upgrade now.
-    fn refusal(&self) -> Option<Outcome> {
-        if self.stopping {
+    pub(super) fn refusal(&self, kind: Kind) -> Option<Outcome> {
+        if self.stopping || self.retired {
             return Some(Outcome::busy("the daemon is being stopped"));
         }
-        if self.conduct.is_some() || self.replace_due {
-            return Some(Outcome::busy("upgrade in progress"));
+        if self.taking.is_some() {
+            return Some(Outcome::busy("takeover in progress"));
+        }
+        match &self.conduct {
+            Some(conduct) if conduct.kind() == Kind::Takeover => {
+                return Some(Outcome::busy("takeover in progress"));
+            }
+            None if !self.replace_due => {}
+            _ => return Some(Outcome::busy("upgrade in progress")),
         }
         match &self.active {
             Some(engine) if engine.serving_since.is_some() => None,
-            _ => Some(Outcome::refused("no engine serves at the moment")),
+            _ => Some(Outcome::refused(kind, "no engine serves at the moment")),
         }
     }
 
@@ -130,7 +174,7 @@ impl Supervisor {
         }
     }
 
-    fn perform(&mut self, actions: Vec<Action>, now: Instant) {
+    pub(super) fn perform(&mut self, actions: Vec<Action>, now: Instant) {
         self.tell_phase();
         for action in actions {
             match action {
@@ -166,6 +210,7 @@ impl Supervisor {
                     );
                 }
                 Action::KillNew => self.kill_new(),
+                Action::HandOver => self.hand_over(now),
                 Action::Promote => self.promote(now),
                 Action::Say(text) => self.answer(self.asker(), &text, None),
                 Action::End(outcome) => self.end_upgrade(&outcome, now),
@@ -241,7 +286,7 @@ impl Supervisor {
         };
         if conduct
             .candidate
-            .take_if(|engine| engine.pid == pid)
+            .take_if(|engine| engine.pid == pid && !engine.is_foreign())
             .is_none()
         {
             return false;
@@ -349,6 +394,9 @@ impl Supervisor {
         let Some(conduct) = &mut self.conduct else {
             return;
         };
+        if conduct.kind() == Kind::Takeover {
+            return self.retire();
+        }
         let Some(new) = conduct.candidate.take() else {
             return;
         };
@@ -380,13 +428,22 @@ impl Supervisor {
         {
             tell_to_stop(engine, StopMode::Drain, now);
         }
+        if self.active.is_none() && !self.stopping && !self.retired {
+            // It was lost while another supervisor seemed to take over.
+            self.restart_at.get_or_insert(now);
+        }
+        self.end_if_idle();
     }
 
     /// A line for who asked, and for the log.
-    fn answer(&mut self, asker: Option<(u32, u64)>, text: &str, outcome: Option<&Outcome>) {
-        say(format!("upgrade: {text}"));
-        if let Some((pid, request)) = asker
-            && let Some(engine) = self.engine_mut(pid)
+    fn answer(&mut self, asker: Option<Asker>, text: &str, outcome: Option<&Outcome>) {
+        let what = match &self.conduct {
+            Some(conduct) if conduct.kind() == Kind::Takeover => "takeover",
+            _ => "upgrade",
+        };
+        say(format!("{what}: {text}"));
+        if let Some((id, request)) = asker
+            && let Some(engine) = self.engine_mut(id)
         {
             let exit = outcome.map(|outcome| u32::from(outcome.exit.code()));
             engine.send(
@@ -400,7 +457,7 @@ impl Supervisor {
         }
     }
 
-    fn asker(&self) -> Option<(u32, u64)> {
+    fn asker(&self) -> Option<Asker> {
         self.conduct.as_ref().and_then(|conduct| conduct.asker)
     }
 
@@ -448,6 +505,12 @@ impl Supervisor {
             self.upgrade_event(Event::Tick, now);
         }
     }
+}
+
+fn limited(probation: Option<Duration>) -> Duration {
+    probation
+        .unwrap_or(DEFAULT_PROBATION)
+        .min(LONGEST_PROBATION)
 }
 
 /// The kernel's words for a program that is none are misleading: a script by descriptor is "no such file".

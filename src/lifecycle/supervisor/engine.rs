@@ -1,4 +1,5 @@
-//! Engine: one child process as the supervisor sees it.
+//! Engine: one engine as the supervisor sees it: a child process, or in a takeover the child of another supervisor, which
+//! passes on what the two say to each other.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,7 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::binary::Binary;
-use crate::lifecycle::channel::{ChannelError, Inbox, Outbox, Received};
+use super::line::{Line, LineId};
+use crate::lifecycle::channel::{ChannelError, Received};
 use crate::lifecycle::message::{Control, Heartbeat, Hello, Mode, Role};
 use crate::lifecycle::version;
 use crate::sys::{fd, process};
@@ -43,11 +45,17 @@ pub struct Engine {
     pub started: Instant,
     pub last_beat: Instant,
     pub beat: Option<Heartbeat>,
-    socket: Arc<OwnedFd>,
-    inbox: Inbox<Control>,
-    outbox: Outbox,
-    /// The connection is over; what is left is to wait for the exit.
-    deaf: bool,
+    line: Line,
+    /// Whose child it is.
+    kin: Kin,
+}
+
+/// Whose child an engine is.
+#[derive(Debug)]
+enum Kin {
+    Own,
+    /// Of another supervisor, which is at the end of the line. Its pidfd, once it was started.
+    Foreign(Option<OwnedFd>),
 }
 
 /// What an engine is at the moment its supervisor is replaced.
@@ -119,15 +127,49 @@ impl Engine {
             started: now,
             last_beat: now,
             beat: None,
-            socket: Arc::new(socket),
-            inbox: Inbox::new(state.received),
-            outbox: Outbox::new(state.sent),
-            deaf: false,
+            line: Line::restore(socket, state.sent, state.received),
+            kin: Kin::Own,
         }
+    }
+
+    /// An engine that another supervisor, at the end of this line, is about to start.
+    pub fn foreign(line: Line, binary: &Rc<Binary>, generation: u64, now: Instant) -> Self {
+        Self {
+            pid: 0,
+            mode: Mode::Upgrade,
+            generation,
+            binary: Rc::clone(binary),
+            serving_since: None,
+            stop_limit: Duration::ZERO,
+            introduced: false,
+            stop_by: None,
+            started: now,
+            last_beat: now,
+            beat: None,
+            line,
+            kin: Kin::Foreign(None),
+        }
+    }
+
+    /// It was started, under this pid of its own namespace.
+    pub fn is_born(&mut self, pid: u32, pidfd: OwnedFd) {
+        if self.is_foreign() {
+            self.pid = pid;
+            self.kin = Kin::Foreign(Some(pidfd));
+        }
+    }
+
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.kin, Kin::Foreign(_))
+    }
+
+    pub fn id(&self) -> LineId {
+        self.line.id()
     }
 
     /// What to keep of it across the supervisor's replacement. Nothing may be waiting to be sent.
     pub fn suspend(&self, now: Instant) -> Restored {
+        let (sent, received) = self.line.positions();
         Restored {
             pid: self.pid,
             mode: self.mode,
@@ -135,50 +177,38 @@ impl Engine {
             serving: self.serving_since.is_some(),
             stop_limit: self.stop_limit,
             stop_left: self.stop_by.map(|by| by.saturating_duration_since(now)),
-            sent: self.outbox.sequence(),
-            received: self.inbox.sequence(),
+            sent,
+            received,
         }
     }
 
     /// Queues and sends. A connection that fails is over: the process is killed, and its exit says the rest.
     pub fn send(&mut self, message: &Control, fds: Vec<Arc<OwnedFd>>) {
-        if self.deaf {
-            return;
-        }
-        let result = self
-            .outbox
-            .push(message, fds)
-            .and_then(|()| self.outbox.flush(self.socket.as_fd()));
-        if let Err(error) = result {
+        if let Err(error) = self.line.send(message, fds) {
             self.give_up(&error);
         }
     }
 
     /// Sends what could not be sent before.
     pub fn flush(&mut self) {
-        if let Err(error) = self.outbox.flush(self.socket.as_fd())
-            && !self.deaf
-        {
+        if let Err(error) = self.line.flush() {
             self.give_up(&error);
         }
     }
 
     /// Whether something waits to be sent.
     pub fn has_more(&self) -> bool {
-        !self.outbox.is_empty() && !self.deaf
+        self.line.has_more()
     }
 
     /// Whether there is still something to hear.
     pub fn listens(&self) -> bool {
-        !self.deaf
+        !self.line.is_over()
     }
 
     /// The next message, if one has come. A message that cannot be understood is the last one.
     pub fn receive(&mut self) -> Option<Received<Control>> {
-        if self.deaf {
-            return None;
-        }
-        match self.inbox.receive(self.socket.as_fd()) {
+        match self.line.receive() {
             Ok(message) => message,
             Err(error) => {
                 self.give_up(&error);
@@ -187,19 +217,35 @@ impl Engine {
         }
     }
 
-    /// SIGKILL. It is a child that was not waited for yet, so the pid cannot be anyone else's.
+    /// SIGKILL. It is a child that was not waited for yet, so the pid cannot be anyone else's. A foreign engine can only be
+    /// given up by ABORT, which its own supervisor kills it for.
     pub fn kill(&self) {
+        if self.is_foreign() {
+            return;
+        }
         match kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL) {
             Ok(()) | Err(_) => {}
         }
     }
 
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// A pidfd, for the other engine of an upgrade: proof of death that does not go through us.
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        match &self.kin {
+            Kin::Own => process::pidfd_open(self.pid),
+            Kin::Foreign(Some(pidfd)) => pidfd.try_clone(),
+            Kin::Foreign(None) => Err(io::Error::other("it was not started yet")),
+        }
     }
 
-    fn give_up(&mut self, error: &ChannelError) {
-        self.deaf = true;
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.line.socket()
+    }
+
+    pub fn line(&self) -> &Line {
+        &self.line
+    }
+
+    fn give_up(&self, error: &ChannelError) {
         if !error.is_closed() {
             super::notify::say(format!("engine {}: {error}; it is killed", self.pid));
             self.kill();
@@ -207,8 +253,8 @@ impl Engine {
     }
 }
 
-/// What this supervisor says first.
-fn hello() -> Hello {
+/// What a supervisor says first.
+pub fn hello() -> Hello {
     Hello {
         role: Role::Supervisor,
         pid: std::process::id(),
@@ -233,11 +279,4 @@ pub fn child_env() -> Vec<(OsString, OsString)> {
     env::vars_os()
         .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
         .collect()
-}
-
-impl Engine {
-    /// A pidfd, for the other engine of an upgrade: proof of death that does not go through us.
-    pub fn pidfd(&self) -> io::Result<OwnedFd> {
-        process::pidfd_open(self.pid)
-    }
 }

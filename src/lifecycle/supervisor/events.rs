@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::engine::Engine;
+use super::line::LineId;
 use super::notify::say;
 use super::upgrade::Event;
 use super::{Supervisor, fault, millis};
@@ -40,7 +41,11 @@ impl Supervisor {
                     let mode = if self.stopping { StopMode::Now } else { mode };
                     say(format!("{signal}: stopping"));
                     self.upgrade_event(Event::Stop, now);
+                    self.stop_taking(now);
                     self.stop(mode, now);
+                }
+                Ok(Signal::SIGHUP) if self.taking.is_some() => {
+                    say("reload refused: a takeover is in progress");
                 }
                 Ok(Signal::SIGHUP) => {
                     if let Some(engine) = &mut self.active {
@@ -71,8 +76,12 @@ impl Supervisor {
 
     fn on_exit(&mut self, pid: Pid, code: Option<i32>, how: &str, now: Instant) {
         let pid = pid.as_raw().cast_unsigned();
+        let child = |engine: &&Engine| engine.pid == pid && !engine.is_foreign();
         // What it had said before comes first.
-        self.on_engine(pid);
+        let id = self.engines().find(child).map(Engine::id);
+        if let Some(id) = id {
+            self.on_engine(id);
+        }
         if self.on_probe_exit(pid, code, now) || self.on_candidate_exit(pid, how, now) {
             return;
         }
@@ -85,9 +94,7 @@ impl Supervisor {
         } else {
             return;
         }
-        if self.stopping && self.active.is_none() && self.draining.is_empty() {
-            self.exit.get_or_insert(0);
-        }
+        self.end_if_idle();
     }
 
     fn on_active_exit(&mut self, engine: &Engine, code: Option<i32>, how: &str, now: Instant) {
@@ -98,8 +105,11 @@ impl Supervisor {
             }
             return;
         }
+        if self.on_newborn_exit(how, now) {
+            return;
+        }
         self.upgrade_event(Event::OldFailed(how.to_owned()), now);
-        if self.active.is_some() {
+        if self.active.is_some() || self.is_handed_over() {
             // An upgrade was far enough: the new engine serves.
             return;
         }
@@ -126,38 +136,46 @@ impl Supervisor {
         self.restart_at = Some(now + delay);
     }
 
-    pub(super) fn on_engine(&mut self, pid: u32) {
+    pub(super) fn on_engine(&mut self, id: LineId) {
         loop {
-            let Some(engine) = self.engine_mut(pid) else {
+            let Some(engine) = self.engine_mut(id) else {
                 return;
             };
             engine.flush();
             let Some((message, fds)) = engine.receive() else {
-                if !engine.listens() && engine.stop_by.is_none() {
+                if !engine.listens() && engine.is_foreign() {
+                    let why = "its supervisor is gone".to_owned();
+                    self.upgrade_event(Event::NewFailed(why), Instant::now());
+                } else if !engine.listens() && engine.stop_by.is_none() {
                     // It hung up; the exit is due.
                     engine.stop_by = Some(Instant::now() + super::KILL_GRACE);
                 }
                 return;
             };
-            self.on_message(pid, message, fds, Instant::now());
+            self.on_message(id, message, fds, Instant::now());
         }
     }
 
-    fn place(&self, pid: u32) -> Place {
-        if self.active.as_ref().is_some_and(|engine| engine.pid == pid) {
+    fn place(&self, id: LineId) -> Place {
+        if self.active.as_ref().is_some_and(|engine| engine.id() == id) {
             Place::Active
-        } else if self.draining.iter().any(|engine| engine.pid == pid) {
+        } else if self.draining.iter().any(|engine| engine.id() == id) {
             Place::Draining
         } else {
             Place::Candidate
         }
     }
 
-    fn on_message(&mut self, pid: u32, message: Control, fds: Vec<OwnedFd>, now: Instant) {
-        match (self.place(pid), message) {
+    fn on_message(&mut self, id: LineId, message: Control, fds: Vec<OwnedFd>, now: Instant) {
+        if self.taking.is_some() {
+            return self.pass_on(message, fds, now);
+        }
+        match (self.place(id), message) {
             (Place::Active, Control::Hello(hello)) if hello.role == Role::Engine => {
                 self.introduce_active()
             }
+            (Place::Candidate, Control::Born(born)) => self.on_birth(id, &born, fds, now),
+            (Place::Candidate, Control::Taken(_)) => self.upgrade_event(Event::Taken, now),
             (Place::Candidate, Control::Hello(hello)) if hello.role == Role::Engine => {
                 self.upgrade_event(Event::Hello, now);
             }
@@ -171,19 +189,19 @@ impl Supervisor {
             }
             (Place::Candidate, Control::Prepared(_)) => self.upgrade_event(Event::Prepared, now),
             (place @ (Place::Active | Place::Candidate), Control::Ready(ready)) => {
-                self.on_ready(pid, &ready, place, now);
+                self.on_ready(id, &ready, place, now);
             }
             (Place::Active, Control::Parked(_)) => self.upgrade_event(Event::Parked, now),
             (Place::Active, Control::Done(done)) => self.upgrade_event(Event::Done(done), now),
             (Place::Candidate, Control::Abort(abort)) => {
                 self.upgrade_event(Event::NewFailed(abort.reason), now)
             }
-            (place, Control::Heartbeat(beat)) => self.on_beat(pid, beat, place, now),
+            (place, Control::Heartbeat(beat)) => self.on_beat(id, beat, place, now),
             (Place::Active, Control::Unlisten(gone)) => {
                 self.listeners.remove(gone.cookie, &self.notify);
             }
             (Place::Candidate, Control::Unlisten(gone)) => self.listeners.decline(gone.cookie),
-            (_, Control::Upgrade(upgrade)) => self.request_upgrade(pid, &upgrade, now),
+            (_, Control::Upgrade(upgrade)) => self.request_upgrade(id, &upgrade, now),
             (Place::Active, Control::Status(status)) => self.on_status(&status),
             // Out of turn: a message that means nothing here does nothing.
             (_, _) => {}
@@ -226,10 +244,11 @@ impl Supervisor {
         }
     }
 
-    fn on_ready(&mut self, pid: u32, ready: &Ready, place: Place, now: Instant) {
-        let Some(engine) = self.engine_mut(pid) else {
+    fn on_ready(&mut self, id: LineId, ready: &Ready, place: Place, now: Instant) {
+        let Some(engine) = self.engine_mut(id) else {
             return;
         };
+        let pid = engine.pid;
         engine.serving_since = Some(now);
         engine.last_beat = now;
         engine.stop_limit = stop_limit(ready.stop_limit_ms);
@@ -247,8 +266,8 @@ impl Supervisor {
         self.ready_told = true;
     }
 
-    fn on_beat(&mut self, pid: u32, beat: Heartbeat, place: Place, now: Instant) {
-        if let Some(engine) = self.engine_mut(pid) {
+    fn on_beat(&mut self, id: LineId, beat: Heartbeat, place: Place, now: Instant) {
+        if let Some(engine) = self.engine_mut(id) {
             engine.last_beat = now;
             engine.beat = Some(beat.clone());
         }
@@ -273,7 +292,7 @@ impl Supervisor {
     }
 }
 
-fn stop_limit(millis: u64) -> Duration {
+pub(super) fn stop_limit(millis: u64) -> Duration {
     Duration::from_millis(millis.min(MAX_STOP_MS))
 }
 

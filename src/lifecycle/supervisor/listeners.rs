@@ -49,7 +49,7 @@ impl Listeners {
             .any(|held| held.listener.cookie == listener.cookie)
         {
             let path_id = match listener.kind {
-                ListenerKind::Admin => path_id(&listener.address),
+                ListenerKind::Admin => path_id(Path::new(&listener.address)),
                 ListenerKind::Traffic => None,
             };
             let socket = Arc::new(socket);
@@ -143,6 +143,16 @@ impl Listeners {
         }
     }
 
+    /// Another supervisor has them now: nothing is kept, and nothing is removed but what that one does not want.
+    pub fn hand_on(&mut self, notify: &Notify) {
+        for cookie in self.declined() {
+            self.remove(cookie, notify);
+        }
+        for held in self.0.drain(..).filter(|held| held.stored) {
+            notify.forget(&held.listener);
+        }
+    }
+
     /// Hands what is not there yet to the service manager.
     pub fn store(&mut self, notify: &Notify) {
         for held in self
@@ -182,7 +192,7 @@ impl Listeners {
 impl Held {
     /// Removes an admin socket's path, if it is still the one that was bound.
     fn unlink(&self) {
-        if self.path_id.is_some() && path_id(&self.listener.address) == self.path_id {
+        if self.path_id.is_some() && path_id(Path::new(&self.listener.address)) == self.path_id {
             match std::fs::remove_file(&self.listener.address) {
                 Ok(()) | Err(_) => {}
             }
@@ -190,8 +200,9 @@ impl Held {
     }
 }
 
-fn path_id(path: &str) -> Option<(u64, u64)> {
-    let facts = std::fs::symlink_metadata(Path::new(path)).ok()?;
+/// Device and inode of what a path names.
+pub fn path_id(path: &Path) -> Option<(u64, u64)> {
+    let facts = std::fs::symlink_metadata(path).ok()?;
     Some((facts.dev(), facts.ino()))
 }
 

@@ -8,7 +8,9 @@
 //! share its ports. Under systemd the successor finds the listening sockets in the fd store.
 
 pub mod binary;
+pub mod door;
 pub mod engine;
+pub mod line;
 pub mod listeners;
 pub mod notify;
 pub mod outcome;
@@ -19,11 +21,14 @@ pub mod upgrade;
 
 mod conduct;
 mod events;
+mod giving;
+mod taking;
 
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -33,20 +38,35 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use binary::Binary;
 use conduct::Conduct;
+use door::{Door, DoorError, Found};
 use engine::Engine;
+use giving::Caller;
+use line::{Line, LineId};
 use listeners::Listeners;
 use notify::{Notify, say};
 use restart::Restart;
 use state::{Inheritance, State};
+use taking::Taking;
 
 use super::fault;
 use super::message::{Control, Mode, Stop, StopMode};
 use crate::sys::{process, resources};
 
+/// `lb run --takeover`.
+#[derive(Debug, Clone)]
+pub struct Takeover {
+    /// Where the predecessor is asked, and where a successor will ask.
+    pub path: PathBuf,
+    /// How long the new engine must serve before open sessions move to it.
+    pub probation: Option<Duration>,
+}
+
 /// What the supervisor knows.
 struct Supervisor {
     /// What follows `run` on the command line; engines get the same.
     args: Vec<OsString>,
+    /// What only the supervisor is to know of it.
+    takeover: Option<Takeover>,
     signals: SignalFd,
     notify: Notify,
     binary: Rc<Binary>,
@@ -61,6 +81,15 @@ struct Supervisor {
     draining: Vec<Engine>,
     /// The upgrade that is running.
     conduct: Option<Conduct>,
+    /// Where a supervisor that was started elsewhere may ask for everything.
+    door: Option<Door>,
+    door_closed_until: Option<Instant>,
+    /// Who has come through the door and not said yet what it wants.
+    callers: Vec<Caller>,
+    /// The supervisor that everything is being taken over from.
+    taking: Option<Taking>,
+    /// Everything was taken over by another one; what is left are engines that drain.
+    retired: bool,
     restart: Restart,
     restart_at: Option<Instant>,
     /// READY was told to the service manager.
@@ -77,23 +106,36 @@ struct Supervisor {
 enum Source {
     Signals,
     Probe,
-    /// An engine, by pid.
-    Engine(u32),
+    Door,
+    /// An engine, a caller, or the predecessor.
+    Line(LineId),
+}
+
+/// Why there is no supervisor.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Door(#[from] DoorError),
 }
 
 /// Runs `lb run` with the given arguments (what follows `run`). Returns the exit code.
-pub fn run(args: Vec<OsString>) -> u8 {
-    match Supervisor::new(args) {
+pub fn run(args: Vec<OsString>, takeover: Option<Takeover>) -> u8 {
+    match Supervisor::new(args, takeover) {
         Ok(mut supervisor) => supervisor.serve(),
         Err(error) => {
-            say(format!("cannot start: {error}"));
-            1
+            say(error.to_string());
+            match error {
+                StartError::Io(_) => 1,
+                StartError::Door(error) => error.exit().code(),
+            }
         }
     }
 }
 
 impl Supervisor {
-    fn new(args: Vec<OsString>) -> io::Result<Self> {
+    fn new(args: Vec<OsString>, takeover: Option<Takeover>) -> Result<Self, StartError> {
         let now = Instant::now();
         let mut mask = SigSet::empty();
         for signal in [
@@ -107,8 +149,9 @@ impl Supervisor {
         }
         // Blocked before the first child exists, so that no death goes unnoticed; signals that came while a
         // predecessor was replaced by this program are still pending.
-        mask.thread_block()?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        mask.thread_block().map_err(io::Error::from)?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(io::Error::from)?;
         process::set_name(c"lb")?;
         resources::raise_descriptor_limit();
         let inherited =
@@ -120,6 +163,7 @@ impl Supervisor {
             listeners,
             mut engines,
             ready_told,
+            door,
         } = match inherited {
             Some(state) => state?,
             None => Self::fresh()?,
@@ -129,8 +173,22 @@ impl Supervisor {
         } else {
             Some(engines.remove(0))
         };
+        let found = match (&takeover, door) {
+            (Some(takeover), Some(door)) => {
+                let door = Door::restore(takeover.path.clone(), door);
+                Some(Found::Nobody(door))
+            }
+            (Some(takeover), None) => Some(Door::find(&takeover.path)?),
+            (None, _) => None,
+        };
+        let (door, predecessor) = match found {
+            Some(Found::Nobody(door)) => (Some(door), None),
+            Some(Found::Somebody(socket)) => (None, Some(socket)),
+            None => (None, None),
+        };
         let mut supervisor = Self {
             args,
+            takeover,
             signals,
             notify: Notify::new(now),
             binary,
@@ -140,6 +198,11 @@ impl Supervisor {
             active,
             draining: engines,
             conduct: None,
+            door,
+            door_closed_until: None,
+            callers: Vec::new(),
+            taking: None,
+            retired: false,
             restart: Restart::default(),
             restart_at: None,
             ready_told,
@@ -147,7 +210,9 @@ impl Supervisor {
             replace_due: false,
             exit: None,
         };
-        if supervisor.active.is_none() {
+        if let Some(socket) = predecessor {
+            supervisor.ask_for_everything(socket, now);
+        } else if supervisor.active.is_none() {
             supervisor.start_engine(
                 if ready_told {
                     Mode::Restart
@@ -173,6 +238,7 @@ impl Supervisor {
             listeners,
             engines: Vec::new(),
             ready_told: false,
+            door: None,
         })
     }
 
@@ -180,6 +246,9 @@ impl Supervisor {
         loop {
             if let Some(code) = self.exit {
                 self.listeners.unlink_admin();
+                if let Some(door) = &self.door {
+                    door.unlink();
+                }
                 return code;
             }
             self.replace_if_due();
@@ -187,7 +256,8 @@ impl Supervisor {
                 match source {
                     Source::Signals => self.on_signals(),
                     Source::Probe => self.on_probe_output(),
-                    Source::Engine(pid) => self.on_engine(pid),
+                    Source::Door => self.on_door(),
+                    Source::Line(id) => self.on_line(id),
                 }
             }
             self.on_time(Instant::now());
@@ -198,11 +268,15 @@ impl Supervisor {
     fn wait(&self) -> Vec<Source> {
         let mut sources = vec![Source::Signals];
         let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        for engine in self.engines().filter(|engine| engine.listens()) {
+        for line in self.lines().filter(|line| !line.is_over()) {
             let mut flags = PollFlags::POLLIN;
-            flags.set(PollFlags::POLLOUT, engine.has_more());
-            sources.push(Source::Engine(engine.pid));
-            polled.push(PollFd::new(engine.socket(), flags));
+            flags.set(PollFlags::POLLOUT, line.has_more());
+            sources.push(Source::Line(line.id()));
+            polled.push(PollFd::new(line.socket(), flags));
+        }
+        if let Some(door) = self.open_door() {
+            sources.push(Source::Door);
+            polled.push(PollFd::new(door.as_fd(), PollFlags::POLLIN));
         }
         if let Some(output) = self.conduct.as_ref().and_then(Conduct::probe_output) {
             sources.push(Source::Probe);
@@ -237,14 +311,31 @@ impl Supervisor {
         self.active.iter().chain(candidate).chain(&self.draining)
     }
 
-    fn engine_mut(&mut self, pid: u32) -> Option<&mut Engine> {
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        let others = self.callers.iter().map(|caller| &caller.line);
+        let predecessor = self.taking.iter().map(|taking| &taking.line);
+        let engines = self.engines().map(Engine::line);
+        engines.chain(others).chain(predecessor)
+    }
+
+    fn on_line(&mut self, id: LineId) {
+        if self.taking.as_ref().is_some_and(|t| t.line.id() == id) {
+            self.on_predecessor();
+        } else if self.callers.iter().any(|caller| caller.line.id() == id) {
+            self.on_caller(id);
+        } else {
+            self.on_engine(id);
+        }
+    }
+
+    fn engine_mut(&mut self, id: LineId) -> Option<&mut Engine> {
         let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
         let mut engines = self
             .active
             .iter_mut()
             .chain(candidate)
             .chain(&mut self.draining);
-        engines.find(|engine| engine.pid == pid)
+        engines.find(|engine| engine.id() == id)
     }
 
     /// When something is due.
@@ -260,6 +351,8 @@ impl Supervisor {
             .chain(start)
             .chain(upgrade)
             .chain(self.restart_at)
+            .chain(self.door_wakes_at())
+            .chain(self.taking.as_ref().map(|taking| taking.by))
             .chain(self.notify.wake_at())
             .min()
     }
@@ -302,6 +395,8 @@ impl Supervisor {
             .chain(&mut self.draining)
             .for_each(late);
         self.on_upgrade_time(now);
+        self.on_door_time(now);
+        self.on_taking_time(now);
         let fresh = |engine: &Engine| {
             engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE
         };
@@ -337,14 +432,22 @@ impl Supervisor {
                 tell_to_stop(engine, mode, now);
             }
         }
-        if self.active.is_none() && self.draining.is_empty() {
-            self.exit = Some(0);
+        self.end_if_idle();
+    }
+
+    /// Nobody is to serve any more, and the last engine has ended.
+    fn end_if_idle(&mut self) {
+        let over = self.stopping || self.retired;
+        if over && self.active.is_none() && self.draining.is_empty() {
+            self.exit.get_or_insert(0);
         }
     }
 
     /// Becomes the binary that the engine runs: same pid, same children, same descriptors.
     fn replace_if_due(&mut self) {
-        let waiting = self.conduct.is_some() || self.engines().any(Engine::has_more);
+        let waiting = self.conduct.is_some()
+            || !self.callers.is_empty()
+            || self.engines().any(Engine::has_more);
         if !self.replace_due || waiting {
             return;
         }
@@ -364,6 +467,8 @@ impl Supervisor {
         state.generation = self.generation;
         state.age_ms = millis(self.began.elapsed());
         state.ready_told = self.ready_told;
+        let number = |door: &Door| door.as_fd().as_raw_fd().cast_unsigned();
+        state.door = self.door.as_ref().map(number);
         let record = match state.write() {
             Ok(record) => record,
             Err(error) => return error,
@@ -372,6 +477,7 @@ impl Supervisor {
         let sockets = engines.iter().map(|engine| engine.socket());
         let inherited: Vec<_> = listeners
             .chain(sockets)
+            .chain(self.door.iter().map(Door::as_fd))
             .chain([self.binary.as_fd(), record.as_fd()])
             .collect();
         let inheritable = |yes: bool| {
@@ -385,11 +491,13 @@ impl Supervisor {
         let mut env: Vec<_> = env::vars_os()
             .filter(|(name, _)| !not_for_successor(name))
             .collect();
-        let number = std::os::fd::AsRawFd::as_raw_fd(&record).to_string();
+        let number = record.as_raw_fd().to_string();
         env.push((engine::STATE_VARIABLE.into(), number.into()));
+        let own = self.takeover.iter().flat_map(Takeover::words);
+        let own = ["run".into()].into_iter().chain(own);
         let args = self
             .binary
-            .command_line(["run".into()].into_iter().chain(self.args.iter().cloned()));
+            .command_line(own.chain(self.args.iter().cloned()));
         let program = process::Program {
             binary: self.binary.as_fd(),
             args: &args,
@@ -400,6 +508,18 @@ impl Supervisor {
             // Children get an explicit list of descriptors' worth of harm at most: a duplicate they do not know of.
             Ok(()) | Err(_) => error,
         }
+    }
+}
+
+impl Takeover {
+    /// As it is written on a command line.
+    fn words(&self) -> Vec<OsString> {
+        let mut words = vec!["--takeover".into(), self.path.clone().into()];
+        if let Some(probation) = self.probation {
+            let probation = format!("{}ms", probation.as_millis());
+            words.extend(["--probation".into(), probation.into()]);
+        }
+        words
     }
 }
 

@@ -1,6 +1,7 @@
 //! Outcome: how an upgrade ended, for the person who asked: an exit code and one sentence.
 
 use crate::exit::ExitStatus;
+use crate::lifecycle::message::Done;
 
 /// How an upgrade ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,20 +10,39 @@ pub struct Outcome {
     pub text: String,
 }
 
+/// What is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The new engine is a child of the same supervisor.
+    Upgrade,
+    /// It is a child of another one, which is to have everything.
+    Takeover,
+}
+
+impl std::fmt::Display for Kind {
+    /// As in "not upgraded".
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Upgrade => "upgraded",
+            Self::Takeover => "taken over",
+        })
+    }
+}
+
 impl Outcome {
     /// Nothing was touched.
-    pub fn refused(reason: impl std::fmt::Display) -> Self {
+    pub fn refused(kind: Kind, reason: impl std::fmt::Display) -> Self {
         Self {
             exit: ExitStatus::UpgradeFailed,
-            text: format!("not upgraded, the old engine goes on: {reason}"),
+            text: format!("not {kind}, the old engine goes on: {reason}"),
         }
     }
 
     /// The new binary cannot be spoken to.
-    pub fn incompatible(reason: impl std::fmt::Display) -> Self {
+    pub fn incompatible(kind: Kind, reason: impl std::fmt::Display) -> Self {
         Self {
             exit: ExitStatus::Incompatible,
-            text: format!("not upgraded, the old engine goes on: {reason}"),
+            text: format!("not {kind}, the old engine goes on: {reason}"),
         }
     }
 
@@ -51,13 +71,17 @@ impl Outcome {
     }
 
     /// The new engine serves.
-    pub fn upgraded(pid: u32, moved: u64, left: u64, why: Option<&str>, seconds: f64) -> Self {
-        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    pub fn done(kind: Kind, pid: u32, done: &Done, seconds: f64) -> Self {
+        let Done { moved, left, why } = done;
+        let why = why
+            .as_ref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
         let text = format!(
-            "upgraded in {seconds:.1} s: engine {pid} serves, {moved} sessions moved, {left} left to drain{why}"
+            "{kind} in {seconds:.1} s: engine {pid} serves, {moved} sessions moved, {left} left to drain{why}"
         );
         Self {
-            exit: if left == 0 {
+            exit: if *left == 0 {
                 ExitStatus::Done
             } else {
                 ExitStatus::SessionsLeft

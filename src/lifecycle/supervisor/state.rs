@@ -32,6 +32,8 @@ record! {
         6 => ready_told: bool,
         /// Since the daemon was started.
         7 => age_ms: u64,
+        /// The listening socket of the takeover path.
+        8 => door: Option<u32>,
     }
 }
 
@@ -69,6 +71,8 @@ pub struct Inheritance {
     pub listeners: Listeners,
     pub engines: Vec<Engine>,
     pub ready_told: bool,
+    /// The listening socket of the takeover path.
+    pub door: Option<OwnedFd>,
 }
 
 impl State {
@@ -103,6 +107,7 @@ impl State {
             engines: engines.collect(),
             ready_told: false,
             age_ms: 0,
+            door: None,
         }
     }
 
@@ -152,6 +157,7 @@ impl State {
             engines.push(Engine::restore(restored, &binary, socket, now));
         }
         let (generation, ready_told) = (state.generation, state.ready_told);
+        let door = state.door.map(inherit).transpose()?;
         let (listeners, age) = (
             Listeners::restore(listeners),
             Duration::from_millis(state.age_ms),
@@ -163,6 +169,7 @@ impl State {
             listeners,
             engines,
             ready_told,
+            door,
         })
     }
 }

@@ -5,12 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::outcome::Outcome;
+use super::outcome::{Kind, Outcome};
 use crate::lifecycle::message::{Done, Heartbeat, UpgradePhase as Phase};
 
 /// The machine.
 #[derive(Debug)]
 pub struct Upgrade {
+    kind: Kind,
     phase: Phase,
     began: Instant,
     deadline: Instant,
@@ -27,6 +28,8 @@ pub struct Upgrade {
     done: Option<Done>,
     /// What the old engine had done before it parked.
     baseline: Option<Heartbeat>,
+    /// In a takeover: everything was handed over, and this will be the outcome when that has arrived.
+    handed: Option<Outcome>,
 }
 
 /// What happened.
@@ -54,6 +57,8 @@ pub enum Event {
     NotServing,
     /// The old engine's account of the sessions.
     Done(Done),
+    /// The other supervisor has what was handed over.
+    Taken,
     /// The new engine ended, gave up, or talks nonsense.
     NewFailed(String),
     /// The old engine did.
@@ -77,6 +82,8 @@ pub enum Action {
     Commit,
     Move(Duration),
     KillNew,
+    /// Give the other supervisor what it needs to go on alone.
+    HandOver,
     /// The new engine is the one that serves; the old one drains.
     Promote,
     Say(String),
@@ -86,10 +93,21 @@ pub enum Action {
 impl Upgrade {
     /// Begins: the new binary is to be probed.
     pub fn begin(probation: Duration, now: Instant) -> (Self, Vec<Action>) {
-        let upgrade = Self {
-            phase: Phase::Probe,
+        let upgrade = Self::new(Kind::Upgrade, Phase::Probe, PROBE_LIMIT, probation, now);
+        (upgrade, vec![Action::Probe])
+    }
+
+    /// Begins with another supervisor that is about to start the new engine.
+    pub fn begin_takeover(probation: Duration, now: Instant) -> Self {
+        Self::new(Kind::Takeover, Phase::Hello, HELLO_LIMIT, probation, now)
+    }
+
+    fn new(kind: Kind, phase: Phase, limit: Duration, probation: Duration, now: Instant) -> Self {
+        Self {
+            kind,
+            phase,
             began: now,
-            deadline: now + PROBE_LIMIT,
+            deadline: now + limit,
             probation,
             new_pid: 0,
             parked: false,
@@ -98,8 +116,13 @@ impl Upgrade {
             beaten: false,
             done: None,
             baseline: None,
-        };
-        (upgrade, vec![Action::Probe])
+            handed: None,
+        }
+    }
+
+    /// Whether everything was handed over, and only the answer is missing.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed.is_some()
     }
 
     pub fn phase(&self) -> Phase {
@@ -109,6 +132,7 @@ impl Upgrade {
     /// When `Tick` is due at the latest.
     pub fn wake_at(&self) -> Instant {
         match self.phase {
+            _ if self.handed.is_some() => self.deadline,
             Phase::Probation if self.over => self.last_beat + SILENCE_LIMIT,
             Phase::Probation | Phase::Move => self.deadline.min(self.last_beat + SILENCE_LIMIT),
             _ => self.deadline,
@@ -117,20 +141,34 @@ impl Upgrade {
 
     /// The only way to change.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        if let Some(outcome) = self.handed.take_if(|_| matches!(event, Event::Taken)) {
+            return vec![Action::Promote, Action::End(outcome)];
+        }
         match (self.phase, event) {
+            // From here on only three things can happen.
+            (_, Event::NewFailed(why)) => self.fail(why),
+            (_, Event::Tick) => self.tick(now),
+            _ if self.handed.is_some() => vec![],
             (Phase::Probe, Event::Probed(what)) => {
                 self.enter(Phase::Hello, HELLO_LIMIT, now);
                 vec![Action::Say(format!("checked: {what}")), Action::Spawn]
             }
-            (Phase::Probe, Event::ProbeFailed(why)) => vec![Action::End(Outcome::refused(why))],
+            (Phase::Probe, Event::ProbeFailed(why)) => {
+                vec![Action::End(Outcome::refused(self.kind, why))]
+            }
             (Phase::Probe | Phase::Hello, Event::Incompatible(why)) => {
-                vec![Action::KillNew, Action::End(Outcome::incompatible(why))]
+                vec![
+                    Action::KillNew,
+                    Action::End(Outcome::incompatible(self.kind, why)),
+                ]
             }
             (Phase::Hello, Event::Started(pid)) => {
                 self.new_pid = pid;
                 vec![Action::Say(format!("engine {pid} started"))]
             }
-            (Phase::Hello, Event::NotStarted(why)) => vec![Action::End(Outcome::refused(why))],
+            (Phase::Hello, Event::NotStarted(why)) => {
+                vec![Action::End(Outcome::refused(self.kind, why))]
+            }
             (Phase::Hello, Event::Hello) => {
                 self.enter(Phase::Prepare, PREPARE_LIMIT, now);
                 vec![Action::Introduce]
@@ -178,17 +216,14 @@ impl Upgrade {
                 self.done = Some(done);
                 vec![]
             }
-            (_, Event::NewFailed(why)) => self.fail(why),
             (Phase::Move, Event::OldFailed(why)) => {
-                vec![Action::Promote, Action::End(self.old_lost(&why))]
+                let outcome = self.old_lost(&why);
+                self.conclude(vec![], outcome, now)
             }
             (Phase::Probation, Event::OldFailed(why)) => {
                 // There is nobody to go back to: the new engine is what there is.
-                vec![
-                    Action::Commit,
-                    Action::Promote,
-                    Action::End(self.old_lost(&why)),
-                ]
+                let outcome = self.old_lost(&why);
+                self.conclude(vec![Action::Commit], outcome, now)
             }
             (_, Event::OldFailed(why)) => {
                 self.fail(format!("the old engine was lost meanwhile: {why}"))
@@ -197,10 +232,9 @@ impl Upgrade {
                 let outcome = Outcome::some_left(
                     "the daemon is being stopped; sessions drain in both engines",
                 );
-                vec![Action::Commit, Action::Promote, Action::End(outcome)]
+                self.conclude(vec![Action::Commit], outcome, now)
             }
             (_, Event::Stop) => self.fail("the daemon is being stopped".into()),
-            (_, Event::Tick) => self.tick(now),
             // Late or out of turn: a message that has no meaning in this phase changes nothing.
             (_, _) => vec![],
         }
@@ -212,7 +246,7 @@ impl Upgrade {
     }
 
     fn tick(&mut self, now: Instant) -> Vec<Action> {
-        let watched = matches!(self.phase, Phase::Probation | Phase::Move);
+        let watched = self.handed.is_none() && matches!(self.phase, Phase::Probation | Phase::Move);
         if watched && now >= self.last_beat + SILENCE_LIMIT {
             return self.fail(format!(
                 "it has been silent for {} s",
@@ -234,12 +268,16 @@ impl Upgrade {
                 self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT)))
             }
             Phase::Probation => self.passed(now),
+            Phase::Move if self.handed.is_some() => self.fail(format!(
+                "its supervisor did not take over {}",
+                limit(HAND_OVER_LIMIT)
+            )),
             Phase::Move => {
                 let pid = self.new_pid;
                 let outcome = Outcome::some_left(format!(
                     "engine {pid} serves, the old one does not answer and drains"
                 ));
-                vec![Action::Promote, Action::End(outcome)]
+                self.conclude(vec![], outcome, now)
             }
             Phase::Idle => vec![],
         }
@@ -269,9 +307,21 @@ impl Upgrade {
 
     fn finish(&mut self, done: &Done, now: Instant) -> Vec<Action> {
         let seconds = (now - self.began).as_secs_f64();
-        let why = done.why.as_deref();
-        let outcome = Outcome::upgraded(self.new_pid, done.moved, done.left, why, seconds);
-        vec![Action::Promote, Action::End(outcome)]
+        let outcome = Outcome::done(self.kind, self.new_pid, done, seconds);
+        self.conclude(vec![], outcome, now)
+    }
+
+    /// The new engine is the one. Its supervisor, if that is another one, must know what it has to know before.
+    fn conclude(&mut self, mut before: Vec<Action>, outcome: Outcome, now: Instant) -> Vec<Action> {
+        match self.kind {
+            Kind::Upgrade => before.extend([Action::Promote, Action::End(outcome)]),
+            Kind::Takeover => {
+                self.enter(Phase::Move, HAND_OVER_LIMIT, now);
+                self.handed = Some(outcome);
+                before.push(Action::HandOver);
+            }
+        }
+        before
     }
 
     fn fail(&mut self, why: String) -> Vec<Action> {
@@ -284,7 +334,10 @@ impl Upgrade {
                     Action::End(Outcome::rolled_back(why)),
                 ]
             }
-            _ => vec![Action::KillNew, Action::End(Outcome::refused(why))],
+            _ => vec![
+                Action::KillNew,
+                Action::End(Outcome::refused(self.kind, why)),
+            ],
         }
     }
 
@@ -321,6 +374,8 @@ const MOVE_GRACE: Duration = Duration::from_secs(3);
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the old engine may take to park after the probation's end.
 const PARK_LIMIT: Duration = Duration::from_secs(10);
+/// How long the other supervisor may take to say that it has everything.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

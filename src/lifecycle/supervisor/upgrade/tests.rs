@@ -315,3 +315,85 @@ fn sessions_that_stay_since_the_new_engine_died_are_not_called_a_success() {
     assert_eq!(run.last[0], Action::Resume);
     assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
 }
+
+/// A takeover whose sessions have moved.
+fn handed_over() -> Run {
+    let now = Instant::now();
+    let upgrade = Upgrade::begin_takeover(PROBATION, now);
+    let last = Vec::new();
+    let mut run = Run { upgrade, now, last };
+    for event in [
+        Event::Started(7),
+        Event::Hello,
+        Event::Prepared,
+        Event::Ready,
+        Event::Parked,
+    ] {
+        run.on(event);
+    }
+    run.live(PROBATION);
+    assert!(run.does(&Action::Commit));
+    run.on(Event::Done(Done {
+        moved: 7,
+        left: 0,
+        why: None,
+    }));
+    assert_eq!(run.last, [Action::HandOver]);
+    run
+}
+
+#[test]
+fn a_takeover_ends_when_the_other_supervisor_has_what_it_needs() {
+    let mut run = handed_over();
+    run.on(Event::Taken);
+    assert_eq!(
+        (&run.last[0], run.exit()),
+        (&Action::Promote, Some(ExitStatus::Done))
+    );
+    let Action::End(outcome) = &run.last[1] else {
+        panic!("{:?}", run.last)
+    };
+    assert!(outcome.text.starts_with("taken over in"), "{outcome:?}");
+}
+
+#[test]
+fn a_supervisor_that_takes_over_nothing_is_rolled_back() {
+    for event in [Event::NewFailed("it is gone".into()), Event::Tick] {
+        let mut run = handed_over();
+        run.now += HAND_OVER_LIMIT;
+        run.on(event);
+        assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
+        assert!(run.does(&Action::Resume) && run.does(&Action::KillNew));
+    }
+}
+
+#[test]
+fn between_handing_over_and_its_answer_nothing_else_decides() {
+    let mut run = handed_over();
+    for event in [
+        Event::OldFailed("it died".into()),
+        Event::Stop,
+        Event::NewBeat(beat(0, 100)),
+        Event::NotServing,
+        Event::Tick,
+    ] {
+        run.on(event);
+        assert_eq!(run.last, []);
+    }
+    assert_eq!(run.on(Event::Taken).exit(), Some(ExitStatus::Done));
+}
+
+#[test]
+fn a_takeover_fails_before_ready_as_an_upgrade_does() {
+    let now = Instant::now();
+    let upgrade = Upgrade::begin_takeover(PROBATION, now);
+    let last = Vec::new();
+    let mut run = Run { upgrade, now, last };
+    run.silent(HELLO_LIMIT);
+    assert_eq!(run.exit(), Some(ExitStatus::UpgradeFailed));
+    let text = format!("{:?}", run.last);
+    assert!(
+        text.contains("not taken over, the old engine goes on"),
+        "{text}"
+    );
+}

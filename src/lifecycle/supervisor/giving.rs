@@ -1,0 +1,189 @@
+//! Giving: a supervisor that was started elsewhere asks through the door for everything, and gets it by the steps of an
+//! upgrade: its engine is the new one.
+//!
+//! Rules: the kernel says who asks before a byte is read; one takeover at a time; who says nothing, or nonsense, is sent
+//! away without effect.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::conduct::Conduct;
+use super::door::Door;
+use super::line::{Line, LineId};
+use super::notify::say;
+use super::outcome::{Kind, Outcome};
+use super::upgrade::Event;
+use super::{Supervisor, engine, fault};
+use crate::lifecycle::channel::ChannelError;
+use crate::lifecycle::frame::DecodeError;
+use crate::lifecycle::message::{Born, Control, Handover, Progress, Role, Takeover};
+
+/// Somebody who has come through the door and not said yet what it wants.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) line: Line,
+    introduced: bool,
+    /// When it is sent away.
+    by: Instant,
+}
+
+impl Supervisor {
+    /// The door, unless too many stand in it.
+    pub(super) fn open_door(&self) -> Option<&Door> {
+        let open = self.callers.len() < CALLERS && self.door_closed_until.is_none();
+        self.door.as_ref().filter(|_| open)
+    }
+
+    pub(super) fn door_wakes_at(&self) -> Option<Instant> {
+        let callers = self.callers.iter().map(|caller| caller.by);
+        callers.chain(self.door_closed_until).min()
+    }
+
+    pub(super) fn on_door_time(&mut self, now: Instant) {
+        self.door_closed_until.take_if(|until| now >= *until);
+        self.callers.retain(|caller| {
+            if now >= caller.by {
+                say("takeover: somebody asked and then said nothing");
+            }
+            now < caller.by
+        });
+    }
+
+    pub(super) fn on_door(&mut self) {
+        let now = Instant::now();
+        while let Some(door) = self.open_door() {
+            match door.accept() {
+                Ok(Some(Ok(socket))) => self.callers.push(Caller {
+                    line: Line::new(socket),
+                    introduced: false,
+                    by: now + CALLER_LIMIT,
+                }),
+                Ok(Some(Err(uid))) => say(format!("takeover: uid {uid} may not ask for it")),
+                Ok(None) => return,
+                Err(error) => {
+                    // Mostly out of descriptors; at once again would spin.
+                    say(format!("takeover: {error}"));
+                    self.door_closed_until = Some(now + DOOR_PAUSE);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_caller(&mut self, id: LineId) {
+        loop {
+            let Some(place) = self.callers.iter().position(|c| c.line.id() == id) else {
+                return;
+            };
+            let caller = &mut self.callers[place];
+            match caller.line.receive() {
+                Ok(None) => return,
+                Ok(Some((Control::Hello(hello), _)))
+                    if hello.role == Role::Supervisor && !caller.introduced =>
+                {
+                    caller.introduced = true;
+                }
+                Ok(Some((Control::Takeover(request), _))) if caller.introduced => {
+                    let line = self.callers.remove(place).line;
+                    return self.give(line, &request, Instant::now());
+                }
+                Ok(Some(_)) => {
+                    say("takeover: somebody asked for it out of turn");
+                    drop(self.callers.remove(place));
+                }
+                Err(error) => {
+                    let mut caller = self.callers.remove(place);
+                    say(format!("takeover: who asked for it has a problem: {error}"));
+                    if let ChannelError::Decode(DecodeError::Major { .. }) = error {
+                        let outcome = Outcome::incompatible(Kind::Takeover, error);
+                        caller.line.send_last(&last_word(&outcome));
+                    }
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, mut line: Line, request: &Takeover, now: Instant) {
+        if let Some(mut refusal) = self.refusal(Kind::Takeover) {
+            if refusal.exit == crate::exit::ExitStatus::Busy {
+                refusal.text = format!("not taken over: {}", refusal.text);
+            }
+            say(&refusal.text);
+            return line.send_last(&last_word(&refusal));
+        }
+        say("takeover: another supervisor asks for everything");
+        if let Err(error) = line.send(&Control::Hello(engine::hello()), vec![]) {
+            return say(format!("takeover: {error}"));
+        }
+        let probation = request.probation_ms.map(Duration::from_millis);
+        let generation = self.generation + 1;
+        self.conduct = Some(Conduct::takeover(
+            line,
+            &self.binary,
+            generation,
+            probation,
+            now,
+        ));
+        fault::point("supervisor.welcome");
+        self.perform(vec![], now);
+    }
+
+    /// The other supervisor has started its engine.
+    pub(super) fn on_birth(&mut self, id: LineId, born: &Born, fds: Vec<OwnedFd>, now: Instant) {
+        if let Some(engine) = self.engine_mut(id).filter(|engine| engine.is_foreign()) {
+            for pidfd in fds {
+                engine.is_born(born.pid, pidfd);
+            }
+            self.upgrade_event(Event::Started(born.pid), now);
+        }
+    }
+
+    /// All that the other supervisor does not have yet.
+    pub(super) fn hand_over(&mut self, now: Instant) {
+        fault::point("supervisor.handover");
+        let door = self.door.as_ref().map(Door::duplicate);
+        let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
+        match (door, candidate) {
+            (Some(Ok(door)), Some(engine)) => {
+                engine.send(&Control::Handover(Handover {}), vec![Arc::new(door)]);
+            }
+            (Some(Err(error)), _) => {
+                self.upgrade_event(
+                    Event::NewFailed(format!("it can be given no more: {error}")),
+                    now,
+                );
+            }
+            _ => self.upgrade_event(Event::NewFailed("nobody is at the door".to_owned()), now),
+        }
+    }
+
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.conduct.as_ref().is_some_and(Conduct::is_handed_over)
+    }
+
+    /// The other supervisor has everything; what is left here drains.
+    pub(super) fn retire(&mut self) {
+        fault::point("supervisor.retire");
+        self.retired = true;
+        self.restart_at = None;
+        self.draining.extend(self.active.take());
+        self.listeners.hand_on(&self.notify);
+        self.door = None;
+        self.callers.clear();
+        self.notify.stopping("taken over, draining");
+    }
+}
+
+fn last_word(outcome: &Outcome) -> Control {
+    Control::Progress(Progress {
+        request: 0,
+        text: outcome.text.clone(),
+        exit: Some(u32::from(outcome.exit.code())),
+    })
+}
+
+/// The most that are listened to at once; others wait in the queue.
+const CALLERS: usize = 4;
+/// How long somebody may take to say what it wants.
+const CALLER_LIMIT: Duration = Duration::from_secs(5);
+const DOOR_PAUSE: Duration = Duration::from_secs(1);
