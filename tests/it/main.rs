@@ -35,3 +35,6 @@ mod upgrade_crashes;
 mod upgrade_listeners;
 mod upgrade_restart;
 mod upgrade_sessions;
+mod upgrade_takeover;
+mod upgrade_takeover_crashes;
+mod upgrade_takeover_hostile;

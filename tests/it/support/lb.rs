@@ -26,6 +26,8 @@ pub(crate) struct Lb {
     /// The command line.
     line: Vec<String>,
     notify: Notify,
+    /// The admin socket.
+    socket: PathBuf,
     dir: TempDir,
 }
 
@@ -41,6 +43,10 @@ pub(crate) struct LbOptions {
     env: Vec<(String, String)>,
     /// What is run instead of the binary under test.
     binary: Option<PathBuf>,
+    /// Instead of one in the directory of its own.
+    socket: Option<PathBuf>,
+    /// What runs it: a command that ends with its arguments.
+    within: Vec<String>,
 }
 
 impl Lb {
@@ -206,7 +212,7 @@ impl Lb {
 
     /// The admin socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.dir().join("lb.sock")
+        self.socket.clone()
     }
 }
 
@@ -234,6 +240,23 @@ impl LbOptions {
     /// Runs this copy of the binary.
     pub(crate) fn binary(mut self, path: &Path) -> Self {
         self.binary = Some(path.to_owned());
+        self
+    }
+
+    pub(crate) fn flags(mut self, flags: &[&str]) -> Self {
+        self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// With its admin socket there.
+    pub(crate) fn socket(mut self, path: PathBuf) -> Self {
+        self.socket = Some(path);
+        self
+    }
+
+    /// Run by this command.
+    pub(crate) fn within(mut self, command: &[&str]) -> Self {
+        self.within = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -273,10 +296,8 @@ impl LbOptions {
             line.extend(["-f".to_owned(), file.display().to_string()]);
         }
         line.extend(self.flags);
-        line.extend([
-            "--socket".to_owned(),
-            dir.path().join("lb.sock").display().to_string(),
-        ]);
+        let socket = self.socket.unwrap_or_else(|| dir.path().join("lb.sock"));
+        line.extend(["--socket".to_owned(), socket.display().to_string()]);
         if let Some(uid) = self.uid {
             // The checkout may be where this user cannot go.
             let binary = dir.path().join("lb");
@@ -307,6 +328,7 @@ impl LbOptions {
             ];
             line.splice(0..0, prlimit);
         }
+        line.splice(0..0, self.within);
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).env("NOTIFY_SOCKET", notify.path());
         command.envs(self.env);
@@ -315,6 +337,7 @@ impl LbOptions {
             process,
             line,
             notify,
+            socket,
             dir,
         }
     }

@@ -32,5 +32,6 @@ pub(crate) mod redis;
 pub(crate) mod session;
 pub(crate) mod status;
 pub(crate) mod stream;
+pub(crate) mod takeover;
 pub(crate) mod wait;
 pub(crate) mod waiting;

@@ -25,6 +25,11 @@ impl Status {
         Entry(self.0.clone()).number(key)
     }
 
+    /// Whether an upgrade is under way.
+    pub(crate) fn upgrading(&self) -> bool {
+        !self.0["upgrade"].is_null()
+    }
+
     #[track_caller]
     pub(crate) fn frontend(&self, name: &str) -> Entry {
         named(&self.0["frontends"], name)

@@ -1,0 +1,79 @@
+//! A directory that several balancers share, to take over from each other.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::client::HANG;
+use super::config::Config;
+use super::lb::{Lb, LbOptions};
+use super::wait::eventually;
+
+/// The directory, and what every balancer in it is started with.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    dir: TempDir,
+    config: Config,
+}
+
+impl Shared {
+    pub(crate) fn new(config: &Config) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        let config = config.clone();
+        Self { dir, config }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where each asks its predecessor and hears its successor.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir().join("handoff.sock")
+    }
+
+    /// One more, with a probation that a test can wait for.
+    pub(crate) fn options(&self) -> LbOptions {
+        self.options_with("300ms")
+    }
+
+    pub(crate) fn options_with(&self, probation: &str) -> LbOptions {
+        let path = self.path().display().to_string();
+        Lb::options()
+            .config(&self.config)
+            .flags(&["--takeover", &path, "--probation", probation])
+            .socket(self.dir().join("lb.sock"))
+    }
+
+    /// Starts one and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Lb {
+        self.options().start()
+    }
+}
+
+/// Waits for the end of one that shall take over; its exit code and last line.
+#[track_caller]
+pub(crate) fn failure(mut lb: Lb) -> (i32, String) {
+    let code = lb.wait(HANG).code();
+    let text = lb.stderr();
+    let last = text.lines().rfind(|line| line.starts_with("lb: "));
+    let last = last.unwrap_or_else(|| panic!("no word in {text}"));
+    (code.expect("an exit code"), last.to_owned())
+}
+
+/// Waits until one that was taken over has ended in good order.
+#[track_caller]
+pub(crate) fn assert_retires(lb: &mut Lb) {
+    let status = lb.wait(HANG);
+    assert!(status.success(), "{status}: {}", lb.stderr());
+}
+
+/// Waits until `lb` has said this.
+#[track_caller]
+pub(crate) fn says(lb: &Lb, words: &str) {
+    eventually(HANG, words, || lb.stderr().contains(words).then_some(()));
+}

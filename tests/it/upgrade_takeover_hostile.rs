@@ -1,0 +1,244 @@
+//! The path of a takeover, and who may stand at either side of it: whoever else is there has no effect.
+
+use std::fs::{self, Permissions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use lb::lifecycle::frame::Frame;
+use lb::lifecycle::message::{Born, Control, Go, Hello, Role, Taken, Takeover};
+use lb::lifecycle::wire::Messages;
+use lb::sys::{fd, local};
+use nix::unistd::chown;
+
+use crate::support::client::HANG;
+use crate::support::config::Config;
+use crate::support::origin::{Behaviour, Origin};
+use crate::support::ping_pong::PingPong;
+use crate::support::takeover::{Shared, assert_retires, failure, says};
+use crate::support::wait::eventually;
+
+#[test]
+fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
+    let origin = Origin::start(Behaviour::Echo);
+    let shared = Shared::new(&Config::new().origins([&origin]));
+    let dir = shared.dir();
+    let refused = |words: &str| {
+        let (code, word) = failure(shared.options().launch());
+        assert_eq!(code, 2, "{word}");
+        assert!(word.contains(words), "{word} instead of {words}");
+    };
+    for mode in [0o755, 0o710, 0o702] {
+        fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+        refused("others must not enter it: chmod 0700");
+    }
+    fs::set_permissions(dir, Permissions::from_mode(0o700)).unwrap();
+    chown(dir, Some(STRANGER.into()), None).unwrap();
+    refused("belongs to uid 12345");
+    chown(dir, Some(0.into()), None).unwrap();
+    fs::write(shared.path(), "a file").unwrap();
+    refused("is no takeover socket");
+    assert_eq!(fs::read_to_string(shared.path()).unwrap(), "a file");
+    fs::remove_file(shared.path()).unwrap();
+    symlink(dir.join("elsewhere"), shared.path()).unwrap();
+    refused("is no takeover socket");
+    fs::remove_file(shared.path()).unwrap();
+    // A socket that somebody else has bound, dead as it is.
+    drop(local::bind(&shared.path()).unwrap());
+    fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
+    chown(&shared.path(), Some(STRANGER.into()), None).unwrap();
+    refused("belongs to uid 12345");
+    // One of our own is replaced.
+    chown(&shared.path(), Some(0.into()), None).unwrap();
+    let lb = shared.start();
+    PingPong::start(lb.addr("web"), 1)
+        .finish()
+        .assert_unharmed();
+}
+
+#[test]
+fn another_user_at_either_side_of_the_path_is_refused() {
+    let origin = Origin::start(Behaviour::Echo);
+    let shared = Shared::new(&Config::new().origins([&origin]));
+    // What uid 65534 has opened is put before uid 12345, as if it were that one's own.
+    let own = |uid: u32| {
+        let path = shared.path();
+        let paths = [shared.dir(), &path];
+        for path in paths.into_iter().filter(|path| path.exists()) {
+            chown(path, Some(uid.into()), None).unwrap();
+        }
+    };
+    own(NOBODY);
+    let nobodys = shared.options().uid(NOBODY).start();
+    let addr = nobodys.addr("web");
+    own(STRANGER);
+    let socket = shared.dir().join("other.sock");
+    let stranger = || {
+        let options = shared.options().socket(socket.clone());
+        options.uid(STRANGER).launch()
+    };
+    let (code, word) = failure(stranger());
+    assert_eq!(code, 2, "{word}");
+    assert!(word.contains("answers uid 65534"), "{word}");
+    says(&nobodys, "uid 12345 may not ask for it");
+    own(NOBODY);
+    PingPong::start(addr, 2).finish().assert_unharmed();
+    // Root may take over from anybody, and then all is root's.
+    let mut nobodys = nobodys;
+    let roots = shared.start();
+    assert_retires(&mut nobodys);
+    PingPong::start(addr, 2).finish().assert_unharmed();
+    drop(roots);
+}
+
+#[test]
+fn nonsense_and_silence_at_the_path_have_no_effect() {
+    let origin = Origin::start(Behaviour::Echo);
+    let shared = Shared::new(&Config::new().origins([&origin]));
+    let mut first = shared.start();
+    let sessions = PingPong::start(first.addr("web"), 3);
+    let before = crate::support::proc::descriptors(first.pid()).len();
+    let hello = |role| {
+        Control::Hello(Hello {
+            role,
+            pid: 1,
+            version: "9".into(),
+            offers: vec![],
+        })
+    };
+    let takeover = Control::Takeover(Takeover { probation_ms: None });
+    let whole = raw(&hello(Role::Supervisor), 0, 0);
+    let major = {
+        let mut bytes = whole.clone();
+        bytes[4] = 99;
+        bytes
+    };
+    let peers: Vec<Vec<(Vec<u8>, usize)>> = vec![
+        vec![(b"GET / HTTP/1.1\r\n\r\n".to_vec(), 0)],
+        vec![(vec![0xff; 60_000], 0)],
+        vec![(vec![0xff; 100_000], 0)],
+        vec![(whole[..23].to_vec(), 0)],
+        vec![(whole[..whole.len() - 1].to_vec(), 0)],
+        // Descriptors that nobody announced, that were announced and do not come, and too many.
+        vec![(whole.clone(), 1)],
+        vec![(raw(&hello(Role::Supervisor), 2, 0), 0)],
+        vec![(whole.clone(), 253)],
+        vec![(raw(&hello(Role::Supervisor), 0, 7), 0)],
+        vec![(raw(&hello(Role::Engine), 0, 0), 0)],
+        vec![(raw(&takeover, 0, 0), 0)],
+        vec![(raw(&Control::Go(Go {}), 0, 0), 0)],
+        vec![(whole.clone(), 0), (raw(&hello(Role::Supervisor), 0, 1), 0)],
+        vec![
+            (whole.clone(), 0),
+            (raw(&Control::Taken(Taken {}), 0, 1), 0),
+        ],
+        vec![(major, 0)],
+    ];
+    for peer in &peers {
+        let socket = knock(&shared.path());
+        for (bytes, fds) in peer {
+            // It may have been sent away already.
+            fd::send(socket.as_fd(), bytes, &vec![socket.as_fd(); *fds]).ok();
+        }
+        assert_sent_away(&socket);
+    }
+    // One byte a message.
+    let slow = knock(&shared.path());
+    for byte in &whole {
+        fd::send(slow.as_fd(), &[*byte], &[]).ok();
+    }
+    assert_sent_away(&slow);
+    // More than are listened to at once, who say nothing; those behind them wait for their turn.
+    let silent: Vec<OwnedFd> = (0..10).map(|_| knock(&shared.path())).collect();
+    assert_eq!(first.status().number("generation"), 1);
+    silent.iter().for_each(assert_sent_away);
+    assert_eq!(crate::support::proc::descriptors(first.pid()).len(), before);
+    sessions.go_on_for(30);
+    let _second = shared.start();
+    assert_retires(&mut first);
+    sessions.go_on_for(30);
+    sessions.finish().assert_unharmed();
+}
+
+#[test]
+fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else() {
+    let origin = Origin::start(Behaviour::Echo);
+    let shared = Shared::new(&Config::new().origins([&origin]));
+    let mut first = shared.start();
+    let sessions = PingPong::start(first.addr("web"), 3);
+    let hello = |role| {
+        Control::Hello(Hello {
+            role,
+            pid: 1,
+            version: "9".into(),
+            offers: vec![],
+        })
+    };
+    let followers: Vec<Option<(Vec<u8>, usize)>> = vec![
+        // Gone at once; rubbish; a process without its pidfd; all is its own before anything was given.
+        None,
+        Some((b"rubbish".to_vec(), 0)),
+        Some((raw(&Control::Born(Born { pid: 1 }), 0, 2), 0)),
+        Some((raw(&Control::Taken(Taken {}), 0, 2), 0)),
+        Some((raw(&Control::Go(Go {}), 0, 1), 0)),
+        // An engine that was never born has no way to the other one.
+        Some((raw(&hello(Role::Engine), 0, 2), 0)),
+    ];
+    for follower in followers {
+        let socket = knock(&shared.path());
+        let takeover = Control::Takeover(Takeover { probation_ms: None });
+        for (message, number) in [(hello(Role::Supervisor), 0), (takeover, 1)] {
+            fd::send(socket.as_fd(), &raw(&message, 0, number), &[]).unwrap();
+        }
+        match follower {
+            None => drop(socket),
+            Some((bytes, fds)) => {
+                fd::send(socket.as_fd(), &bytes, &vec![socket.as_fd(); fds]).unwrap();
+                assert_sent_away(&socket);
+            }
+        }
+        eventually(HANG, "the end of that takeover", || {
+            (!first.status().upgrading()).then_some(())
+        });
+    }
+    assert_eq!(first.status().number("generation"), 1);
+    sessions.go_on_for(30);
+    let _second = shared.start();
+    assert_retires(&mut first);
+    sessions.finish().assert_unharmed();
+}
+
+fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {
+    let (kind, critical, body) = message.encode();
+    Frame {
+        kind,
+        critical,
+        fds,
+        sequence,
+        body,
+    }
+    .encode()
+}
+
+/// Connects, as soon as there is room.
+#[track_caller]
+fn knock(path: &Path) -> OwnedFd {
+    eventually(HANG, "room at the path", || local::connect(path).ok())
+}
+
+/// Waits until the other end is closed.
+#[track_caller]
+fn assert_sent_away(socket: &OwnedFd) {
+    let mut buffer = vec![0; 100_000];
+    eventually(HANG, "the end", || {
+        match fd::recv(socket.as_fd(), &mut buffer) {
+            // What it says before does not matter here.
+            Ok(_) => None,
+            Err(error) if error.would_block() => None,
+            Err(_) => Some(()),
+        }
+    });
+}
+
+const NOBODY: u32 = 65_534;
+const STRANGER: u32 = 12_345;
