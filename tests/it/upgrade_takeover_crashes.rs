@@ -5,6 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use lb::sys::local;
+
 use crate::support::client::HANG;
 use crate::support::config::Config;
 use crate::support::knocker::Knocker;
@@ -33,7 +35,8 @@ fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_nobody
             stage.assert_dead();
             new.wait_for_notice("READY=1");
             stage.assert_served(point);
-            // It knows all that a successor needs.
+            // It knows all that a successor needs, and is to be found.
+            eventually(HANG, point, || local::connect(&stage.shared.path()).ok());
             let next = stage.shared.start();
             assert_retires(&mut { new });
             stage.assert_served(point);
@@ -89,8 +92,11 @@ fn the_new_supervisor_killed_when_all_is_its_own_is_started_again() {
     let new = stage.launch(Some("taker.taken"));
     stage.assert_reached("taker.taken");
     assert_retires(&mut stage.old);
-    let _next = stage.shared.start();
-    stage.assert_served("taker.taken");
+    // As after the death of any supervisor: its engine drains, and the port is free.
+    let next = stage.shared.start();
+    PingPong::start(next.addr("web"), 2)
+        .finish()
+        .assert_unharmed();
     drop(new);
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conduct::Conduct;
-use super::door::Door;
+use super::door::{Door, DoorError, Found};
 use super::line::{Line, LineId};
 use super::notify::say;
 use super::outcome::{Kind, Outcome};
@@ -41,13 +41,30 @@ impl Supervisor {
     }
 
     pub(super) fn on_door_time(&mut self, now: Instant) {
-        self.door_closed_until.take_if(|until| now >= *until);
+        let due = self.door_closed_until.take_if(|until| now >= *until);
+        if due.is_some() && self.door.is_none() && !self.stopping {
+            self.open_own_door(now);
+        }
         self.callers.retain(|caller| {
             if now >= caller.by {
                 say("takeover: somebody asked and then said nothing");
             }
             now < caller.by
         });
+    }
+
+    /// After the loss of a predecessor that was in the middle of handing over. Its path may outlive it for a moment.
+    pub(super) fn open_own_door(&mut self, now: Instant) {
+        let Some(takeover) = &self.takeover else {
+            return;
+        };
+        match Door::find(&takeover.path) {
+            Ok(Found::Nobody(door)) => self.door = Some(door),
+            Ok(Found::Somebody(_)) | Err(DoorError::Crowded(_) | DoorError::Locked(_)) => {
+                self.door_closed_until = Some(now + AGAIN);
+            }
+            Err(error) => say(error.to_string()),
+        }
     }
 
     pub(super) fn on_door(&mut self) {
@@ -186,4 +203,6 @@ fn last_word(outcome: &Outcome) -> Control {
 const CALLERS: usize = 4;
 /// How long somebody may take to say what it wants.
 const CALLER_LIMIT: Duration = Duration::from_secs(5);
+/// How soon it is looked again whether the path is free.
+const AGAIN: Duration = Duration::from_millis(100);
 const DOOR_PAUSE: Duration = Duration::from_secs(1);

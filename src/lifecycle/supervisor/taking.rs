@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::door::{Door, Found};
+use super::door::Door;
 use super::engine::{self, Engine};
 use super::events::stop_limit;
 use super::line::Line;
@@ -317,17 +317,10 @@ impl Supervisor {
         let Some(taking) = self.taking.take() else {
             return;
         };
-        self.door = match taking.door {
-            Some(socket) => Some(Door::restore(taking.path, socket)),
-            None => match Door::find(&taking.path) {
-                Ok(Found::Nobody(door)) => Some(door),
-                Ok(Found::Somebody(_)) => None,
-                Err(error) => {
-                    say(error.to_string());
-                    None
-                }
-            },
-        };
+        match taking.door {
+            Some(socket) => self.door = Some(Door::restore(taking.path, socket)),
+            None => self.open_own_door(now),
+        }
         self.listeners.confirm(&self.notify);
         self.listeners.store(&self.notify);
         match &mut self.active {
