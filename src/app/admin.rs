@@ -85,6 +85,13 @@ impl Admin {
         }
     }
 
+    /// The end has begun: a socket that another engine serves is that one's alone from now on.
+    pub(super) fn let_go(&mut self) {
+        if self.server.is_none() {
+            self.socket = None;
+        }
+    }
+
     /// Waits until every request under way is answered, but not for ever.
     pub(super) async fn finish(&mut self) {
         self.park().await;

@@ -19,6 +19,7 @@ pub(super) async fn stop(
 ) -> Result<(), StartError> {
     let patience = patience.unwrap_or(daemon.config.borrow().global.hard_stop_after);
     daemon.stopping.set(true);
+    ears.admin.let_go();
     daemon.close_listeners().await;
     let open = daemon.global.used();
     if open > 0 {

@@ -102,14 +102,6 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
             .count()
     };
     let before = held(&first);
-    let hello = |role| {
-        Control::Hello(Hello {
-            role,
-            pid: 1,
-            version: "9".into(),
-            offers: vec![],
-        })
-    };
     let takeover = Control::Takeover(Takeover { probation_ms: None });
     let whole = raw(&hello(Role::Supervisor), 0, 0);
     let major = {
@@ -170,14 +162,6 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
     let shared = Shared::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let sessions = PingPong::start(first.addr("web"), 3);
-    let hello = |role| {
-        Control::Hello(Hello {
-            role,
-            pid: 1,
-            version: "9".into(),
-            offers: vec![],
-        })
-    };
     let followers: Vec<Option<(Vec<u8>, usize)>> = vec![
         // Gone at once; rubbish; a process without its pidfd; all is its own before anything was given.
         None,
@@ -210,6 +194,74 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
     let _second = shared.start();
     assert_retires(&mut first);
     sessions.finish().assert_unharmed();
+}
+
+#[test]
+fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sentence() {
+    let origin = Origin::start(Behaviour::Echo);
+    let shared = Shared::new(&Config::new().origins([&origin]));
+    let door = local::bind(&shared.path()).unwrap();
+    fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
+    local::listen(door.as_fd(), 8).unwrap();
+    let welcome = raw(&hello(Role::Supervisor), 0, 0);
+    let mut major = welcome.clone();
+    major[4] = 99;
+    let listener = {
+        let mut bytes = raw(&Control::Go(Go {}), 0, 1);
+        // LISTENER, without the descriptor that belongs to it.
+        bytes[8] = 2;
+        bytes
+    };
+    // What it says, then whether it hangs up; how the new one ends.
+    let cases: [(&[Vec<u8>], bool, i32, &str); 7] = [
+        (&[], true, 3, "is closed; it may run as another user"),
+        (&[], false, 3, "does not answer"),
+        (
+            &[b"HTTP/1.1 400".to_vec()],
+            false,
+            3,
+            "not a hand-off message",
+        ),
+        (&[major], false, 4, "hand-off protocol 99"),
+        (
+            &[raw(&hello(Role::Engine), 0, 0)],
+            false,
+            3,
+            "does not answer",
+        ),
+        (
+            &[welcome.clone(), b"rubbish".to_vec()],
+            false,
+            3,
+            "not a hand-off message",
+        ),
+        (&[welcome, listener], false, 3, "field 1 is missing"),
+    ];
+    for (words, hangs_up, code, reason) in cases {
+        let new = shared.options().launch();
+        let caller = eventually(HANG, "a caller", || local::accept(door.as_fd()).unwrap());
+        for word in words {
+            fd::send(caller.as_fd(), word, &[]).unwrap();
+        }
+        let caller = (!hangs_up).then_some(caller);
+        let (ended, word) = failure(new);
+        assert_eq!(ended, code, "{word}");
+        assert!(word.contains(reason), "{word} instead of {reason}");
+        drop(caller);
+    }
+    // Nothing was left behind, and nothing removed.
+    let names = fs::read_dir(shared.dir()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["handoff.sock"]);
+}
+
+fn hello(role: Role) -> Control {
+    Control::Hello(Hello {
+        role,
+        pid: 1,
+        version: "9".into(),
+        offers: vec![],
+    })
 }
 
 fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {

@@ -42,7 +42,7 @@ impl Supervisor {
 
     pub(super) fn on_door_time(&mut self, now: Instant) {
         let due = self.door_closed_until.take_if(|until| now >= *until);
-        if due.is_some() && self.door.is_none() && !self.stopping {
+        if due.is_some() && self.door.is_none() && !self.stopping && !self.retired {
             self.open_own_door(now);
         }
         self.callers.retain(|caller| {

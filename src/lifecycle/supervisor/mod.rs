@@ -4,6 +4,8 @@
 //! What it owes: an engine that dies is replaced on the same accept queues; an upgrade that fails leaves the old
 //! engine serving; signals are passed on; children are reaped (it may be PID 1); the service manager is told.
 //!
+//! A supervisor that was started elsewhere may take everything over: `giving` is the side that runs, `taking` the other.
+//!
 //! An engine whose supervisor is gone drains and ends, as after TERM: nobody could replace it, and a successor would
 //! share its ports. Under systemd the successor finds the listening sockets in the fd store.
 
