@@ -252,8 +252,13 @@ impl Supervisor {
                 self.give_up_taking(ExitStatus::Incompatible.code());
             }
             error if taking.stage == Stage::Asked || !error.is_closed() => {
+                let perhaps = if error.is_closed() {
+                    "; it may run as another user"
+                } else {
+                    ""
+                };
                 say(format!(
-                    "not taken over: the lb at {path}: {error}; it may run as another user"
+                    "not taken over: the lb at {path}: {error}{perhaps}"
                 ));
                 self.give_up_taking(ExitStatus::UpgradeFailed.code());
             }
