@@ -20,7 +20,7 @@ use crate::config::{self, Balance};
 use crate::log::{By, During};
 use crate::proxy_protocol;
 use crate::sys::addr::Addr;
-use crate::sys::socket::{self, Liveness, Socket};
+use crate::sys::socket::{self, Socket};
 
 /// A server that took the connection.
 #[derive(Debug)]
@@ -77,7 +77,10 @@ impl Session {
             same: None,
         };
         loop {
-            let lease = self.obtain(client, &settings, &mut search).await?;
+            let lease = match self.obtain(&mut search) {
+                Some(lease) => lease,
+                None => Box::pin(self.hold(client, &settings, &mut search)).await?,
+            };
             let dialled = Instant::now();
             self.record.queue.get_or_insert(dialled - search.started);
             match self
@@ -96,37 +99,42 @@ impl Session {
                     });
                 }
                 Err(failure) => {
-                    self.recover(client, lease, &settings, &mut search, failure, dialled)
-                        .await?
+                    let recovery =
+                        self.recover(client, lease, &settings, &mut search, failure, dialled);
+                    Box::pin(recovery).await?
                 }
             }
         }
     }
 
-    /// A lease, at once or after a time in the queue.
-    async fn obtain(
+    /// A lease, if one can be had at once.
+    fn obtain(&self, search: &mut Search) -> Option<Lease> {
+        let same = search.same.take();
+        if let Some(lease) = same.and_then(|slot| self.backend.pick_same(slot)) {
+            return Some(lease);
+        }
+        // Those who wait come first.
+        if self.backend.queue.is_contended() {
+            return None;
+        }
+        self.backend.pick(&self.hint(search))
+    }
+
+    fn hint(&self, search: &Search) -> Hint {
+        Hint {
+            client: self.record.client.map(|client| client.ip()),
+            avoid: search.avoid,
+        }
+    }
+
+    /// A lease after a time in the queue.
+    async fn hold(
         &mut self,
         client: &Socket,
         settings: &config::Backend,
         search: &mut Search,
     ) -> Result<Lease, Left> {
-        if let Some(lease) = search
-            .same
-            .take()
-            .and_then(|slot| self.backend.pick_same(slot))
-        {
-            return Ok(lease);
-        }
-        let hint = Hint {
-            client: self.record.client.map(|client| client.ip()),
-            avoid: search.avoid,
-        };
-        // Those who wait come first.
-        if !self.backend.queue.is_contended()
-            && let Some(lease) = self.backend.pick(&hint)
-        {
-            return Ok(lease);
-        }
+        let hint = self.hint(search);
         let until = *search
             .hold_until
             .get_or_insert_with(|| Instant::now() + self.hold_limit(settings));
@@ -172,6 +180,19 @@ impl Session {
             Ok((socket, None)) => (socket, 0),
             Err(failure) => return Ok(Err(failure)),
         };
+        let connected = self.await_connected(client, lease, settings, &socket, may_move_on);
+        Ok(Box::pin(connected).await?.map(|()| (socket, bytes, sent)))
+    }
+
+    /// Waits until `socket` is connected; the errors are those of [`Session::dial`].
+    async fn await_connected(
+        &self,
+        client: &Socket,
+        lease: &Lease,
+        settings: &config::Backend,
+        socket: &Socket,
+        may_move_on: bool,
+    ) -> Result<Result<(), Failure>, Left> {
         let now = Instant::now();
         let deadline = now + settings.timeout.connect;
         let patience = (now + lease.server().patience()).min(deadline);
@@ -193,7 +214,7 @@ impl Session {
             outcome => outcome,
         };
         Ok(match outcome {
-            Ok(Ok(())) => Ok((socket, bytes, sent)),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::Refused(error)),
             Err(Interrupt::Time) => Err(Failure::TimedOut),
             Err(interrupt) => return Err(self.leave(interrupt, During::Connect)),
@@ -325,7 +346,8 @@ impl Session {
 /// say that it does.
 fn begin(addr: &Addr, bytes: &[u8]) -> Result<(Socket, Option<usize>), Failure> {
     // Keepalive is set once a session lasts; most are over before it could matter.
-    let fd = socket::connect(addr, &Liveness::default()).map_err(classify)?;
+    let speaks = !bytes.is_empty();
+    let fd = socket::connect(addr, speaks).map_err(classify)?;
     let sent = match bytes {
         [] => None,
         bytes => socket::try_send(std::os::fd::AsFd::as_fd(&fd), bytes).map_err(classify)?,

@@ -34,7 +34,7 @@ impl Session {
                     opening.bytes.drain(..len);
                     opening.introduced = true;
                     self.record.client = src.or(self.record.client);
-                    self.record.local = dst.or(self.record.local);
+                    self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());
                     break;
                 }
                 Decoded::Invalid(_) => return Err(Left::ended(By::Proxy, During::Request)),

@@ -11,7 +11,8 @@ use crate::backend::Server;
 pub(super) struct Record {
     /// The real client, which is not the connection's peer behind another proxy.
     pub(super) client: Option<SocketAddr>,
-    pub(super) local: Option<SocketAddr>,
+    /// Boxed: only PROXY headers speak of it.
+    pub(super) local: Option<Box<SocketAddr>>,
     pub(super) accepted: SystemTime,
     pub(super) started: Instant,
     pub(super) queue: Option<Duration>,
@@ -20,9 +21,8 @@ pub(super) struct Record {
     pub(super) retries: u32,
     pub(super) redispatched: bool,
     pub(super) server: Option<Arc<Server>>,
+    /// As far as the counters know them already.
     pub(super) bytes: Bytes,
-    /// What of `bytes` the counters know already.
-    pub(super) counted: Bytes,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,7 +40,7 @@ impl Record {
     ) -> Self {
         Self {
             client,
-            local,
+            local: local.map(Box::new),
             accepted,
             started,
             queue: None,
@@ -50,7 +50,6 @@ impl Record {
             redispatched: false,
             server: None,
             bytes: Bytes::default(),
-            counted: Bytes::default(),
         }
     }
 }

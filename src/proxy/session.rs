@@ -159,39 +159,46 @@ impl Session {
     #[allow(clippy::manual_async_fn)]
     fn begin(mut self, client: OwnedFd, mut opening: Opening) -> impl Future<Output = ()> {
         async move {
-            let ending = match Socket::register(client) {
-                Ok(client) => self.run(client, &mut opening).await,
-                Err(_) => Some(Termination {
+            let Ok(client) = Socket::register(client) else {
+                return self.finish(Some(Termination {
                     by: By::Resource,
                     during: During::Request,
-                }),
+                }));
             };
+            let ending = self.run(client, &mut opening).await;
             self.finish(ending);
         }
     }
 
     /// `None`: the session lives on elsewhere.
-    async fn run(&mut self, mut client: Socket, opening: &mut Opening) -> Option<Termination> {
-        let introduced = self.introduce(&client, opening).await;
-        if let Err(left) = introduced.and_then(|()| self.read_first(&client, opening)) {
-            return self.leave_waiting(left, client, opening);
-        }
-        let settings = Arc::clone(&self.backend.snapshot().settings);
-        let mut spent = 0;
-        loop {
-            let reached = match self.reach(&client, &opening.bytes, spent).await {
-                Ok(reached) => reached,
-                Err(left) => return self.leave_waiting(left, client, opening),
-            };
-            spent += 1;
-            let (relay, lease) = self.connected(client, reached, opening, &settings);
-            let may_repeat = spent <= settings.retries;
-            match self.relay(relay, Some(lease), &settings, may_repeat).await {
-                Ok((back, bytes, ended)) => {
-                    client = back;
-                    (opening.bytes, opening.ended) = (bytes, ended);
+    #[allow(clippy::manual_async_fn)] // As above.
+    fn run<'a>(
+        &'a mut self,
+        mut client: Socket,
+        opening: &'a mut Opening,
+    ) -> impl Future<Output = Option<Termination>> + use<'a> {
+        async move {
+            let introduced = self.introduce(&client, opening).await;
+            if let Err(left) = introduced.and_then(|()| self.read_first(&client, opening)) {
+                return self.leave_waiting(left, client, opening);
+            }
+            let settings = Arc::clone(&self.backend.snapshot().settings);
+            let mut spent = 0;
+            loop {
+                let reached = match self.reach(&client, &opening.bytes, spent).await {
+                    Ok(reached) => reached,
+                    Err(left) => return self.leave_waiting(left, client, opening),
+                };
+                spent += 1;
+                let (relay, lease) = self.connected(client, reached, opening, &settings);
+                let may_repeat = spent <= settings.retries;
+                match self.relay(relay, Some(lease), &settings, may_repeat).await {
+                    Ok((back, bytes, ended)) => {
+                        client = back;
+                        (opening.bytes, opening.ended) = (bytes, ended);
+                    }
+                    Err(ending) => return ending,
                 }
-                Err(ending) => return ending,
             }
         }
     }
@@ -239,7 +246,7 @@ impl Session {
             from_client: frozen.up.received,
             to_client: frozen.down.sent,
         };
-        (self.record.bytes, self.record.counted) = (moved, moved);
+        self.record.bytes = moved;
         let relay = Relay::thaw(frozen, nagle, &mut self.context.desk.borrow_mut());
         let ending = match relay {
             Ok(relay) => self
@@ -257,63 +264,65 @@ impl Session {
 
     /// Relays to the end. `Ok`: the server went away before its first byte; the client, its bytes and its FIN can be
     /// tried on another one. `Err`: the session is over, or (`None`) goes on elsewhere.
-    async fn relay(
-        &mut self,
+    #[allow(clippy::manual_async_fn)] // As above.
+    fn relay<'a>(
+        &'a mut self,
         mut relay: Relay,
         lease: Option<Lease>,
-        settings: &config::Backend,
+        settings: &'a config::Backend,
         may_repeat: bool,
-    ) -> Result<(Socket, Vec<u8>, bool), Option<Termination>> {
-        let left = self.drive(&mut relay, settings).await;
-        self.count(&relay);
-        relay.release_unless(
-            matches!(left, Relayed::Order(Order::Freeze)),
-            &mut self.context.desk.borrow_mut(),
-        );
-        let ending = |by| {
-            Err(Some(Termination {
-                by,
-                during: During::Data,
-            }))
-        };
-        match left {
-            Relayed::Finish(Finish::Closed) => Err(Some(Termination {
-                by: By::Nobody,
-                during: During::Finished,
-            })),
-            Relayed::Finish(Finish::Broken(Side::Client)) => {
-                drop((lease, relay.client));
-                self.farewell(relay.server).await;
-                ending(By::Client)
-            }
-            Relayed::Finish(Finish::Broken(Side::Server)) => {
-                drop((lease, relay.server));
-                self.farewell(relay.client).await;
-                ending(By::Server)
-            }
-            Relayed::Finish(Finish::Replay) => {
-                let kept = relay.take_replay().filter(|_| may_repeat);
-                let Some((bytes, ended)) = kept else {
-                    drop((lease, relay.server));
-                    relay.client.reset();
-                    return ending(By::Server);
-                };
-                if let Some(lease) = lease {
-                    lease.server().stats.redispatches.add(1);
-                    self.avoid = Some(lease.server().slot());
+    ) -> impl Future<Output = Result<(Socket, Vec<u8>, bool), Option<Termination>>> + use<'a> {
+        async move {
+            let left = self.drive(&mut relay, settings).await;
+            self.count(&relay);
+            relay.release_unless(
+                matches!(left, Relayed::Order(Order::Freeze)),
+                &mut self.context.desk.borrow_mut(),
+            );
+            let ending = |by| {
+                Err(Some(Termination {
+                    by,
+                    during: During::Data,
+                }))
+            };
+            match left {
+                Relayed::Finish(Finish::Closed) => Err(Some(Termination {
+                    by: By::Nobody,
+                    during: During::Finished,
+                })),
+                Relayed::Finish(Finish::Broken(Side::Client)) => {
+                    drop((lease, relay.client));
+                    Box::pin(self.farewell(relay.server)).await;
+                    ending(By::Client)
                 }
-                self.record.retries += 1;
-                self.record.redispatched = true;
-                self.record.bytes = Bytes::default();
-                self.record.counted = Bytes::default();
-                self.record.server = None;
-                self.registered.set_server(None);
-                Ok((relay.client, bytes, ended))
+                Relayed::Finish(Finish::Broken(Side::Server)) => {
+                    drop((lease, relay.server));
+                    Box::pin(self.farewell(relay.client)).await;
+                    ending(By::Server)
+                }
+                Relayed::Finish(Finish::Replay) => {
+                    let kept = relay.take_replay().filter(|_| may_repeat);
+                    let Some((bytes, ended)) = kept else {
+                        drop((lease, relay.server));
+                        relay.client.reset();
+                        return ending(By::Server);
+                    };
+                    if let Some(lease) = lease {
+                        lease.server().stats.redispatches.add(1);
+                        self.avoid = Some(lease.server().slot());
+                    }
+                    self.record.retries += 1;
+                    self.record.redispatched = true;
+                    self.record.bytes = Bytes::default();
+                    self.record.server = None;
+                    self.registered.set_server(None);
+                    Ok((relay.client, bytes, ended))
+                }
+                Relayed::Idle(Side::Client) => ending(By::ClientTimeout),
+                Relayed::Idle(Side::Server) => ending(By::ServerTimeout),
+                Relayed::Order(Order::Cut(by)) => ending(by),
+                Relayed::Order(Order::GoOn | Order::Freeze) => Err(self.freeze_relay(relay, lease)),
             }
-            Relayed::Idle(Side::Client) => ending(By::ClientTimeout),
-            Relayed::Idle(Side::Server) => ending(By::ServerTimeout),
-            Relayed::Order(Order::Cut(by)) => ending(by),
-            Relayed::Order(Order::GoOn | Order::Freeze) => Err(self.freeze_relay(relay, lease)),
         }
     }
 
@@ -375,8 +384,8 @@ impl Session {
             from_client: relay.up.received,
             to_client: relay.down.sent,
         };
-        let from_client = now.from_client - self.record.counted.from_client;
-        let to_client = now.to_client - self.record.counted.to_client;
+        let from_client = now.from_client - self.record.bytes.from_client;
+        let to_client = now.to_client - self.record.bytes.to_client;
         let frontend = &self.permit.frontend().stats;
         frontend.bytes_in.add(from_client);
         frontend.bytes_out.add(to_client);
@@ -384,7 +393,7 @@ impl Session {
             server.stats.bytes_in.add(from_client);
             server.stats.bytes_out.add(to_client);
         }
-        (self.record.bytes, self.record.counted) = (now, now);
+        self.record.bytes = now;
     }
 
     /// Waits until the other side has what was sent to it, and resets it then: it must not take a broken-off stream for
@@ -462,7 +471,7 @@ impl Session {
         let frozen = Frozen {
             frontend: Arc::clone(&self.permit.frontend().name),
             client: self.record.client,
-            local: self.record.local,
+            local: self.record.local.as_deref().copied(),
             accepted: self.record.accepted,
             age: self.record.started.elapsed(),
             stage,
@@ -480,9 +489,9 @@ impl Session {
     /// The address that the client connected to; asked for only when somebody wants to know.
     pub(super) fn local(&mut self, client: &Socket) -> Option<SocketAddr> {
         if self.record.local.is_none() {
-            self.record.local = socket::accepted_at(client.as_fd());
+            self.record.local = socket::accepted_at(client.as_fd()).map(Box::new);
         }
-        self.record.local
+        self.record.local.as_deref().copied()
     }
 
     /// Counts and logs.

@@ -413,14 +413,16 @@ fn read_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
 
 /// Begins to connect. The socket may be usable at once or later; the first write or [`Socket::poll_connected`] tells.
 /// Errors are those that need no answer from the network (no route, no free port, unix socket refused).
-pub fn connect(addr: &Addr, liveness: &Liveness) -> io::Result<OwnedFd> {
+/// `speaks`: bytes are sent as soon as it is connected, and the handshake's last ACK waits for them: a segment less.
+pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     let (domain, target) = match addr {
         Addr::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
         Addr::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
     };
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), None)?;
-    if domain != Domain::UNIX {
-        liveness.apply(socket.as_fd())?;
+    if speaks && domain != Domain::UNIX {
+        // tcp(7): not permanent; before connect it is the ACK of the SYN-ACK that is delayed.
+        set_int(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)?;
     }
     match socket.connect(&target) {
         Ok(()) => {}
