@@ -21,7 +21,7 @@ pub const SUPERVISOR_STATE: u32 = 1;
 codes! {
     /// What can be handed over besides listeners.
     pub enum Feature {
-        /// Open sessions: sockets, residue, timers.
+        /// Open sessions: sockets, residue, timers; those that still wait for a server, too.
         Sessions = 1,
         /// Sums of frontends, backends and servers.
         Counters = 2,
@@ -31,8 +31,6 @@ codes! {
         Histograms = 4,
         /// The last discovery set with its revision.
         Discovery = 5,
-        /// Connections that were accepted and are not served yet.
-        Queue = 6,
     }
 }
 
@@ -176,7 +174,7 @@ mod tests {
             oldest: 1,
             newest: 1,
         });
-        assert!(Agreed::between(&offers(), &theirs).has(Feature::Queue));
+        assert!(Agreed::between(&offers(), &theirs).has(Feature::Discovery));
     }
 
     #[test]
@@ -187,7 +185,7 @@ mod tests {
         assert!(!agreed.has(Feature::Counters));
         assert_eq!(
             agreed.to_string(),
-            "sessions 3, health 1, histograms 1, discovery 1, queue 1"
+            "sessions 3, health 1, histograms 1, discovery 1"
         );
     }
 }

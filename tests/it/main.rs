@@ -38,3 +38,4 @@ mod upgrade_sessions;
 mod upgrade_takeover;
 mod upgrade_takeover_crashes;
 mod upgrade_takeover_hostile;
+mod upgrade_versions;

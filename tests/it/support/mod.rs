@@ -21,6 +21,7 @@ pub(crate) mod netns;
 pub(crate) mod nginx;
 pub(crate) mod notify;
 pub(crate) mod origin;
+pub(crate) mod other_build;
 pub(crate) mod outcome;
 pub(crate) mod ping_pong;
 pub(crate) mod plan;
