@@ -159,6 +159,10 @@ impl Daemon {
     }
 
     fn set_phase(&self, phase: UpgradePhase) {
+        if phase == UpgradePhase::Idle {
+            // Of one that failed: what leads to the other engine is of no more use.
+            self.export.borrow_mut().take();
+        }
         let was = self.phase.replace(phase);
         if was == UpgradePhase::Idle {
             self.phase_since.set(std::time::Instant::now());
@@ -174,7 +178,8 @@ impl Daemon {
 /// Tells the new engine what this one knows. A failure fails the upgrade there: this engine goes on as it was.
 async fn export(daemon: Rc<Daemon>, end: PeerEnd) {
     match daemon.export(end).await {
-        Ok(export) => *daemon.export.borrow_mut() = Some(export),
+        Ok(export) if daemon.upgrading() => *daemon.export.borrow_mut() = Some(export),
+        Ok(_) => {}
         Err(error) => tracing::warn!("hand-off: {error}"),
     }
 }

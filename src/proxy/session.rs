@@ -91,28 +91,33 @@ pub(super) fn serve(
     Session::new(context, permit, backend, record).begin(client, opening)
 }
 
-/// A session that was frozen, here or elsewhere.
-pub(super) async fn thaw(
+/// A session that was frozen, here or elsewhere. It counts as one of this worker's from the call on, not only once it
+/// is polled: a census that follows must not miss it.
+pub(super) fn thaw(
     context: Rc<Context>,
     permit: Permit,
     backend: Arc<Backend>,
     frozen: Frozen,
-) {
+) -> impl Future<Output = ()> {
     let now = Instant::now();
     let started = now.checked_sub(frozen.age).unwrap_or(now);
     let record = Record::new(frozen.client, frozen.local, frozen.accepted, started);
-    let mut session = Session::new(context, permit, backend, record);
-    match frozen.stage {
-        Stage::Waiting {
-            client,
-            first,
-            ended,
-            introduced,
-            waited,
-        } => {
-            session.waited = waited;
-            session
-                .begin(
+    let session = Session::new(context, permit, backend, record);
+    session.thaw(frozen.stage)
+}
+
+impl Session {
+    async fn thaw(mut self, stage: Stage) {
+        match stage {
+            Stage::Waiting {
+                client,
+                first,
+                ended,
+                introduced,
+                waited,
+            } => {
+                self.waited = waited;
+                self.begin(
                     client,
                     Opening {
                         bytes: first,
@@ -121,26 +126,25 @@ pub(super) async fn thaw(
                     },
                 )
                 .await;
-        }
-        Stage::Relaying {
-            relay,
-            server,
-            queue,
-            connect,
-            retries,
-            redispatched,
-            ..
-        } => {
-            session.record.queue = Some(queue);
-            session.record.connect = Some(connect);
-            session.record.retries = retries;
-            session.record.redispatched = redispatched;
-            session.resume(*relay, &server).await;
+            }
+            Stage::Relaying {
+                relay,
+                server,
+                queue,
+                connect,
+                retries,
+                redispatched,
+                ..
+            } => {
+                self.record.queue = Some(queue);
+                self.record.connect = Some(connect);
+                self.record.retries = retries;
+                self.record.redispatched = redispatched;
+                self.resume(*relay, &server).await;
+            }
         }
     }
-}
 
-impl Session {
     fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: Record) -> Self {
         let registered = context.register.enter();
         Self {

@@ -1,5 +1,6 @@
 //! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
 
+mod bad_peers;
 mod bytes;
 mod cli;
 mod dead_server;

@@ -1,37 +1,53 @@
 //! Upgrades that must fail: whatever the new binary does, no connection fails, and one sentence says why.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Output;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
+use nix::sys::stat::Mode;
 
-use crate::support::config::Config;
-use crate::support::knocker::Knocker;
-use crate::support::lb::{Lb, copy_of_binary};
-use crate::support::origin::{Behaviour, Origin};
-use crate::support::ping_pong::PingPong;
-use crate::support::proc;
+use crate::support::failing_upgrade::{FailingUpgrade, Told};
+use crate::support::limits::amount;
 use crate::support::wait::eventually;
 
 #[test]
 fn a_file_that_is_no_lb_is_refused_by_its_kind() {
-    let stage = Stage::new();
+    let stage = FailingUpgrade::new();
+    let dir = stage.dir.path().to_owned();
+    let at = |name: &str| dir.join(name);
     let file = |name: &str, mode: u32, content: &[u8]| {
-        let path = stage.dir.path().join(name);
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        // A rename away from what was open for writing here.
+        let (fresh, path) = (at("fresh"), at(name));
+        fs::write(&fresh, content).unwrap();
+        fs::set_permissions(&fresh, Permissions::from_mode(mode)).unwrap();
+        fs::rename(fresh, &path).unwrap();
         path
     };
     let mut foreign = fs::read("/bin/true").unwrap();
     foreign[18] = 0xf3; // e_machine: RISC-V
+    let real = fs::read(at("lb")).unwrap();
+    let mut holed = real.clone();
+    holed[4096..real.len() / 2].fill(0);
+    symlink(at("loop"), at("loop")).unwrap();
+    symlink(at("nowhere"), at("dangling")).unwrap();
+    nix::unistd::mkfifo(&at("fifo"), Mode::S_IRWXU).unwrap();
+    let _listener = UnixListener::bind(at("socket")).unwrap();
+    chown(file("stranger", 0o755, &real), Some(4711), None).unwrap();
     let cases: Vec<(PathBuf, &str)> = vec![
-        (stage.dir.path().join("missing"), "No such file"),
-        (stage.dir.path().to_owned(), "not a regular file"),
+        (at("missing"), "No such file"),
+        (at("dangling"), "No such file"),
+        (at("loop"), "symbolic links"),
+        (at("lb").join("inside"), "Not a directory"),
+        (dir.clone(), "not a regular file"),
+        (at("fifo"), "not a regular file"),
+        (at("socket"), "not a regular file"),
+        ("/dev/zero".into(), "not a regular file"),
         (file("plain", 0o644, b"x"), "not executable"),
         (file("shared", 0o777, b"x"), "written by others"),
+        (file("of-group", 0o775, b"x"), "written by others"),
+        (at("stranger"), "belongs to uid 4711"),
         (file("empty", 0o755, b""), "not a program for this machine"),
         (
             file("text", 0o755, b"hello"),
@@ -41,48 +57,51 @@ fn a_file_that_is_no_lb_is_refused_by_its_kind() {
             file("foreign", 0o755, &foreign),
             "not a program for this machine",
         ),
+        (file("beginning", 0o755, &real[..100]), "cannot be executed"),
+        (file("eighth", 0o755, &real[..real.len() / 8]), "killed by"),
+        (file("holed", 0o755, &holed), "was killed by a signal"),
         (
             file("script", 0o755, b"#!/bin/sh\necho lb-handoff core=1\n"),
             "a script",
         ),
-        (PathBuf::from("/bin/true"), "is not lb"),
-        (PathBuf::from("/bin/false"), "ended with code 1"),
-        (PathBuf::from("/bin/echo"), "is not lb: engine --probe"),
-        (
-            PathBuf::from("/bin/ls"),
-            "does not accept the configuration",
-        ),
+        ("/bin/true".into(), "is not lb"),
+        ("/bin/false".into(), "ended with code 1"),
+        ("/bin/echo".into(), "is not lb: engine --probe"),
+        ("/bin/ls".into(), "does not accept the configuration"),
     ];
     for (path, expected) in cases {
-        let output = stage
-            .lb
-            .command(&["upgrade", "--binary", path.to_str().unwrap()]);
-        let text = told(&output);
-        assert_eq!(output.status.code(), Some(3), "{path:?}: {text}");
-        assert!(text.contains(expected), "{path:?}: {text}");
-        assert!(text.contains("the old engine goes on"), "{text}");
+        stage.to(&path).assert(name(&path), 3, expected);
     }
     stage.assert_untouched();
 }
 
 #[test]
-fn a_probe_that_dies_or_hangs_is_told_so() {
-    let stage = Stage::new();
+fn a_probe_that_dies_hangs_or_talks_nonsense_is_told_so() {
+    let stage = FailingUpgrade::new();
     for (way, expected) in [
         ("kill", "was killed by a signal"),
         ("panic", "a test wants this panic"),
         ("hang", "within 10 s"),
     ] {
-        let output = stage.upgrade_with_fault("engine.probe", way);
-        assert_eq!(output.status.code(), Some(3), "{}", told(&output));
-        assert!(told(&output).contains(expected), "{}", told(&output));
+        stage
+            .with_fault("engine.probe", way)
+            .assert(way, 3, expected);
+    }
+    for (how, code, expected) in [
+        ("probe-core-2", 4, "speaks hand-off protocol 2, this one 1"),
+        ("probe-rubbish-core", 3, "is not lb"),
+        ("probe-rubbish", 3, "is not lb"),
+        ("probe-endless", 3, "within 10 s"),
+        ("probe-segfaults", 3, "was killed by a signal"),
+    ] {
+        stage.with_fake(how).assert(how, code, expected);
     }
     stage.assert_untouched();
 }
 
 #[test]
 fn a_new_engine_that_fails_before_it_is_ready_costs_nothing() {
-    let stage = Stage::new();
+    let stage = FailingUpgrade::new();
     for (point, way, expected) in [
         ("engine.start", "kill", "SIGKILL"),
         ("engine.start", "exit", "ended with code 9"),
@@ -91,17 +110,28 @@ fn a_new_engine_that_fails_before_it_is_ready_costs_nothing() {
         ("engine.go", "kill", "SIGKILL"),
         ("engine.go", "stop", "did not begin to serve within 10 s"),
     ] {
-        let output = stage.upgrade_with_fault(point, way);
-        let text = told(&output);
-        assert_eq!(output.status.code(), Some(3), "{point} {way}: {text}");
-        assert!(text.contains(expected), "{point} {way}: {text}");
+        let kind = format!("{point} {way}");
+        stage.with_fault(point, way).assert(&kind, 3, expected);
+    }
+    for (how, expected) in [
+        ("dies-after-hello", "ended with code 7"),
+        ("dies-before-prepared", "ended with code 7"),
+        ("gives-up", "had enough"),
+        ("exits-after-go", "ended with code 7"),
+        ("without-descriptors", ""),
+        ("without-memory", ""),
+    ] {
+        stage.with_fake(how).assert(how, 3, expected);
+    }
+    for how in amount(&[][..], &["hangs-after-hello"][..]) {
+        stage.with_fake(how).assert(how, 3, "within 40 s");
     }
     stage.assert_untouched();
 }
 
 #[test]
 fn a_new_engine_that_fails_in_probation_is_rolled_back() {
-    let mut stage = Stage::new();
+    let stage = FailingUpgrade::new();
     for (point, way, expected) in [
         ("engine.ready", "kill", "SIGKILL"),
         ("engine.beat", "kill", "SIGKILL"),
@@ -110,110 +140,51 @@ fn a_new_engine_that_fails_in_probation_is_rolled_back() {
         ("engine.beat", "stop", STILL),
         ("engine.beat", "hang", STILL),
     ] {
-        let output = stage.upgrade_with_fault(point, way);
-        let text = told(&output);
-        assert_eq!(output.status.code(), Some(6), "{point} {way}: {text}");
-        let seen =
-            text.contains(expected) || expected == STILL && text.contains("accepts no connections");
-        assert!(seen, "{point} {way}: {text}");
-        assert!(text.contains("the old engine serves again"), "{text}");
-        let served = stage.clients.as_ref().unwrap().served();
-        eventually(Duration::from_secs(20), "clients served", || {
-            (stage.clients.as_ref().unwrap().served() > served + 50).then_some(())
-        });
+        let kind = format!("{point} {way}");
+        assert_rolled_back(&kind, &stage.with_fault(point, way), expected);
+        stage.wait_until_clients_are_served();
     }
-    stage.finish(5);
+    for (how, expected) in [
+        ("dies-when-ready", "SIGKILL"),
+        ("serves-nothing", "it accepts no connections"),
+        ("fails-its-connections", "its connections fail"),
+    ] {
+        assert_rolled_back(how, &stage.with_fake(how), expected);
+        stage.wait_until_clients_are_served();
+    }
+    // Three of them had accepted connections and died with what they had in hand.
+    stage.assert_only_cut_by(5);
 }
 
 #[test]
 fn the_supervisors_death_in_an_upgrade_leaves_no_second_engine_for_long() {
-    let stage = Stage::new();
+    let stage = FailingUpgrade::new();
     stage.set_fault("supervisor.park", "kill");
     let output = stage.lb.command(&["upgrade", "--probation", "1s"]);
-    assert!(!output.status.success(), "{}", told(&output));
+    assert!(!output.status.success(), "{output:?}");
     stage.lb.notify().clear_store();
     eventually(Duration::from_secs(20), "nothing listens", || {
         std::net::TcpStream::connect(stage.addr).err()
     });
 }
 
-/// A balancer whose new engines can be made to fail, with clients that look on.
-struct Stage {
-    lb: Lb,
-    addr: std::net::SocketAddr,
-    engine: i32,
-    dir: TempDir,
-    binary: PathBuf,
-    clients: Option<Knocker>,
-    sessions: Option<PingPong>,
-    _origin: Origin,
+#[track_caller]
+fn assert_rolled_back(kind: &str, told: &Told, expected: &str) {
+    // It depends on the moment which of its signs of being stuck is seen first.
+    let stuck = expected == STILL && told.text.contains("accepts no connections");
+    told.assert(
+        kind,
+        6,
+        if stuck {
+            "accepts no connections"
+        } else {
+            expected
+        },
+    );
 }
 
-impl Stage {
-    fn new() -> Self {
-        let origin = Origin::start(Behaviour::Echo);
-        let dir = tempfile::tempdir().unwrap();
-        let binary = dir.path().join("lb");
-        copy_of_binary(&binary);
-        let lb = Lb::options()
-            .config(&Config::new().origins([&origin]))
-            .env("LB_FAULT", &dir.path().join("fault"))
-            .start();
-        let addr = lb.addr("web");
-        Self {
-            engine: lb.engine(),
-            clients: Some(Knocker::start(addr, 4)),
-            sessions: Some(PingPong::start(addr, 4)),
-            lb,
-            addr,
-            dir,
-            binary,
-            _origin: origin,
-        }
-    }
-
-    fn set_fault(&self, point: &str, way: &str) {
-        let fresh = self.dir.path().join("fault.new");
-        fs::write(&fresh, format!("{point} {way}")).unwrap();
-        fs::rename(fresh, self.dir.path().join("fault")).unwrap();
-    }
-
-    fn upgrade_with_fault(&self, point: &str, way: &str) -> Output {
-        self.set_fault(point, way);
-        let binary = self.binary.to_str().unwrap();
-        let output = self
-            .lb
-            .command(&["upgrade", "--binary", binary, "--probation", "10s"]);
-        assert!(
-            !self.dir.path().join("fault").exists(),
-            "{point} was not reached"
-        );
-        output
-    }
-
-    #[track_caller]
-    fn assert_untouched(mut self) {
-        self.finish(0);
-    }
-
-    /// No client was refused; at most `killed` engines have taken what they had in hand with them.
-    #[track_caller]
-    fn finish(&mut self, killed: u64) {
-        let knocks = self.clients.take().unwrap().finish();
-        assert_eq!(knocks.refused, 0, "{knocks:?}");
-        assert!(knocks.broken <= killed * 4, "{knocks:?}");
-        self.sessions.take().unwrap().finish().assert_unharmed();
-        assert_eq!(self.lb.engine(), self.engine);
-        eventually(Duration::from_secs(20), "one engine", || {
-            (proc::descendants(self.lb.pid()).len() == 1).then_some(())
-        });
-        assert_eq!(self.lb.status().number("generation"), 1);
-    }
+fn name(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
-/// It depends on the moment which of its signs of being stuck is seen first.
 const STILL: &str = "silent for 2 s";
-
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
-}

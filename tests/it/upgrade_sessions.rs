@@ -71,6 +71,9 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
                 scope.spawn(move || (plan, Client::run(addr, plan)))
             })
             .collect();
+        // The same load without an upgrade, for comparison.
+        Ab::run(lb.addr("http"), 5_000, 8, &[]).assert_flawless();
+        let quiet = ping_pong.slowest_so_far();
         let mut ab = Ab::start(lb.addr("http"), amount(5_000, 200_000), 8, &[]);
         let (mut moved, mut upgrades) = (0, 0);
         while upgrades < amount(20, 200) || ab.is_running() {
@@ -90,7 +93,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
         ping_pong.assert_unharmed();
         figure(
             "longest pause of a ping-pong session through upgrades under load",
-            format!("{:?}", ping_pong.slowest),
+            format!("{:?}, before the first one {quiet:?}", ping_pong.slowest),
         );
         let bulk_bytes: u64 = bulks.into_iter().map(|bulk| bulk.join().unwrap()).sum();
         stalled

@@ -73,12 +73,19 @@ impl Daemon {
         while Instant::now() < until {
             let mut progress = false;
             for worker in 0..self.workers.len() {
+                let began = Instant::now();
                 let frozen = self.freeze(worker, until).await;
                 if frozen.is_empty() {
                     continue;
                 }
                 progress = true;
-                *moved += self.send_batch(bridge, worker, frozen, &mut number).await?;
+                let froze = began.elapsed();
+                let count = self.send_batch(bridge, worker, frozen, &mut number).await?;
+                tracing::debug!(
+                    "hand-off: {count} sessions of worker {worker} moved, frozen after {froze:?}, given away after {:?}",
+                    began.elapsed()
+                );
+                *moved += count;
             }
             if self.sessions().await == 0 {
                 return Ok(());

@@ -16,8 +16,8 @@ use super::probe::{Probe, Report};
 use super::upgrade::{Action, Event, Upgrade};
 use super::{Supervisor, fault, millis, tell_to_stop};
 use crate::lifecycle::message::{
-    self, Abort, Commit, Control, Go, Mode, Move, Park, Peer, Phase, Progress, Resume, Side, Start,
-    StopMode, Unlisten, UpgradePhase,
+    self, Abort, Commit, Control, Go, Heartbeat, Mode, Move, Park, Peer, Phase, Progress, Resume,
+    Side, Start, StopMode, Unlisten, UpgradePhase,
 };
 use crate::lifecycle::version::SUPERVISOR_STATE;
 use crate::sys::fd;
@@ -47,10 +47,11 @@ impl Conduct {
         binary: &Rc<Binary>,
         generation: u64,
         probation: Option<Duration>,
+        old: Option<Heartbeat>,
         now: Instant,
     ) -> Self {
         Self {
-            machine: Upgrade::begin_takeover(limited(probation), now),
+            machine: Upgrade::begin_takeover(limited(probation), now).beginning_with(old),
             asker: Some((line.id(), 0)),
             binary: Rc::clone(binary),
             probe: None,
@@ -132,8 +133,9 @@ impl Supervisor {
             }
         };
         let (machine, actions) = Upgrade::begin(limited(probation), now);
+        let old = self.active.as_ref().and_then(|engine| engine.beat.clone());
         self.conduct = Some(Conduct {
-            machine,
+            machine: machine.beginning_with(old),
             asker,
             binary,
             probe: None,

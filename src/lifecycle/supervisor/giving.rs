@@ -139,6 +139,7 @@ impl Supervisor {
             &self.binary,
             generation,
             probation,
+            self.active.as_ref().and_then(|engine| engine.beat.clone()),
             now,
         ));
         fault::point("supervisor.welcome");

@@ -120,6 +120,12 @@ impl Upgrade {
         }
     }
 
+    /// The last heartbeat of the engine that serves: an upgrade may be quicker than its next one.
+    pub fn beginning_with(mut self, beat: Option<Heartbeat>) -> Self {
+        self.baseline = beat;
+        self
+    }
+
     /// Whether everything was handed over, and only the answer is missing.
     pub fn is_handed_over(&self) -> bool {
         self.handed.is_some()
@@ -210,9 +216,11 @@ impl Upgrade {
                 self.passed(now)
             }
             (Phase::Probation, Event::NotServing) => self.fail("it accepts no connections".into()),
-            (Phase::Move, Event::Done(done)) if done.left == 0 => self.finish(&done, now),
+            (Phase::Move, Event::Done(done)) if done.left == 0 && done.why.is_none() => {
+                self.finish(&done, now)
+            }
             (Phase::Move, Event::Done(done)) => {
-                // They may have stayed because the new engine is dead, of which its last heartbeat knows nothing.
+                // That may be because the new engine is dead, of which its last heartbeat knows nothing.
                 self.done = Some(done);
                 vec![]
             }

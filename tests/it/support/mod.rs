@@ -9,6 +9,7 @@ pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
+pub(crate) mod failing_upgrade;
 pub(crate) mod figure;
 pub(crate) mod followed;
 pub(crate) mod hammer;

@@ -17,7 +17,7 @@ use super::wait::eventually;
 #[derive(Debug)]
 pub(crate) struct PingPong {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<(Outcome, Duration)>>,
+    threads: Vec<JoinHandle<Outcome>>,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ struct Shared {
     rounds: AtomicU64,
     /// Sessions with at least one answer.
     answered: AtomicU64,
+    /// The longest that any message took to go round, in µs.
+    slowest: AtomicU64,
 }
 
 /// What became of them.
@@ -64,22 +66,20 @@ impl PingPong {
         });
     }
 
+    /// The longest that any message took to go round.
+    pub(crate) fn slowest_so_far(&self) -> Duration {
+        Duration::from_micros(self.shared.slowest.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn finish(self) -> PingPongs {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let all: Vec<_> = self
+        let outcomes = self
             .threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .collect();
-        let slowest = all
-            .iter()
-            .map(|(_, pause)| *pause)
-            .max()
-            .unwrap_or_default();
-        PingPongs {
-            outcomes: all.into_iter().map(|(outcome, _)| outcome).collect(),
-            slowest,
-        }
+        let slowest = Duration::from_micros(self.shared.slowest.load(Ordering::Relaxed));
+        PingPongs { outcomes, slowest }
     }
 }
 
@@ -101,7 +101,6 @@ struct Session {
     seed: u64,
     sent: u64,
     verifier: Verifier,
-    slowest: Duration,
 }
 
 impl Session {
@@ -110,25 +109,21 @@ impl Session {
             seed,
             sent: 0,
             verifier: Verifier::new(seed),
-            slowest: Duration::ZERO,
         }
     }
 
-    fn run(mut self, addr: SocketAddr, shared: &Shared) -> (Outcome, Duration) {
+    fn run(mut self, addr: SocketAddr, shared: &Shared) -> Outcome {
         let ending = match connect(addr) {
             Ok(mut stream) => self.talk(&mut stream, shared),
             Err(error) => error.into(),
         };
         let (received, corrupt_at) = (self.verifier.received(), self.verifier.corrupt_at());
-        (
-            Outcome {
-                sent: self.sent,
-                received,
-                corrupt_at,
-                ending,
-            },
-            self.slowest,
-        )
+        Outcome {
+            sent: self.sent,
+            received,
+            corrupt_at,
+            ending,
+        }
     }
 
     fn talk(&mut self, stream: &mut TcpStream, shared: &Shared) -> Ending {
@@ -139,7 +134,8 @@ impl Session {
                 Ok(Some(ending)) => return ending,
                 Err(error) => return error.into(),
             }
-            self.slowest = self.slowest.max(start.elapsed());
+            let took = u64::try_from(start.elapsed().as_micros()).unwrap();
+            shared.slowest.fetch_max(took, Ordering::Relaxed);
             shared.rounds.fetch_add(1, Ordering::Relaxed);
             if self.sent == u64::from(MESSAGE) {
                 shared.answered.fetch_add(1, Ordering::Relaxed);
