@@ -136,6 +136,7 @@ pub fn run(start: Start) -> ExitStatus {
         Signal::SIGUSR2,
     ];
     let blocked = signals.into_iter().collect::<SigSet>().thread_block();
+    resources::reserve_descriptors();
     let system = |what| move |error| StartError::System { what, error };
     let outcome = blocked
         .map_err(io::Error::from)

@@ -45,3 +45,13 @@ pub enum Stage {
         redispatched: bool,
     },
 }
+
+impl Frozen {
+    /// Bytes that were read and not yet written, apart from those in pipes.
+    pub fn residue(&self) -> usize {
+        match &self.stage {
+            Stage::Waiting { first, .. } => first.len(),
+            Stage::Relaying { relay, .. } => relay.up.residue.len() + relay.down.residue.len(),
+        }
+    }
+}

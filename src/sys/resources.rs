@@ -1,11 +1,12 @@
 //! Limits of the process: descriptors, pipes, cores.
 
-use std::fs;
-use std::thread;
+use std::{fs, io, thread};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 
+use super::fd;
 use super::pipe::PIPE_BYTES;
 
 /// Raises the soft descriptor limit to the hard one, as HAProxy does, and returns what it is now.
@@ -20,6 +21,25 @@ pub fn raise_descriptor_limit() -> u64 {
         Err(_) => 1024,
     }
 }
+
+/// Makes the kernel's table of this process's descriptors as large as they may become (at most [`TABLE`]), while the
+/// process has one thread. It grows by doubling otherwise, and once there are more threads each doubling waits for an
+/// RCU grace period: `accept` or the receipt of sessions then takes tens of milliseconds, on saturated cores up to a
+/// second.
+pub fn reserve_descriptors() {
+    let highest = raise_descriptor_limit().min(TABLE).saturating_sub(1);
+    let Ok(highest) = i32::try_from(highest) else {
+        return;
+    };
+    let reserved = fcntl(io::stderr(), FcntlArg::F_DUPFD_CLOEXEC(highest));
+    if let Ok(number) = reserved {
+        // Closed at once; the table never shrinks. Whether it worked or not, nothing but time depends on it.
+        drop(fd::inherit(number));
+    }
+}
+
+/// 256 KiB of kernel memory; enough for 16,000 sessions.
+const TABLE: u64 = 32_768;
 
 /// Cores that this process may run on.
 pub fn cores() -> usize {

@@ -30,6 +30,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
         &Config::new()
             // Who stalls is not to be cut for it, however slow the machine.
             .backend(r#"timeout = { client = "10m", server = "10m" }"#)
+            .backend(r#"user_timeout = "0""#)
             .origins([&planned])
             .table(&also("echo", &echo))
             .table(&also("http", &http)),
@@ -68,7 +69,9 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
                     pace: Pace::ServerStalls,
                     ..Plan::new(2000 + n, 50_000 + 70_000 * n, 3000)
                 };
-                scope.spawn(move || (plan, Client::run(addr, plan)))
+                let (client, stop) = (Client::connect(addr, plan).unwrap(), &stop);
+                // The answer's end comes when the server has read everything, which is after the last upgrade.
+                scope.spawn(move || (plan, client.finish(|| wait_for(stop))))
             })
             .collect();
         // The same load without an upgrade, for comparison.

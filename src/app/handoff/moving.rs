@@ -23,6 +23,10 @@ use crate::proxy::frozen::{Frozen, Stage};
 /// Descriptors of one message at most (SCM_MAX_FD is 253).
 const DESCRIPTORS: usize = 252;
 
+/// Residue of one batch, unless a single session has more. The kernel's default socket buffer takes 212,992 bytes,
+/// its own book-keeping included.
+const BYTES: usize = 96 * 1024;
+
 /// Sessions that cannot be frozen just now are about to end; so long is waited before they are asked again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -114,23 +118,29 @@ impl Daemon {
         frozen
     }
 
-    /// Sends sessions, as many a message as it can hold. Those that were not committed go on here.
+    /// Sends sessions, as many a message as it can hold. Those that were not committed go on here. Sessions with little
+    /// to carry go first, so that none of them waits for the bytes of others; a batch's bytes fit into the socket at
+    /// once: on busy cores each wait of one engine for the other may cost tens of milliseconds.
     async fn send_batch(
         &self,
         bridge: &mut Bridge,
         worker: usize,
-        frozen: Vec<Frozen>,
+        mut frozen: Vec<Frozen>,
         number: &mut u64,
     ) -> Result<u64, BridgeError> {
+        frozen.sort_by_key(Frozen::residue);
         let mut waiting = frozen.into_iter();
         let mut kept: Option<Frozen> = None;
         let mut moved = 0;
         loop {
             let mut batch: Vec<Frozen> = Vec::new();
             let (mut sessions, mut residues, mut fds) = (Vec::new(), Vec::new(), Vec::new());
+            let mut bytes = 0;
             while let Some(session) = kept.take().or_else(|| waiting.next()) {
+                bytes += session.residue();
+                let too_much = bytes > BYTES && !batch.is_empty();
                 match pack(batch.len() as u64, &session) {
-                    Ok(packed) if fds.len() + packed.fds.len() <= DESCRIPTORS => {
+                    Ok(packed) if fds.len() + packed.fds.len() <= DESCRIPTORS && !too_much => {
                         sessions.push(packed.session);
                         residues.extend(packed.residues);
                         fds.extend(packed.fds);
