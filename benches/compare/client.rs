@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::pattern::CHUNK;
 use super::stream::{Desk, Progress, Read, Stream};
 use super::traffic::{HEADER, Request};
 
@@ -73,8 +72,11 @@ impl Client {
                 .write(&bytes[usize::try_from(sent).unwrap_or(0)..])
         } else {
             let (done, all) = (sent - header, self.request.upload);
-            self.stream
-                .write(desk.pattern.at(self.request.seed, done, all - done))
+            self.stream.write(desk.pattern.at(
+                self.request.seed,
+                done,
+                (all - done).min(desk.step as u64),
+            ))
         };
         match wrote {
             Ok(0) => Progress::Blocked,
@@ -94,7 +96,7 @@ impl Client {
 
     fn receive(&mut self, got: u64, desk: &mut Desk) -> Progress {
         let request = self.request;
-        match self.stream.read(&mut desk.buf[..CHUNK]) {
+        match self.stream.read(&mut desk.buf[..desk.step]) {
             Read::Bytes(len) => {
                 let total = got + len as u64;
                 if total > request.answer || !desk.pattern.is(request.seed, got, &desk.buf[..len]) {

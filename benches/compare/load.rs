@@ -92,6 +92,7 @@ impl Load {
     /// Prepares a run: connections that stay are opened, and have answered once, when this returns.
     pub(crate) fn open(&mut self, target: SocketAddr, traffic: &Traffic) -> io::Result<()> {
         self.run = Run::new(target, *traffic);
+        self.desk.share(traffic.background.is_some());
         let streams = traffic
             .background
             .map_or(0, |background| background.streams);

@@ -1,6 +1,5 @@
 //! The origin's end of a connection: it checks what it is sent and answers as it was asked to.
 
-use super::pattern::CHUNK;
 use super::stream::{Desk, Progress, Read, Stream};
 use super::traffic::{HEADER, Request};
 
@@ -53,7 +52,7 @@ impl Origin {
     }
 
     fn listen(&mut self, got: usize, desk: &mut Desk) -> Progress {
-        match self.stream.read(&mut desk.buf[..CHUNK]) {
+        match self.stream.read(&mut desk.buf[..desk.step]) {
             Read::Bytes(len) => {
                 let head = len.min(HEADER - got);
                 self.header[got..got + head].copy_from_slice(&desk.buf[..head]);
@@ -75,7 +74,7 @@ impl Origin {
     }
 
     fn receive(&mut self, got: u64, request: Request, desk: &mut Desk) -> Progress {
-        match self.stream.read(&mut desk.buf[..CHUNK]) {
+        match self.stream.read(&mut desk.buf[..desk.step]) {
             Read::Bytes(len) => self.take(got, request, 0..len, desk),
             Read::Blocked => Progress::Blocked,
             Read::End => Progress::Failed(format!("upload ends at {got} of {}", request.upload)),
@@ -104,7 +103,11 @@ impl Origin {
     }
 
     fn answer(&mut self, sent: u64, request: Request, desk: &Desk) -> Progress {
-        let bytes = desk.pattern.at(request.seed, sent, request.answer - sent);
+        let bytes = desk.pattern.at(
+            request.seed,
+            sent,
+            (request.answer - sent).min(desk.step as u64),
+        );
         match self.stream.write(bytes) {
             Ok(0) => Progress::Blocked,
             Ok(len) if sent + len as u64 == request.answer => {

@@ -13,13 +13,27 @@ use super::pattern::{CHUNK, Pattern};
 pub(crate) struct Desk {
     pub(crate) buf: Vec<u8>,
     pub(crate) pattern: Pattern,
+    /// Bytes read or written at once, at most [`CHUNK`].
+    pub(crate) step: usize,
 }
 
+/// A step while small requests run beside: a longer one would be what they wait for.
+const SHORT_STEP: usize = 64 * 1024;
+
 impl Desk {
+    pub(crate) fn share(&mut self, with_small_requests: bool) {
+        self.step = if with_small_requests {
+            SHORT_STEP
+        } else {
+            CHUNK
+        };
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             buf: vec![0; CHUNK],
             pattern: Pattern::new(),
+            step: CHUNK,
         }
     }
 }
