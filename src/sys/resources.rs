@@ -22,7 +22,7 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
-/// Makes the kernel's table of this process's descriptors as large as they may become (at most [`TABLE`]), while the
+/// Makes the kernel's table of this process's descriptors as large as they may become (at most `TABLE`), while the
 /// process has one thread. It grows by doubling otherwise, and once there are more threads each doubling waits for an
 /// RCU grace period: `accept` or the receipt of sessions then takes tens of milliseconds, on saturated cores up to a
 /// second.
