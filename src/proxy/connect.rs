@@ -41,9 +41,10 @@ enum Failure {
     TimedOut,
     /// Not answered yet, but others are likely to be faster.
     Slow,
-    /// This host could not even try: no descriptor, no port, no room in a unix socket's queue. Not that the server is
-    /// dead.
+    /// This host could not even try: no port, no room in a unix socket's queue. Not that the server is dead.
     Local(io::Error),
+    /// This host has no descriptor or no memory for any attempt.
+    Exhausted(io::Error),
 }
 
 /// What an attempt to reach a server needs to remember between attempts.
@@ -135,9 +136,7 @@ impl Session {
         search: &mut Search,
     ) -> Result<Lease, Left> {
         let hint = self.hint(search);
-        let until = *search
-            .hold_until
-            .get_or_insert_with(|| Instant::now() + self.hold_limit(settings));
+        let until = self.hold_until(settings, search);
         let backend = std::sync::Arc::clone(&self.backend);
         let Some(ticket) = backend.queue.join(settings.maxqueue) else {
             return Err(Left::ended(By::Proxy, During::Queue));
@@ -233,17 +232,24 @@ impl Session {
     ) -> Result<(), Left> {
         let slot = lease.server().slot();
         self.report(&lease, &failure, dialled.elapsed());
+        if let Failure::Exhausted(_) = failure {
+            // No other server could be tried either: no attempt is spent, others may give back what is missing.
+            let until = self.hold_until(settings, search);
+            if Instant::now() >= until {
+                return Err(Left::ended(By::Resource, During::Connect));
+            }
+            drop(lease);
+            return self.turn_around(client, settings, until).await;
+        }
         search.attempts_left = search.attempts_left.saturating_sub(1);
         let elsewhere = self.backend.has_trusted(slot);
         let at_once = matches!(failure, Failure::Refused(_) | Failure::Local(_));
-        let until = *search
-            .hold_until
-            .get_or_insert_with(|| Instant::now() + self.hold_limit(settings));
+        let until = self.hold_until(settings, search);
         if search.attempts_left == 0 && (!at_once || elsewhere || Instant::now() >= until) {
             let by = match failure {
                 Failure::Refused(_) => By::Server,
                 Failure::TimedOut | Failure::Slow => By::ServerTimeout,
-                Failure::Local(_) => By::Resource,
+                Failure::Local(_) | Failure::Exhausted(_) => By::Resource,
             };
             return Err(Left::ended(by, During::Connect));
         }
@@ -289,9 +295,12 @@ impl Session {
         }
     }
 
-    /// How long this session may be held: what it waited before it was frozen counts.
-    fn hold_limit(&self, settings: &config::Backend) -> Duration {
-        settings.timeout.queue.saturating_sub(self.waited)
+    /// Until when this session may be held: what it waited before it was frozen counts.
+    fn hold_until(&self, settings: &config::Backend, search: &mut Search) -> Instant {
+        let limit = settings.timeout.queue.saturating_sub(self.waited);
+        *search
+            .hold_until
+            .get_or_insert_with(|| Instant::now() + limit)
     }
 
     fn report(&self, lease: &Lease, failure: &Failure, after: Duration) {
@@ -304,7 +313,7 @@ impl Session {
             Failure::TimedOut => Finding::TimedOut { after },
             // Known since it became slow, or none of the server's business.
             Failure::Slow => return server.stats.connect_errors.add(1),
-            Failure::Local(error) => {
+            Failure::Local(error) | Failure::Exhausted(error) => {
                 return self.context.warn_of(|| {
                     tracing::warn!("backend {}: cannot connect: {error}", lease.backend().name);
                 });
@@ -352,7 +361,7 @@ fn begin(addr: &Addr, bytes: &[u8]) -> Result<(Socket, Option<usize>), Failure> 
         [] => None,
         bytes => socket::try_send(std::os::fd::AsFd::as_fd(&fd), bytes).map_err(classify)?,
     };
-    let socket = Socket::register(fd).map_err(Failure::Local)?;
+    let socket = Socket::register(fd).map_err(Failure::Exhausted)?;
     Ok((socket, sent))
 }
 
@@ -361,9 +370,8 @@ fn classify(error: io::Error) -> Failure {
     match error.raw_os_error() {
         // EAGAIN: the accept queue of a unix socket is full. A busy server is not a dead one; over TCP the kernel would
         // have repeated the SYN.
-        Some(EADDRINUSE | EADDRNOTAVAIL | EAGAIN | EMFILE | ENFILE | ENOBUFS | ENOMEM) => {
-            Failure::Local(error)
-        }
+        Some(EADDRINUSE | EADDRNOTAVAIL | EAGAIN) => Failure::Local(error),
+        Some(EMFILE | ENFILE | ENOBUFS | ENOMEM) => Failure::Exhausted(error),
         _ => Failure::Refused(error),
     }
 }

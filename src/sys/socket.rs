@@ -422,7 +422,10 @@ pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), None)?;
     if speaks && domain != Domain::UNIX {
         // tcp(7): not permanent; before connect it is the ACK of the SYN-ACK that is delayed.
-        set_int(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0)?;
+        match set_int(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0) {
+            // Without it the ACK goes at once, which is merely dearer.
+            Ok(()) | Err(_) => {}
+        }
     }
     match socket.connect(&target) {
         Ok(()) => {}

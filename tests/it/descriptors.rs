@@ -41,6 +41,32 @@ fn when_accepting_itself_fails_it_pauses_and_goes_on_later() {
     established.iter_mut().for_each(Waiting::ping);
 }
 
+#[test]
+fn a_session_without_a_descriptor_for_its_server_waits_for_one() {
+    let _alone = alone();
+    // Each could be tried in turn, and the attempts would be gone at once.
+    let origins = [0, 1, 2].map(|_| Origin::start(Behaviour::Echo));
+    let lb = Lb::start(&Config::bare().backend("check = false").origins(&origins));
+    let addr = lb.addr("web");
+    let mut established = Waiting::queue(addr, 5);
+    eventually(HANG, "sessions", || {
+        (served(&mut established) == 5).then_some(())
+    });
+    // One more, which the client takes.
+    limit_descriptors(&lb, &format!("{}:", proc::free_descriptor(lb.engine()) + 1));
+    let mut held = Waiting::new(addr, 1);
+    eventually(HANG, "the complaint", || {
+        lb.stderr().contains("cannot connect").then_some(())
+    });
+    observe(Duration::from_millis(300));
+    assert!(!held.is_served());
+    limit_descriptors(&lb, "4096:");
+    eventually(HANG, "service after the wait", || {
+        held.is_served().then_some(())
+    });
+    established.iter_mut().for_each(Waiting::ping);
+}
+
 /// The soft limit of its processes, which run already.
 fn limit_descriptors(lb: &Lb, limit: &str) {
     for pid in proc::tree(lb.pid()) {

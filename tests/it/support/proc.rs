@@ -58,6 +58,12 @@ pub(crate) fn private_memory(pid: i32) -> u64 {
     tree(pid).into_iter().map(of).sum()
 }
 
+/// The lowest descriptor that the process `pid` has not open: what its next `open` or `accept` gets.
+pub(crate) fn free_descriptor(pid: i32) -> i32 {
+    let open: Vec<i32> = numbers(&format!("/proc/{pid}/fd")).collect();
+    (0..).find(|number| !open.contains(number)).unwrap()
+}
+
 /// What the tree's descriptors lead to: `socket:[1]`, `pipe:[2]`, `/some/file`.
 pub(crate) fn descriptors(pid: i32) -> Vec<String> {
     let of = |pid: i32| {
