@@ -380,12 +380,9 @@ impl Supervisor {
             probe.kill();
         }
         if let Some(engine) = &mut conduct.candidate {
-            engine.send(
-                &Control::Abort(Abort {
-                    reason: "the upgrade failed".into(),
-                }),
-                vec![],
-            );
+            engine.send_last(&Control::Abort(Abort {
+                reason: "the upgrade failed".into(),
+            }));
             engine.kill();
         }
         self.listeners.retract();
@@ -422,6 +419,8 @@ impl Supervisor {
     fn end_upgrade(&mut self, outcome: &Outcome, now: Instant) {
         self.answer(self.asker(), &outcome.text, Some(outcome));
         self.conduct = None;
+        // Rolled back: the paths are this one's again. One that stops cannot know, and leaves them to be found dead.
+        self.handed_over &= self.stopping;
         self.tell_phase();
         for engine in self
             .draining
@@ -447,15 +446,16 @@ impl Supervisor {
         if let Some((id, request)) = asker
             && let Some(engine) = self.engine_mut(id)
         {
-            let exit = outcome.map(|outcome| u32::from(outcome.exit.code()));
-            engine.send(
-                &Control::Progress(Progress {
-                    request,
-                    text: text.to_owned(),
-                    exit,
-                }),
-                vec![],
-            );
+            let progress = Control::Progress(Progress {
+                request,
+                text: text.to_owned(),
+                exit: outcome.map(|outcome| u32::from(outcome.exit.code())),
+            });
+            if engine.is_foreign() && outcome.is_some() {
+                engine.send_last(&progress);
+            } else {
+                engine.send(&progress, vec![]);
+            }
         }
     }
 

@@ -83,10 +83,19 @@ impl DoorError {
 }
 
 impl Door {
-    /// Looks who is behind `path`, and if that is nobody, listens there.
+    /// Looks who is behind `path`, and if that is nobody, listens there. Waits up to 5 s for others who look just now.
     pub fn find(path: &Path) -> Result<Found, DoorError> {
+        Self::find_by(path, Instant::now() + LOCK_LIMIT)
+    }
+
+    /// The same without waiting, for who has other things to do.
+    pub fn find_at_once(path: &Path) -> Result<Found, DoorError> {
+        Self::find_by(path, Instant::now())
+    }
+
+    fn find_by(path: &Path, end: Instant) -> Result<Found, DoorError> {
         // Of two that are started at once, the second finds the first.
-        let _lock = lock(path)?;
+        let _lock = lock(path, end)?;
         let failed = |error| failed(path, error);
         match fs::symlink_metadata(path) {
             Ok(facts) => {
@@ -168,8 +177,8 @@ impl AsFd for Door {
     }
 }
 
-/// Judges the directory and locks it, for as long as the result lives.
-fn lock(path: &Path) -> Result<Flock<File>, DoorError> {
+/// Judges the directory and locks it, for as long as the result lives. Tries once, and then until `end`.
+fn lock(path: &Path, end: Instant) -> Result<Flock<File>, DoorError> {
     let folder = match path.parent() {
         Some(folder) if path.is_absolute() => folder,
         _ => return Err(DoorError::Relative(path.into())),
@@ -198,7 +207,6 @@ fn lock(path: &Path) -> Result<Flock<File>, DoorError> {
         let (path, mode) = (folder.into(), facts.mode() & 0o7777);
         return Err(DoorError::DirectoryMode { path, mode });
     }
-    let end = Instant::now() + LOCK_LIMIT;
     let mut opened = opened;
     loop {
         match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
@@ -306,6 +314,18 @@ mod tests {
         };
         assert_eq!(count(|found| matches!(found, Found::Nobody(_))), 1);
         assert_eq!(count(|found| matches!(found, Found::Somebody(_))), 7);
+    }
+
+    #[test]
+    fn who_has_no_time_is_told_at_once_that_another_one_looks() {
+        let (_dir, path) = folder();
+        let held = lock(&path, Instant::now()).unwrap();
+        let asked = Instant::now();
+        let error = Door::find_at_once(&path).unwrap_err();
+        assert!(matches!(error, DoorError::Locked(_)), "{error}");
+        assert!(asked.elapsed() < LOCK_LIMIT / 2);
+        drop(held);
+        assert!(matches!(Door::find_at_once(&path), Ok(Found::Nobody(_))));
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// An engine that another supervisor, this one's predecessor, has started.
+    /// An engine that runs: one just started, or one that was before this supervisor replaced its predecessor.
     pub fn restore(state: Restored, binary: &Rc<Binary>, socket: OwnedFd, now: Instant) -> Self {
         Self {
             pid: state.pid,
@@ -189,6 +189,12 @@ impl Engine {
         }
     }
 
+    /// The last word, heard even over a line that was given up: on a line that ends without one, the supervisor of a
+    /// foreign engine could only guess whether this one is dead.
+    pub fn send_last(&mut self, message: &Control) {
+        self.line.send_last(message);
+    }
+
     /// Sends what could not be sent before.
     pub fn flush(&mut self) {
         if let Err(error) = self.line.flush() {
@@ -246,8 +252,14 @@ impl Engine {
     }
 
     fn give_up(&self, error: &ChannelError) {
-        if !error.is_closed() {
-            super::notify::say(format!("engine {}: {error}; it is killed", self.pid));
+        if error.is_closed() {
+            return;
+        }
+        let pid = self.pid;
+        if self.is_foreign() {
+            super::notify::say(format!("takeover: the line to engine {pid}: {error}"));
+        } else {
+            super::notify::say(format!("engine {pid}: {error}; it is killed"));
             self.kill();
         }
     }

@@ -144,7 +144,7 @@ impl Supervisor {
             engine.flush();
             let Some((message, fds)) = engine.receive() else {
                 if !engine.listens() && engine.is_foreign() {
-                    let why = "its supervisor is gone".to_owned();
+                    let why = "its supervisor is gone, or not to be understood".to_owned();
                     self.upgrade_event(Event::NewFailed(why), Instant::now());
                 } else if !engine.listens() && engine.stop_by.is_none() {
                     // It hung up; the exit is due.

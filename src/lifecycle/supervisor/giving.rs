@@ -53,17 +53,26 @@ impl Supervisor {
         });
     }
 
-    /// After the loss of a predecessor that was in the middle of handing over. Its path may outlive it for a moment.
+    /// After a predecessor that has fallen silent in the middle of handing over. Should it come back to life, it keeps the
+    /// path, and both serve the same queues. Neither can know which of the two is wanted, and to drain on a guess might
+    /// leave nobody: this one goes on serving, says so, and leaves the path alone.
     pub(super) fn open_own_door(&mut self, now: Instant) {
         let Some(takeover) = &self.takeover else {
             return;
         };
-        match Door::find(&takeover.path) {
+        match Door::find_at_once(&takeover.path) {
             Ok(Found::Nobody(door)) => self.door = Some(door),
-            Ok(Found::Somebody(_)) | Err(DoorError::Crowded(_) | DoorError::Locked(_)) => {
-                self.door_closed_until = Some(now + AGAIN);
+            Ok(Found::Somebody(_)) | Err(DoorError::Crowded(_) | DoorError::Locked(_))
+                if self.door_pause < LAST_PAUSE =>
+            {
+                self.door_closed_until = Some(now + self.door_pause);
+                self.door_pause *= 2;
             }
-            Err(error) => say(error.to_string()),
+            Ok(Found::Somebody(_)) => say(format!(
+                "WARNING: another lb serves at {}, too; stop one of them, this one cannot be taken over",
+                takeover.path.display()
+            )),
+            Err(error) => say(format!("{error}; this one cannot be taken over")),
         }
     }
 
@@ -106,6 +115,10 @@ impl Supervisor {
                 }
                 Ok(Some(_)) => {
                     say("takeover: somebody asked for it out of turn");
+                    drop(self.callers.remove(place));
+                }
+                // It has only looked whether somebody is here.
+                Err(error) if error.is_closed() && !caller.introduced => {
                     drop(self.callers.remove(place));
                 }
                 Err(error) => {
@@ -163,6 +176,7 @@ impl Supervisor {
         let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
         match (door, candidate) {
             (Some(Ok(door)), Some(engine)) => {
+                self.handed_over = true;
                 engine.send(&Control::Handover(Handover {}), vec![Arc::new(door)]);
             }
             (Some(Err(error)), _) => {
@@ -204,6 +218,8 @@ fn last_word(outcome: &Outcome) -> Control {
 const CALLERS: usize = 4;
 /// How long somebody may take to say what it wants.
 const CALLER_LIMIT: Duration = Duration::from_secs(5);
-/// How soon it is looked again whether the path is free.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How soon it is looked again whether the path is free; twice as long each time.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
+/// The first pause that is not waited: 12.7 s after the first look.
+const LAST_PAUSE: Duration = Duration::from_millis(12_800);
 const DOOR_PAUSE: Duration = Duration::from_secs(1);

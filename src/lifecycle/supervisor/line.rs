@@ -73,7 +73,7 @@ impl Line {
         Ok(())
     }
 
-    /// The last word to someone who could not be understood.
+    /// The last word, or one of the last, to someone who could not be understood.
     pub fn send_last(&mut self, message: &Control) {
         self.over = false;
         let sent = self.send(message, Vec::new());

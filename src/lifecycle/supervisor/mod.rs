@@ -87,10 +87,14 @@ struct Supervisor {
     /// Where a supervisor that was started elsewhere may ask for everything.
     door: Option<Door>,
     door_closed_until: Option<Instant>,
+    /// How long is waited before it is looked again whether the path is free.
+    door_pause: Duration,
     /// Who has come through the door and not said yet what it wants.
     callers: Vec<Caller>,
     /// The supervisor that everything is being taken over from.
     taking: Option<Taking>,
+    /// HANDOVER was sent, and nothing says that it has failed: the paths may be another one's.
+    handed_over: bool,
     /// Everything was taken over by another one; what is left are engines that drain.
     retired: bool,
     restart: Restart,
@@ -203,8 +207,10 @@ impl Supervisor {
             conduct: None,
             door,
             door_closed_until: None,
+            door_pause: giving::AGAIN,
             callers: Vec::new(),
             taking: None,
+            handed_over: false,
             retired: false,
             restart: Restart::default(),
             restart_at: None,
@@ -248,9 +254,9 @@ impl Supervisor {
     fn serve(&mut self) -> u8 {
         loop {
             if let Some(code) = self.exit {
-                self.listeners.unlink_admin();
-                if let Some(door) = &self.door {
-                    door.unlink();
+                if !self.handed_over {
+                    self.listeners.unlink_admin();
+                    self.door.iter().for_each(Door::unlink);
                 }
                 return code;
             }
@@ -438,9 +444,9 @@ impl Supervisor {
         self.end_if_idle();
     }
 
-    /// Nobody is to serve any more, and the last engine has ended.
+    /// Nobody is to serve any more, and the last engine has ended. Who hands over waits for the answer.
     fn end_if_idle(&mut self) {
-        let over = self.stopping || self.retired;
+        let over = (self.stopping || self.retired) && !self.is_handed_over();
         if over && self.active.is_none() && self.draining.is_empty() {
             self.exit.get_or_insert(0);
         }

@@ -77,7 +77,7 @@ impl Supervisor {
         };
         let error = process::replace(&program);
         match inheritable(false) {
-            // Children get an explicit list of descriptors' worth of harm at most: a duplicate they do not know of.
+            // If that fails, too, children inherit duplicates of which they know nothing; the service goes on.
             Ok(()) | Err(_) => error,
         }
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::door::Door;
+use super::door::{Door, Found};
 use super::engine::{self, Engine};
 use super::events::stop_limit;
 use super::line::Line;
@@ -49,6 +49,8 @@ enum Stage {
     Led,
     /// It has failed; the old supervisor will say how that ended.
     Failed,
+    /// The line has ended without a last word. How long is waited before the next look whether the old supervisor is dead.
+    Orphan(Duration),
     /// Everything was handed over.
     Handed,
 }
@@ -178,6 +180,10 @@ impl Supervisor {
 
     /// What the new engine says to the old supervisor.
     pub(super) fn pass_on(&mut self, message: Control, fds: Vec<OwnedFd>, now: Instant) {
+        if let (Control::Upgrade(request), Some(engine)) = (&message, &self.active) {
+            // Refused, since this goes on.
+            return self.request_upgrade(engine.id(), request, now);
+        }
         match (&message, &mut self.active) {
             (Control::Listener(listener), _) => self.keep(listener, &fds),
             (Control::Unlisten(gone), _) => self.listeners.decline(gone.cookie),
@@ -218,7 +224,7 @@ impl Supervisor {
         let Some(taking) = &mut self.taking else {
             return false;
         };
-        if taking.stage != Stage::Handed {
+        if taking.stage == Stage::Led {
             taking.fails(now);
         }
         let reason = format!("it {how}");
@@ -242,11 +248,16 @@ impl Supervisor {
 
     /// The old supervisor has hung up, or talks nonsense.
     fn on_silence(&mut self, error: &ChannelError, now: Instant) {
-        let Some(taking) = &self.taking else {
+        let Some(taking) = &mut self.taking else {
             return;
         };
         let path = taking.path.display();
         match error {
+            // Everything is here: whatever it says after that, it drains.
+            _ if taking.stage == Stage::Handed => {
+                say(format!("the lb at {path}: {error}: going on without it"));
+                self.begin_alone(now);
+            }
             ChannelError::Decode(DecodeError::Major { .. }) => {
                 say(format!("not taken over: the lb at {path}: {error}"));
                 self.give_up_taking(ExitStatus::Incompatible.code());
@@ -260,13 +271,47 @@ impl Supervisor {
                 say(format!(
                     "not taken over: the lb at {path}: {error}{perhaps}"
                 ));
-                self.give_up_taking(ExitStatus::UpgradeFailed.code());
+                let exit = taking.exit_of_failure();
+                self.give_up_taking(exit.code());
             }
+            // It is dead, or it has had enough of this line and serves.
             _ => {
-                say("the old supervisor is gone: going on with what it has handed over");
-                self.begin_alone(now);
+                taking.stage = Stage::Orphan(ORPHAN_PAUSE);
+                self.look_who_lives(now);
             }
         }
+    }
+
+    /// After the end of the line: to go on alone beside a supervisor that lives would make two, on the same queues. Nobody
+    /// at the path is the proof that it is dead: it listens there while it lives. Asked several times, since one that dies
+    /// does not close everything at once.
+    fn look_who_lives(&mut self, now: Instant) {
+        let Some(taking) = &mut self.taking else {
+            return;
+        };
+        let Stage::Orphan(pause) = taking.stage else {
+            return;
+        };
+        let path = taking.path.display();
+        let lives = match Door::find_at_once(&taking.path) {
+            Ok(Found::Nobody(door)) => {
+                say("the old supervisor is gone: going on with what it has handed over");
+                self.door = Some(door);
+                return self.begin_alone(now);
+            }
+            Ok(Found::Somebody(_)) => {
+                format!("the lb at {path} has broken off, and still answers there")
+            }
+            Err(error) => format!("the lb at {path} has broken off: {error}"),
+        };
+        if pause < LAST_ORPHAN_PAUSE {
+            taking.stage = Stage::Orphan(pause * 2);
+            taking.by = now + pause;
+            return;
+        }
+        say(format!("not taken over: {lives}"));
+        let exit = taking.exit_of_failure();
+        self.give_up_taking(exit.code());
     }
 
     pub(super) fn on_taking_time(&mut self, now: Instant) {
@@ -274,10 +319,10 @@ impl Supervisor {
             return;
         };
         let exit = match taking.stage {
+            Stage::Orphan(_) => return self.look_who_lives(now),
             Stage::Handed => None,
             Stage::Led if taking.served => None,
-            _ if taking.served => Some(ExitStatus::RolledBack),
-            _ => Some(ExitStatus::UpgradeFailed),
+            _ => Some(taking.exit_of_failure()),
         };
         let path = taking.path.display().to_string();
         match exit {
@@ -324,7 +369,8 @@ impl Supervisor {
         };
         match taking.door {
             Some(socket) => self.door = Some(Door::restore(taking.path, socket)),
-            None => self.open_own_door(now),
+            None if self.door.is_none() => self.open_own_door(now),
+            None => {}
         }
         self.listeners.confirm(&self.notify);
         self.listeners.store(&self.notify);
@@ -359,9 +405,22 @@ impl Taking {
         self.stage = Stage::Failed;
         self.by = now + ANSWER_LIMIT;
     }
+
+    /// Of an end of which the old supervisor does not say what it was.
+    fn exit_of_failure(&self) -> ExitStatus {
+        if self.served {
+            ExitStatus::RolledBack
+        } else {
+            ExitStatus::UpgradeFailed
+        }
+    }
 }
 
 /// How long the old supervisor may take for an answer that needs nobody else.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The time to the second look whether the old supervisor is dead; twice as long each time.
+const ORPHAN_PAUSE: Duration = Duration::from_millis(25);
+/// The first pause that is not waited: 3.2 s after the first look.
+const LAST_ORPHAN_PAUSE: Duration = Duration::from_millis(3200);
 /// How long it may be silent while it leads: the longest of its own limits, probation, and a reserve.
 const SILENCE_LIMIT: Duration = Duration::from_secs(90);

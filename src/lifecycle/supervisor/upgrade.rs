@@ -276,10 +276,7 @@ impl Upgrade {
                 self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT)))
             }
             Phase::Probation => self.passed(now),
-            Phase::Move if self.handed.is_some() => self.fail(format!(
-                "its supervisor did not take over {}",
-                limit(HAND_OVER_LIMIT)
-            )),
+            Phase::Move if self.handed.is_some() => self.retire_unheard(),
             Phase::Move => {
                 let pid = self.new_pid;
                 let outcome = Outcome::some_left(format!(
@@ -330,6 +327,16 @@ impl Upgrade {
             }
         }
         before
+    }
+
+    /// What it needs is on its way to the other supervisor, which only is late. Its engine has the sessions: to call that
+    /// off now would cut them all.
+    fn retire_unheard(&mut self) -> Vec<Action> {
+        let Some(mut outcome) = self.handed.take() else {
+            return vec![];
+        };
+        outcome.text.push_str("; its supervisor does not answer");
+        vec![Action::Promote, Action::End(outcome)]
     }
 
     fn fail(&mut self, why: String) -> Vec<Action> {

@@ -358,13 +358,20 @@ fn a_takeover_ends_when_the_other_supervisor_has_what_it_needs() {
 
 #[test]
 fn a_supervisor_that_takes_over_nothing_is_rolled_back() {
-    for event in [Event::NewFailed("it is gone".into()), Event::Tick] {
-        let mut run = handed_over();
-        run.now += HAND_OVER_LIMIT;
-        run.on(event);
-        assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
-        assert!(run.does(&Action::Resume) && run.does(&Action::KillNew));
-    }
+    let mut run = handed_over();
+    run.on(Event::NewFailed("it is gone".into()));
+    assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
+    assert!(run.does(&Action::Resume) && run.does(&Action::KillNew));
+}
+
+#[test]
+fn a_supervisor_that_is_late_to_take_what_it_was_given_keeps_its_engine_and_the_sessions() {
+    let mut run = handed_over();
+    run.now += HAND_OVER_LIMIT;
+    run.on(Event::Tick);
+    assert_eq!(run.last[0], Action::Promote);
+    assert_eq!(run.exit(), Some(ExitStatus::Done));
+    assert!(!run.does(&Action::KillNew));
 }
 
 #[test]
