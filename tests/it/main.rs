@@ -40,4 +40,5 @@ mod upgrade_side_by_side;
 mod upgrade_takeover;
 mod upgrade_takeover_crashes;
 mod upgrade_takeover_hostile;
+mod upgrade_takeover_line;
 mod upgrade_versions;

@@ -41,7 +41,12 @@ impl Shared {
     }
 
     pub(crate) fn options_with(&self, probation: &str) -> LbOptions {
-        let path = self.path().display().to_string();
+        self.options_at(&self.path(), probation)
+    }
+
+    /// One that asks, and listens, somewhere else.
+    pub(crate) fn options_at(&self, path: &Path, probation: &str) -> LbOptions {
+        let path = path.display().to_string();
         Lb::options()
             .config(&self.config)
             .flags(&["--takeover", &path, "--probation", probation])

@@ -1,0 +1,245 @@
+//! The line between the two supervisors of a takeover ends, or is slow, while both live: one of them serves in the end, and
+//! never both.
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+
+use lb::lifecycle::frame::Frame;
+use lb::lifecycle::message::Control;
+use lb::lifecycle::wire::Messages;
+use lb::sys::fd::{self, RecvError};
+use lb::sys::local;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use crate::support::client::HANG;
+use crate::support::config::Config;
+use crate::support::lb::Lb;
+use crate::support::origin::{Behaviour, Origin};
+use crate::support::ping_pong::PingPong;
+use crate::support::takeover::{Shared, assert_retires, failure, says};
+use crate::support::wait::eventually;
+
+#[test]
+fn a_line_that_one_side_gives_up_leaves_the_old_one_and_ends_the_new_one() {
+    for (harm, at, code, reason) in [
+        // The old one is not to be misled about what it has said, ...
+        (Harm::Rubbish(Side::Old), At::Prepared, 3, "not taken over"),
+        (Harm::Rubbish(Side::Old), At::Ready, 6, "rolled back"),
+        // ... nor the new one, ...
+        (Harm::Rubbish(Side::New), At::Prepared, 3, "not a hand-off"),
+        (Harm::Rubbish(Side::New), At::Ready, 6, "not a hand-off"),
+        // ... nor does silence mean death.
+        (Harm::Cut, At::Prepared, 3, "still answers there"),
+        (Harm::Cut, At::Ready, 6, "still answers there"),
+    ] {
+        let mut stage = Stage::new();
+        let sessions = PingPong::start(stage.first.addr("web"), 3);
+        let new = stage.launch(harm, at, "10s");
+        let (ended, word) = failure(new);
+        assert_eq!(ended, code, "{harm:?} {at:?}: {word}");
+        assert!(word.contains(reason), "{harm:?} {at:?}: {word}");
+        eventually(HANG, "the end of that takeover", || {
+            (!stage.first.status().upgrading()).then_some(())
+        });
+        assert_eq!(stage.first.status().number("generation"), 1);
+        sessions.go_on_for(30);
+        let _next = stage.shared.start();
+        assert_retires(&mut stage.first);
+        sessions.go_on_for(30);
+        sessions.finish().assert_unharmed();
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_come_in_time_costs_no_session() {
+    let mut stage = Stage::new();
+    let sessions = PingPong::start(stage.first.addr("web"), 3);
+    let new = stage.launch(Harm::Deaf, At::Handover, "300ms");
+    new.wait_for_notice("READY=1");
+    says(&stage.first, "its supervisor does not answer");
+    assert_retires(&mut stage.first);
+    sessions.go_on_for(30);
+    sessions.finish().assert_unharmed();
+}
+
+#[test]
+fn one_that_is_stopped_while_it_hands_over_removes_nothing_that_is_its_successors() {
+    let mut stage = Stage::new();
+    let new = stage.launch(Harm::Deaf, At::Handover, "10s");
+    says(&new, "probation");
+    stage.first.signal(Signal::SIGTERM);
+    new.wait_for_notice("READY=1");
+    assert_retires(&mut stage.first);
+    assert!(stage.shared.path().exists());
+    assert_eq!(new.status().number("generation"), 2);
+    PingPong::start(new.addr("web"), 2)
+        .finish()
+        .assert_unharmed();
+}
+
+/// What happens to the line.
+#[derive(Debug, Clone, Copy)]
+enum Harm {
+    /// This side hears what it cannot understand.
+    Rubbish(Side),
+    /// It ends, for both.
+    Cut,
+    /// The old one hears nothing any more.
+    Deaf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Old,
+    New,
+}
+
+/// When: after this was said.
+#[derive(Debug, Clone, Copy)]
+enum At {
+    Prepared,
+    Ready,
+    Handover,
+}
+
+/// A balancer, and somebody between it and its successor.
+struct Stage {
+    first: Lb,
+    shared: Shared,
+    /// Open to the end: who looks finds that somebody answers.
+    door: Option<OwnedFd>,
+    between: Option<JoinHandle<()>>,
+    _origin: Origin,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let origin = Origin::start(Behaviour::Echo);
+        let shared = Shared::new(&Config::new().origins([&origin]));
+        Self {
+            first: shared.start(),
+            shared,
+            door: None,
+            between: None,
+            _origin: origin,
+        }
+    }
+
+    /// Starts the new one, which asks who stands between.
+    fn launch(&mut self, harm: Harm, at: At, probation: &str) -> Lb {
+        let path = self.shared.dir().join("between.sock");
+        let door = local::bind(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        local::listen(door.as_fd(), 64).unwrap();
+        self.door = Some(door.try_clone().unwrap());
+        let old = self.shared.path();
+        self.between = Some(thread::spawn(move || stand_between(&door, &old, harm, at)));
+        self.shared.options_at(&path, probation).launch()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(between) = self.between.take()
+            && between.join().is_err()
+            && !thread::panicking()
+        {
+            panic!("who stands between has failed");
+        }
+    }
+}
+
+fn stand_between(door: &OwnedFd, old: &Path, harm: Harm, at: At) {
+    let mut new = Some(eventually(HANG, "the new one", || {
+        local::accept(door.as_fd()).unwrap()
+    }));
+    let mut old = Some(knock(old));
+    let (mut done, mut deaf) = (false, false);
+    while let (Some(old_end), Some(new_end)) = (&old, &new) {
+        let mut polled = [old_end, new_end].map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN));
+        poll(&mut polled, PollTimeout::NONE).unwrap();
+        let mut ended = None;
+        for (side, from, to) in [(Side::Old, old_end, new_end), (Side::New, new_end, old_end)] {
+            match pass(from, to, deaf && side == Side::New) {
+                Passed::Nothing => {}
+                Passed::End => ended = Some(side),
+                Passed::Word(word) if !done && at.is(&word) => {
+                    done = true;
+                    match harm {
+                        Harm::Rubbish(Side::Old) => {
+                            fd::send(old_end.as_fd(), b"rubbish", &[]).unwrap()
+                        }
+                        Harm::Rubbish(Side::New) => {
+                            fd::send(new_end.as_fd(), b"rubbish", &[]).unwrap()
+                        }
+                        Harm::Cut => ended = Some(side),
+                        Harm::Deaf => deaf = true,
+                    }
+                }
+                Passed::Word(_) => {}
+            }
+        }
+        if ended.is_some() {
+            (old, new) = (None, None);
+        }
+    }
+}
+
+enum Passed {
+    Nothing,
+    Word(Control),
+    End,
+}
+
+/// Passes one message on, or swallows it.
+fn pass(from: &OwnedFd, to: &OwnedFd, swallow: bool) -> Passed {
+    let mut buffer = vec![0; 300_000];
+    let received = match fd::recv(from.as_fd(), &mut buffer) {
+        // Closed with something unread, which is told before what was said.
+        Err(RecvError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => {
+            fd::recv(from.as_fd(), &mut buffer)
+        }
+        received => received,
+    };
+    let (length, fds) = match received {
+        Ok(received) => received,
+        Err(error) if error.would_block() => return Passed::Nothing,
+        Err(RecvError::Io(_) | RecvError::Closed) => return Passed::End,
+        Err(error) => panic!("{error}"),
+    };
+    if !swallow {
+        let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        // Who has hung up is seen when it is read.
+        eventually(HANG, "room", || {
+            match fd::send(to.as_fd(), &buffer[..length], &borrowed) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+                Ok(()) | Err(_) => Some(()),
+            }
+        });
+    }
+    let frame = Frame::decode(&buffer[..length], fds.len());
+    match frame.and_then(|frame| Control::decode(&frame)) {
+        Ok(Some(word)) => Passed::Word(word),
+        Ok(None) | Err(_) => panic!("not a word of a supervisor"),
+    }
+}
+
+impl At {
+    fn is(self, word: &Control) -> bool {
+        matches!(
+            (self, word),
+            (Self::Prepared, Control::Prepared(_))
+                | (Self::Ready, Control::Ready(_))
+                | (Self::Handover, Control::Handover(_))
+        )
+    }
+}
+
+fn knock(path: &Path) -> OwnedFd {
+    eventually(HANG, "room at the path", || local::connect(path).ok())
+}
