@@ -24,6 +24,7 @@ another container say, hands everything over as in `lb upgrade`: no connection
 is refused and none is cut. The directory has mode 0700 and is shared by both;
 the network is, too. If nobody answers there, it starts as usual. What ends a
 takeover before it is done:
+  1  the path could not be used
   2  the path, its directory or who answers there is not to be trusted
   3  it failed, 6: it was rolled back; the old lb goes on
   4  the old lb speaks another protocol
@@ -43,6 +44,9 @@ pub(super) struct Args {
     /// How long it must serve before open sessions move to it: 0s to 60s [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = probation, requires = "takeover")]
     probation: Option<Duration>,
+    /// After it was taken over, wait for TERM instead of ending with 0: for a restart policy that restarts whatever ends
+    #[arg(long, requires = "takeover")]
+    linger: bool,
 }
 
 /// What the engine is told, too.
@@ -103,9 +107,12 @@ impl ConfigArgs {
 /// The process that is started is the supervisor; it starts the engine with the same arguments.
 pub(super) fn run(args: Args, daemon: Daemon) -> ExitStatus {
     let probation = args.probation;
-    let takeover = args
-        .takeover
-        .map(|path| supervisor::Takeover { path, probation });
+    let linger = args.linger;
+    let takeover = args.takeover.map(|path| supervisor::Takeover {
+        path,
+        probation,
+        linger,
+    });
     let code = supervisor::run(args.config.words(daemon.given()), takeover);
     ExitStatus::from_code(code)
 }

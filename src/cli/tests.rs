@@ -19,6 +19,7 @@ fn right_lines_are_taken() {
         "lb --socket /x run",
         "lb run --socket /x --bind 127.0.0.1:80 --bind [::1]:80 --server a=1.2.3.4:80 --server unix@/x",
         "lb run --takeover /run/lb/handoff.sock --probation 1s -f a.toml",
+        "lb run --takeover /run/lb/handoff.sock --linger",
         "lb check",
         "lb check --file a.toml",
         "lb status --json --watch",

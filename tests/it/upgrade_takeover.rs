@@ -278,6 +278,27 @@ fn an_old_one_that_is_told_to_stop_lets_the_new_one_serve() {
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
 }
 
+#[test]
+fn one_that_is_to_linger_waits_for_its_end_after_it_was_taken_over() {
+    let origin = Origin::start(Behaviour::Echo);
+    let shared = Shared::new(&Config::new().origins([&origin]));
+    let mut first = shared.options().flags(&["--linger"]).start();
+    // What an upgrade has put in its place knows it, too.
+    first.tell(&["upgrade", "--probation", "0s"]);
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let second = shared.options().flags(&["--linger"]).start();
+        says(&first, "waiting for TERM");
+        assert!(first.is_running());
+        assert!(proc::descendants(first.pid()).is_empty());
+        first.signal(signal);
+        assert_retires(&mut first);
+        PingPong::start(second.addr("web"), 2)
+            .finish()
+            .assert_unharmed();
+        first = second;
+    }
+}
+
 /// Status as a process in the namespaces of `lb` sees it.
 fn inside(lb: &Lb, socket: &Path) -> Status {
     let init = proc::descendants(lb.pid())[0];

@@ -62,6 +62,8 @@ pub struct Takeover {
     pub path: PathBuf,
     /// How long the new engine must serve before open sessions move to it.
     pub probation: Option<Duration>,
+    /// Whether the end of one that was taken over waits for TERM or INT: for who starts anew whatever has ended.
+    pub linger: bool,
 }
 
 /// What the supervisor knows.
@@ -447,7 +449,14 @@ impl Supervisor {
     /// Nobody is to serve any more, and the last engine has ended. Who hands over waits for the answer.
     fn end_if_idle(&mut self) {
         let over = (self.stopping || self.retired) && !self.is_handed_over();
-        if over && self.active.is_none() && self.draining.is_empty() {
+        if !over || self.active.is_some() || !self.draining.is_empty() {
+            return;
+        }
+        let lingers = self.takeover.as_ref().is_some_and(|own| own.linger);
+        if lingers && !self.stopping {
+            say("taken over, nothing is left: waiting for TERM");
+            self.notify.status("taken over, waiting for TERM");
+        } else {
             self.exit.get_or_insert(0);
         }
     }

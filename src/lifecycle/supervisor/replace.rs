@@ -91,6 +91,9 @@ impl Takeover {
             let probation = format!("{}ms", probation.as_millis());
             words.extend(["--probation".into(), probation.into()]);
         }
+        if self.linger {
+            words.push("--linger".into());
+        }
         words
     }
 }
