@@ -30,6 +30,8 @@ pub(super) struct Handle {
     server: RefCell<Option<Arc<Server>>>,
     /// Where the session goes when it is frozen. Dropped with the handle at the latest, which closes the sink.
     sink: RefCell<Option<UnboundedSender<Frozen>>>,
+    /// It did not freeze when it was told to: it has a few moments to live.
+    declined: Cell<bool>,
 }
 
 /// All sessions of a worker.
@@ -55,6 +57,7 @@ impl Register {
             waker: RefCell::default(),
             server: RefCell::default(),
             sink: RefCell::default(),
+            declined: Cell::default(),
         });
         self.handles.borrow_mut().insert(key, Rc::clone(&handle));
         Registered {
@@ -78,6 +81,18 @@ impl Register {
             .map(|(_, handle)| Rc::clone(handle))
             .collect()
     }
+
+    /// Orders the oldest `max` sessions that can freeze to do so and to go into `sink`. Those that declined once come
+    /// last: they must not keep the others waiting.
+    pub(super) fn freeze(&self, max: usize, sink: &UnboundedSender<Frozen>) {
+        let mut handles = self.all();
+        handles.retain(|handle| handle.order.get() == Order::GoOn);
+        handles.sort_by_key(|handle| handle.declined.get());
+        for handle in handles.into_iter().take(max) {
+            *handle.sink.borrow_mut() = Some(sink.clone());
+            handle.give(Order::Freeze);
+        }
+    }
 }
 
 impl Handle {
@@ -88,14 +103,6 @@ impl Handle {
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
-        }
-    }
-
-    /// Orders the session to freeze and to go into `sink`.
-    pub(super) fn freeze_into(&self, sink: UnboundedSender<Frozen>) {
-        if self.order.get() == Order::GoOn {
-            *self.sink.borrow_mut() = Some(sink);
-            self.give(Order::Freeze);
         }
     }
 
@@ -136,6 +143,7 @@ impl Registered {
     /// Goes on instead of freezing; whoever waits for the batch is told by the dropped sink.
     pub(super) fn decline(&self) {
         self.handle.sink.borrow_mut().take();
+        self.handle.declined.set(true);
         if self.handle.order.get() == Order::Freeze {
             self.handle.order.set(Order::GoOn);
         }
@@ -150,5 +158,28 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.register.handles.borrow_mut().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn sessions_that_cannot_freeze_keep_no_other_waiting() {
+        let register = Rc::<Register>::default();
+        let [declines, cut, frozen, goes_on] = [(); 4].map(|()| register.enter());
+        let ordered = |registered: &Registered| registered.handle.order.get() == Order::Freeze;
+        let (sink, _wanted) = unbounded_channel();
+        cut.handle.give(Order::Cut(By::Killed));
+        register.freeze(1, &sink);
+        assert!(ordered(&declines));
+        declines.decline();
+        register.freeze(1, &sink);
+        assert!(ordered(&frozen) && !ordered(&declines) && !ordered(&goes_on));
+        register.freeze(2, &sink);
+        assert!(ordered(&goes_on) && ordered(&declines) && !ordered(&cut));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep};
 
 use super::connect::Reached;
@@ -325,7 +326,10 @@ impl Session {
                 Relayed::Idle(Side::Client) => ending(By::ClientTimeout),
                 Relayed::Idle(Side::Server) => ending(By::ServerTimeout),
                 Relayed::Order(Order::Cut(by)) => ending(by),
-                Relayed::Order(Order::GoOn | Order::Freeze) => Err(self.freeze_relay(relay, lease)),
+                Relayed::Order(Order::GoOn | Order::Freeze) => {
+                    self.freeze_relay(relay, lease);
+                    Err(None)
+                }
             }
         }
     }
@@ -447,12 +451,13 @@ impl Session {
                     introduced: opening.introduced,
                     waited: self.record.started.elapsed(),
                 };
-                self.hand_over(stage)
+                self.hand_over(stage);
+                None
             }
         }
     }
 
-    fn freeze_relay(&mut self, relay: Relay, lease: Option<Lease>) -> Option<Termination> {
+    fn freeze_relay(&mut self, relay: Relay, lease: Option<Lease>) {
         let server = self
             .record
             .server
@@ -468,10 +473,11 @@ impl Session {
             connect: self.record.connect.unwrap_or_default(),
             retries: self.record.retries,
             redispatched: self.record.redispatched,
-        })
+        });
     }
 
-    fn hand_over(&mut self, stage: Stage) -> Option<Termination> {
+    /// The session lives on where it was wanted, or here; this one ends without a word.
+    fn hand_over(&mut self, stage: Stage) {
         let frozen = Frozen {
             frontend: Arc::clone(&self.permit.frontend().name),
             client: self.record.client,
@@ -480,13 +486,11 @@ impl Session {
             age: self.record.started.elapsed(),
             stage,
         };
-        match self.registered.hand_over(frozen) {
-            Ok(()) => None,
-            // Whoever asked has gone; the sockets close with what could not be handed over.
-            Err(_) => Some(Termination {
-                by: By::Killed,
-                during: During::Data,
-            }),
+        if let Err(unwanted) = self.registered.hand_over(frozen) {
+            // Whoever asked has gone, or waits no longer: it goes on here.
+            let permit = Permit::force(self.permit.frontend());
+            let context = Rc::clone(&self.context);
+            spawn_local(thaw(context, permit, Arc::clone(&self.backend), *unwanted));
         }
     }
 

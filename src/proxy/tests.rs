@@ -319,15 +319,22 @@ fn they_do_so_without_pipes_too() {
 }
 
 #[test]
-fn a_frozen_session_that_nobody_takes_is_closed() {
+fn a_frozen_session_that_nobody_waits_for_goes_on_where_it_was() {
     let bench = Bench::new(echo_origin(), 0);
     let mut client = connect(bench.addr);
     client.write_all(b"x").unwrap();
     client.read_exact(&mut [0]).unwrap();
     let (sink, frozen) = mpsc::unbounded_channel();
     drop(frozen);
-    bench.workers[0].freeze(1, sink);
-    assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);
+    for byte in 0..10 {
+        bench.workers[0].freeze(1, sink.clone());
+        client.write_all(&[byte]).unwrap();
+        let mut echo = [0];
+        client.read_exact(&mut echo).unwrap();
+        assert_eq!(echo, [byte]);
+    }
+    drop(client);
+    bench.await_end();
 }
 
 #[test]

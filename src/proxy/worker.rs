@@ -179,8 +179,8 @@ impl Worker {
         self.command(Command::Cut { whose, by, over });
     }
 
-    /// Freezes the oldest `max` sessions. What arrives at the sink is the caller's; the sink closes when
-    /// all of them are frozen or have said that they cannot be.
+    /// Freezes the oldest `max` sessions that can be. What arrives at the sink is the caller's; the sink closes when
+    /// all of them are frozen or have said that they cannot be. Those for whom the caller's end is closed go on.
     pub fn freeze(&self, max: usize, sink: mpsc::UnboundedSender<Frozen>) {
         self.command(Command::Freeze { max, sink });
     }
@@ -252,11 +252,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 reply(done, ());
             }
             Command::Cut { whose, by, over } => cut(&context, &whose, by, over),
-            Command::Freeze { max, sink } => {
-                for handle in context.register.all().into_iter().take(max) {
-                    handle.freeze_into(sink.clone());
-                }
-            }
+            Command::Freeze { max, sink } => context.register.freeze(max, &sink),
             Command::Thaw {
                 frozen,
                 frontend,
