@@ -198,6 +198,7 @@ pub(crate) struct Daemon {
     serving: Cell<bool>,
     /// The end has begun: nothing is opened any more.
     stopping: Cell<bool>,
+    moving: Cell<handoff::Moving>,
     /// Held by the one reload that is under way: of two, the one asked for last must win.
     reloading: tokio::sync::Mutex<()>,
     socket: PathBuf,
@@ -345,6 +346,7 @@ impl Daemon {
             next_listener: Cell::new(0),
             serving: Cell::new(false),
             stopping: Cell::new(false),
+            moving: Cell::default(),
             reloading: tokio::sync::Mutex::default(),
             socket,
             phase: Cell::new(UpgradePhase::Idle),

@@ -136,8 +136,8 @@ impl Proxy {
                 redispatched: false,
             },
         };
-        let (frontend, backend) = (Arc::clone(&self.frontend), Arc::clone(&self.backend));
-        self.worker.thaw(frozen, frontend, backend);
+        self.worker
+            .thaw(frozen, &self.frontend, Arc::clone(&self.backend));
         Ok((client, server))
     }
 }

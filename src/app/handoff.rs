@@ -1,15 +1,16 @@
 //! The hand-off between two engines: the old one exports its state and, later, its sessions; the new one imports them.
 //!
-//! `state` turns what is known and counted into messages and back, `sessions` does so for frozen sessions, `moving` is
-//! the way of the sessions from one engine to the other.
+//! `state` turns what is known and counted into messages and back, `sessions` does so for frozen sessions, `batch` is
+//! as many of them as go together, `moving` their way from one engine to the other.
 
+mod batch;
 mod moving;
 mod sessions;
 mod state;
 
 use std::collections::BTreeMap;
 
-pub(super) use self::moving::receive;
+pub(super) use self::moving::{Moving, receive};
 use self::state::Baseline;
 use super::{Daemon, discover};
 use crate::lifecycle::bridge::{Bridge, BridgeError};

@@ -44,6 +44,7 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
                 tracing::info!("parked: a new engine accepts");
             }
             Order::Resume => {
+                daemon.end_move();
                 daemon.resume()?;
                 ears.admin.serve(daemon).map_err(StartError::admin_lost)?;
                 tracing::warn!("resumed: the new engine failed");

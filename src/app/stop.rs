@@ -31,7 +31,7 @@ pub(super) async fn stop(
     let begun = Instant::now();
     let mut cut = false;
     loop {
-        if daemon.global.used() == 0 {
+        if daemon.global.used() == 0 && !daemon.is_moving() {
             break;
         }
         tokio::select! {

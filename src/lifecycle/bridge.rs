@@ -26,6 +26,8 @@ pub enum BridgeError {
     OutOfTurn,
     #[error("the other engine is silent for {} s", SILENCE.as_secs())]
     Silent,
+    #[error("this engine is being stopped")]
+    Stopping,
 }
 
 /// The way to the other engine.

@@ -142,11 +142,7 @@ impl Bench {
             self.workers[from].freeze(usize::MAX, sink);
             runtime.block_on(async {
                 while let Some(session) = frozen.recv().await {
-                    self.workers[1 - from].thaw(
-                        session,
-                        Arc::clone(&self.frontend),
-                        Arc::clone(&self.backend),
-                    );
+                    self.workers[1 - from].thaw(session, &self.frontend, Arc::clone(&self.backend));
                     moved += 1;
                 }
             });

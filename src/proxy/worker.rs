@@ -72,7 +72,7 @@ enum Command {
     },
     Thaw {
         frozen: Box<Frozen>,
-        frontend: Arc<Frontend>,
+        permit: Permit,
         backend: Arc<Backend>,
     },
     Census {
@@ -185,11 +185,11 @@ impl Worker {
         self.command(Command::Freeze { max, sink });
     }
 
-    /// Goes on with a frozen session.
-    pub fn thaw(&self, frozen: Frozen, frontend: Arc<Frontend>, backend: Arc<Backend>) {
+    /// Goes on with a frozen session, which counts as the frontend's from now on.
+    pub fn thaw(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
         self.command(Command::Thaw {
             frozen: Box::new(frozen),
-            frontend,
+            permit: Permit::force(frontend),
             backend,
         });
     }
@@ -255,10 +255,9 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
             Command::Freeze { max, sink } => context.register.freeze(max, &sink),
             Command::Thaw {
                 frozen,
-                frontend,
+                permit,
                 backend,
             } => {
-                let permit = Permit::force(&frontend);
                 spawn_local(session::thaw(Rc::clone(&context), permit, backend, *frozen));
             }
             Command::Census { reply: to } => {

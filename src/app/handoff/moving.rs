@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::sessions::{Residues, pack, unpack};
+use super::batch::{Filling, Refused};
+use super::sessions::{Residues, unpack};
 use super::{Export, Import};
 use crate::app::Daemon;
 use crate::backend::Backend;
@@ -15,22 +16,37 @@ use crate::config;
 use crate::lifecycle::bridge::{Bridge, BridgeError};
 use crate::lifecycle::fault;
 use crate::lifecycle::message::Done;
-use crate::lifecycle::peer::{Accept, BATCH, Batch, Commit, End, PeerMessage};
+use crate::lifecycle::peer::{Accept, BATCH, Commit, End, PeerMessage};
 use crate::lifecycle::version::Feature;
 use crate::proxy::frontend::Frontend;
 use crate::proxy::frozen::{Frozen, Stage};
 
-/// Descriptors of one message at most (SCM_MAX_FD is 253).
-const DESCRIPTORS: usize = 252;
-
-/// Residue of one batch, unless a single session has more. The kernel's default socket buffer takes 212,992 bytes,
-/// its own book-keeping included.
-const BYTES: usize = 96 * 1024;
-
 /// Sessions that cannot be frozen just now are about to end; so long is waited before they are asked again.
 const AGAIN: Duration = Duration::from_millis(20);
 
+/// Whether sessions are on their way between two engines, frozen and in no worker's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::app) enum Moving {
+    #[default]
+    No,
+    Yes,
+    /// Until the batch under way is decided.
+    Ends,
+}
+
 impl Daemon {
+    /// Old engine: gives no further batch away.
+    pub(in crate::app) fn end_move(&self) {
+        if self.moving.get() == Moving::Yes {
+            self.moving.set(Moving::Ends);
+        }
+    }
+
+    /// Whether sessions exist that no worker has.
+    pub(in crate::app) fn is_moving(&self) -> bool {
+        self.moving.get() != Moving::No
+    }
+
     /// Old engine: hands over what can be handed over within `limit`, then the last counts.
     pub(in crate::app) async fn hand_over(&self, export: Export, limit: Duration) -> Done {
         let Export {
@@ -41,15 +57,23 @@ impl Daemon {
         let (mut moved, mut why) = (0, None);
         if agreed.has(Feature::Sessions) {
             let until = Instant::now() + limit;
+            self.moving.set(Moving::Yes);
             if let Err(error) = self.move_sessions(&mut bridge, until, &mut moved).await {
                 why = Some(error.to_string());
             }
+            self.moving.set(Moving::No);
         } else {
             why = Some("the new binary takes no sessions from this one".to_owned());
         }
         let left: usize = self.sessions().await;
         if left > 0 {
-            why.get_or_insert_with(|| "they could not be frozen in time".to_owned());
+            why.get_or_insert_with(|| {
+                if self.stopping.get() {
+                    "this engine is being stopped".to_owned()
+                } else {
+                    "they could not be frozen in time".to_owned()
+                }
+            });
         }
         // Those that stay are counted by this engine to their end and then lost to the sums; the message says how many.
         let last = async {
@@ -74,9 +98,13 @@ impl Daemon {
         moved: &mut u64,
     ) -> Result<(), BridgeError> {
         let mut number = 0;
-        while Instant::now() < until {
+        while !self.ends_move(until) {
             let mut progress = false;
             for worker in 0..self.workers.len() {
+                // Each time: those that are told to freeze so late would only come to be thawed.
+                if self.ends_move(until) {
+                    return Ok(());
+                }
                 let began = Instant::now();
                 let frozen = self.freeze(worker, until).await;
                 if frozen.is_empty() {
@@ -84,7 +112,9 @@ impl Daemon {
                 }
                 progress = true;
                 let froze = began.elapsed();
-                let count = self.send_batch(bridge, worker, frozen, &mut number).await?;
+                let count = self
+                    .send_batch(bridge, worker, frozen, &mut number, until)
+                    .await?;
                 tracing::debug!(
                     "hand-off: {count} sessions of worker {worker} moved, frozen after {froze:?}, given away after {:?}",
                     began.elapsed()
@@ -101,20 +131,29 @@ impl Daemon {
         Ok(())
     }
 
+    /// Whether no more sessions are to be given away: those that are here stay.
+    fn ends_move(&self, until: Instant) -> bool {
+        self.moving.get() != Moving::Yes || self.stopping.get() || Instant::now() >= until
+    }
+
     /// A batch of frozen sessions of one worker.
     async fn freeze(&self, worker: usize, until: Instant) -> Vec<Frozen> {
         let (sink, mut arrived) = mpsc::unbounded_channel();
         self.workers[worker].freeze(BATCH, sink);
         let mut frozen = Vec::with_capacity(BATCH);
+        let wait = until.saturating_duration_since(Instant::now());
         let all = async {
             while let Some(session) = arrived.recv().await {
                 frozen.push(session);
             }
         };
-        // A worker that hangs is no reason to lose those that came.
-        timeout(until.saturating_duration_since(Instant::now()), all)
-            .await
-            .ok();
+        if timeout(wait, all).await.is_err() {
+            // A worker that hangs is no reason to lose those that came. What comes later goes on there.
+            arrived.close();
+            while let Some(session) = arrived.recv().await {
+                frozen.push(session);
+            }
+        }
         frozen
     }
 
@@ -127,35 +166,39 @@ impl Daemon {
         worker: usize,
         mut frozen: Vec<Frozen>,
         number: &mut u64,
+        until: Instant,
     ) -> Result<u64, BridgeError> {
         frozen.sort_by_key(Frozen::residue);
         let mut waiting = frozen.into_iter();
         let mut kept: Option<Frozen> = None;
         let mut moved = 0;
         loop {
-            let mut batch: Vec<Frozen> = Vec::new();
-            let (mut sessions, mut residues, mut fds) = (Vec::new(), Vec::new(), Vec::new());
-            let mut bytes = 0;
+            if self.ends_move(until) {
+                self.thaw_all(worker, kept.into_iter().chain(waiting));
+                return Ok(moved);
+            }
+            let mut batch = Filling::new(*number + 1);
             while let Some(session) = kept.take().or_else(|| waiting.next()) {
-                bytes += session.residue();
-                let too_much = bytes > BYTES && !batch.is_empty();
-                match pack(batch.len() as u64, &session) {
-                    Ok(packed) if fds.len() + packed.fds.len() <= DESCRIPTORS && !too_much => {
-                        sessions.push(packed.session);
-                        residues.extend(packed.residues);
-                        fds.extend(packed.fds);
-                        batch.push(session);
-                    }
-                    Ok(_) => {
-                        kept = Some(session);
+                match batch.add(session) {
+                    Ok(()) => {}
+                    Err(Refused::Full(session)) => {
+                        kept = Some(*session);
                         break;
                     }
-                    Err(error) => {
-                        self.thaw_all(worker, batch.into_iter().chain([session]).chain(waiting));
+                    Err(Refused::Failed(session, error)) => {
+                        let ours = batch.frozen.into_iter().chain([*session]);
+                        self.thaw_all(worker, ours.chain(waiting));
                         return Err(error.into());
                     }
                 }
             }
+            let Filling {
+                frozen: batch,
+                message,
+                residues,
+                fds,
+                ..
+            } = batch;
             if batch.is_empty() {
                 return Ok(moved);
             }
@@ -166,15 +209,7 @@ impl Daemon {
                         .send(&PeerMessage::Residue(residue), Vec::new())
                         .await?;
                 }
-                bridge
-                    .send(
-                        &PeerMessage::Batch(Batch {
-                            number: *number,
-                            sessions,
-                        }),
-                        fds,
-                    )
-                    .await?;
+                bridge.send(&PeerMessage::Batch(message), fds).await?;
                 fault::point("old.offered");
                 match bridge.answer().await? {
                     (PeerMessage::Accept(accept), _) if accept.number == *number => Ok(()),
@@ -218,7 +253,7 @@ impl Daemon {
         };
         let frontend = self.frontend_or_ghost(&frozen.frontend, backend.as_ref());
         let backend = backend.unwrap_or_else(|| Arc::clone(&frontend.route().backend));
-        self.workers[worker % self.workers.len()].thaw(frozen, frontend, backend);
+        self.workers[worker % self.workers.len()].thaw(frozen, &frontend, backend);
     }
 
     /// The frontend of that name, or a stand-in for one that the new configuration has not: its sessions go on.
@@ -264,7 +299,9 @@ impl Daemon {
 /// New engine: takes sessions until the old one says that it was the last, or dies.
 pub(in crate::app) async fn receive(daemon: Rc<Daemon>, import: Import) {
     let mut bridge = import.bridge;
-    match take(&daemon, &mut bridge).await {
+    let taken = take(&daemon, &mut bridge).await;
+    daemon.moving.set(Moving::No);
+    match taken {
         Ok(taken) => tracing::info!("hand-off: {taken} sessions taken over"),
         Err(error) => tracing::warn!("hand-off: broken off: {error}"),
     }
@@ -283,6 +320,10 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                     .extend(residue.bytes);
             }
             (PeerMessage::Batch(batch), fds) => {
+                if daemon.stopping.get() {
+                    // Not accepted: the old engine drains them as it would have here, without the pause.
+                    return Err(BridgeError::Stopping);
+                }
                 let mut fds = fds.into_iter();
                 let unpacked = batch
                     .sessions
@@ -299,6 +340,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                     }
                 };
                 fault::point("new.offered");
+                daemon.moving.set(Moving::Yes);
                 bridge
                     .send(
                         &PeerMessage::Accept(Accept {
@@ -320,6 +362,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                     daemon.thaw(usize::try_from(taken).unwrap_or(0), session);
                     taken += 1;
                 }
+                daemon.moving.set(Moving::No);
             }
             (PeerMessage::End(_), _) => return Ok(taken),
             (message, _) => daemon.take_state(message)?,

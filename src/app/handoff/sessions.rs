@@ -10,15 +10,6 @@ use crate::lifecycle::peer::{Direction, Flow, Relay, Residue, Session, Waiting};
 use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
 use crate::sys::pipe::Pipe;
 
-/// A session ready to be sent; the frozen original stays with the sender until it is committed.
-#[derive(Debug)]
-pub(super) struct Packed {
-    pub(super) session: Session,
-    pub(super) residues: Vec<Residue>,
-    /// Duplicates, in the order that the message wants.
-    pub(super) fds: Vec<Arc<OwnedFd>>,
-}
-
 /// Bytes of sessions that are still to come, by session and direction.
 pub(super) type Residues = HashMap<(u64, Direction), Vec<u8>>;
 
@@ -27,39 +18,29 @@ pub(super) type Residues = HashMap<(u64, Direction), Vec<u8>>;
 #[error("a session that makes no sense: {0}")]
 pub(super) struct Nonsense(&'static str);
 
-/// Fails when no descriptor is left.
-pub(super) fn pack(key: u64, frozen: &Frozen) -> io::Result<Packed> {
-    let mut packed = Packed {
-        session: Session {
-            key,
-            frontend: frozen.frontend.to_string(),
-            client: frozen.client.map(|addr| addr.to_string()),
-            local: frozen.local.map(|addr| addr.to_string()),
-            accepted_ms: since_epoch(frozen.accepted),
-            age_us: micros(frozen.age),
-            relay: Vec::new(),
-            waiting: Vec::new(),
-        },
-        residues: Vec::new(),
-        fds: Vec::new(),
+/// What the message says of it, under a key that names it among those of its batch.
+pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
+    let mut session = Session {
+        key,
+        frontend: frozen.frontend.to_string(),
+        client: frozen.client.map(|addr| addr.to_string()),
+        local: frozen.local.map(|addr| addr.to_string()),
+        accepted_ms: since_epoch(frozen.accepted),
+        age_us: micros(frozen.age),
+        relay: Vec::new(),
+        waiting: Vec::new(),
     };
     match &frozen.stage {
         Stage::Waiting {
-            client,
-            first,
             ended,
             introduced,
             waited,
-        } => {
-            packed.duplicate(client.as_fd())?;
-            packed.residue(key, Direction::Up, first);
-            let waited_us = micros(*waited);
-            packed.session.waiting.push(Waiting {
-                ended: *ended,
-                introduced: *introduced,
-                waited_us,
-            });
-        }
+            ..
+        } => session.waiting.push(Waiting {
+            ended: *ended,
+            introduced: *introduced,
+            waited_us: micros(*waited),
+        }),
         Stage::Relaying {
             relay,
             backend,
@@ -68,28 +49,58 @@ pub(super) fn pack(key: u64, frozen: &Frozen) -> io::Result<Packed> {
             connect,
             retries,
             redispatched,
-        } => {
-            packed.duplicate(relay.client.as_fd())?;
-            packed.duplicate(relay.server.as_fd())?;
-            let flows = vec![
-                packed.flow(key, Direction::Up, &relay.up)?,
-                packed.flow(key, Direction::Down, &relay.down)?,
-            ];
-            packed.session.relay.push(Relay {
-                backend: backend.to_string(),
-                server: server.to_string(),
-                queue_us: micros(*queue),
-                connect_us: micros(*connect),
-                retries: *retries,
-                redispatched: *redispatched,
-                client_idle_us: micros(relay.client_idle),
-                server_idle_us: micros(relay.server_idle),
-                server_owes: relay.server_owes,
-                flows,
-            });
-        }
+        } => session.relay.push(Relay {
+            backend: backend.to_string(),
+            server: server.to_string(),
+            queue_us: micros(*queue),
+            connect_us: micros(*connect),
+            retries: *retries,
+            redispatched: *redispatched,
+            client_idle_us: micros(relay.client_idle),
+            server_idle_us: micros(relay.server_idle),
+            server_owes: relay.server_owes,
+            flows: vec![describe_flow(&relay.up), describe_flow(&relay.down)],
+        }),
     }
-    Ok(packed)
+    session
+}
+
+/// Its bytes in messages that go before the batch, parted where a frame would be too long.
+pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<Residue> {
+    let directions = match &frozen.stage {
+        Stage::Waiting { first, .. } => vec![(Direction::Up, first)],
+        Stage::Relaying { relay, .. } => vec![
+            (Direction::Up, &relay.up.residue),
+            (Direction::Down, &relay.down.residue),
+        ],
+    };
+    let parts = directions.into_iter().flat_map(|(direction, bytes)| {
+        bytes.chunks(RESIDUE_PART).map(move |part| Residue {
+            session: key,
+            direction,
+            bytes: part.to_vec(),
+        })
+    });
+    parts.collect()
+}
+
+/// Duplicates, in the order that the message wants. Fails when no descriptor is left.
+pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let fds = match &frozen.stage {
+        Stage::Waiting { client, .. } => vec![client.as_fd()],
+        Stage::Relaying { relay, .. } => {
+            let pipes = [&relay.up, &relay.down]
+                .into_iter()
+                .filter_map(|flow| flow.pipe.as_ref())
+                .flat_map(|pipe| <[_; 2]>::from(pipe.ends()));
+            [relay.client.as_fd(), relay.server.as_fd()]
+                .into_iter()
+                .chain(pipes)
+                .collect()
+        }
+    };
+    let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Arc::new);
+    fds.into_iter().map(duplicate).collect()
 }
 
 /// Takes as many of `fds` as the session says it has.
@@ -150,39 +161,15 @@ pub(super) fn unpack(
     })
 }
 
-impl Packed {
-    fn duplicate(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.fds.push(Arc::new(fd.try_clone_to_owned()?));
-        Ok(())
-    }
-
-    fn residue(&mut self, session: u64, direction: Direction, bytes: &[u8]) {
-        // A frame holds 64 KiB; longer residues come in parts.
-        for part in bytes.chunks(RESIDUE_PART) {
-            self.residues.push(Residue {
-                session,
-                direction,
-                bytes: part.to_vec(),
-            });
-        }
-    }
-
-    fn flow(&mut self, key: u64, direction: Direction, flow: &FrozenFlow) -> io::Result<Flow> {
-        self.residue(key, direction, &flow.residue);
-        if let Some(pipe) = &flow.pipe {
-            let (read, write) = pipe.ends();
-            self.duplicate(read)?;
-            self.duplicate(write)?;
-        }
-        Ok(Flow {
-            ended: flow.ended,
-            broken: flow.broken,
-            closed: flow.closed,
-            abandoned: flow.abandoned,
-            received: flow.received,
-            sent: flow.sent,
-            pipe: flow.pipe.as_ref().map(|pipe| pipe.len() as u64),
-        })
+fn describe_flow(flow: &FrozenFlow) -> Flow {
+    Flow {
+        ended: flow.ended,
+        broken: flow.broken,
+        closed: flow.closed,
+        abandoned: flow.abandoned,
+        received: flow.received,
+        sent: flow.sent,
+        pipe: flow.pipe.as_ref().map(|pipe| pipe.len() as u64),
     }
 }
 
@@ -216,6 +203,7 @@ fn thaw_flow(
     })
 }
 
+/// A frame holds 64 KiB.
 const RESIDUE_PART: usize = 60 * 1024;
 
 fn since_epoch(time: SystemTime) -> u64 {
