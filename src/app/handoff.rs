@@ -1,17 +1,19 @@
 //! The hand-off between two engines: the old one exports its state and, later, its sessions; the new one imports them.
 //!
 //! `state` turns what is known and counted into messages and back, `sessions` does so for frozen sessions, `batch` is
-//! as many of them as go together, `moving` their way from one engine to the other.
+//! as many of them as go together, `moving` their way out of one engine, `taking` their way into the other.
 
 mod batch;
 mod moving;
 mod sessions;
 mod state;
+mod taking;
 
 use std::collections::BTreeMap;
 
-pub(super) use self::moving::{Moving, receive};
+pub(super) use self::moving::Moving;
 use self::state::Baseline;
+pub(super) use self::taking::receive;
 use super::{Daemon, discover};
 use crate::lifecycle::bridge::{Bridge, BridgeError};
 use crate::lifecycle::link::PeerEnd;

@@ -1,22 +1,20 @@
-//! Open sessions on their way from the old engine to the new one, in batches that are committed one by one.
+//! Open sessions on their way out of the old engine, in batches that are committed one by one.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::Export;
 use super::batch::{Filling, Refused};
-use super::sessions::{Residues, unpack};
-use super::{Export, Import};
 use crate::app::Daemon;
 use crate::backend::Backend;
 use crate::config;
 use crate::lifecycle::bridge::{Bridge, BridgeError};
 use crate::lifecycle::fault;
 use crate::lifecycle::message::Done;
-use crate::lifecycle::peer::{Accept, BATCH, Commit, End, PeerMessage};
+use crate::lifecycle::peer::{BATCH, Commit, End, PeerMessage};
 use crate::lifecycle::version::Feature;
 use crate::proxy::frontend::Frontend;
 use crate::proxy::frozen::{Frozen, Stage};
@@ -246,7 +244,7 @@ impl Daemon {
     }
 
     /// Gives a frozen session to a worker.
-    fn thaw(&self, worker: usize, frozen: Frozen) {
+    pub(super) fn thaw(&self, worker: usize, frozen: Frozen) {
         let backend = match &frozen.stage {
             Stage::Relaying { backend, .. } => Some(self.backend_or_ghost(backend)),
             Stage::Waiting { .. } => None,
@@ -293,80 +291,6 @@ impl Daemon {
             sum += worker.census().await.sessions;
         }
         sum
-    }
-}
-
-/// New engine: takes sessions until the old one says that it was the last, or dies.
-pub(in crate::app) async fn receive(daemon: Rc<Daemon>, import: Import) {
-    let mut bridge = import.bridge;
-    let taken = take(&daemon, &mut bridge).await;
-    daemon.moving.set(Moving::No);
-    match taken {
-        Ok(taken) => tracing::info!("hand-off: {taken} sessions taken over"),
-        Err(error) => tracing::warn!("hand-off: broken off: {error}"),
-    }
-}
-
-async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> {
-    let mut residues = Residues::new();
-    let mut taken = 0;
-    loop {
-        // The move begins after probation, whenever that is.
-        match bridge.receive().await? {
-            (PeerMessage::Residue(residue), _) => {
-                residues
-                    .entry((residue.session, residue.direction))
-                    .or_default()
-                    .extend(residue.bytes);
-            }
-            (PeerMessage::Batch(batch), fds) => {
-                if daemon.stopping.get() {
-                    // Not accepted: the old engine drains them as it would have here, without the pause.
-                    return Err(BridgeError::Stopping);
-                }
-                let mut fds = fds.into_iter();
-                let unpacked = batch
-                    .sessions
-                    .into_iter()
-                    .map(|session| unpack(session, &mut fds, &mut residues));
-                let sessions = unpacked.collect::<Result<Vec<_>, _>>();
-                residues.clear();
-                let sessions = match sessions {
-                    Ok(sessions) => sessions,
-                    Err(nonsense) => {
-                        // Not accepted: they stay where they are.
-                        tracing::error!("hand-off: {nonsense}");
-                        return Err(BridgeError::OutOfTurn);
-                    }
-                };
-                fault::point("new.offered");
-                daemon.moving.set(Moving::Yes);
-                bridge
-                    .send(
-                        &PeerMessage::Accept(Accept {
-                            number: batch.number,
-                        }),
-                        Vec::new(),
-                    )
-                    .await?;
-                let ours = match bridge.answer().await {
-                    Ok((PeerMessage::Commit(commit), _)) => commit.number == batch.number,
-                    Ok(_) => false,
-                    // The old engine went between offer and commit. If it is dead for certain, nobody else has them.
-                    Err(_) => bridge.is_dead().await,
-                };
-                if !ours {
-                    return Err(BridgeError::OutOfTurn);
-                }
-                for session in sessions {
-                    daemon.thaw(usize::try_from(taken).unwrap_or(0), session);
-                    taken += 1;
-                }
-                daemon.moving.set(Moving::No);
-            }
-            (PeerMessage::End(_), _) => return Ok(taken),
-            (message, _) => daemon.take_state(message)?,
-        }
     }
 }
 
