@@ -2,6 +2,8 @@
 //! and no session is lost but those that the dead process had in hand.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -9,8 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::client::HANG;
+use crate::support::client::{HANG, connect};
 use crate::support::config::Config;
+use crate::support::failing_upgrade::fake_engine;
 use crate::support::knocker::{Knocker, Knocks};
 use crate::support::lb::Lb;
 use crate::support::limits::amount;
@@ -54,6 +57,41 @@ fn the_new_engine_killed_while_sessions_move_gives_the_rest_back() {
         stage.assert_one_engine_serves(1);
         assert_eq!(stage.finish().refused, 0);
     }
+}
+
+#[test]
+fn sessions_whose_turn_did_not_come_in_time_stay() {
+    let origin = Origin::start(Behaviour::Echo);
+    let config = Config::bare().threads(8).origins([&origin]);
+    let lb = Lb::start(&config);
+    let mut clients: Vec<_> = (0..80).map(|_| connect(lb.addr("web")).unwrap()).collect();
+    assert!(clients.iter_mut().all(is_served));
+    let dir = tempfile::tempdir().unwrap();
+    let slow = fake_engine(dir.path(), "slow");
+    // It takes the sessions of four workers of eight and dies when the time for moving has passed.
+    let output = lb.command(&[
+        "upgrade",
+        "--binary",
+        slow.to_str().unwrap(),
+        "--probation",
+        "100ms",
+    ]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    let stayed = clients
+        .iter_mut()
+        .filter_map(|c| is_served(c).then_some(()))
+        .count();
+    // The kernel spreads them, evenly within limits.
+    assert!((10..=70).contains(&stayed), "{stayed} of 80");
+    assert_eq!(
+        lb.status().server("app/a").number("sessions"),
+        stayed as u64
+    );
+}
+
+fn is_served(client: &mut TcpStream) -> bool {
+    let mut echo = [0];
+    client.write_all(b"x").is_ok() && client.read_exact(&mut echo).is_ok()
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::origin::Origin;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
+    threads: u64,
     global: String,
     frontend: String,
     bind: String,
@@ -24,6 +25,7 @@ impl Config {
         let empty = String::new;
         let bind = r#"["127.0.0.1:0"]"#.to_owned();
         Self {
+            threads: WORKERS,
             global: empty(),
             frontend: empty(),
             bind,
@@ -31,6 +33,10 @@ impl Config {
             servers: empty(),
             rest: empty(),
         }
+    }
+
+    pub(crate) fn threads(self, threads: u64) -> Self {
+        Self { threads, ..self }
     }
 
     pub(crate) fn global(self, line: &str) -> Self {
@@ -104,6 +110,7 @@ impl Config {
 
     pub(crate) fn text(&self) -> String {
         let Self {
+            threads,
             global,
             frontend,
             bind,
@@ -112,7 +119,7 @@ impl Config {
             rest,
         } = self;
         format!(
-            "[global]\nthreads = {WORKERS}\n{global}\n\
+            "[global]\nthreads = {threads}\n{global}\n\
              [frontend.web]\nbind = {bind}\nbackend = \"app\"\n{frontend}\n\
              [backend.app]\n{backend}\n\
              [backend.app.servers]\n{servers}\n{rest}"
@@ -120,5 +127,5 @@ impl Config {
     }
 }
 
-/// Worker threads of every balancer under test.
+/// Worker threads of a balancer under test.
 pub(crate) const WORKERS: u64 = 2;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -80,20 +80,7 @@ impl FailingUpgrade {
 
     #[track_caller]
     pub(crate) fn with_fake_after(&self, how: &str, probation: &str) -> Told {
-        let program = self.dir.path().join("fake");
-        if !program.exists() {
-            let source = concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/it/support/fake_engine.c"
-            );
-            let mut cc = Command::new("cc");
-            cc.args(["-O1", "-o"]).arg(&program).arg(source);
-            let output = run(&cc, Duration::from_secs(60));
-            assert!(output.status.success(), "{output:?}");
-        }
-        let path = self.dir.path().join(how);
-        // Not a copy: no file that a child of this process could still have open for writing.
-        fs::hard_link(program, &path).unwrap();
+        let path = fake_engine(self.dir.path(), how);
         self.to_after(&path, probation)
     }
 
@@ -156,6 +143,26 @@ impl From<Output> for Told {
             text,
         }
     }
+}
+
+/// A program in `dir` that misbehaves in this way.
+#[track_caller]
+pub(crate) fn fake_engine(dir: &Path, how: &str) -> PathBuf {
+    let program = dir.join("fake");
+    if !program.exists() {
+        let source = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/it/support/fake_engine.c"
+        );
+        let mut cc = Command::new("cc");
+        cc.args(["-O1", "-o"]).arg(&program).arg(source);
+        let output = run(&cc, Duration::from_secs(60));
+        assert!(output.status.success(), "{output:?}");
+    }
+    let path = dir.join(how);
+    // Not a copy: no file that a child of this process could still have open for writing.
+    fs::hard_link(program, &path).unwrap();
+    path
 }
 
 impl Told {

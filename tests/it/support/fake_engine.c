@@ -17,7 +17,7 @@
 
 /* Kinds of messages: supervisor and engine, then engine and engine. */
 enum { HELLO = 1, LISTENER = 2, PREPARED = 3, GO = 4, READY = 5, ABORT = 6, START = 16, PEER = 18, BEAT = 25 };
-enum { GREETING = 1, STATE_END = 5, IMPORTED = 6, BATCH = 17, ACCEPT = 18 };
+enum { GREETING = 1, STATE_END = 5, IMPORTED = 6, BATCH = 17, ACCEPT = 18, COMMIT = 19 };
 
 static const char *how;
 static int control, peer = -1;
@@ -125,6 +125,23 @@ static void flood(int fd, uint16_t kind, int seconds) {
   while (time(NULL) < end) tell(fd, kind, 0, "");
 }
 
+static long now_ms(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/* Takes a batch after almost 8 s, within which it shows that it lives, and ends with the fourth, at about 31 s. */
+static void take_slowly(int batch) {
+  long due = now_ms() + 7700;
+  for (; now_ms() < due - 400; usleep(100000)) beat(0);
+  usleep((due - now_ms()) * 1000);
+  number(1, batch);
+  tell(peer, ACCEPT, 1, "");
+  hear_until(peer, COMMIT);
+  if (batch == 4) exit(7);
+}
+
 static int probe(void) {
   if (is("probe-core-2")) return puts("lb-handoff core=2 state=1 version=9.0"), 0;
   if (is("probe-rubbish-core")) return puts("lb-handoff core=\x01\xff\x1b[31m999999999999 state=-1"), 0;
@@ -167,7 +184,8 @@ int main(int argc, char **argv) {
   if (!strncmp(how, "hello-", 6)) hello(how + 6), forever();
 
   hello("");
-  if (is("dies-after-hello")) return 7;
+  if (is("dies-with-hello")) return 7;
+  if (is("dies-after-hello")) hear_until(control, PEER), exit(7);
   if (is("hangs-after-hello")) forever();
   if (is("ready-before-its-turn")) number(1, 1000), tell(control, READY, 1, ""), beat(0), usleep(300000), give_up();
   if (is("listener-that-is-none")) {
@@ -213,6 +231,11 @@ int main(int argc, char **argv) {
       int kind = hear(peer);
       if (kind == 0) return 0;
       if (kind != BATCH) continue;
+      static int batches;
+      if (is("slow")) {
+        take_slowly(++batches);
+        continue;
+      }
       number(1, is("move-wrong-number") ? 4711 : 1);
       if (is("move-out-of-turn")) tell(peer, IMPORTED, 1, "");
       else if (is("move-closes")) close(peer);
