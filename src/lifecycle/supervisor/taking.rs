@@ -120,7 +120,7 @@ impl Supervisor {
             Control::Handover(_) => {
                 fault::point("taker.handover");
                 taking.stage = Stage::Handed;
-                taking.by = now + ANSWER_LIMIT;
+                taking.by = now + HANDED_LIMIT;
                 taking.door = fds.into_iter().next();
                 taking.send(&Control::Taken(Taken {}), vec![]);
                 fault::point("taker.taken");
@@ -418,6 +418,9 @@ impl Taking {
 
 /// How long the old supervisor may take for an answer that needs nobody else.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take for its last word. Longer than its own limit for this step: who leads must be the one to end it,
+/// or it would take the end of the line for a death and serve again.
+const HANDED_LIMIT: Duration = Duration::from_secs(15);
 /// The time to the second look whether the old supervisor is dead; twice as long each time.
 const ORPHAN_PAUSE: Duration = Duration::from_millis(25);
 /// The first pause that is not waited: 3.2 s after the first look.
