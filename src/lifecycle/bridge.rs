@@ -141,14 +141,15 @@ impl Bridge {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::super::message::Side;
     use super::super::peer::{Imported, StateEnd};
     use super::*;
     use crate::sys::fd::seqpacket_pair;
     use crate::sys::process;
 
-    fn pair() -> (Bridge, Bridge) {
+    /// Both ends, old and new, of one bridge; each takes this process for the other engine.
+    pub(crate) fn pair() -> (Bridge, Bridge) {
         let (a, b) = seqpacket_pair().unwrap();
         let end = |socket, side| {
             let pid = std::process::id();

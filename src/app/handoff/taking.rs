@@ -95,27 +95,11 @@ mod tests {
     use super::*;
     use crate::app::{Origin, Source, Start};
     use crate::config;
-    use crate::lifecycle::link::{self, PeerEnd};
-    use crate::lifecycle::message::{Mode, Side};
+    use crate::lifecycle::bridge::tests::pair;
+    use crate::lifecycle::link;
+    use crate::lifecycle::message::Mode;
     use crate::lifecycle::peer::{Batch, Commit, End, Session, Waiting};
     use crate::sys::fd::seqpacket_pair;
-    use crate::sys::process;
-
-    fn pair() -> (Bridge, Bridge) {
-        let (old, new) = seqpacket_pair().unwrap();
-        let end = |socket, side| {
-            let pid = std::process::id();
-            let pidfd = process::pidfd_open(pid).unwrap();
-            Bridge::new(PeerEnd {
-                side,
-                pid,
-                socket,
-                pidfd,
-            })
-            .unwrap()
-        };
-        (end(old, Side::Old), end(new, Side::New))
-    }
 
     /// An engine that serves nothing, and what it tells its supervisor.
     fn engine() -> (Daemon, impl Sized) {
