@@ -1,6 +1,6 @@
 //! The command line.
 
-use super::balancer::{Balancer, OTHER};
+use super::balancer::{Balancer, NEWEST, OTHER};
 use super::workload::{Figure, Workload};
 
 #[derive(Debug)]
@@ -54,6 +54,10 @@ impl Args {
                     let path = value()?;
                     OTHER.get_or_init(|| path);
                 }
+                "--newest" => {
+                    let path = value()?;
+                    NEWEST.get_or_init(|| path);
+                }
                 "--rounds" => parsed.rounds = Some(rounds(&value()?)?),
                 _ => return Err(format!("`{arg}` is unknown; {USAGE}")),
             }
@@ -85,12 +89,17 @@ impl Args {
                 ));
             }
         }
-        match OTHER.get() {
-            Some(path) if Balancer::Other.version().is_none() => {
-                Err(format!("--other {path} cannot be run"))
+        for (option, path, balancer) in [
+            ("--other", &OTHER, Balancer::Other),
+            ("--newest", &NEWEST, Balancer::HaproxyNewest),
+        ] {
+            if let Some(path) = path.get()
+                && balancer.version().is_none()
+            {
+                return Err(format!("{option} {path} cannot be run"));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     pub(crate) fn wants(&self, workload: &Workload) -> bool {
@@ -127,4 +136,4 @@ fn rounds(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("`{text}` is no number of rounds"))
 }
 
-pub(crate) const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB]";
+pub(crate) const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB] [--newest HAPROXY]";

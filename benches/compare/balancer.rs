@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::contestant::{Balance, Setup, version};
+use super::contestant::{Balance, Setup, said, version};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Balancer {
@@ -15,7 +15,11 @@ pub(crate) enum Balancer {
     Haproxy,
     /// With `option splice-auto`.
     HaproxySplice,
+    /// Another version of it, given by `--newest`, as it comes.
+    HaproxyNewest,
     Nginx,
+    /// With splice.
+    Sozu,
     Lb,
     /// With `defer_accept`.
     LbDefer,
@@ -24,11 +28,13 @@ pub(crate) enum Balancer {
 }
 
 impl Balancer {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Direct,
         Self::Haproxy,
         Self::HaproxySplice,
+        Self::HaproxyNewest,
         Self::Nginx,
+        Self::Sozu,
         Self::Lb,
         Self::LbDefer,
         Self::Other,
@@ -39,7 +45,9 @@ impl Balancer {
             Self::Direct => "direct",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
+            Self::HaproxyNewest => "haproxy-newest",
             Self::Nginx => "nginx",
+            Self::Sozu => "sozu",
             Self::Lb => "lb",
             Self::LbDefer => "lb-defer",
             Self::Other => "lb-other",
@@ -51,18 +59,24 @@ impl Balancer {
         match self {
             Self::Direct => Some(String::new()),
             Self::Haproxy | Self::HaproxySplice => version("haproxy", "-v"),
+            Self::HaproxyNewest => version(given(&NEWEST), "-v"),
             Self::Nginx if !has_stream() => None,
             Self::Nginx => version("nginx", "-v"),
+            // Its second line tells what it was built with.
+            Self::Sozu => said("sozu", "--version")
+                .filter(|said| said.contains("+splice"))
+                .and_then(|said| Some(said.lines().next()?.to_owned())),
             Self::Lb | Self::LbDefer => version(LB, "--version"),
-            Self::Other => version(other(), "--version"),
+            Self::Other => version(given(&OTHER), "--version"),
         }
     }
 
     pub(crate) fn command(self, file: &Path, dir: &Path) -> Command {
         match self {
             Self::Direct => unreachable!("direct runs no program"),
-            Self::Haproxy | Self::HaproxySplice => {
-                let mut command = Command::new("haproxy");
+            Self::Haproxy | Self::HaproxySplice | Self::HaproxyNewest => {
+                let newest = self == Self::HaproxyNewest;
+                let mut command = Command::new(if newest { given(&NEWEST) } else { "haproxy" });
                 command.arg("-db").arg("-f").arg(file);
                 command
             }
@@ -76,8 +90,14 @@ impl Balancer {
                     .args(["-e", "stderr"]);
                 command
             }
+            Self::Sozu => {
+                let mut command = Command::new("sozu");
+                command.arg("--config").arg(file).arg("start");
+                command
+            }
             Self::Lb | Self::LbDefer | Self::Other => {
-                let mut command = Command::new(if self == Self::Other { other() } else { LB });
+                let other = self == Self::Other;
+                let mut command = Command::new(if other { given(&OTHER) } else { LB });
                 command.args(["run", "-f"]).arg(file).env("LB_LOG", "warn");
                 command
             }
@@ -94,9 +114,10 @@ impl Balancer {
     ) -> String {
         match self {
             Self::Direct => String::new(),
-            Self::Haproxy => haproxy(bind, servers, setup, ""),
+            Self::Haproxy | Self::HaproxyNewest => haproxy(bind, servers, setup, ""),
             Self::HaproxySplice => haproxy(bind, servers, setup, " option splice-auto\n"),
             Self::Nginx => nginx(bind, servers, setup, dir),
+            Self::Sozu => sozu(bind, servers, dir),
             Self::Lb | Self::Other => lb(bind, servers, setup, dir, false),
             Self::LbDefer => lb(bind, servers, setup, dir, true),
         }
@@ -106,12 +127,13 @@ impl Balancer {
 /// The release build that cargo made beside this program.
 const LB: &str = env!("CARGO_BIN_EXE_lb");
 
-fn other() -> &'static str {
-    OTHER.get().map_or("", String::as_str)
+fn given(path: &'static OnceLock<String>) -> &'static str {
+    path.get().map_or("", String::as_str)
 }
 
-/// Path of the other build; set once, before anybody asks.
+/// Paths of the other build of `lb` and of the other HAProxy; set once, before anybody asks.
 pub(crate) static OTHER: OnceLock<String> = OnceLock::new();
+pub(crate) static NEWEST: OnceLock<String> = OnceLock::new();
 
 fn haproxy(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, option: &str) -> String {
     let balance = match setup.balance {
@@ -174,6 +196,27 @@ fn has_stream() -> bool {
     let said = built.map(|output| output.stderr).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
     Path::new(NGINX_STREAM).exists() || said.contains("--with-stream ")
+}
+
+/// One worker, round robin; it takes part only where one thread does.
+fn sozu(bind: SocketAddr, servers: &[SocketAddr], dir: &Path) -> String {
+    let mut text = format!(
+        "log_level = \"error\"\nlog_target = \"stdout\"\ncommand_socket = \"{}/sozu.sock\"\nworker_count = 1\n\
+         worker_automatic_restart = false\nmax_connections = 6000\nactivate_listeners = true\n\
+         connect_timeout = 5\nfront_timeout = 50\nback_timeout = 50\n\
+         [[listeners]]\nprotocol = \"tcp\"\naddress = \"{bind}\"\n\
+         [clusters.app]\nprotocol = \"tcp\"\nload_balancing = \"ROUND_ROBIN\"\n\
+         frontends = [{{ address = \"{bind}\" }}]\nbackends = [\n",
+        dir.display()
+    );
+    for (index, server) in servers.iter().enumerate() {
+        writeln!(
+            text,
+            "{{ address = \"{server}\", backend_id = \"s{index}\" }},"
+        )
+        .ok();
+    }
+    text + "]\n"
 }
 
 fn lb(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path, defer: bool) -> String {

@@ -28,6 +28,16 @@ const WITH_SPLICE: &[Balancer] = &[
     Balancer::Lb,
     Balancer::Other,
 ];
+const BULK: &[Balancer] = &[
+    Balancer::Direct,
+    Balancer::Haproxy,
+    Balancer::HaproxySplice,
+    Balancer::HaproxyNewest,
+    Balancer::Nginx,
+    Balancer::Sozu,
+    Balancer::Lb,
+    Balancer::Other,
+];
 const BALANCERS: &[Balancer] = &[
     Balancer::Haproxy,
     Balancer::Nginx,
@@ -121,10 +131,12 @@ fn bulk(way: &str, streams: usize, goal: f64) -> Workload {
     };
     Workload {
         unit: Unit::GibiByte,
-        who: WITH_SPLICE,
+        who: BULK,
         ..new(&format!("{way}-{streams}"), &about, traffic)
     }
     .goal(Against::Better, Bound::AtMost(goal))
+    .goal(Against::Sozu, Bound::AtMost(1.0))
+    .goal(Against::Newest, Bound::AtMost(1.0))
 }
 
 /// Answers of one size.

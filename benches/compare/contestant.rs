@@ -171,9 +171,14 @@ fn free_addr() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// Whether a program can be run at all.
+/// The first line of what a program says; `None`: it cannot be run.
 pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
+    Some(said(program, argument)?.lines().next()?.to_owned())
+}
+
+/// What a program says; `None`: it cannot be run.
+pub(crate) fn said(program: &str, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
-    Some(String::from_utf8_lossy(&said).lines().next()?.to_owned())
+    Some(String::from_utf8_lossy(&said).into_owned())
 }

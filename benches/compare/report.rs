@@ -58,7 +58,10 @@ impl Report {
                 _ if [Balancer::Direct, Balancer::HaproxySplice, Balancer::LbDefer]
                     .contains(balancer) => {}
                 Some(version) => println!("{}: {version}", balancer.name()),
-                None if *balancer == Balancer::Other => {}
+                None if [Balancer::Other, Balancer::HaproxyNewest].contains(balancer) => {}
+                None if *balancer == Balancer::Sozu => {
+                    println!("sozu: not installed with its feature splice, skipped");
+                }
                 None => println!("{}: not installed, skipped", balancer.name()),
             }
         }
@@ -140,7 +143,13 @@ impl Report {
     }
 
     fn versions(&self) -> Vec<String> {
-        let shown = [Balancer::Lb, Balancer::Haproxy, Balancer::Nginx];
+        let shown = [
+            Balancer::Lb,
+            Balancer::Haproxy,
+            Balancer::HaproxyNewest,
+            Balancer::Nginx,
+            Balancer::Sozu,
+        ];
         let field = self.field.iter();
         field
             .filter(|(balancer, _)| shown.contains(balancer))

@@ -79,6 +79,8 @@ fn goal(verdict: &Verdict) -> Option<String> {
     let goal = verdict.goal.as_ref()?;
     Some(match (verdict.kind, verdict.value) {
         (Against::Haproxy, _) => format!("{goal} of HAProxy"),
+        (Against::Newest, Some(value)) => format!("{goal} of the newest HAProxy (is {value:.2})"),
+        (Against::Sozu, Some(value)) => format!("{goal} of sozu (is {value:.2})"),
         (Against::FirstSetup, Some(value)) => format!("{goal} of 3 servers (is {value:.2})"),
         _ => goal.clone(),
     })

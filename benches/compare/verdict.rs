@@ -39,14 +39,27 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
                     .goals
                     .iter()
                     .find(|goal| goal.whose == whose && goal.against == against);
-                let told = matches!(against, Against::Better | Against::Haproxy);
+                let told = match against {
+                    Against::Better | Against::Haproxy => true,
+                    Against::Other => whose == Balancer::Lb && of(Balancer::Other).is_some(),
+                    _ => false,
+                };
                 let first = setup.servers == workload.setups[0].servers;
-                if goal.is_none() && !told || against == Against::FirstSetup && first {
+                let absent = match against {
+                    Against::Newest => of(Balancer::HaproxyNewest).is_none(),
+                    Against::Sozu => of(Balancer::Sozu).is_none(),
+                    Against::FirstSetup => first,
+                    _ => false,
+                };
+                if goal.is_none() && !told || absent {
                     continue;
                 }
                 let other = match against {
                     Against::Better => better(workload.figure, of),
                     Against::Haproxy => of(Balancer::Haproxy),
+                    Against::Newest => of(Balancer::HaproxyNewest),
+                    Against::Sozu => of(Balancer::Sozu),
+                    Against::Other => of(Balancer::Other),
                     Against::FirstSetup => find(rows, whose, workload.setups[0].servers),
                     Against::Nothing => None,
                 };
@@ -77,10 +90,13 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
     verdicts
 }
 
-const AGAINST: [Against; 4] = [
+const AGAINST: [Against; 7] = [
     Against::Nothing,
     Against::Better,
     Against::Haproxy,
+    Against::Newest,
+    Against::Sozu,
+    Against::Other,
     Against::FirstSetup,
 ];
 

@@ -58,6 +58,12 @@ pub(crate) enum Against {
     /// The better of HAProxy and nginx.
     Better,
     Haproxy,
+    /// Another HAProxy, given by `--newest`; no goal if there is none.
+    Newest,
+    /// Sozu; no goal if it is not here.
+    Sozu,
+    /// The build given by `--other`.
+    Other,
     /// The same program in the workload's first setup.
     FirstSetup,
     /// Nothing: the figure itself.

@@ -8,7 +8,7 @@
 use std::task::{Context, Poll};
 
 use super::replay::Replay;
-use crate::sys::pipe::{PIPE_BYTES, Pipe, Pipes};
+use crate::sys::pipe::{Pipe, Pipes};
 use crate::sys::socket::{Received, Socket, Then};
 
 #[derive(Debug, Default)]
@@ -236,7 +236,7 @@ impl Flow {
             self.bulk = false;
             return Poll::Ready(0);
         };
-        match source.poll_splice_in(cx, &mut pipe, PIPE_BYTES) {
+        match source.poll_splice_in(cx, &mut pipe) {
             Poll::Ready(Ok(0)) => {
                 // A read tells whether this is the end.
                 self.bulk = false;
@@ -374,8 +374,8 @@ impl Flow {
 
     /// Takes the flow apart, to go on elsewhere.
     pub(super) fn freeze(mut self, pipes: &mut Pipes) -> FrozenFlow {
-        if self.pipe.is_some() {
-            pipes.forget();
+        if let Some(pipe) = &self.pipe {
+            pipes.forget(pipe);
         }
         FrozenFlow {
             residue: self.residue.bytes[self.residue.done..].to_vec(),
@@ -391,8 +391,8 @@ impl Flow {
 
     /// Goes on with what [`Flow::freeze`] gave.
     pub(super) fn thaw(frozen: FrozenFlow, nagle: bool, pipes: &mut Pipes) -> Self {
-        if frozen.pipe.is_some() {
-            pipes.adopted();
+        if let Some(pipe) = &frozen.pipe {
+            pipes.adopted(pipe);
         }
         Self {
             residue: Residue {

@@ -8,6 +8,7 @@ pub mod frozen;
 pub mod limit;
 pub mod worker;
 
+mod clock;
 mod connect;
 mod flow;
 mod handle;

@@ -27,6 +27,9 @@ impl Session {
         client: &Socket,
         opening: &mut Opening,
     ) -> Result<(), Left> {
+        if opening.introduced {
+            return Ok(());
+        }
         let until = Instant::now() + HEADER_LIMIT;
         while !opening.introduced {
             match proxy_protocol::decode(&opening.bytes) {

@@ -8,6 +8,7 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::clock;
 use super::flow::{Flow, FrozenFlow, Pump, Pumped, Source};
 use super::replay::Replay;
 use super::worker::Desk;
@@ -100,7 +101,7 @@ impl Relay {
     }
 
     fn note(&mut self, client: bool, server: bool) {
-        let now = Instant::now();
+        let now = clock::now();
         if client {
             self.client_active = now;
         }
@@ -131,18 +132,26 @@ impl Relay {
         })
     }
 
-    /// When the session will have been idle for too long, and whose silence that is. `None`: never.
+    /// Which sides have closed their half or been told of the other's: the client's, the server's.
+    pub(super) fn half_closed(&self) -> (bool, bool) {
+        (
+            self.up.source() == Source::Ended || self.down.closed,
+            self.down.source() == Source::Ended || self.up.closed,
+        )
+    }
+
+    /// When the session will have been idle for too long, and whose silence that is. `None`: never. Only a change of
+    /// [`Relay::half_closed`] brings it nearer; all else moves it away.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Side)> {
-        let half_closed = self.up.source() == Source::Ended || self.down.closed;
+        let (client_closed, server_closed) = self.half_closed();
         let idle = timeouts.tunnel.or(timeouts.client);
-        let client = if half_closed {
+        let client = if client_closed {
             timeouts.client_fin.or(idle)
         } else {
             idle
         };
-        let half_closed = self.down.source() == Source::Ended || self.up.closed;
         let idle = timeouts.tunnel.or(timeouts.server);
-        let server = if half_closed {
+        let server = if server_closed {
             timeouts.server_fin.or(idle)
         } else {
             idle

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep};
 
+use super::clock;
 use super::connect::Reached;
 use super::flow::{Flow, Source};
 use super::frontend::Permit;
@@ -232,7 +233,7 @@ impl Session {
         self.record.server = Some(Arc::clone(server));
         self.registered.set_server(Some(Arc::clone(server)));
         (
-            Relay::new(client, reached.socket, up, replay, Instant::now()),
+            Relay::new(client, reached.socket, up, replay, clock::now()),
             reached.lease,
         )
     }
@@ -338,6 +339,7 @@ impl Session {
     async fn drive(&mut self, relay: &mut Relay, settings: &config::Backend) -> Relayed {
         let mut timer = std::pin::pin!(sleep(SETTLED));
         let mut settled = false;
+        let mut half_closed = None;
         poll_fn(|cx| {
             if let Poll::Ready(order) = self.registered.poll_order(cx) {
                 return Poll::Ready(Relayed::Order(order));
@@ -345,6 +347,11 @@ impl Session {
             if let Poll::Ready(finish) = relay.poll(cx, &mut self.context.desk.borrow_mut()) {
                 return Poll::Ready(Relayed::Finish(finish));
             }
+            // Between these, the timer stands where it is and knows whom to wake.
+            if half_closed == Some(relay.half_closed()) && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            half_closed = Some(relay.half_closed());
             let mut deadline = relay.deadline(&settings.timeout);
             loop {
                 if let Some((at, _)) = deadline

@@ -18,7 +18,7 @@ use super::flow::COPY_BYTES;
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
 use super::handle::{Order, Register};
-use super::{Notice, listener, session};
+use super::{Notice, clock, listener, session};
 use crate::backend::{Backend, Server};
 use crate::log::{By, SessionLog};
 use crate::sys::pipe::Pipes;
@@ -123,6 +123,7 @@ impl Worker {
                 let runtime = Builder::new_current_thread()
                     .enable_io()
                     .enable_time()
+                    .on_thread_unpark(clock::waited)
                     .build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {

@@ -3,17 +3,23 @@
 //! A pipe counts what is in it. EAGAIN from `splice` may mean "source empty" or "pipe full" (a pipe holds a number of
 //! segments, so that 1-byte segments fill 64 KiB with a few dozen bytes); only the count tells which.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::unistd::pipe2;
+use rustix::pipe::{SpliceFlags, splice};
 
-/// 256 KiB: measured as the best size for both directions (64 KiB costs a third more CPU a byte, 1 MiB is
-/// worse for uploads and four times the price in the user's pipe budget).
+/// The usual size: 64 KiB costs a third more CPU a byte, and many of a larger one would use up the ration of an
+/// ordinary user (`fs.pipe-user-pages-soft`).
 pub const PIPE_BYTES: usize = 256 * 1024;
+
+/// The size of the few that are used most, and the largest one that an ordinary user may ask for (`fs.pipe-max-size`).
+/// Measured against the usual size: as much CPU a byte with one stream, a tenth less with eight.
+pub const LARGE_BYTES: usize = 1024 * 1024;
 
 /// A pipe and the number of bytes in it.
 #[derive(Debug)]
@@ -21,23 +27,21 @@ pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     len: usize,
+    size: usize,
 }
 
 impl Pipe {
-    /// A new empty pipe of [`PIPE_BYTES`], or smaller where the user's budget is used up.
-    pub fn new() -> nix::Result<Self> {
+    /// A new empty pipe of `size` bytes, or smaller where the user's ration is used up.
+    pub fn new(size: usize) -> nix::Result<Self> {
         let (read, write) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
-        match fcntl(
-            &write,
-            FcntlArg::F_SETPIPE_SZ(i32::try_from(PIPE_BYTES).unwrap_or(i32::MAX)),
-        ) {
-            // EPERM: over `fs.pipe-user-pages-soft`; the pipe works all the same.
-            Ok(_) | Err(_) => {}
-        }
+        let wanted = FcntlArg::F_SETPIPE_SZ(i32::try_from(size).unwrap_or(i32::MAX));
+        // EPERM: over `fs.pipe-user-pages-soft`, or more than `fs.pipe-max-size`; the pipe works all the same.
+        let got = fcntl(&write, wanted).or_else(|_| fcntl(&write, FcntlArg::F_GETPIPE_SZ))?;
         Ok(Self {
             read,
             write,
             len: 0,
+            size: usize::try_from(got).unwrap_or(0),
         })
     }
 
@@ -48,13 +52,13 @@ impl Pipe {
         let result = unsafe { libc::ioctl(read.as_raw_fd(), libc::FIONREAD, &raw mut len) };
         Errno::result(result)?;
         // Only pipes have a pipe size.
-        for end in [&read, &write] {
-            fcntl(end, FcntlArg::F_GETPIPE_SZ)?;
-        }
+        fcntl(&read, FcntlArg::F_GETPIPE_SZ)?;
+        let size = fcntl(&write, FcntlArg::F_GETPIPE_SZ)?;
         Ok(Self {
             read,
             write,
             len: usize::try_from(len).unwrap_or(0),
+            size: usize::try_from(size).unwrap_or(0),
         })
     }
 
@@ -71,96 +75,152 @@ impl Pipe {
         self.len == 0
     }
 
-    /// Holds [`PIPE_BYTES`].
+    /// Holds as many bytes as its size. It may take no more with fewer.
     pub fn is_full(&self) -> bool {
-        self.len >= PIPE_BYTES
+        self.len >= self.size
     }
 
-    /// Moves up to `max` bytes from `source` into the pipe.
-    pub(super) fn fill(&mut self, source: BorrowedFd<'_>, max: usize) -> nix::Result<usize> {
-        let moved = splice(source, None, &self.write, None, max, flags(false))?;
+    /// Bytes it is made for.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Moves bytes from `source` into the pipe, at most its size.
+    pub(super) fn fill(&mut self, source: BorrowedFd<'_>) -> rustix::io::Result<usize> {
+        let moved = splice(source, None, &self.write, None, self.size, flags(false))?;
         self.len += moved;
         Ok(moved)
     }
 
     /// Moves what `sink` takes out of the pipe. EAGAIN: the sink is full. Must not be called on an empty pipe.
-    pub(super) fn drain(&mut self, sink: BorrowedFd<'_>, more: bool) -> nix::Result<usize> {
+    pub(super) fn drain(&mut self, sink: BorrowedFd<'_>, more: bool) -> rustix::io::Result<usize> {
         let moved = splice(&self.read, None, sink, None, self.len, flags(more))?;
         if moved == 0 {
             // The pipe holds bytes by our count; a kernel that says otherwise must not make us spin.
-            return Err(Errno::EIO);
+            return Err(rustix::io::Errno::IO);
         }
         self.len -= moved;
         Ok(moved)
     }
 }
 
-fn flags(more: bool) -> SpliceFFlags {
-    let mut flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-    flags.set(SpliceFFlags::SPLICE_F_MORE, more);
+fn flags(more: bool) -> SpliceFlags {
+    let mut flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    flags.set(SpliceFlags::MORE, more);
     flags
 }
 
 /// The pipes of one worker. They are lent while bytes are in flight and come back empty; when none is left the
-/// relay copies.
+/// relay copies. A few are large; they are lent first, and suffice as long as no sink stalls.
 #[derive(Debug)]
 pub struct Pipes {
-    idle: Vec<Pipe>,
+    /// The large ones at the back.
+    idle: VecDeque<Pipe>,
+    /// Pipes that exist, and how many usual ones they are worth.
     made: usize,
+    worth: usize,
     max: usize,
 }
 
+/// Large pipes of a worker at most, as long as they take no more than a quarter of what it may have.
+const LARGE: usize = 4;
+
 impl Pipes {
-    /// At most `max` pipes exist at once.
+    /// At most as much as `max` pipes of [`PIPE_BYTES`] exists at once.
     pub fn new(max: usize) -> Self {
         Self {
-            idle: Vec::new(),
+            idle: VecDeque::new(),
             made: 0,
+            worth: 0,
             max,
         }
     }
 
     /// An empty pipe, or `None`: copy instead.
     pub fn lend(&mut self) -> Option<Pipe> {
-        if let Some(pipe) = self.idle.pop() {
+        if let Some(pipe) = self.idle.pop_back() {
             return Some(pipe);
         }
-        if self.made >= self.max {
+        if self.worth >= self.max {
             return None;
         }
-        let pipe = Pipe::new().ok()?;
-        self.made += 1;
+        let large = LARGE_BYTES / PIPE_BYTES;
+        let room = (self.max / 4).min(LARGE * large);
+        let size = if self.worth + large <= room {
+            LARGE_BYTES
+        } else {
+            PIPE_BYTES
+        };
+        let pipe = Pipe::new(size).ok()?;
+        self.adopted(&pipe);
         Some(pipe)
     }
 
     /// Takes a pipe back. One that still holds bytes is closed: they belong to a session that is gone.
     pub fn give_back(&mut self, pipe: Pipe) {
         // Adopted pipes may exceed the bound for a while; the pool shrinks back as they return.
-        if pipe.is_empty() && self.made <= self.max {
-            self.idle.push(pipe);
+        if !pipe.is_empty() || self.worth > self.max {
+            self.forget(&pipe);
+        } else if pipe.size > PIPE_BYTES {
+            self.idle.push_back(pipe);
         } else {
-            self.made = self.made.saturating_sub(1);
+            self.idle.push_front(pipe);
         }
     }
 
     /// Counts a pipe that came from another process, so that it can be given back here.
-    pub fn adopted(&mut self) {
+    pub fn adopted(&mut self, pipe: &Pipe) {
         self.made += 1;
+        self.worth += worth(pipe);
     }
 
     /// A pipe left with the session that owned it.
-    pub fn forget(&mut self) {
+    pub fn forget(&mut self, pipe: &Pipe) {
         self.made = self.made.saturating_sub(1);
+        self.worth = self.worth.saturating_sub(worth(pipe));
     }
 
     /// Closes pipes that nobody has used; called when the worker has been quiet.
     pub fn trim(&mut self) {
-        self.made -= self.idle.len();
-        self.idle.clear();
+        while let Some(pipe) = self.idle.pop_front() {
+            self.forget(&pipe);
+        }
     }
 
     /// Pipes that exist, idle or lent.
     pub fn made(&self) -> usize {
         self.made
+    }
+}
+
+fn worth(pipe: &Pipe) -> usize {
+    pipe.size.div_ceil(PIPE_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_pipes_are_large_and_all_together_keep_to_the_bound() {
+        let mut pipes = Pipes::new(64);
+        let lent: Vec<Pipe> = std::iter::from_fn(|| pipes.lend()).collect();
+        let large = lent.iter().filter(|pipe| pipe.size() > PIPE_BYTES).count();
+        let bytes: usize = lent.iter().map(Pipe::size).sum();
+        assert!(bytes <= 64 * PIPE_BYTES, "{bytes}");
+        // An ordinary user whose ration is used up gets small ones.
+        assert!(large <= LARGE && lent.len() + 3 * large == 64, "{large}");
+        lent.into_iter().for_each(|pipe| pipes.give_back(pipe));
+        let next = pipes.lend().map(|pipe| pipe.size());
+        assert_eq!(
+            next > Some(PIPE_BYTES),
+            large > 0,
+            "the large ones go first"
+        );
+        assert!(
+            Pipes::new(15)
+                .lend()
+                .is_some_and(|pipe| pipe.size() <= PIPE_BYTES)
+        );
     }
 }

@@ -3,6 +3,8 @@
 //! [`Socket`] tries the system call first and asks the reactor only after EAGAIN: most sends and many
 //! connects succeed at once, and then cost nothing else. Readiness is edge-triggered, so a call that
 //! stops before EAGAIN must either leave the readiness as it is or know that the queue was emptied.
+//! What is called for each message goes to the kernel without the C library, whose wrappers are thread cancellation
+//! points and cost two atomic operations a call.
 
 use std::io;
 use std::mem::size_of;
@@ -11,9 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -72,21 +74,21 @@ impl Socket {
                 Poll::Ready(guard) => guard,
                 Poll::Pending => return Poll::Pending,
             };
-            let fd = self.fd.get_ref().as_raw_fd();
+            let fd = self.fd.get_ref();
             let received = |len, then| Poll::Ready(Ok(Received { len, then }));
-            match recv(fd, buf, MsgFlags::empty()) {
-                Ok(0) => return received(0, Then::Fin),
-                Ok(len) if len == buf.len() => return received(len, Then::More),
-                Ok(len) if guard.ready().is_read_closed() => {
+            match recv(fd, &mut *buf, RecvFlags::empty()) {
+                Ok((_, 0)) => return received(0, Then::Fin),
+                Ok((_, len)) if len == buf.len() => return received(len, Then::More),
+                Ok((_, len)) if guard.ready().is_read_closed() => {
                     // FIN or RST has come, or urgent data cut the read short: another read tells.
-                    return match recv(fd, &mut buf[len..], MsgFlags::empty()) {
-                        Ok(0) => received(len, Then::Fin),
-                        Ok(more) => received(len + more, Then::More),
-                        Err(Errno::EAGAIN | Errno::EINTR) => received(len, Then::More),
+                    return match recv(fd, &mut buf[len..], RecvFlags::empty()) {
+                        Ok((_, 0)) => received(len, Then::Fin),
+                        Ok((_, more)) => received(len + more, Then::More),
+                        Err(Errno::AGAIN | Errno::INTR) => received(len, Then::More),
                         Err(_) => received(len, Then::Broken),
                     };
                 }
-                Ok(len) => {
+                Ok((_, len)) => {
                     // Short: the queue is empty, and the next byte raises a new edge. Or urgent data cut it short,
                     // and what is behind them has raised its edge already.
                     if !self.saw_urgent_data() {
@@ -94,35 +96,30 @@ impl Socket {
                     }
                     return received(len, Then::More);
                 }
-                Err(Errno::EAGAIN) => guard.clear_ready(),
-                Err(Errno::EINTR) => {}
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
                 Err(errno) => return Poll::Ready(Err(errno.into())),
             }
         }
     }
 
-    /// Moves up to `max` bytes from the socket into `pipe`. `Ok(0)`: only [`Socket::poll_recv`] can tell what comes
+    /// Moves bytes from the socket into `pipe`, at most its size. `Ok(0)`: only [`Socket::poll_recv`] can tell what comes
     /// next. It is the peer's FIN, or urgent data, which `splice` never passes: it says that the queue is empty, or
     /// even that the stream has ended, however much lies behind them.
     /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
     /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
-    pub fn poll_splice_in(
-        &self,
-        cx: &mut Context<'_>,
-        pipe: &mut Pipe,
-        max: usize,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = match self.fd.poll_read_ready(cx)? {
                 Poll::Ready(guard) => guard,
                 Poll::Pending => return Poll::Pending,
             };
-            match pipe.fill(self.fd.get_ref().as_fd(), max) {
-                Err(Errno::EAGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
+            match pipe.fill(self.fd.get_ref().as_fd()) {
+                Err(Errno::AGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
                     return Poll::Ready(Ok(0));
                 }
-                Err(Errno::EAGAIN) if pipe.is_empty() => guard.clear_ready(),
-                Err(Errno::EINTR) => {}
+                Err(Errno::AGAIN) if pipe.is_empty() => guard.clear_ready(),
+                Err(Errno::INTR) => {}
                 other => return Poll::Ready(other.map_err(Into::into)),
             }
         }
@@ -142,9 +139,9 @@ impl Socket {
         bytes: &[u8],
         more: bool,
     ) -> Poll<io::Result<usize>> {
-        let mut flags = MsgFlags::MSG_NOSIGNAL;
-        flags.set(MsgFlags::from_bits_retain(libc::MSG_MORE), more);
-        self.poll_write(cx, |fd| send(fd.as_raw_fd(), bytes, flags))
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more);
+        self.poll_write(cx, |fd| send(fd, bytes, flags))
     }
 
     /// Moves bytes from `pipe`, which must not be empty, to the socket.
@@ -162,11 +159,11 @@ impl Socket {
     fn poll_write(
         &self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(BorrowedFd<'_>) -> nix::Result<usize>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         let fd = self.fd.get_ref().as_fd();
         match write(fd) {
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(Errno::AGAIN | Errno::INTR) => {}
             other => return Poll::Ready(other.map_err(Into::into)),
         }
         loop {
@@ -175,8 +172,8 @@ impl Socket {
                 Poll::Pending => return Poll::Pending,
             };
             match write(fd) {
-                Err(Errno::EAGAIN) => guard.clear_ready(),
-                Err(Errno::EINTR) => {}
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
                 other => return Poll::Ready(other.map_err(Into::into)),
             }
         }
@@ -218,7 +215,7 @@ impl Socket {
 
     /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
     pub fn shutdown_write(&self) {
-        match shutdown(self.fd.get_ref().as_raw_fd(), Shutdown::Write) {
+        match shutdown(self.fd.get_ref(), Shutdown::Write) {
             Ok(()) | Err(_) => {}
         }
     }
@@ -270,22 +267,18 @@ pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// Receives without waiting. `None`: nothing there yet. An empty read is the FIN.
 pub fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>> {
-    match recv(fd.as_raw_fd(), buf, MsgFlags::MSG_DONTWAIT) {
-        Ok(len) => Ok(Some(len)),
-        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+    match recv(fd, buf, RecvFlags::DONTWAIT) {
+        Ok((_, len)) => Ok(Some(len)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
 
 /// Sends without waiting. `None`: the kernel takes nothing now, or the connect is still under way.
 pub fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
-    match send(
-        fd.as_raw_fd(),
-        bytes,
-        MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-    ) {
+    match send(fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
         Ok(len) => Ok(Some(len)),
-        Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOTCONN) => Ok(None),
+        Err(Errno::AGAIN | Errno::INTR | Errno::NOTCONN) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -382,7 +375,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<(OwnedFd, Option<SocketAd
             libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
         )
     };
-    let fd = Errno::result(fd)?;
+    let fd = nix::errno::Errno::result(fd)?;
     // SAFETY: accept4 returned a new descriptor that nobody else owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     Ok((fd, read_addr(&storage)))
@@ -458,5 +451,7 @@ fn set_int(
     // SAFETY: the pointer names a c_int of the given length that outlives the call.
     let result =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
-    Errno::result(result).map(drop).map_err(Into::into)
+    nix::errno::Errno::result(result)
+        .map(drop)
+        .map_err(Into::into)
 }

@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
     use crate::proxy::frozen::{FrozenFlow, FrozenRelay, Stage};
-    use crate::sys::pipe::Pipe;
+    use crate::sys::pipe::{PIPE_BYTES, Pipe};
 
     fn socket() -> OwnedFd {
         std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()
@@ -107,7 +107,7 @@ mod tests {
             .ok();
         let flow = |residue| FrozenFlow {
             residue: vec![7; residue],
-            pipe: pipes.then(|| Pipe::new().unwrap()),
+            pipe: pipes.then(|| Pipe::new(PIPE_BYTES).unwrap()),
             received: u64::MAX,
             sent: u64::MAX,
             ..FrozenFlow::default()
