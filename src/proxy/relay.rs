@@ -30,6 +30,8 @@ pub(super) struct Relay {
     server_active: Instant,
     /// The last bytes came from the client, so that the server is to answer.
     server_owes: bool,
+    /// What [`Relay::half_closed`] was when it was asked for last.
+    known_closed: Option<(bool, bool)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl Relay {
             client_active: now,
             server_active: now,
             server_owes: true,
+            known_closed: None,
         }
     }
 
@@ -132,16 +135,22 @@ impl Relay {
         })
     }
 
+    /// Whether a side has closed its half since the last call, or this is the first one.
+    pub(super) fn has_closed_more(&mut self) -> bool {
+        let closed = Some(self.half_closed());
+        std::mem::replace(&mut self.known_closed, closed) != closed
+    }
+
     /// Which sides have closed their half or been told of the other's: the client's, the server's.
-    pub(super) fn half_closed(&self) -> (bool, bool) {
+    fn half_closed(&self) -> (bool, bool) {
         (
             self.up.source() == Source::Ended || self.down.closed,
             self.down.source() == Source::Ended || self.up.closed,
         )
     }
 
-    /// When the session will have been idle for too long, and whose silence that is. `None`: never. Only a change of
-    /// [`Relay::half_closed`] brings it nearer; all else moves it away.
+    /// When the session will have been idle for too long, and whose silence that is. `None`: never. Only a
+    /// half that is closed brings it nearer; all else moves it away.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Side)> {
         let (client_closed, server_closed) = self.half_closed();
         let idle = timeouts.tunnel.or(timeouts.client);
@@ -214,6 +223,7 @@ impl Relay {
             client_active: now.checked_sub(frozen.client_idle).unwrap_or(now),
             server_active: now.checked_sub(frozen.server_idle).unwrap_or(now),
             server_owes: frozen.server_owes,
+            known_closed: None,
         })
     }
 }

@@ -339,7 +339,6 @@ impl Session {
     async fn drive(&mut self, relay: &mut Relay, settings: &config::Backend) -> Relayed {
         let mut timer = std::pin::pin!(sleep(SETTLED));
         let mut settled = false;
-        let mut half_closed = None;
         poll_fn(|cx| {
             if let Poll::Ready(order) = self.registered.poll_order(cx) {
                 return Poll::Ready(Relayed::Order(order));
@@ -348,10 +347,9 @@ impl Session {
                 return Poll::Ready(Relayed::Finish(finish));
             }
             // Between these, the timer stands where it is and knows whom to wake.
-            if half_closed == Some(relay.half_closed()) && !timer.is_elapsed() {
+            if !relay.has_closed_more() && !timer.is_elapsed() {
                 return Poll::Pending;
             }
-            half_closed = Some(relay.half_closed());
             let mut deadline = relay.deadline(&settings.timeout);
             loop {
                 if let Some((at, _)) = deadline

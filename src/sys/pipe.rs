@@ -26,8 +26,9 @@ pub const LARGE_BYTES: usize = 1024 * 1024;
 pub struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
-    len: usize,
-    size: usize,
+    /// In 32 bits, since each session has room for two pipes.
+    len: u32,
+    size: u32,
 }
 
 impl Pipe {
@@ -41,7 +42,7 @@ impl Pipe {
             read,
             write,
             len: 0,
-            size: usize::try_from(got).unwrap_or(0),
+            size: u32::try_from(got).unwrap_or(0),
         })
     }
 
@@ -57,8 +58,8 @@ impl Pipe {
         Ok(Self {
             read,
             write,
-            len: usize::try_from(len).unwrap_or(0),
-            size: usize::try_from(size).unwrap_or(0),
+            len: u32::try_from(len).unwrap_or(0),
+            size: u32::try_from(size).unwrap_or(0),
         })
     }
 
@@ -68,7 +69,7 @@ impl Pipe {
     }
 
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,26 +83,31 @@ impl Pipe {
 
     /// Bytes it is made for.
     pub fn size(&self) -> usize {
-        self.size
+        self.size as usize
     }
 
     /// Moves bytes from `source` into the pipe, at most its size.
     pub(super) fn fill(&mut self, source: BorrowedFd<'_>) -> rustix::io::Result<usize> {
-        let moved = splice(source, None, &self.write, None, self.size, flags(false))?;
-        self.len += moved;
+        let moved = splice(source, None, &self.write, None, self.size(), flags(false))?;
+        self.len += in_pipe(moved);
         Ok(moved)
     }
 
     /// Moves what `sink` takes out of the pipe. EAGAIN: the sink is full. Must not be called on an empty pipe.
     pub(super) fn drain(&mut self, sink: BorrowedFd<'_>, more: bool) -> rustix::io::Result<usize> {
-        let moved = splice(&self.read, None, sink, None, self.len, flags(more))?;
+        let moved = splice(&self.read, None, sink, None, self.len(), flags(more))?;
         if moved == 0 {
             // The pipe holds bytes by our count; a kernel that says otherwise must not make us spin.
             return Err(rustix::io::Errno::IO);
         }
-        self.len -= moved;
+        self.len -= in_pipe(moved);
         Ok(moved)
     }
+}
+
+/// A number of bytes that were in a pipe, whose size has 31 bits.
+fn in_pipe(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn flags(more: bool) -> SpliceFlags {
@@ -161,7 +167,7 @@ impl Pipes {
         // Adopted pipes may exceed the bound for a while; the pool shrinks back as they return.
         if !pipe.is_empty() || self.worth > self.max {
             self.forget(&pipe);
-        } else if pipe.size > PIPE_BYTES {
+        } else if pipe.size() > PIPE_BYTES {
             self.idle.push_back(pipe);
         } else {
             self.idle.push_front(pipe);
@@ -194,7 +200,7 @@ impl Pipes {
 }
 
 fn worth(pipe: &Pipe) -> usize {
-    pipe.size.div_ceil(PIPE_BYTES)
+    pipe.size().div_ceil(PIPE_BYTES)
 }
 
 #[cfg(test)]
