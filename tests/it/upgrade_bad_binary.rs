@@ -114,8 +114,7 @@ fn a_new_engine_that_fails_before_it_is_ready_costs_nothing() {
         stage.with_fault(point, way).assert(&kind, 3, expected);
     }
     for (how, expected) in [
-        // The supervisor may read its HELLO when it has seen its end already, and says then that it is no more.
-        ("dies-with-hello", ""),
+        ("dies-with-hello", "ended with code 7"),
         ("dies-after-hello", "ended with code 7"),
         ("dies-before-prepared", "ended with code 7"),
         ("gives-up", "had enough"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use super::engine::Engine;
@@ -60,16 +60,23 @@ impl Supervisor {
 
     /// Everything that a process in this pid namespace may leave to its init, too.
     fn reap(&mut self, now: Instant) {
+        // It is reaped last: while what it had said is heeded, its pid is still its own.
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         loop {
-            match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            let pid = match waitid(Id::All, look) {
                 Ok(WaitStatus::Exited(pid, code)) => {
-                    self.on_exit(pid, Some(code), &format!("ended with code {code}"), now)
+                    self.on_exit(pid, Some(code), &format!("ended with code {code}"), now);
+                    pid
                 }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     self.on_exit(pid, None, &format!("was ended by {signal}"), now);
+                    pid
                 }
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => {}
+                Ok(_) | Err(_) => return,
+            };
+            match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                // Nobody else waits, so it is there.
+                Ok(_) | Err(_) => {}
             }
         }
     }
