@@ -42,10 +42,13 @@ fn all_keys_deleted_are_held_and_then_let_go() {
 #[test]
 fn most_keys_deleted_are_held_until_the_operator_accepts() {
     let (etcd, app) = five(Duration::from_secs(3600));
-    for number in 1..=3 {
-        etcd.delete(&format!("/app/s{number}"));
-    }
-    // The third makes it more than half: those before are gone already.
+    // One by one: three that come together would be held together.
+    etcd.delete("/app/s1");
+    app.wait_for(&["s2", "s3", "s4", "s5"], SOON);
+    etcd.delete("/app/s2");
+    app.wait_for(&["s3", "s4", "s5"], SOON);
+    // The third makes it more than half.
+    etcd.delete("/app/s3");
     eventually(SOON, "the hold", || {
         (app.status().held.len() == 1).then_some(())
     });

@@ -238,7 +238,11 @@ int main(int argc, char **argv) {
       }
       number(1, is("move-wrong-number") ? 4711 : 1);
       if (is("move-out-of-turn")) tell(peer, IMPORTED, 1, "");
-      else if (is("move-closes")) close(peer);
+      else if (is("move-closes")) {
+        // The whole batch is read first: the other engine shall wait for the answer by then.
+        while (poll(&ways[1], 1, 100) > 0 && hear(peer)) {}
+        close(peer);
+      }
       else if (is("move-flood")) flood(peer, 999, 3);
       else if (!is("move-silent")) tell(peer, ACCEPT, 1, how + 5);
       forever();
