@@ -16,6 +16,8 @@
 //!
 //! `lb run` is two processes: a supervisor that carries no traffic and whose pid never changes, and an engine that does
 //! the work. In the engine each worker thread has its own listeners and sessions, and one control thread does the rest.
+//! A worker runs its tasks on an executor of its own, which is as small as one kind of task on one thread allows; all
+//! else, control first, runs on tokio.
 //!
 //! # Floors
 //!

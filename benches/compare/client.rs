@@ -90,7 +90,7 @@ impl Client {
                 };
                 Progress::More
             }
-            Err(errno) => Progress::Failed(format!("client send: {}", errno.desc())),
+            Err(errno) => Progress::Failed(format!("client send: {errno}")),
         }
     }
 
@@ -116,7 +116,7 @@ impl Client {
             }
             Read::Blocked => Progress::Blocked,
             Read::End => Progress::Failed(format!("answer ends at {got} of {}", request.answer)),
-            Read::Failed(errno) => Progress::Failed(format!("client receive: {}", errno.desc())),
+            Read::Failed(errno) => Progress::Failed(format!("client receive: {errno}")),
         }
     }
 
@@ -125,7 +125,7 @@ impl Client {
             Read::End => Progress::Ended,
             Read::Blocked => Progress::Blocked,
             Read::Bytes(_) => Progress::Failed("bytes after the answer".to_owned()),
-            Read::Failed(errno) => Progress::Failed(format!("instead of a FIN: {}", errno.desc())),
+            Read::Failed(errno) => Progress::Failed(format!("instead of a FIN: {errno}")),
         }
     }
 

@@ -69,7 +69,7 @@ impl Origin {
             Read::Blocked => Progress::Blocked,
             Read::End if got == 0 => Progress::Ended,
             Read::End => Progress::Failed("request ends early".to_owned()),
-            Read::Failed(errno) => Progress::Failed(format!("origin receive: {}", errno.desc())),
+            Read::Failed(errno) => Progress::Failed(format!("origin receive: {errno}")),
         }
     }
 
@@ -78,7 +78,7 @@ impl Origin {
             Read::Bytes(len) => self.take(got, request, 0..len, desk),
             Read::Blocked => Progress::Blocked,
             Read::End => Progress::Failed(format!("upload ends at {got} of {}", request.upload)),
-            Read::Failed(errno) => Progress::Failed(format!("origin receive: {}", errno.desc())),
+            Read::Failed(errno) => Progress::Failed(format!("origin receive: {errno}")),
         }
     }
 
@@ -121,7 +121,7 @@ impl Origin {
                 self.stage = Stage::Answer(sent + len as u64);
                 Progress::More
             }
-            Err(errno) => Progress::Failed(format!("origin send: {}", errno.desc())),
+            Err(errno) => Progress::Failed(format!("origin send: {errno}")),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! One end of a connection as the load's loop sees it: a non-blocking socket and its edges.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{MsgFlags, recv, send};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::pattern::{CHUNK, Pattern};
 
@@ -91,13 +91,13 @@ impl Stream {
         if !self.readable {
             return Read::Blocked;
         }
-        match recv(self.fd.as_raw_fd(), buf, MsgFlags::empty()) {
-            Ok(0) => Read::End,
-            Ok(len) => {
+        match recv(&self.fd, &mut *buf, RecvFlags::empty()) {
+            Ok((_, 0)) => Read::End,
+            Ok((_, len)) => {
                 self.readable = len == buf.len() || self.ending;
                 Read::Bytes(len)
             }
-            Err(Errno::EAGAIN) => {
+            Err(Errno::AGAIN) => {
                 self.readable = false;
                 Read::Blocked
             }
@@ -110,12 +110,12 @@ impl Stream {
         if !self.writable {
             return Ok(0);
         }
-        match send(self.fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+        match send(&self.fd, bytes, SendFlags::NOSIGNAL) {
             Ok(sent) => {
                 self.writable = sent == bytes.len();
                 Ok(sent)
             }
-            Err(Errno::EAGAIN) => {
+            Err(Errno::AGAIN) => {
                 self.writable = false;
                 Ok(0)
             }

@@ -11,9 +11,8 @@ use std::io;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
-
 use super::session::{Interrupt, Left, Session};
+use super::timer::Timer;
 use super::{Finding, Notice};
 use crate::backend::{Hint, Lease};
 use crate::config::{self, Balance};
@@ -139,7 +138,7 @@ impl Session {
         let until = self.hold_until(settings, search);
         let backend = std::sync::Arc::clone(&self.backend);
         let Some(ticket) = backend.queue.join(settings.maxqueue) else {
-            return Err(Left::ended(By::Proxy, During::Queue));
+            return Err(Left::Ended(By::Proxy, During::Queue));
         };
         self.record.queue_position = ticket.position();
         let mut may_look = ticket.position() == 0;
@@ -151,7 +150,7 @@ impl Session {
             let called = poll_fn(|cx| ticket.poll_called(cx));
             match self.wait(client, until, called).await {
                 Ok(()) => may_look = true,
-                Err(Interrupt::Time) => return Err(Left::ended(By::ServerTimeout, During::Queue)),
+                Err(Interrupt::Time) => return Err(Left::Ended(By::ServerTimeout, During::Queue)),
                 Err(interrupt) => return Err(self.leave(interrupt, During::Queue)),
             }
         }
@@ -236,7 +235,7 @@ impl Session {
             // No other server could be tried either: no attempt is spent, others may give back what is missing.
             let until = self.hold_until(settings, search);
             if Instant::now() >= until {
-                return Err(Left::ended(By::Resource, During::Connect));
+                return Err(Left::Ended(By::Resource, During::Connect));
             }
             drop(lease);
             return self.turn_around(client, settings, until).await;
@@ -251,7 +250,7 @@ impl Session {
                 Failure::TimedOut | Failure::Slow => By::ServerTimeout,
                 Failure::Local(_) | Failure::Exhausted(_) => By::Resource,
             };
-            return Err(Left::ended(by, During::Connect));
+            return Err(Left::Ended(by, During::Connect));
         }
         self.record.retries += 1;
         let others = self.backend.snapshot().active() > 1;
@@ -346,7 +345,7 @@ impl Session {
             done = what => Ok(done),
             order = poll_fn(|cx| self.registered.poll_order(cx)) => Err(Interrupt::Order(order)),
             () = poll_fn(|cx| client.poll_hangup(cx)) => Err(Interrupt::Hangup),
-            () = sleep_until(until.into()) => Err(Interrupt::Time),
+            () = Timer::at(until) => Err(Interrupt::Time),
         }
     }
 }
@@ -361,7 +360,11 @@ fn begin(addr: &Addr, bytes: &[u8]) -> Result<(Socket, Option<usize>), Failure> 
         [] => None,
         bytes => socket::try_send(std::os::fd::AsFd::as_fd(&fd), bytes).map_err(classify)?,
     };
-    let socket = Socket::register(fd).map_err(Failure::Exhausted)?;
+    let socket = match sent {
+        Some(_) => Socket::register(fd),
+        None => Socket::connecting(fd),
+    };
+    let socket = socket.map_err(Failure::Exhausted)?;
     Ok((socket, sent))
 }
 

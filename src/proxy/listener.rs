@@ -3,25 +3,35 @@
 //! Ready first, then a permit, then accept: a listener that waits for connections holds no permit, and one that has no
 //! permit leaves the connection in the kernel's queue. Out of descriptors it pauses, and everything else goes on.
 
+use std::future::poll_fn;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-use tokio::task::spawn_local;
 
+use super::executor::{spawn, yield_now};
 use super::frontend::{Frontend, Permit};
 use super::session;
+use super::timer::Timer;
 use super::worker::Context;
+use crate::sys::reactor::{Ready, Watched};
 use crate::sys::socket;
+
+/// Deregisters when it is dropped: the socket lives on, its duplicates are open elsewhere.
+struct Listener(Watched);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.0.deregister();
+    }
+}
 
 /// Accepts until the task is aborted, which deregisters the socket and closes this descriptor of it.
 pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listener: OwnedFd) {
-    let listener = match socket::watch(listener, Interest::READABLE) {
-        Ok(listener) => listener,
+    let listener = match Watched::new(listener) {
+        Ok(listener) => Listener(listener),
         Err(error) => {
             return tracing::error!(
                 "frontend {}: cannot watch its listener: {error}",
@@ -31,13 +41,8 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
     };
     let mut pause = Pause::default();
     loop {
-        let mut ready = match listener.readable().await {
-            Ok(ready) => ready,
-            Err(error) => {
-                return tracing::error!("frontend {}: listener lost: {error}", frontend.name);
-            }
-        };
-        if let Err(errno) = drain(&context, &frontend, &listener, &mut ready).await {
+        poll_fn(|cx| listener.0.poll_ready(cx, Ready::READ)).await;
+        if let Err(errno) = drain(&context, &frontend, &listener.0).await {
             pause.after(errno, &frontend).await;
         } else {
             pause.length = Duration::ZERO;
@@ -49,17 +54,16 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
 async fn drain(
     context: &Rc<Context>,
     frontend: &Arc<Frontend>,
-    listener: &AsyncFd<OwnedFd>,
-    ready: &mut AsyncFdReadyGuard<'_, OwnedFd>,
+    listener: &Watched,
 ) -> Result<(), Errno> {
     for _ in 0..BURST {
         let permit = Permit::take(frontend).await;
-        match socket::accept(listener.get_ref().as_fd()) {
+        match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {
-                spawn_local(session::serve(Rc::clone(context), permit, client, peer));
+                spawn(session::serve(Rc::clone(context), permit, client, peer));
             }
             Err(Errno::EAGAIN) => {
-                ready.clear_ready();
+                listener.has_read_all();
                 return Ok(());
             }
             // accept(2): errors of the connection at the head of the queue, which is then gone.
@@ -74,7 +78,7 @@ async fn drain(
         }
     }
     // Others on this worker have their turn; readiness is kept.
-    tokio::task::yield_now().await;
+    yield_now().await;
     Ok(())
 }
 
@@ -84,7 +88,7 @@ pub(super) fn drain_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, liste
     loop {
         match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {
-                spawn_local(session::serve(
+                spawn(session::serve(
                     Rc::clone(context),
                     Permit::force(frontend),
                     client,
@@ -122,6 +126,6 @@ impl Pause {
                 errno.desc()
             );
         }
-        tokio::time::sleep(self.length.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+        Timer::after(self.length.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
     }
 }

@@ -8,8 +8,8 @@ pub mod frozen;
 pub mod limit;
 pub mod worker;
 
-mod clock;
 mod connect;
+mod executor;
 mod flow;
 mod handle;
 mod listener;
@@ -18,6 +18,7 @@ mod record;
 mod relay;
 mod replay;
 mod session;
+mod timer;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -40,7 +40,7 @@ impl Session {
                     self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());
                     break;
                 }
-                Decoded::Invalid(_) => return Err(Left::ended(By::Proxy, During::Request)),
+                Decoded::Invalid(_) => return Err(Left::Ended(By::Proxy, During::Request)),
                 Decoded::Incomplete => {}
             }
             let bytes = &mut opening.bytes;
@@ -53,9 +53,9 @@ impl Session {
             });
             let received = match self.wait(client, until, read).await {
                 Ok(Ok(received)) if received.len > 0 && received.then != Then::Broken => received,
-                Ok(_) => return Err(Left::ended(By::Client, During::Request)),
+                Ok(_) => return Err(Left::Ended(By::Client, During::Request)),
                 Err(Interrupt::Time) => {
-                    return Err(Left::ended(By::ClientTimeout, During::Request));
+                    return Err(Left::Ended(By::ClientTimeout, During::Request));
                 }
                 Err(interrupt) => return Err(self.leave(interrupt, During::Request)),
             };
@@ -74,7 +74,7 @@ impl Session {
             Ok(Some(0)) => opening.ended = true,
             Ok(Some(len)) => opening.bytes.extend_from_slice(&desk.buf[..len]),
             Ok(None) => {}
-            Err(_) => return Err(Left::ended(By::Client, During::Connect)),
+            Err(_) => return Err(Left::Ended(By::Client, During::Connect)),
         }
         Ok(())
     }

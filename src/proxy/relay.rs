@@ -8,9 +8,9 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::clock;
 use super::flow::{Flow, FrozenFlow, Pump, Pumped, Source};
 use super::replay::Replay;
+use super::timer;
 use super::worker::Desk;
 use crate::config::Timeouts;
 use crate::sys::socket::Socket;
@@ -104,7 +104,7 @@ impl Relay {
     }
 
     fn note(&mut self, client: bool, server: bool) {
-        let now = clock::now();
+        let now = timer::now();
         if client {
             self.client_active = now;
         }

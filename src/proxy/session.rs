@@ -5,14 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::task::spawn_local;
-use tokio::time::{Sleep, sleep};
-
-use super::clock;
 use super::connect::Reached;
+use super::executor::spawn;
 use super::flow::{Flow, Source};
 use super::frontend::Permit;
 use super::frozen::{Frozen, Stage};
@@ -21,6 +18,7 @@ use super::opening::Opening;
 use super::record::{Bytes, Record};
 use super::relay::{Finish, FrozenRelay, Relay, Side};
 use super::replay::Replay;
+use super::timer::{self, Timer};
 use super::worker::Context;
 use crate::backend::{Backend, Lease};
 use crate::config;
@@ -51,10 +49,10 @@ pub(super) enum Interrupt {
     Order(Order),
 }
 
-/// How a session leaves the stage it is in.
+/// How a session leaves a stage in which it has no server.
 #[derive(Debug)]
 pub(super) enum Left {
-    Ended(Termination),
+    Ended(By, During),
     /// It was told to freeze.
     ToFreeze,
 }
@@ -64,6 +62,18 @@ enum Relayed {
     Finish(Finish),
     Idle(Side),
     Order(Order),
+}
+
+/// What is to be done after a relay.
+enum Concluded {
+    Ended(By, During),
+    /// The session goes on elsewhere.
+    Moved,
+    /// One side is gone; this is the other one's socket, and who broke off.
+    Farewell(Socket, By),
+    /// The server went away before its first byte: the client, its bytes and whether its FIN follows can be tried on
+    /// another one.
+    Repeat(Socket, Vec<u8>, bool),
 }
 
 /// The longest time that the end of a broken-off stream is given to reach the other side.
@@ -160,32 +170,17 @@ impl Session {
         }
     }
 
-    /// From accept to the end.
+    /// From accept to the end. All of it, down to where bytes are moved, is one future: each one inside another is a
+    /// call more for each message.
     // Not an `async fn`: its arguments would be stored twice, and each open session pays for it.
     #[allow(clippy::manual_async_fn)]
     fn begin(mut self, client: OwnedFd, mut opening: Opening) -> impl Future<Output = ()> {
         async move {
-            let Ok(client) = Socket::register(client) else {
-                return self.finish(Some(Termination {
-                    by: By::Resource,
-                    during: During::Request,
-                }));
+            let Ok(mut client) = Socket::register(client) else {
+                return self.finish(By::Resource, During::Request);
             };
-            let ending = self.run(client, &mut opening).await;
-            self.finish(ending);
-        }
-    }
-
-    /// `None`: the session lives on elsewhere.
-    #[allow(clippy::manual_async_fn)] // As above.
-    fn run<'a>(
-        &'a mut self,
-        mut client: Socket,
-        opening: &'a mut Opening,
-    ) -> impl Future<Output = Option<Termination>> + use<'a> {
-        async move {
-            let introduced = self.introduce(&client, opening).await;
-            if let Err(left) = introduced.and_then(|()| self.read_first(&client, opening)) {
+            let introduced = self.introduce(&client, &mut opening).await;
+            if let Err(left) = introduced.and_then(|()| self.read_first(&client, &mut opening)) {
                 return self.leave_waiting(left, client, opening);
             }
             let settings = Arc::clone(&self.backend.snapshot().settings);
@@ -196,14 +191,20 @@ impl Session {
                     Err(left) => return self.leave_waiting(left, client, opening),
                 };
                 spent += 1;
-                let (relay, lease) = self.connected(client, reached, opening, &settings);
+                let (relay, lease) = self.connected(client, reached, &mut opening, &settings);
                 let may_repeat = spent <= settings.retries;
-                match self.relay(relay, Some(lease), &settings, may_repeat).await {
-                    Ok((back, bytes, ended)) => {
+                let relaying = self.relay(relay, Some(lease), &settings, may_repeat);
+                match relaying.await {
+                    Concluded::Ended(by, during) => return self.finish(by, during),
+                    Concluded::Moved => return,
+                    Concluded::Farewell(other, by) => {
+                        Box::pin(self.farewell(other)).await;
+                        return self.finish(by, During::Data);
+                    }
+                    Concluded::Repeat(back, bytes, ended) => {
                         client = back;
                         (opening.bytes, opening.ended) = (bytes, ended);
                     }
-                    Err(ending) => return ending,
                 }
             }
         }
@@ -233,7 +234,7 @@ impl Session {
         self.record.server = Some(Arc::clone(server));
         self.registered.set_server(Some(Arc::clone(server)));
         (
-            Relay::new(client, reached.socket, up, replay, clock::now()),
+            Relay::new(client, reached.socket, up, replay, timer::now()),
             reached.lease,
         )
     }
@@ -254,127 +255,132 @@ impl Session {
         };
         self.record.bytes = moved;
         let relay = Relay::thaw(frozen, nagle, &mut self.context.desk.borrow_mut());
-        let ending = match relay {
-            Ok(relay) => self
-                .relay(relay, lease, &settings, false)
-                .await
-                .err()
-                .flatten(),
-            Err(_) => Some(Termination {
-                by: By::Resource,
-                during: During::Data,
-            }),
+        let Ok(relay) = relay else {
+            return self.finish(By::Resource, During::Data);
         };
-        self.finish(ending);
-    }
-
-    /// Relays to the end. `Ok`: the server went away before its first byte; the client, its bytes and its FIN can be
-    /// tried on another one. `Err`: the session is over, or (`None`) goes on elsewhere.
-    #[allow(clippy::manual_async_fn)] // As above.
-    fn relay<'a>(
-        &'a mut self,
-        mut relay: Relay,
-        lease: Option<Lease>,
-        settings: &'a config::Backend,
-        may_repeat: bool,
-    ) -> impl Future<Output = Result<(Socket, Vec<u8>, bool), Option<Termination>>> + use<'a> {
-        async move {
-            let left = self.drive(&mut relay, settings).await;
-            self.count(&relay);
-            relay.release_unless(
-                matches!(left, Relayed::Order(Order::Freeze)),
-                &mut self.context.desk.borrow_mut(),
-            );
-            let ending = |by| {
-                Err(Some(Termination {
-                    by,
-                    during: During::Data,
-                }))
-            };
-            match left {
-                Relayed::Finish(Finish::Closed) => Err(Some(Termination {
-                    by: By::Nobody,
-                    during: During::Finished,
-                })),
-                Relayed::Finish(Finish::Broken(Side::Client)) => {
-                    drop((lease, relay.client));
-                    Box::pin(self.farewell(relay.server)).await;
-                    ending(By::Client)
-                }
-                Relayed::Finish(Finish::Broken(Side::Server)) => {
-                    drop((lease, relay.server));
-                    Box::pin(self.farewell(relay.client)).await;
-                    ending(By::Server)
-                }
-                Relayed::Finish(Finish::Replay) => {
-                    let kept = relay.take_replay().filter(|_| may_repeat);
-                    let Some((bytes, ended)) = kept else {
-                        drop((lease, relay.server));
-                        relay.client.reset();
-                        return ending(By::Server);
-                    };
-                    if let Some(lease) = lease {
-                        lease.server().stats.redispatches.add(1);
-                        self.avoid = Some(lease.server().slot());
-                    }
-                    self.record.retries += 1;
-                    self.record.redispatched = true;
-                    self.record.bytes = Bytes::default();
-                    self.record.server = None;
-                    self.registered.set_server(None);
-                    Ok((relay.client, bytes, ended))
-                }
-                Relayed::Idle(Side::Client) => ending(By::ClientTimeout),
-                Relayed::Idle(Side::Server) => ending(By::ServerTimeout),
-                Relayed::Order(Order::Cut(by)) => ending(by),
-                Relayed::Order(Order::GoOn | Order::Freeze) => {
-                    self.freeze_relay(relay, lease);
-                    Err(None)
-                }
+        match self.relay(relay, lease, &settings, false).await {
+            Concluded::Ended(by, during) => self.finish(by, during),
+            // A session that was moved keeps nothing to repeat.
+            Concluded::Moved | Concluded::Repeat(..) => {}
+            Concluded::Farewell(other, by) => {
+                Box::pin(self.farewell(other)).await;
+                self.finish(by, During::Data);
             }
         }
     }
 
-    /// Polls the relay until something ends it.
-    async fn drive(&mut self, relay: &mut Relay, settings: &config::Backend) -> Relayed {
-        let mut timer = std::pin::pin!(sleep(SETTLED));
+    /// What follows from the way a relay was left.
+    fn conclude(
+        &mut self,
+        relayed: Relayed,
+        mut relay: Relay,
+        lease: Option<Lease>,
+        may_repeat: bool,
+    ) -> Concluded {
+        self.count(&relay);
+        let frozen = matches!(relayed, Relayed::Order(Order::GoOn | Order::Freeze));
+        relay.release_unless(frozen, &mut self.context.desk.borrow_mut());
+        match relayed {
+            Relayed::Finish(Finish::Closed) => Concluded::Ended(By::Nobody, During::Finished),
+            Relayed::Finish(Finish::Broken(Side::Client)) => {
+                Concluded::Farewell(relay.server, By::Client)
+            }
+            Relayed::Finish(Finish::Broken(Side::Server)) => {
+                Concluded::Farewell(relay.client, By::Server)
+            }
+            Relayed::Finish(Finish::Replay) => {
+                let kept = relay.take_replay().filter(|_| may_repeat);
+                let Some((bytes, ended)) = kept else {
+                    drop((lease, relay.server));
+                    relay.client.reset();
+                    return Concluded::Ended(By::Server, During::Data);
+                };
+                if let Some(lease) = lease {
+                    lease.server().stats.redispatches.add(1);
+                    self.avoid = Some(lease.server().slot());
+                }
+                self.record.retries += 1;
+                self.record.redispatched = true;
+                self.record.bytes = Bytes::default();
+                self.record.server = None;
+                self.registered.set_server(None);
+                Concluded::Repeat(relay.client, bytes, ended)
+            }
+            Relayed::Idle(Side::Client) => Concluded::Ended(By::ClientTimeout, During::Data),
+            Relayed::Idle(Side::Server) => Concluded::Ended(By::ServerTimeout, During::Data),
+            Relayed::Order(Order::Cut(by)) => Concluded::Ended(by, During::Data),
+            Relayed::Order(Order::GoOn | Order::Freeze) => {
+                self.freeze_relay(relay, lease);
+                Concluded::Moved
+            }
+        }
+    }
+
+    /// Relays until something ends it.
+    fn relay<'a>(
+        &'a mut self,
+        relay: Relay,
+        lease: Option<Lease>,
+        settings: &'a config::Backend,
+        may_repeat: bool,
+    ) -> impl Future<Output = Concluded> + use<'a> {
+        let mut timer = Timer::at(timer::now() + SETTLED);
         let mut settled = false;
-        poll_fn(|cx| {
-            if let Poll::Ready(order) = self.registered.poll_order(cx) {
-                return Poll::Ready(Relayed::Order(order));
-            }
-            if let Poll::Ready(finish) = relay.poll(cx, &mut self.context.desk.borrow_mut()) {
-                return Poll::Ready(Relayed::Finish(finish));
-            }
-            // Between these, the timer stands where it is and knows whom to wake.
-            if !relay.has_closed_more() && !timer.is_elapsed() {
+        let mut held = Some((relay, lease));
+        poll_fn(move |cx| {
+            let Some((relay, _)) = &mut held else {
                 return Poll::Pending;
-            }
-            let mut deadline = relay.deadline(&settings.timeout);
-            loop {
-                if let Some((at, _)) = deadline
-                    && at < timer.deadline().into_std()
-                {
-                    timer.as_mut().reset(at.into());
+            };
+            let relayed = ready!(self.drive(cx, relay, settings, &mut timer, &mut settled));
+            match held.take() {
+                Some((relay, lease)) => {
+                    Poll::Ready(self.conclude(relayed, relay, lease, may_repeat))
                 }
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                if !settled {
-                    settled = true;
-                    self.settle(relay, settings);
-                }
-                self.count(relay);
-                deadline = relay.deadline(&settings.timeout);
-                match deadline {
-                    Some((at, side)) if at <= Instant::now() => {
-                        return Poll::Ready(Relayed::Idle(side));
-                    }
-                    _ => rearm(timer.as_mut(), deadline.map(|(at, _)| at)),
-                }
+                None => Poll::Pending,
             }
         })
-        .await
+    }
+
+    /// Moves what can be moved, and looks at the time if need be.
+    fn drive(
+        &mut self,
+        cx: &mut task::Context<'_>,
+        relay: &mut Relay,
+        settings: &config::Backend,
+        timer: &mut Timer,
+        settled: &mut bool,
+    ) -> Poll<Relayed> {
+        if let Poll::Ready(order) = self.registered.poll_order(cx) {
+            return Poll::Ready(Relayed::Order(order));
+        }
+        if let Poll::Ready(finish) = relay.poll(cx, &mut self.context.desk.borrow_mut()) {
+            return Poll::Ready(Relayed::Finish(finish));
+        }
+        // Between these, the timer stands where it is and knows whom to wake.
+        if !relay.has_closed_more() && !timer.is_due() {
+            return Poll::Pending;
+        }
+        let mut deadline = relay.deadline(&settings.timeout);
+        loop {
+            if let Some((at, _)) = deadline
+                && at < timer.due()
+            {
+                timer.reset(at);
+            }
+            ready!(timer.poll(cx));
+            if !*settled {
+                *settled = true;
+                self.settle(relay, settings);
+            }
+            self.count(relay);
+            deadline = relay.deadline(&settings.timeout);
+            match deadline {
+                Some((at, side)) if at <= Instant::now() => {
+                    return Poll::Ready(Relayed::Idle(side));
+                }
+                _ => timer.reset(next_look(deadline.map(|(at, _)| at))),
+            }
+        }
     }
 
     /// A session that lasts: dead peers are to be found.
@@ -423,7 +429,7 @@ impl Session {
                     Order::Freeze => self.registered.decline(),
                     _ => break,
                 },
-                () = sleep(pause) => pause = (pause * 2).min(Duration::from_millis(50)),
+                () = Timer::after(pause) => pause = (pause * 2).min(Duration::from_millis(50)),
             }
         }
         socket.reset();
@@ -432,32 +438,26 @@ impl Session {
     /// What an interrupt other than time means.
     pub(super) fn leave(&self, interrupt: Interrupt, during: During) -> Left {
         match interrupt {
-            Interrupt::Order(Order::Cut(by)) => Left::ended(by, during),
+            Interrupt::Order(Order::Cut(by)) => Left::Ended(by, during),
             Interrupt::Order(Order::GoOn | Order::Freeze) => Left::ToFreeze,
-            Interrupt::Hangup => Left::ended(By::Client, during),
-            Interrupt::Time => Left::ended(By::ServerTimeout, during),
+            Interrupt::Hangup => Left::Ended(By::Client, during),
+            Interrupt::Time => Left::Ended(By::ServerTimeout, during),
         }
     }
 
     /// Ends or freezes a session that has no server yet.
-    fn leave_waiting(
-        &mut self,
-        left: Left,
-        client: Socket,
-        opening: &mut Opening,
-    ) -> Option<Termination> {
+    fn leave_waiting(mut self, left: Left, client: Socket, opening: Opening) {
         match left {
-            Left::Ended(ending) => Some(ending),
+            Left::Ended(by, during) => self.finish(by, during),
             Left::ToFreeze => {
                 let stage = Stage::Waiting {
                     client: client.into_fd(),
-                    first: std::mem::take(&mut opening.bytes),
+                    first: opening.bytes,
                     ended: opening.ended,
                     introduced: opening.introduced,
                     waited: self.record.started.elapsed(),
                 };
                 self.hand_over(stage);
-                None
             }
         }
     }
@@ -495,7 +495,7 @@ impl Session {
             // Whoever asked has gone, or waits no longer: it goes on here.
             let permit = Permit::force(self.permit.frontend());
             let context = Rc::clone(&self.context);
-            spawn_local(thaw(context, permit, Arc::clone(&self.backend), *unwanted));
+            spawn(thaw(context, permit, Arc::clone(&self.backend), *unwanted));
         }
     }
 
@@ -508,8 +508,7 @@ impl Session {
     }
 
     /// Counts and logs.
-    fn finish(self, ending: Option<Termination>) {
-        let Some(ending) = ending else { return };
+    fn finish(self, by: By, during: During) {
         let frontend = self.permit.frontend();
         let record = &self.record;
         let total = record.started.elapsed();
@@ -542,7 +541,7 @@ impl Session {
             total,
             bytes_out: record.bytes.to_client,
             bytes_in: record.bytes.from_client,
-            ending,
+            ending: Termination { by, during },
             sessions: [
                 frontend.global.used(),
                 frontend.limit.used(),
@@ -556,15 +555,8 @@ impl Session {
     }
 }
 
-impl Left {
-    pub(super) fn ended(by: By, during: During) -> Self {
-        Self::Ended(Termination { by, during })
-    }
-}
-
-/// The next time to look: the deadline, or an hour from now when there is none.
-fn rearm(timer: std::pin::Pin<&mut Sleep>, deadline: Option<Instant>) {
+/// The deadline, or an hour from now when there is none.
+fn next_look(deadline: Option<Instant>) -> Instant {
     const NO_DEADLINE: Duration = Duration::from_secs(3600);
-    let at = deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE);
-    timer.reset(at.into());
+    deadline.unwrap_or_else(|| Instant::now() + NO_DEADLINE)
 }

@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, its own listeners and its own sessions.
+//! A worker: one thread, its own listeners and its own sessions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::sleep_until;
 
+use super::executor::{Executor, Task, spawn};
 use super::flow::COPY_BYTES;
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
 use super::handle::{Order, Register};
-use super::{Notice, clock, listener, session};
+use super::timer::Timer;
+use super::{Notice, listener, session};
 use crate::backend::{Backend, Server};
 use crate::log::{By, SessionLog};
 use crate::sys::pipe::Pipes;
@@ -120,15 +119,12 @@ impl Worker {
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                let runtime = Builder::new_current_thread()
-                    .enable_io()
-                    .enable_time()
-                    .on_thread_unpark(clock::waited)
-                    .build_local(LocalOptions::default());
-                match runtime {
-                    Ok(runtime) => {
-                        if ready.send(Ok(())).is_ok() {
-                            runtime.block_on(obey(receiver, supplies));
+                match Executor::new() {
+                    Ok(executor) => {
+                        if ready.send(Ok(())).is_ok()
+                            && let Err(error) = executor.run(obey(receiver, supplies))
+                        {
+                            tracing::error!("worker {index} cannot wait for the kernel: {error}");
                         }
                     }
                     // The starter hears of it or is gone.
@@ -225,8 +221,8 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
         notices: supplies.notices,
         warned: Cell::default(),
     });
-    let mut listeners: HashMap<ListenerId, JoinHandle<()>> = HashMap::new();
-    spawn_local(trim(Rc::clone(&context)));
+    let mut listeners: HashMap<ListenerId, Task> = HashMap::new();
+    spawn(trim(Rc::clone(&context)));
     while let Some(command) = commands.recv().await {
         match command {
             Command::Listen {
@@ -234,11 +230,11 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 frontend,
                 socket,
             } => {
-                let task = spawn_local(listener::accept(Rc::clone(&context), frontend, socket));
+                let task = spawn(listener::accept(Rc::clone(&context), frontend, socket));
                 listeners.insert(id, task);
             }
             Command::Park { id, done } => {
-                park(&mut listeners, id).await;
+                park(&mut listeners, id);
                 reply(done, ());
             }
             Command::Retire {
@@ -247,7 +243,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 socket,
                 done,
             } => {
-                park(&mut listeners, id).await;
+                park(&mut listeners, id);
                 listener::drain_queue(&context, &frontend, &socket);
                 drop(socket);
                 reply(done, ());
@@ -259,7 +255,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 permit,
                 backend,
             } => {
-                spawn_local(session::thaw(Rc::clone(&context), permit, backend, *frozen));
+                spawn(session::thaw(Rc::clone(&context), permit, backend, *frozen));
             }
             Command::Census { reply: to } => {
                 let census = Census {
@@ -272,22 +268,17 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
     }
 }
 
-/// Closes pipes that have not been used for a while. A task of its own, since each wake-up of the root future costs
-/// the runtime two system calls.
+/// Closes pipes that have not been used for a while.
 async fn trim(context: Rc<Context>) {
     loop {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        Timer::after(Duration::from_secs(10)).await;
         context.desk.borrow_mut().pipes.trim();
     }
 }
 
-async fn park(listeners: &mut HashMap<ListenerId, JoinHandle<()>>, id: ListenerId) {
+fn park(listeners: &mut HashMap<ListenerId, Task>, id: ListenerId) {
     if let Some(task) = listeners.remove(&id) {
         task.abort();
-        // Cancelled is what it should be; a panic was reported when it happened.
-        match task.await {
-            Ok(()) | Err(_) => {}
-        }
     }
 }
 
@@ -312,11 +303,11 @@ fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
             .for_each(|handle| handle.give(Order::Cut(by)));
         return;
     }
-    spawn_local(async move {
+    spawn(async move {
         let begun = Instant::now();
         for (index, handle) in (0..count).zip(handles) {
             // By the clock: a sleep a session would round each up to the timer's millisecond and end far too late.
-            sleep_until((begun + over * index / count).into()).await;
+            Timer::at(begun + over * index / count).await;
             handle.give(Order::Cut(by));
         }
     });

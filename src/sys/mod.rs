@@ -7,5 +7,6 @@ pub mod fd;
 pub mod local;
 pub mod pipe;
 pub mod process;
+pub mod reactor;
 pub mod resources;
 pub mod socket;

@@ -1,7 +1,7 @@
 //! Stream sockets, always non-blocking and close-on-exec, driven by readiness.
 //!
-//! [`Socket`] tries the system call first and asks the reactor only after EAGAIN: most sends and many
-//! connects succeed at once, and then cost nothing else. Readiness is edge-triggered, so a call that
+//! [`Socket`] tries a write first and asks the reactor only after EAGAIN: most sends and many
+//! connects succeed at once, and then cost nothing else. Readiness is edge-triggered, so a read that
 //! stops before EAGAIN must either leave the readiness as it is or know that the queue was emptied.
 //! What is called for each message goes to the kernel without the C library, whose wrappers are thread cancellation
 //! points and cost two atomic operations a call.
@@ -10,7 +10,7 @@ use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::libc;
@@ -22,11 +22,12 @@ use tokio::io::unix::AsyncFd;
 
 use super::addr::Addr;
 use super::pipe::Pipe;
+use super::reactor::{Ready, Watched};
 
 /// A connected (or connecting) stream socket registered with the reactor of this thread.
 #[derive(Debug)]
 pub struct Socket {
-    fd: AsyncFd<OwnedFd>,
+    fd: Watched,
 }
 
 /// What a read brought.
@@ -50,38 +51,38 @@ pub enum Then {
 }
 
 impl Socket {
-    /// Registers `fd`, which must be non-blocking, with the reactor of the current thread.
+    /// Registers a connected `fd`, which must be non-blocking, with the reactor of the current thread.
     pub fn register(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            fd: watch(
-                fd,
-                Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
-            )?,
+            fd: Watched::new(fd)?,
+        })
+    }
+
+    /// As [`Socket::register`], where a connect is still under way.
+    pub fn connecting(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            fd: Watched::connecting(fd)?,
         })
     }
 
     /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.
     pub fn into_fd(self) -> OwnedFd {
-        self.fd.into_inner()
+        self.fd.into_fd()
     }
 
     /// Receives into `buf`. When the FIN has come together with the last bytes, the result says so at once:
     /// whoever forwards them can then let its own FIN travel in the same segment.
     /// Bytes, or [`Then`] what ended the stream; `len` is 0 only at its end.
     pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Received>> {
+        let received = |len, then| Poll::Ready(Ok(Received { len, then }));
         loop {
-            let mut guard = match self.fd.poll_read_ready(cx)? {
-                Poll::Ready(guard) => guard,
-                Poll::Pending => return Poll::Pending,
-            };
-            let fd = self.fd.get_ref();
-            let received = |len, then| Poll::Ready(Ok(Received { len, then }));
-            match recv(fd, &mut *buf, RecvFlags::empty()) {
+            ready!(self.fd.poll_ready(cx, Ready::READ));
+            match recv(&self.fd, &mut *buf, RecvFlags::empty()) {
                 Ok((_, 0)) => return received(0, Then::Fin),
                 Ok((_, len)) if len == buf.len() => return received(len, Then::More),
-                Ok((_, len)) if guard.ready().is_read_closed() => {
+                Ok((_, len)) if self.fd.is_ready(Ready::READ_CLOSED) => {
                     // FIN or RST has come, or urgent data cut the read short: another read tells.
-                    return match recv(fd, &mut buf[len..], RecvFlags::empty()) {
+                    return match recv(&self.fd, &mut buf[len..], RecvFlags::empty()) {
                         Ok((_, 0)) => received(len, Then::Fin),
                         Ok((_, more)) => received(len + more, Then::More),
                         Err(Errno::AGAIN | Errno::INTR) => received(len, Then::More),
@@ -92,11 +93,11 @@ impl Socket {
                     // Short: the queue is empty, and the next byte raises a new edge. Or urgent data cut it short,
                     // and what is behind them has raised its edge already.
                     if !self.saw_urgent_data() {
-                        guard.clear_ready();
+                        self.fd.has_read_all();
                     }
                     return received(len, Then::More);
                 }
-                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::AGAIN) => self.fd.has_read_all(),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Poll::Ready(Err(errno.into())),
             }
@@ -110,25 +111,22 @@ impl Socket {
     /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = match self.fd.poll_read_ready(cx)? {
-                Poll::Ready(guard) => guard,
-                Poll::Pending => return Poll::Pending,
-            };
-            match pipe.fill(self.fd.get_ref().as_fd()) {
+            ready!(self.fd.poll_ready(cx, Ready::READ));
+            match pipe.fill(self.as_fd()) {
                 Err(Errno::AGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
                     return Poll::Ready(Ok(0));
                 }
-                Err(Errno::AGAIN) if pipe.is_empty() => guard.clear_ready(),
+                Err(Errno::AGAIN) if pipe.is_empty() => self.fd.has_read_all(),
                 Err(Errno::INTR) => {}
                 other => return Poll::Ready(other.map_err(Into::into)),
             }
         }
     }
 
-    /// Whether the peer has ever sent urgent data (or has closed, which looks the same here and costs its readers one
-    /// more call). The urgent byte itself is dropped; the rest of the stream must not be.
+    /// Whether the peer has ever sent urgent data. The urgent byte itself is dropped; the rest of the stream must not
+    /// be.
     fn saw_urgent_data(&self) -> bool {
-        self.fd.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
+        self.fd.is_ready(Ready::URGENT)
     }
 
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
@@ -154,25 +152,16 @@ impl Socket {
         self.poll_write(cx, |fd| pipe.drain(fd, more))
     }
 
-    /// Tries `write` first, and asks for readiness only after EAGAIN; once more after that, since only a call made
-    /// under the guard may clear it.
+    /// Writes, unless a write before has met EAGAIN and nothing has changed since.
     fn poll_write(
         &self,
         cx: &mut Context<'_>,
         mut write: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let fd = self.fd.get_ref().as_fd();
-        match write(fd) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => return Poll::Ready(other.map_err(Into::into)),
-        }
         loop {
-            let mut guard = match self.fd.poll_write_ready(cx)? {
-                Poll::Ready(guard) => guard,
-                Poll::Pending => return Poll::Pending,
-            };
-            match write(fd) {
-                Err(Errno::AGAIN) => guard.clear_ready(),
+            ready!(self.fd.poll_ready(cx, Ready::WRITE));
+            match write(self.as_fd()) {
+                Err(Errno::AGAIN) => self.fd.is_full()?,
                 Err(Errno::INTR) => {}
                 other => return Poll::Ready(other.map_err(Into::into)),
             }
@@ -181,31 +170,16 @@ impl Socket {
 
     /// Waits until a connect has come to its end, one way or the other.
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.fd.poll_write_ready(cx)? {
-            Poll::Ready(_) => Poll::Ready(match SockRef::from(&self.fd).take_error()? {
-                Some(error) => Err(error),
-                None => Ok(()),
-            }),
-            Poll::Pending => Poll::Pending,
-        }
+        ready!(self.fd.poll_ready(cx, Ready::WRITE));
+        Poll::Ready(match SockRef::from(&self.fd).take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        })
     }
 
     /// Ready once the peer has reset the connection or both directions are closed; a mere FIN is not enough.
     pub fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match self.fd.poll_write_ready(cx) {
-                Poll::Ready(Ok(mut guard)) => {
-                    if guard.ready().is_write_closed() {
-                        return Poll::Ready(());
-                    }
-                    // Losing "writable" is harmless: every write is tried before readiness is asked for.
-                    guard.clear_ready();
-                }
-                // The runtime is going down.
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        self.fd.poll_ready(cx, Ready::HANGUP)
     }
 
     /// Whether the connection has broken, by RST in most cases. The kernel tells it once only.
@@ -215,7 +189,7 @@ impl Socket {
 
     /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
     pub fn shutdown_write(&self) {
-        match shutdown(self.fd.get_ref(), Shutdown::Write) {
+        match shutdown(&self.fd, Shutdown::Write) {
             Ok(()) | Err(_) => {}
         }
     }
@@ -224,13 +198,8 @@ impl Socket {
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
-        let result = unsafe {
-            libc::ioctl(
-                self.fd.get_ref().as_raw_fd(),
-                libc::TIOCOUTQ,
-                &raw mut bytes,
-            )
-        };
+        let result =
+            unsafe { libc::ioctl(self.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if result == 0 {
             usize::try_from(bytes).unwrap_or(0)
         } else {
@@ -255,11 +224,11 @@ impl Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.get_ref().as_fd()
+        self.fd.as_fd()
     }
 }
 
-/// Registers a descriptor with the reactor of the current thread.
+/// Registers a descriptor with the tokio runtime of the current thread.
 pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the `AsyncFd` owns the `OwnedFd`, which stays open and the same until it is given back or dropped.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)

@@ -18,10 +18,7 @@ fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
 }
 
 fn local<T>(work: impl Future<Output = T>) -> T {
-    let runtime = Builder::new_current_thread()
-        .enable_time()
-        .build_local(LocalOptions::default());
-    runtime.unwrap().block_on(work)
+    Executor::new().unwrap().run(work).unwrap()
 }
 
 #[test]
