@@ -88,6 +88,9 @@ const ROOT: u32 = 0;
 /// Polls in one turn at most: tasks that wake each other must not keep the worker from looking at the kernel.
 const POLLS: usize = 1024;
 
+/// The clock is read after so many polls: one of a busy session may take 200 µs.
+const LOOK: usize = 16;
+
 impl Executor {
     /// Makes this thread one that runs tasks.
     pub(super) fn new() -> io::Result<Self> {
@@ -112,8 +115,12 @@ impl Executor {
     /// Runs `root` to its end, and all tasks meanwhile; those that are left then are dropped.
     pub(super) fn run<T>(self, root: impl Future<Output = T>) -> io::Result<T> {
         let mut root = pin!(root);
+        timer::look();
         loop {
-            for _ in 0..POLLS {
+            for polls in 0..POLLS {
+                if polls % LOOK == LOOK - 1 {
+                    timer::look();
+                }
                 match TASKS.with_borrow_mut(Tasks::next) {
                     Some((ROOT, _)) => {
                         let mut cx = Context::from_waker(&self.root);
@@ -133,6 +140,7 @@ impl Executor {
                 timer::next_due()
             };
             let rung = reactor::wait(limit)?;
+            timer::look();
             timer::fire();
             if rung {
                 self.take_remote();
@@ -171,6 +179,7 @@ impl Drop for Executor {
             }
         }
         HOME.set(std::ptr::null());
+        timer::stop_looking();
     }
 }
 

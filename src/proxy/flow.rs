@@ -128,13 +128,21 @@ impl Flow {
         }
         let mut moved = 0;
         loop {
-            match self.deliver(cx, sink, on) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) => {
-                    self.abandon(on.pipes);
-                    return Pumped::SinkGone;
+            if self.has_undelivered() {
+                match self.deliver(cx, sink, on) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => {
+                        self.abandon(on.pipes);
+                        return Pumped::SinkGone;
+                    }
+                    Poll::Pending => return Pumped::Blocked,
                 }
-                Poll::Pending => return Pumped::Blocked,
+            } else if self.source == Source::Open
+                && !self.corked
+                && source.poll_readable(cx).is_pending()
+            {
+                // Most polls of most flows: the session was woken for the other direction.
+                return Pumped::Blocked;
             }
             match self.source {
                 Source::Open => {}
@@ -174,6 +182,7 @@ impl Flow {
     }
 
     /// Reads once into the worker's buffer and writes it straight on; what does not go becomes the residue.
+    #[inline(always)]
     fn copy(
         &mut self,
         cx: &mut Context<'_>,
@@ -267,7 +276,12 @@ impl Flow {
         }
     }
 
+    fn has_undelivered(&self) -> bool {
+        !self.residue.bytes.is_empty() || self.pipe.is_some()
+    }
+
     /// Writes residue and pipe until both are empty.
+    #[inline(never)] // Small messages go without it.
     fn deliver(
         &mut self,
         cx: &mut Context<'_>,
@@ -315,6 +329,7 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
+    #[inline(always)]
     fn write(
         &mut self,
         cx: &mut Context<'_>,

@@ -342,6 +342,7 @@ impl Session {
     }
 
     /// Moves what can be moved, and looks at the time if need be.
+    #[inline(always)]
     fn drive(
         &mut self,
         cx: &mut task::Context<'_>,

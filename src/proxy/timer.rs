@@ -11,10 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// Waits that have ended on this thread; 0: nobody counts them.
-    static TURN: Cell<u64> = const { Cell::new(0) };
-    /// What was read last, in which turn, and how often it was used since.
-    static LAST: Cell<Option<(Instant, u64, u32)>> = const { Cell::new(None) };
+    /// What was read last; `None` where nobody reads it now and then.
+    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
     /// Whom to wake when. The number tells those apart that are due together.
     static WAITING: RefCell<BTreeMap<(Instant, u64), Waker>> = const { RefCell::new(BTreeMap::new()) };
     static NUMBER: Cell<u64> = const { Cell::new(0) };
@@ -95,9 +93,8 @@ pub(super) fn next_due() -> Option<Duration> {
     })
 }
 
-/// The worker has waited for the kernel: the time it knows is old. Wakes whose time has come.
+/// Wakes whose time has come.
 pub(super) fn fire() {
-    TURN.set(TURN.get() + 1);
     let now = now();
     let due = || {
         WAITING.with_borrow_mut(|waiting| {
@@ -110,44 +107,42 @@ pub(super) fn fire() {
     }
 }
 
-/// The time, or what it was shortly before. On a thread that does not tell when it has waited, always the time.
-pub(super) fn now() -> Instant {
-    let turn = TURN.get();
-    match LAST.get() {
-        Some((at, read_in, uses)) if turn > 0 && read_in == turn && uses < USES => {
-            LAST.set(Some((at, turn, uses + 1)));
-            at
-        }
-        _ => {
-            let at = Instant::now();
-            LAST.set(Some((at, turn, 0)));
-            at
-        }
-    }
+/// Reads the clock. Whoever does it once has to go on doing it on this thread, or stop.
+pub(super) fn look() {
+    NOW.set(Some(Instant::now()));
 }
 
-/// A worker that is never idle does not wait, and a poll of a busy session may take 200 µs.
-const USES: u32 = 16;
+/// From now on each user reads the clock.
+pub(super) fn stop_looking() {
+    NOW.set(None);
+}
+
+/// The time at the last look. On a thread that never looks, always the time.
+#[inline]
+pub(super) fn now() -> Instant {
+    NOW.get().unwrap_or_else(Instant::now)
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_clock_is_read_again_after_a_wait_or_many_uses() {
+    fn the_time_stands_still_between_two_looks() {
         // The clock may be coarser than two calls are apart.
         let later = |than: Instant| while Instant::now() <= than {};
         let first = now();
         later(first);
-        assert!(now() > first, "nobody has said that it waits");
-        fire();
-        let read = now();
-        later(read);
-        assert!((2..=USES).all(|_| now() == read));
-        let again = now();
-        assert!(again > read);
-        later(again);
-        fire();
-        assert!(now() > again);
+        assert!(now() > first, "nobody looks");
+        look();
+        let seen = now();
+        later(seen);
+        assert_eq!(now(), seen);
+        look();
+        assert!(now() > seen);
+        let seen = now();
+        stop_looking();
+        later(seen);
+        assert!(now() > seen);
     }
 }

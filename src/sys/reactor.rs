@@ -5,7 +5,7 @@
 //! EAGAIN, since most sockets always take what they are given. A descriptor that nobody else has is deregistered by its
 //! close; one with duplicates must be [`Watched::deregister`]ed, or its events go on coming.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::ops::{BitOr, BitOrAssign};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -73,7 +73,8 @@ impl BitOrAssign for Ready {
     }
 }
 
-/// A descriptor whose readiness is watched by this thread. One task at a time waits for it.
+/// A descriptor whose readiness is watched by this thread. The task that waits for it first is woken by whatever happens
+/// to it from then on; no other may wait for it.
 #[derive(Debug)]
 pub struct Watched {
     fd: OwnedFd,
@@ -85,10 +86,9 @@ pub struct Watched {
 struct Source {
     token: Token,
     ready: Cell<Ready>,
-    wanted: Cell<Ready>,
     /// The kernel tells of writing, too.
     tells_write: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    waker: OnceCell<Waker>,
 }
 
 /// Where the reactor finds a source: its place, and which of those that had the place it is.
@@ -129,24 +129,20 @@ impl Watched {
         Ok(Self { fd, entry })
     }
 
-    /// Whether it is ready for something of `what`; if not, the task is woken once it may be.
+    /// Whether it is ready for something of `what`; if not, the task is woken when anything happens to it.
+    #[inline]
     pub fn poll_ready(&self, cx: &mut Context<'_>, what: Ready) -> Poll<()> {
         let source = &*self.entry.0;
         if source.ready.get().meets(what) {
             return Poll::Ready(());
         }
-        source.wanted.set(source.wanted.get() | what);
-        let mut waker = source.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
-        }
+        let waker = source.waker.get_or_init(|| cx.waker().clone());
+        debug_assert!(waker.will_wake(cx.waker()), "another task waits for it");
         Poll::Pending
     }
 
     /// Whether it is known to be ready for something of `what`.
+    #[inline]
     pub fn is_ready(&self, what: Ready) -> bool {
         self.entry.0.ready.get().meets(what)
     }
@@ -311,9 +307,8 @@ impl Reactor {
                 turn: at.turn,
             },
             ready: Cell::new(ready),
-            wanted: Cell::new(Ready::NOTHING),
             tells_write: Cell::new(tells_write),
-            waker: RefCell::default(),
+            waker: OnceCell::new(),
         });
         at.source = Some(Rc::clone(&source));
         source
@@ -365,12 +360,8 @@ const HOUR: i64 = 3_600_000;
 impl Source {
     fn note(&self, ready: Ready) {
         self.ready.set(self.ready.get() | ready);
-        let wanted = self.wanted.get();
-        if wanted.meets(ready) {
-            self.wanted.set(wanted.without(ready));
-            if let Some(waker) = &*self.waker.borrow() {
-                waker.wake_by_ref();
-            }
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
     }
 }
@@ -433,16 +424,12 @@ mod tests {
     }
 
     #[test]
-    fn only_who_waits_is_woken_and_only_for_what_it_waits_for() {
+    fn only_who_has_waited_is_woken() {
         let desk = Desk::new();
         let (near, mut far) = pair();
         far.write_all(b"x").unwrap();
         assert_eq!(desk.woken(), 0, "nobody asked");
         assert!(desk.is_ready(&near, Ready::READ), "it was noted");
-        near.has_read_all();
-        assert!(!desk.is_ready(&near, Ready::HANGUP));
-        far.write_all(b"x").unwrap();
-        assert_eq!(desk.woken(), 0, "it waits for something else");
         near.has_read_all();
         assert!(!desk.is_ready(&near, Ready::READ));
         far.write_all(b"x").unwrap();

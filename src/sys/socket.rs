@@ -70,13 +70,20 @@ impl Socket {
         self.fd.into_fd()
     }
 
+    /// Ready when a read may bring something.
+    #[inline]
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.fd.poll_ready(cx, Ready::READ)
+    }
+
     /// Receives into `buf`. When the FIN has come together with the last bytes, the result says so at once:
     /// whoever forwards them can then let its own FIN travel in the same segment.
     /// Bytes, or [`Then`] what ended the stream; `len` is 0 only at its end.
+    #[inline(always)]
     pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Received>> {
         let received = |len, then| Poll::Ready(Ok(Received { len, then }));
         loop {
-            ready!(self.fd.poll_ready(cx, Ready::READ));
+            ready!(self.poll_readable(cx));
             match recv(&self.fd, &mut *buf, RecvFlags::empty()) {
                 Ok((_, 0)) => return received(0, Then::Fin),
                 Ok((_, len)) if len == buf.len() => return received(len, Then::More),
@@ -111,7 +118,7 @@ impl Socket {
     /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
     pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.fd.poll_ready(cx, Ready::READ));
+            ready!(self.poll_readable(cx));
             match pipe.fill(self.as_fd()) {
                 Err(Errno::AGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
                     return Poll::Ready(Ok(0));
@@ -131,6 +138,7 @@ impl Socket {
 
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
     /// (the FIN, say).
+    #[inline(always)]
     pub fn poll_send(
         &self,
         cx: &mut Context<'_>,
@@ -153,6 +161,7 @@ impl Socket {
     }
 
     /// Writes, unless a write before has met EAGAIN and nothing has changed since.
+    #[inline(always)]
     fn poll_write(
         &self,
         cx: &mut Context<'_>,
