@@ -145,6 +145,7 @@ impl Executor {
             if rung {
                 self.take_remote();
             }
+            TASKS.with_borrow_mut(Tasks::begin_turn);
         }
     }
 
@@ -254,8 +255,12 @@ impl Tasks {
     /// Whether somebody is to be polled without a wait.
     fn end_turn(&mut self) -> bool {
         self.polled = None;
+        !self.queue.is_empty() || !self.later.is_empty()
+    }
+
+    /// Those who had their share come after those whom the kernel has called.
+    fn begin_turn(&mut self) {
         self.queue.extend(self.later.drain(..));
-        !self.queue.is_empty()
     }
 
     fn wake(&mut self, slot: u32) {
