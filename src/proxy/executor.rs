@@ -34,7 +34,7 @@ pub(super) struct Executor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Task {
     slot: u32,
-    turn: u32,
+    generation: u32,
 }
 
 struct Job {
@@ -50,7 +50,7 @@ struct Slot {
     /// What is left by the task before.
     spare: Option<Waker>,
     /// How many tasks had this slot before.
-    turn: u32,
+    generation: u32,
     queued: bool,
 }
 
@@ -88,7 +88,8 @@ const ROOT: u32 = 0;
 /// Polls in one turn at most: tasks that wake each other must not keep the worker from looking at the kernel.
 const POLLS: usize = 1024;
 
-/// The clock is read after so many polls: one of a busy session may take 200 µs.
+/// The clock is read after so many polls: one of a session in bulk may take half a millisecond. What is due is noticed
+/// late by the length of a turn at most.
 const LOOK: usize = 16;
 
 impl Executor {
@@ -186,6 +187,7 @@ impl Drop for Executor {
 
 /// Starts a task on this thread, which must run an [`Executor`].
 pub(super) fn spawn(future: impl Future<Output = ()> + 'static) -> Task {
+    debug_assert!(!HOME.get().is_null(), "no executor on this thread");
     let future = Box::pin(future);
     TASKS.with_borrow_mut(|tasks| {
         let slot = tasks.free.pop().unwrap_or_else(|| {
@@ -196,9 +198,9 @@ pub(super) fn spawn(future: impl Future<Output = ()> + 'static) -> Task {
         let at = &mut tasks.slots[slot as usize];
         let waker = at.spare.take();
         at.job = Some(Job { future, waker });
-        let turn = at.turn;
+        let generation = at.generation;
         tasks.wake(slot);
-        Task { slot, turn }
+        Task { slot, generation }
     })
 }
 
@@ -220,15 +222,15 @@ impl Task {
     pub(super) fn abort(self) {
         let future = TASKS.with_borrow_mut(|tasks| {
             let at = tasks.slots.get_mut(self.slot as usize)?;
-            if at.turn != self.turn {
+            if at.generation != self.generation {
                 return None;
             }
             let Job { future, waker } = at.job.take()?;
             tasks.leave(self.slot, waker);
             Some(future)
         });
-        // Outside, since what it drops may wake others.
-        drop(future);
+        // Outside, since what it drops may wake others; and a bug there must not end the caller.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
     }
 }
 
@@ -278,7 +280,7 @@ impl Tasks {
     fn leave(&mut self, slot: u32, spare: Option<Waker>) {
         let at = &mut self.slots[slot as usize];
         at.spare = spare;
-        at.turn = at.turn.wrapping_add(1);
+        at.generation = at.generation.wrapping_add(1);
         self.free.push(slot);
     }
 }

@@ -56,11 +56,13 @@ impl Limit {
         if self.try_take() {
             return Poll::Ready(());
         }
-        self.wakers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(cx.waker().clone());
-        self.waiting.fetch_add(1, SeqCst);
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        // A listener is polled for each connection that comes to its queue.
+        if !wakers.iter().any(|known| known.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+            self.waiting.fetch_add(1, SeqCst);
+        }
+        drop(wakers);
         // A place given back in between found nobody waiting.
         if self.try_take() {
             Poll::Ready(())
@@ -109,8 +111,15 @@ mod tests {
         );
         assert!(!limit.try_take());
         assert_eq!(woken.0.load(SeqCst), 0);
+        // However often it asks, it waits once.
+        assert!(
+            limit
+                .poll_take(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
         limit.give_back();
         assert_eq!(woken.0.load(SeqCst), 1);
+        assert_eq!(limit.waiting.load(SeqCst), 0);
     }
 
     #[test]

@@ -449,7 +449,11 @@ impl Session {
     /// Ends or freezes a session that has no server yet.
     fn leave_waiting(mut self, left: Left, client: Socket, opening: Opening) {
         match left {
-            Left::Ended(by, during) => self.finish(by, during),
+            Left::Ended(by, during) => {
+                // Before its place is given back.
+                drop(client);
+                self.finish(by, during);
+            }
             Left::ToFreeze => {
                 let stage = Stage::Waiting {
                     client: client.into_fd(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::executor::{Executor, Task, spawn};
+use super::executor::{Executor, Task, spawn, yield_now};
 use super::flow::COPY_BYTES;
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
@@ -223,7 +223,14 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
     });
     let mut listeners: HashMap<ListenerId, Task> = HashMap::new();
     spawn(trim(Rc::clone(&context)));
-    while let Some(command) = commands.recv().await {
+    for number in 1_u64.. {
+        let Some(command) = commands.recv().await else {
+            return;
+        };
+        // A batch of sessions to thaw must not keep the others waiting.
+        if number % 64 == 0 {
+            yield_now().await;
+        }
         match command {
             Command::Listen {
                 id,

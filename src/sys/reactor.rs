@@ -1,9 +1,10 @@
 //! Readiness of descriptors, by one `epoll(7)` a thread.
 //!
-//! Edge-triggered: what became ready stays noted until a call has met EAGAIN and clears it. Nothing here is shared with
-//! another thread, so that noting and asking are plain loads and stores. Writing is watched only once a write has met
-//! EAGAIN, since most sockets always take what they are given. A descriptor that nobody else has is deregistered by its
-//! close; one with duplicates must be [`Watched::deregister`]ed, or its events go on coming.
+//! Edge-triggered: what became ready stays noted until a call has met EAGAIN, or has brought less than it asked for.
+//! Nothing here is shared with another thread, so that noting and asking are plain loads and stores. Writing is watched
+//! from the first EAGAIN on, or from the start while a connect is under way: most sockets always take what they are
+//! given. A descriptor that nobody else has is deregistered by its close; one with duplicates must be
+//! [`Watched::deregister`]ed, or its events go on coming.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -28,7 +29,7 @@ impl Ready {
     pub const WRITE: Self = Self(2);
     /// The peer has closed its half, or everything.
     pub const READ_CLOSED: Self = Self(4);
-    /// The peer has reset the connection, or both directions are closed.
+    /// The connection has broken (reset, timed out), or both directions are closed.
     pub const HANGUP: Self = Self(8);
     /// The peer has sent urgent data.
     pub const URGENT: Self = Self(16);
@@ -95,7 +96,7 @@ struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Token {
     place: u32,
-    turn: u32,
+    generation: u32,
 }
 
 /// A source's place with the reactor, given up when dropped.
@@ -103,7 +104,9 @@ struct Token {
 struct Entry(Rc<Source>);
 
 impl Watched {
-    /// Watches `fd`, which must be non-blocking, for reading. A write counts as possible until it has met EAGAIN.
+    /// Watches `fd`, which must be non-blocking, for reading. A write counts as possible until it has met EAGAIN. Fails
+    /// on a thread without a reactor, and with ENOSPC or ENOMEM when the kernel watches no more
+    /// (`fs.epoll.max_user_watches`).
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
         Self::register(fd, false)
     }
@@ -152,7 +155,8 @@ impl Watched {
         self.clear(Ready::READ);
     }
 
-    /// A write met EAGAIN: ready again at the next edge, which the kernel is asked to tell.
+    /// A write met EAGAIN: ready again at the next edge, which the kernel is asked to tell. Fails when it is out of
+    /// memory.
     pub fn is_full(&self) -> io::Result<()> {
         self.clear(Ready::WRITE);
         let source = &*self.entry.0;
@@ -217,7 +221,7 @@ fn flags(tells_write: bool) -> epoll::EventFlags {
 
 impl From<Token> for epoll::EventData {
     fn from(token: Token) -> Self {
-        Self::new_u64(u64::from(token.turn) << 32 | u64::from(token.place))
+        Self::new_u64(u64::from(token.generation) << 32 | u64::from(token.place))
     }
 }
 
@@ -230,7 +234,7 @@ struct Reactor {
 
 #[derive(Default)]
 struct Place {
-    turn: u32,
+    generation: u32,
     source: Option<Rc<Source>>,
 }
 
@@ -245,7 +249,8 @@ thread_local! {
 #[derive(Debug)]
 pub struct Installed(());
 
-/// Gives this thread a reactor. `doorbell` is an `eventfd(2)` that other threads end a wait with.
+/// Gives this thread a reactor. `doorbell` is an `eventfd(2)` that other threads end a wait with. Fails without a free
+/// descriptor or memory.
 pub fn install(doorbell: BorrowedFd<'_>) -> io::Result<Installed> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let nothing = epoll::Event {
@@ -272,11 +277,11 @@ impl Drop for Installed {
 
 const DOORBELL: Token = Token {
     place: u32::MAX,
-    turn: u32::MAX,
+    generation: u32::MAX,
 };
 
-/// Waits for events, at most for `limit` (to the millisecond, rounded up), and wakes whom they concern. Whether the
-/// doorbell was rung.
+/// Waits for events, at most for `limit` (to the millisecond, rounded up; `None`: for ever), and wakes whom they
+/// concern. Whether the doorbell was rung. Fails on a thread without a reactor.
 pub fn wait(limit: Option<Duration>) -> io::Result<bool> {
     with_reactor(|reactor| reactor.wait(limit))
 }
@@ -304,7 +309,7 @@ impl Reactor {
         let source = Rc::new(Source {
             token: Token {
                 place,
-                turn: at.turn,
+                generation: at.generation,
             },
             ready: Cell::new(ready),
             tells_write: Cell::new(tells_write),
@@ -316,11 +321,11 @@ impl Reactor {
 
     fn leave(&mut self, token: Token) {
         if let Some(place) = self.places.get_mut(token.place as usize)
-            && place.turn == token.turn
+            && place.generation == token.generation
             && place.source.take().is_some()
         {
             // Events of the old one that are under way do not concern the next one.
-            place.turn = place.turn.wrapping_add(1);
+            place.generation = place.generation.wrapping_add(1);
             self.free.push(token.place);
         }
     }
@@ -341,11 +346,11 @@ impl Reactor {
         let mut rung = false;
         for event in &self.events[..count] {
             let data = event.data.u64();
-            let (place, turn) = (data as u32, (data >> 32) as u32);
-            if (Token { place, turn }) == DOORBELL {
+            let (place, generation) = (data as u32, (data >> 32) as u32);
+            if (Token { place, generation }) == DOORBELL {
                 rung = true;
             } else if let Some(at) = self.places.get(place as usize)
-                && at.turn == turn
+                && at.generation == generation
                 && let Some(source) = &at.source
             {
                 source.note(Ready::of(event.flags));
