@@ -2,7 +2,7 @@
 //!
 //! A worker has thousands of small tasks of one kind that all live and die on its thread. What a general runtime does
 //! for others (tasks that move or are joined from elsewhere, readiness shared with other threads) costs a small request
-//! 5 % of its CPU. Here waking a task is to put its number into a queue, and a turn is: poll whoever is in the queue, wait
+//! 4 % of its CPU. Here waking a task is to put its number into a queue, and a turn is: poll whoever is in the queue, wait
 //! for the kernel once, fire the timers that are due. Wakers may be used on any thread; from others they ring a
 //! doorbell. A waker is its slot's, not its task's: a task may be polled for nothing.
 
