@@ -201,7 +201,7 @@ fn checks_of_a_thousand_servers_cost_little() {
 
 /// What a check may cost, in connects of a thread that does nothing else on the same machine at the same time. A
 /// check was 0.85 to 1.2 of one.
-const BARE: f64 = if cfg!(debug_assertions) { 10.0 } else { 3.0 };
+const BARE: f64 = if cfg!(debug_assertions) { 10.0 } else { 2.0 };
 
 /// CPU of a connect and a close, one each 2 ms or so for a while.
 fn bare_connect(addr: SocketAddr, time: Duration) -> Duration {
