@@ -10,17 +10,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
-
 use super::timer;
-use crate::sys::reactor;
+use crate::sys::reactor::{self, Doorbell};
 
 /// The executor of this thread.
 #[derive(Debug)]
@@ -69,7 +66,7 @@ struct Tasks {
 #[derive(Debug)]
 struct Remote {
     woken: Mutex<Vec<u32>>,
-    doorbell: OwnedFd,
+    doorbell: Doorbell,
 }
 
 struct SlotWaker {
@@ -95,8 +92,7 @@ const LOOK: usize = 16;
 impl Executor {
     /// Makes this thread one that runs tasks.
     pub(super) fn new() -> io::Result<Self> {
-        let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let reactor = reactor::install(doorbell.as_fd())?;
+        let (reactor, doorbell) = reactor::install()?;
         let remote = Arc::new(Remote {
             woken: Mutex::default(),
             doorbell,
@@ -300,10 +296,7 @@ impl Remote {
         let mut woken = self.lock();
         woken.push(slot);
         if woken.len() == 1 {
-            match rustix::io::write(&self.doorbell, &1u64.to_ne_bytes()) {
-                // The counter is full after 2⁶⁴ rings.
-                Ok(_) | Err(_) => {}
-            }
+            self.doorbell.ring();
         }
     }
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use rustix::event::{Timespec, epoll};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
 /// What a descriptor is ready for, or is waited for; a set.
@@ -249,9 +249,22 @@ thread_local! {
 #[derive(Debug)]
 pub struct Installed(());
 
-/// Gives this thread a reactor. `doorbell` is an `eventfd(2)` that other threads end a wait with. Fails without a free
-/// descriptor or memory.
-pub fn install(doorbell: BorrowedFd<'_>) -> io::Result<Installed> {
+/// What other threads end a wait with: an `eventfd(2)`.
+#[derive(Debug)]
+pub struct Doorbell(OwnedFd);
+
+impl Doorbell {
+    pub fn ring(&self) {
+        match rustix::io::write(&self.0, &1u64.to_ne_bytes()) {
+            // The counter is full after 2⁶⁴ rings.
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Gives this thread a reactor. Fails without a free descriptor or memory.
+pub fn install() -> io::Result<(Installed, Doorbell)> {
+    let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let nothing = epoll::Event {
         flags: epoll::EventFlags::empty(),
@@ -259,14 +272,14 @@ pub fn install(doorbell: BorrowedFd<'_>) -> io::Result<Installed> {
     };
     // Each ring is an edge of its own, whether or not somebody has read the counter.
     let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
-    epoll::add(&epoll, doorbell, DOORBELL.into(), edge)?;
+    epoll::add(&epoll, &doorbell, DOORBELL.into(), edge)?;
     REACTOR.set(Some(Reactor {
         epoll,
         places: Vec::new(),
         free: Vec::new(),
         events: vec![nothing; EVENTS].into(),
     }));
-    Ok(Installed(()))
+    Ok((Installed(()), Doorbell(doorbell)))
 }
 
 impl Drop for Installed {
@@ -379,8 +392,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
     use std::task::Wake;
 
-    use rustix::event::{EventfdFlags, eventfd};
-
     use super::*;
 
     struct Count(AtomicU32);
@@ -394,17 +405,17 @@ mod tests {
     struct Desk {
         count: Arc<Count>,
         waker: Waker,
-        doorbell: OwnedFd,
+        doorbell: Doorbell,
         _installed: Installed,
     }
 
     impl Desk {
         fn new() -> Self {
-            let doorbell = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+            let (installed, doorbell) = install().unwrap();
             let count = Arc::new(Count(0.into()));
             Self {
                 waker: Waker::from(Arc::clone(&count)),
-                _installed: install(doorbell.as_fd()).unwrap(),
+                _installed: installed,
                 count,
                 doorbell,
             }
@@ -506,7 +517,7 @@ mod tests {
     fn each_ring_of_the_doorbell_ends_a_wait() {
         let desk = Desk::new();
         for _ in 0..3 {
-            rustix::io::write(&desk.doorbell, &1u64.to_ne_bytes()).unwrap();
+            desk.doorbell.ring();
             assert!(wait(None).unwrap());
             assert!(!wait(Some(Duration::ZERO)).unwrap());
         }

@@ -180,6 +180,10 @@ impl Socket {
     /// Waits until a connect has come to its end, one way or the other.
     pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.fd.poll_ready(cx, Ready::WRITE));
+        if !self.fd.is_ready(Ready::HANGUP) {
+            // A connect that fails is told as an error, too: there is none to ask for.
+            return Poll::Ready(Ok(()));
+        }
         Poll::Ready(match SockRef::from(&self.fd).take_error()? {
             Some(error) => Err(error),
             None => Ok(()),

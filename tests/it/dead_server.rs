@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::ab::Ab;
 use crate::support::client::{HANG, greeting};
@@ -10,6 +10,7 @@ use crate::support::config::{Config, WORKERS};
 use crate::support::figure::figure;
 use crate::support::lb::Lb;
 use crate::support::limits::alone;
+use crate::support::machine::Stopwatch;
 use crate::support::netns::Netns;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::wait::{eventually, eventually_eq, observe};
@@ -84,12 +85,13 @@ fn a_machine_that_vanished_slows_at_most_one_session_a_worker() {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     let in_flight = gate.read().unwrap();
-                    let start = Instant::now();
+                    let watch = Stopwatch::start();
                     if let Err(error) = greeting(addr) {
                         failed.lock().unwrap().push(error);
                     }
-                    if start.elapsed() > Duration::from_millis(500) {
-                        slow.lock().unwrap().push(start.elapsed());
+                    let took = watch.elapsed();
+                    if took > Duration::from_millis(500) {
+                        slow.lock().unwrap().push(took);
                     }
                     drop(in_flight);
                     // As many a second as a small site has, spread over the clients.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::support::etcd::Etcd;
 use super::support::figure::figure;
 use super::support::followed::Following;
+use super::support::machine::Stopwatch;
 use super::support::wait::{eventually, observe};
 
 /// After etcd is back.
@@ -64,7 +65,7 @@ fn a_frozen_etcd_is_noticed_in_ten_seconds_and_followed_again_when_it_thaws() {
     let app = Following::new(&[etcd.endpoint()]).start();
     app.wait_for(&["a"], SOON);
     etcd.freeze();
-    let begun = std::time::Instant::now();
+    let begun = Stopwatch::start();
     eventually(Duration::from_secs(10), "the silence noticed", || {
         app.status().error
     });

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::support::client::HANG;
 use super::support::etcd::Etcd;
 use super::support::lb::BINARY;
 use super::support::origin::{Behaviour, Origin};
@@ -76,19 +77,19 @@ fn the_key_goes_first_then_the_drain_then_the_command_whose_exit_code_is_ours() 
         dir.path(),
         &etcd,
         &origin,
-        &["--drain", "2s", "--", "sh", "-c", &script],
+        &["--drain", "5s", "--", "sh", "-c", &script],
     );
     eventually(SOON, "the key", || is_there(&etcd));
     app.signal(Signal::SIGHUP);
     eventually(SOON, "the signal passed on", || hup.exists().then_some(()));
     app.signal(Signal::SIGTERM);
-    eventually(Duration::from_secs(1), "the key gone", || is_gone(&etcd));
+    eventually(SOON, "the key gone", || is_gone(&etcd));
     let gone = Instant::now();
     assert!(!told.exists() && app.ended().is_none());
-    assert_eq!(app.wait(SOON).code(), Some(7));
+    assert_eq!(app.wait(HANG).code(), Some(7));
     let drained = gone.elapsed();
     assert!(
-        told.exists() && drained > Duration::from_millis(1500),
+        told.exists() && drained > Duration::from_millis(2500),
         "{drained:?}"
     );
 }

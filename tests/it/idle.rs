@@ -11,7 +11,7 @@ use crate::support::lb::Lb;
 use crate::support::limits::{alone, raise_descriptors};
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::proc;
-use crate::support::wait::{eventually, eventually_eq, observe};
+use crate::support::wait::{eventually, eventually_eq};
 
 #[test]
 fn four_thousand_idle_sessions_hold_little_memory_no_pipe_and_no_cpu() {
@@ -51,14 +51,7 @@ fn four_thousand_idle_sessions_hold_little_memory_no_pipe_and_no_cpu() {
     eventually(HANG, "no more pipes than before", || {
         (proc::pipes(lb.pid()) <= pipes).then_some(())
     });
-    let spent = lb.cpu();
-    observe(Duration::from_secs(6));
-    let share = (lb.cpu() - spent).as_secs_f64() / 6.0 * 100.0;
-    figure(
-        &format!("CPU of {count} idle sessions"),
-        format!("{share:.2} %"),
-    );
-    assert!(share < 0.5, "{share:.2} % of a core");
+    lb.assert_at_rest(&format!("{count} idle sessions"), Duration::from_secs(6));
     assert!(memory <= 3500, "{memory} bytes an idle session");
     drop(sessions);
     eventually_eq(HANG, 50, || lb.status().frontend("web").number("sessions"));

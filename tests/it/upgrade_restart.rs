@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +13,7 @@ use crate::support::figure::figure;
 use crate::support::knocker::Knocker;
 use crate::support::lb::{Lb, lb};
 use crate::support::limits::amount;
+use crate::support::machine::Stopwatch;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::ping_pong::PingPong;
 use crate::support::proc;
@@ -30,12 +31,12 @@ fn a_killed_engine_is_replaced_and_nobody_is_refused() {
         // Longer than a second, or it would count as a crash loop.
         observe(Duration::from_millis(1100));
         let served = clients.served();
-        let began = Instant::now();
+        let watch = Stopwatch::start();
         kill_engine(&lb);
         eventually(HANG, "clients served again", || {
             (clients.served() > served + CLIENTS as u64).then_some(())
         });
-        slowest = slowest.max(began.elapsed());
+        slowest = slowest.max(watch.elapsed());
     }
     let knocks = clients.finish();
     figure(

@@ -19,6 +19,7 @@ use crate::support::figure::figure;
 use crate::support::knocker::{Knocker, Knocks};
 use crate::support::lb::Lb;
 use crate::support::limits::alone;
+use crate::support::machine::Stopwatch;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::port::Port;
 use crate::support::proc;
@@ -278,9 +279,9 @@ impl Subject for Nginx {
             self.dir.path().join("nginx.pid.oldbin"),
         );
         // Time for the one before to go, if it goes.
-        let end = std::time::Instant::now() + Duration::from_secs(3);
+        let watch = Stopwatch::start();
         while old.exists() {
-            if std::time::Instant::now() > end {
+            if watch.elapsed() > Duration::from_secs(3) {
                 return false;
             }
             observe(Duration::from_millis(20));

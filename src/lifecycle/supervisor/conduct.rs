@@ -487,6 +487,16 @@ impl Supervisor {
         }
     }
 
+    /// The machine stood still for so long, as far as this process can tell: nobody's silence counts meanwhile.
+    pub(super) fn on_standstill(&mut self, standstill: Duration) {
+        if let Some(conduct) = &mut self.conduct {
+            conduct.machine.forgive(standstill);
+            if let Some(since) = &mut conduct.unserved_since {
+                *since += standstill;
+            }
+        }
+    }
+
     pub(super) fn on_upgrade_time(&mut self, now: Instant) {
         if let Some(conduct) = &mut self.conduct
             && conduct.machine.phase() == UpgradePhase::Probation

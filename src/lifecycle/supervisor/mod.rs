@@ -263,7 +263,11 @@ impl Supervisor {
                 return code;
             }
             self.replace_if_due();
-            for source in self.wait() {
+            let asleep = Instant::now();
+            let timeout = self.sleep_limit(asleep);
+            let sources = self.wait(timeout);
+            self.on_standstill(asleep.elapsed().saturating_sub(timeout));
+            for source in sources {
                 match source {
                     Source::Signals => self.on_signals(),
                     Source::Probe => self.on_probe_output(),
@@ -275,8 +279,22 @@ impl Supervisor {
         }
     }
 
-    /// Sleeps until something happens or is due.
-    fn wait(&self) -> Vec<Source> {
+    /// How long it may sleep until something is due. In an upgrade never long: that it slept too long shows then that
+    /// the machine stood still.
+    fn sleep_limit(&self, now: Instant) -> Duration {
+        let longest = if self.conduct.is_some() {
+            Duration::from_millis(100)
+        } else {
+            Duration::from_secs(60)
+        };
+        let due = self.wake_at();
+        // Rounded up: waking a moment early would only go round the loop again.
+        let due = due.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
+        due.map_or(longest, |due| due.min(longest))
+    }
+
+    /// Sleeps until something happens, at most for `timeout`.
+    fn wait(&self, timeout: Duration) -> Vec<Source> {
         let mut sources = vec![Source::Signals];
         let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         for line in self.lines().filter(|line| !line.is_over()) {
@@ -293,14 +311,7 @@ impl Supervisor {
             sources.push(Source::Probe);
             polled.push(PollFd::new(output, PollFlags::POLLIN));
         }
-        let timeout = self.wake_at().map_or(PollTimeout::NONE, |at| {
-            // Rounded up: waking a moment early would only go round the loop again.
-            let left = at
-                .saturating_duration_since(Instant::now())
-                .as_millis()
-                .saturating_add(1);
-            PollTimeout::try_from(left.min(60_000)).unwrap_or(PollTimeout::MAX)
-        });
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         match poll(&mut polled, timeout) {
             Ok(_) => {}
             // Nothing is lost by looking at everything.

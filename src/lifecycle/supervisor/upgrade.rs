@@ -145,6 +145,11 @@ impl Upgrade {
         }
     }
 
+    /// This process was kept from running for so long: so was the new engine, and that is not its silence.
+    pub fn forgive(&mut self, standstill: Duration) {
+        self.last_beat += standstill;
+    }
+
     /// The only way to change.
     pub fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
         if let Some(outcome) = self.handed.take_if(|_| matches!(event, Event::Taken)) {

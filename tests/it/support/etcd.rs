@@ -315,6 +315,12 @@ impl Etcd {
         self.run(client.lease_revoke(lease)).unwrap();
     }
 
+    /// How many there are.
+    pub(crate) fn leases(&self) -> usize {
+        let mut client = self.connect();
+        self.run(client.leases()).unwrap().leases().len()
+    }
+
     #[track_caller]
     pub(crate) fn delete(&self, key: &str) {
         let mut client = self.connect();

@@ -12,6 +12,7 @@ use lb::control::etcd::{Follower, Options, SourceStatus};
 use lb::control::last_known_good::Saved;
 use tokio::sync::oneshot;
 
+use super::machine::Stopwatch;
 use super::wait::eventually;
 
 /// Names and addresses.
@@ -134,7 +135,7 @@ impl Followed {
     /// Waits until the names are these; how long that took.
     #[track_caller]
     pub(crate) fn wait_for(&self, names: &[&str], deadline: Duration) -> Duration {
-        let begun = Instant::now();
+        let watch = Stopwatch::start();
         let is = || {
             self.now()
                 .into_keys()
@@ -142,7 +143,7 @@ impl Followed {
         };
         let what = format!("{names:?}; it is {:?}, {:?}", self.now(), self.status());
         eventually(deadline, &what, || is().then_some(()));
-        begun.elapsed()
+        watch.elapsed()
     }
 }
 

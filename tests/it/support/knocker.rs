@@ -6,9 +6,10 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::connect;
+use super::machine::Stopwatch;
 
 #[derive(Debug)]
 pub(crate) struct Knocker {
@@ -75,14 +76,14 @@ impl Knocker {
 }
 
 fn knock(addr: SocketAddr, shared: &Shared) {
-    let began = Instant::now();
+    let watch = Stopwatch::start();
     let outcome = match connect(addr) {
         Ok(mut stream) => ask(&mut stream).map_err(|_| &shared.broken),
         Err(_) => Err(&shared.refused),
     };
     match outcome {
         Ok(()) => {
-            let took = u64::try_from(began.elapsed().as_micros()).unwrap();
+            let took = u64::try_from(watch.elapsed().as_micros()).unwrap();
             shared.longest.fetch_max(took, Ordering::Relaxed);
             shared.served.fetch_add(1, Ordering::Relaxed);
         }

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lb::sys::fd::inherit;
 use nix::sys::signal::Signal;
@@ -12,11 +12,13 @@ use tempfile::TempDir;
 
 use super::client::HANG;
 use super::config::Config;
+use super::figure::figure;
+use super::machine::Stopwatch;
 use super::notify::Notify;
 use super::proc;
 use super::process::{Process, run};
 use super::status::Status;
-use super::wait::eventually;
+use super::wait::{eventually, observe};
 
 /// A running balancer. Its files are in a directory of its own.
 #[derive(Debug)]
@@ -210,6 +212,19 @@ impl Lb {
         proc::cpu(self.pid())
     }
 
+    /// For `span` it neither spins nor looks for work all the time: what a slow machine makes of the CPU time of nothing
+    /// is far from what either would take.
+    #[track_caller]
+    pub(crate) fn assert_at_rest(&self, story: &str, span: Duration) {
+        let (cpu, sleeps) = (self.cpu(), proc::sleeps(self.pid()));
+        observe(span);
+        let (cpu, sleeps) = (self.cpu() - cpu, proc::sleeps(self.pid()) - sleeps);
+        let text = format!("{cpu:?} of CPU in {span:?}, woken {sleeps} times");
+        figure(story, &text);
+        let each_second = sleeps / span.as_secs();
+        assert!(cpu < span / 5 && each_second < 150, "{story}: {text}");
+    }
+
     /// The admin socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.socket.clone()
@@ -270,7 +285,7 @@ impl LbOptions {
     #[track_caller]
     pub(crate) fn start(self) -> Lb {
         let mut lb = self.launch();
-        let end = Instant::now() + Duration::from_secs(20);
+        let watch = Stopwatch::start();
         while !lb
             .notify
             .wait_for(Duration::from_millis(50), |line| line == "READY=1")
@@ -278,7 +293,7 @@ impl LbOptions {
             if let Some(status) = lb.process.ended() {
                 panic!("lb ended before it was ready: {status}: {}", lb.stderr());
             }
-            assert!(Instant::now() < end, "lb is not ready in time");
+            assert!(watch.elapsed() < HANG, "lb is not ready in time");
         }
         lb
     }

@@ -18,6 +18,7 @@ pub(crate) mod knocker;
 pub(crate) mod lb;
 pub(crate) mod limits;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub(crate) mod netns;
 pub(crate) mod nginx;
 pub(crate) mod notify;

@@ -6,9 +6,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::client::{connect, read_to_end};
+use super::machine::Stopwatch;
 use super::outcome::{Ending, Outcome};
 use super::stream::{Verifier, fill};
 use super::wait::eventually;
@@ -128,13 +129,13 @@ impl Session {
 
     fn talk(&mut self, stream: &mut TcpStream, shared: &Shared) -> Ending {
         while !shared.stop.load(Ordering::Relaxed) {
-            let start = Instant::now();
+            let watch = Stopwatch::start();
             match self.round(stream) {
                 Ok(None) => {}
                 Ok(Some(ending)) => return ending,
                 Err(error) => return error.into(),
             }
-            let took = u64::try_from(start.elapsed().as_micros()).unwrap();
+            let took = u64::try_from(watch.elapsed().as_micros()).unwrap();
             shared.slowest.fetch_max(took, Ordering::Relaxed);
             shared.rounds.fetch_add(1, Ordering::Relaxed);
             if self.sent == u64::from(MESSAGE) {

@@ -32,17 +32,33 @@ pub(crate) fn tree(pid: i32) -> Vec<i32> {
 
 /// CPU time (user and system) that the tree's living threads have used.
 pub(crate) fn cpu(pid: i32) -> Duration {
-    let of_thread = |pid: i32, thread: i32| -> u64 {
-        let text =
-            fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).unwrap_or_default();
-        text.split(' ')
-            .next()
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0)
+    let of_thread = |text: String| text.split(' ').next()?.parse().ok();
+    Duration::from_nanos(sum_of_threads(pid, "schedstat", of_thread))
+}
+
+/// How often the tree's living threads have gone to sleep, and so were woken.
+pub(crate) fn sleeps(pid: i32) -> u64 {
+    sum_of_threads(pid, "status", |text| {
+        let mut lines = text.lines();
+        lines.find_map(|line| {
+            line.strip_prefix("voluntary_ctxt_switches:")?
+                .trim()
+                .parse()
+                .ok()
+        })
+    })
+}
+
+/// Of a number in a file that each thread of the tree has in /proc.
+fn sum_of_threads(pid: i32, file: &str, number: impl Fn(String) -> Option<u64>) -> u64 {
+    let of_process = |pid: i32| -> u64 {
+        let paths = numbers(&format!("/proc/{pid}/task"))
+            .map(|thread| format!("/proc/{pid}/task/{thread}/{file}"));
+        paths
+            .filter_map(|path| number(fs::read_to_string(path).ok()?))
+            .sum()
     };
-    let threads =
-        |pid: i32| numbers(&format!("/proc/{pid}/task")).map(move |thread| of_thread(pid, thread));
-    Duration::from_nanos(tree(pid).into_iter().flat_map(threads).sum())
+    tree(pid).into_iter().map(of_process).sum()
 }
 
 /// Private memory (clean and dirty) of the tree in bytes: what would be free if it were gone.

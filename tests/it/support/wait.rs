@@ -5,7 +5,9 @@ use std::fmt::Debug;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// Asks until the answer is `Some`, at most for `deadline`.
+use super::machine::Stopwatch;
+
+/// Asks until the answer is `Some`, at most for `deadline` on a machine that runs.
 ///
 /// # Panics
 /// When the time is up, naming `what` was waited for.
@@ -15,12 +17,15 @@ pub(crate) fn eventually<T>(
     what: &str,
     mut ask: impl FnMut() -> Option<T>,
 ) -> T {
-    let end = Instant::now() + deadline;
+    let watch = Stopwatch::start();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < end, "waited {deadline:?} in vain: {what}");
+        assert!(
+            watch.elapsed() < deadline,
+            "waited {deadline:?} in vain: {what}"
+        );
         pause(Duration::from_millis(2));
     }
 }
@@ -32,14 +37,14 @@ pub(crate) fn eventually_eq<T: PartialEq + Debug>(
     want: T,
     mut read: impl FnMut() -> T,
 ) {
-    let end = Instant::now() + deadline;
+    let watch = Stopwatch::start();
     loop {
         let got = read();
         if got == want {
             return;
         }
         assert!(
-            Instant::now() < end,
+            watch.elapsed() < deadline,
             "waited {deadline:?} in vain for {want:?}, it is {got:?}"
         );
         pause(Duration::from_millis(2));
@@ -53,7 +58,7 @@ pub(crate) fn settled<T: PartialEq>(
     still: Duration,
     mut read: impl FnMut() -> T,
 ) -> T {
-    let end = Instant::now() + deadline;
+    let watch = Stopwatch::start();
     let (mut last, mut since) = (read(), Instant::now());
     loop {
         pause(Duration::from_millis(5));
@@ -64,7 +69,7 @@ pub(crate) fn settled<T: PartialEq>(
             return last;
         }
         assert!(
-            Instant::now() < end,
+            watch.elapsed() < deadline,
             "waited {deadline:?} in vain for it to settle"
         );
     }
@@ -76,7 +81,7 @@ pub(crate) fn observe(span: Duration) {
 }
 
 /// Nobody sends on this channel: receiving is a plain wait.
-fn pause(span: Duration) {
+pub(crate) fn pause(span: Duration) {
     let (_keep, never) = mpsc::channel::<()>();
     assert!(never.recv_timeout(span).is_err());
 }

@@ -165,6 +165,23 @@ fn a_new_engine_that_falls_silent_is_rolled_back_after_two_seconds() {
 }
 
 #[test]
+fn a_machine_that_stood_still_is_not_the_new_engines_silence() {
+    for phase in [Phase::Probation, Phase::Move] {
+        let mut run = Run::in_phase(phase);
+        run.silent(Duration::from_millis(500));
+        let standstill = Duration::from_secs(3);
+        run.now += standstill;
+        run.upgrade.forgive(standstill);
+        run.on(Event::Tick);
+        assert!(run.last.is_empty(), "{phase:?}: {:?}", run.last);
+        run.silent(Duration::from_millis(1499));
+        assert!(run.exit().is_none(), "{phase:?}");
+        run.silent(Duration::from_millis(1));
+        assert_eq!(run.exit(), Some(ExitStatus::RolledBack), "{phase:?}");
+    }
+}
+
+#[test]
 fn probation_does_not_end_before_its_time_nor_without_a_sign_of_life() {
     let mut run = Run::in_phase(Phase::Probation);
     run.on(Event::Parked)
