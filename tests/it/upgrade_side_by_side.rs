@@ -184,6 +184,9 @@ impl Haproxy {
             .arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
         wait_for(port.addr());
+        eventually(HANG, "the first worker", || {
+            process.stderr().contains("Loading success").then_some(())
+        });
         Self {
             process,
             port,
@@ -198,12 +201,11 @@ impl Subject for Haproxy {
     }
 
     fn upgrade(&mut self) -> bool {
-        let before = proc::descendants(self.process.pid());
+        // Its last word in a reload; before that another signal could be lost.
+        let loaded = || self.process.stderr().matches("Loading success").count();
+        let before = loaded();
         self.process.signal(Signal::SIGUSR2);
-        eventually(HANG, "a new worker", || {
-            let now = proc::descendants(self.process.pid());
-            now.iter().any(|pid| !before.contains(pid)).then_some(())
-        });
+        eventually(HANG, "a new worker", || (loaded() > before).then_some(()));
         true
     }
 
