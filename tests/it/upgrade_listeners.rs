@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::ab::Ab;
 use crate::support::client::HANG;
@@ -160,6 +161,31 @@ fn term_in_probation_finishes_the_upgrade_and_then_stops() {
 }
 
 #[test]
+fn a_standstill_in_probation_is_not_taken_for_the_new_engines_silence() {
+    let origin = Origin::start(Behaviour::Echo);
+    let lb = Lb::start(&Config::new().origins([&origin]));
+    let engine = lb.engine();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| lb.command(&["upgrade", "--probation", "5s"]));
+        eventually(HANG, "probation", || {
+            lb.stderr().contains("probation of 5 s").then_some(())
+        });
+        let all = proc::tree(lb.pid()).into_iter().map(Pid::from_raw);
+        all.clone()
+            .for_each(|pid| kill(pid, Signal::SIGSTOP).unwrap());
+        observe(Duration::from_secs(3));
+        // The supervisor first: it has nothing to go by but the time.
+        for pid in all {
+            kill(pid, Signal::SIGCONT).unwrap();
+            observe(Duration::from_millis(300));
+        }
+        let output = run.join().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    });
+    assert_ne!(lb.engine(), engine);
+}
+
+#[test]
 fn a_client_of_the_command_that_goes_away_does_not_stop_the_upgrade() {
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&origin]));
@@ -258,7 +284,7 @@ fn after_an_upgrade_a_dead_engine_is_replaced_by_the_new_binary() {
     upgrade(&lb, "0s");
     let engine = lb.engine();
     let clients = Knocker::start(lb.addr("web"), 4);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(engine), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
     eventually(HANG, "another engine", || {
         (lb.engine() != engine).then_some(())
     });

@@ -138,7 +138,11 @@ struct Ours(Lb);
 
 impl Ours {
     fn start(origin: &Origin) -> Self {
-        Self(Lb::start(&Config::new().origins([origin])))
+        // As for the others: those whose turn comes last are silent for long.
+        let timeouts = r#"timeout = { client = "5m", server = "5m" }"#;
+        Self(Lb::start(
+            &Config::new().backend(timeouts).origins([origin]),
+        ))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::machine::Stopwatch;
 
@@ -59,12 +59,12 @@ pub(crate) fn settled<T: PartialEq>(
     mut read: impl FnMut() -> T,
 ) -> T {
     let watch = Stopwatch::start();
-    let (mut last, mut since) = (read(), Instant::now());
+    let (mut last, mut since) = (read(), Stopwatch::start());
     loop {
         pause(Duration::from_millis(5));
         let now = read();
         if now != last {
-            (last, since) = (now, Instant::now());
+            (last, since) = (now, Stopwatch::start());
         } else if since.elapsed() >= still {
             return last;
         }
