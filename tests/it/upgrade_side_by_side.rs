@@ -134,6 +134,18 @@ fn echoes(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x").is_ok() && stream.read_exact(&mut byte).is_ok()
 }
 
+/// Whether it comes true in time.
+fn within(limit: Duration, is_true: impl Fn() -> bool) -> bool {
+    let watch = Stopwatch::start();
+    while !is_true() {
+        if watch.elapsed() > limit {
+            return false;
+        }
+        observe(Duration::from_millis(20));
+    }
+    true
+}
+
 struct Ours(Lb);
 
 impl Ours {
@@ -205,12 +217,11 @@ impl Subject for Haproxy {
     }
 
     fn upgrade(&mut self) -> bool {
-        // Its last word in a reload; before that another signal could be lost.
+        // Its last word in a reload. Some signals it loses on a machine that stands still now and then.
         let loaded = || self.process.stderr().matches("Loading success").count();
         let before = loaded();
         self.process.signal(Signal::SIGUSR2);
-        eventually(HANG, "a new worker", || (loaded() > before).then_some(()));
-        true
+        within(Duration::from_secs(5), || loaded() > before)
     }
 
     fn processes(&self) -> usize {
@@ -285,12 +296,8 @@ impl Subject for Nginx {
             self.dir.path().join("nginx.pid.oldbin"),
         );
         // Time for the one before to go, if it goes.
-        let watch = Stopwatch::start();
-        while old.exists() {
-            if watch.elapsed() > Duration::from_secs(3) {
-                return false;
-            }
-            observe(Duration::from_millis(20));
+        if !within(Duration::from_secs(3), || !old.exists()) {
+            return false;
         }
         let before = self.pids();
         let master = eventually(HANG, "the master", || self.named_by(&pid));
