@@ -276,7 +276,7 @@ impl Flow {
         }
     }
 
-    fn has_undelivered(&self) -> bool {
+    pub(super) fn has_undelivered(&self) -> bool {
         !self.residue.bytes.is_empty() || self.pipe.is_some()
     }
 

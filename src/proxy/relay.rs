@@ -30,6 +30,8 @@ pub(super) struct Relay {
     server_active: Instant,
     /// The last bytes came from the client, so that the server is to answer.
     server_owes: bool,
+    /// The client has said something since the server's FIN.
+    client_went_on: bool,
     /// What [`Relay::half_closed`] was when it was asked for last.
     known_closed: Option<(bool, bool)>,
 }
@@ -46,6 +48,9 @@ pub(super) enum Finish {
     Closed,
     /// This side reset; what it had sent was given to the other side's socket.
     Broken(Side),
+    /// The server reset after the client was given all that it said, FIN included, and when nothing of the client's was
+    /// under way to it: nothing is lost.
+    ServerLeft,
     /// The server went away before its first byte; [`Relay::take_replay`] has what the client had sent.
     Replay,
 }
@@ -68,6 +73,7 @@ impl Relay {
             client_active: now,
             server_active: now,
             server_owes: true,
+            client_went_on: false,
             known_closed: None,
         }
     }
@@ -96,6 +102,7 @@ impl Relay {
         };
         let down = self.down.pump(cx, &self.server, &self.client, &mut on);
         let (down_read, down_wrote) = (on.read, on.wrote);
+        self.client_went_on |= up_read && self.down.source() != Source::Open;
         if up_read || up_wrote || down_read || down_wrote {
             self.note(up_read || down_wrote, up_wrote || down_read);
             self.server_owes = !down_read && (up_read || self.server_owes);
@@ -124,6 +131,11 @@ impl Relay {
         }
         Poll::Ready(match (up, down) {
             (Pumped::SourceBroken, _) => Finish::Broken(Side::Client),
+            (Pumped::Blocked, Pumped::SourceBroken)
+                if self.down.closed && !self.client_went_on && !self.up.has_undelivered() =>
+            {
+                Finish::ServerLeft
+            }
             (_, Pumped::SourceBroken) => Finish::Broken(Side::Server),
             (Pumped::Ended, Pumped::Ended) => Finish::Closed,
             // A sink that is gone may have spoken before it went: the other direction is read to its end first.
@@ -214,11 +226,14 @@ impl Relay {
     /// Goes on where [`Relay::freeze`] stopped, perhaps in another process.
     pub(super) fn thaw(frozen: FrozenRelay, nagle: bool, desk: &mut Desk) -> std::io::Result<Self> {
         let now = Instant::now();
+        let down = Flow::thaw(frozen.down, false, &mut desk.pipes);
         Ok(Self {
             client: Socket::register(frozen.client)?,
             server: Socket::register(frozen.server)?,
             up: Flow::thaw(frozen.up, nagle, &mut desk.pipes),
-            down: Flow::thaw(frozen.down, false, &mut desk.pipes),
+            // It may have: that was not written down.
+            client_went_on: down.source() != Source::Open,
+            down,
             replay: None,
             client_active: now.checked_sub(frozen.client_idle).unwrap_or(now),
             server_active: now.checked_sub(frozen.server_idle).unwrap_or(now),

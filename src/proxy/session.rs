@@ -24,7 +24,7 @@ use crate::backend::{Backend, Lease};
 use crate::config;
 use crate::log::{By, During, SessionLine, Termination};
 use crate::sys::addr::Addr;
-use crate::sys::socket::{self, Liveness, Socket};
+use crate::sys::socket::{self, Liveness, Received, Socket, Then};
 
 /// What a session is while it has no relay; the relay comes and goes beside it.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ enum Concluded {
     Moved,
     /// One side is gone; this is the other one's socket, and who broke off.
     Farewell(Socket, By),
+    /// The server is gone, and its client, which was told all that it had said, may be about to go.
+    Parting(Socket),
     /// The server went away before its first byte: the client, its bytes and whether its FIN follows can be tried on
     /// another one.
     Repeat(Socket, Vec<u8>, bool),
@@ -78,6 +80,9 @@ enum Concluded {
 
 /// The longest time that the end of a broken-off stream is given to reach the other side.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The time in which a client closes that has an answer and its FIN, if it means to. One on a busy machine needs it.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// When a session has lasted so long its server connection gets keepalive, and its bytes are counted.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -201,6 +206,7 @@ impl Session {
                         Box::pin(self.farewell(other)).await;
                         return self.finish(by, During::Data);
                     }
+                    Concluded::Parting(client) => return Box::pin(self.part(client)).await,
                     Concluded::Repeat(back, bytes, ended) => {
                         client = back;
                         (opening.bytes, opening.ended) = (bytes, ended);
@@ -266,6 +272,7 @@ impl Session {
                 Box::pin(self.farewell(other)).await;
                 self.finish(by, During::Data);
             }
+            Concluded::Parting(client) => Box::pin(self.part(client)).await,
         }
     }
 
@@ -288,6 +295,7 @@ impl Session {
             Relayed::Finish(Finish::Broken(Side::Server)) => {
                 Concluded::Farewell(relay.client, By::Server)
             }
+            Relayed::Finish(Finish::ServerLeft) => Concluded::Parting(relay.client),
             Relayed::Finish(Finish::Replay) => {
                 let kept = relay.take_replay().filter(|_| may_repeat);
                 let Some((bytes, ended)) = kept else {
@@ -414,6 +422,29 @@ impl Session {
             server.stats.bytes_out.add(to_client);
         }
         self.record.bytes = now;
+    }
+
+    /// A client that closes now has had a session in order. One that stays or speaks learns that its server is gone.
+    async fn part(self, client: Socket) {
+        let mut byte = [0];
+        let closes = poll_fn(|cx| client.poll_recv(cx, &mut byte));
+        let said = tokio::select! {
+            biased;
+            said = closes => said.ok(),
+            () = Timer::after(PARTING) => None,
+            // Told to stop or to move: there is nothing left that would.
+            _ = poll_fn(|cx| self.registered.poll_order(cx)) => None,
+        };
+        let fin = Received {
+            len: 0,
+            then: Then::Fin,
+        };
+        if said == Some(fin) {
+            drop(client);
+            return self.finish(By::Nobody, During::Finished);
+        }
+        self.farewell(client).await;
+        self.finish(By::Server, During::Data);
     }
 
     /// Waits until the other side has what was sent to it, and resets it then: it must not take a broken-off stream for

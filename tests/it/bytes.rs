@@ -1,9 +1,13 @@
 //! What goes in comes out: every byte, in order, and the ending as it was. Both ends check.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::client::{Client, HANG, greeting};
+use socket2::SockRef;
+
+use crate::support::client::{Client, HANG, connect, greeting, read_to_end};
 use crate::support::config::Config;
 use crate::support::figure::figure;
 use crate::support::lb::Lb;
@@ -12,7 +16,7 @@ use crate::support::origin::{Behaviour, Origin};
 use crate::support::outcome::{Ending, Outcome};
 use crate::support::ping_pong::PingPong;
 use crate::support::plan::{ClientEnd, Pace, Plan, ServerEnd};
-use crate::support::wait::{eventually_eq, settled};
+use crate::support::wait::{eventually, eventually_eq, observe, settled};
 
 /// A balancer in front of one origin that does what each session plans.
 struct Stage {
@@ -251,6 +255,36 @@ fn a_servers_reset_is_a_reset_for_the_client_after_all_it_had_sent() {
     ]) {
         assert_eq!(seen.ending, Ending::Reset);
     }
+}
+
+#[test]
+fn a_server_that_resets_after_its_fin_harms_no_client_that_has_yet_to_read() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap().to_string();
+    let lb = Lb::start(&Config::bare().backend("check = false").server("a", addr));
+    let answer: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+    let mut client = connect(lb.addr("web")).unwrap();
+    client.write_all(b"hello").unwrap();
+    let (mut stream, _) = server.accept().unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+    stream.write_all(&answer).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    // Counters are brought up to date once a second: by then the client has been given all of it, FIN included.
+    eventually_eq(HANG, answer.len() as u64, || {
+        lb.status().frontend("web").number("bytes_out")
+    });
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(stream);
+    observe(Duration::from_millis(300));
+    // Whoever polls for events would be told of an error before it has read.
+    assert!(client.take_error().unwrap().is_none(), "it was reset");
+    assert_eq!(read_to_end(&client), (answer, Ending::Fin));
+    drop(client);
+    eventually(HANG, "a session in order", || {
+        lb.stdout().contains(" -- ").then_some(())
+    });
 }
 
 #[test]
