@@ -254,6 +254,7 @@ pub struct Installed(());
 pub struct Doorbell(OwnedFd);
 
 impl Doorbell {
+    /// Ends the wait that is under way, or the next one. For any thread.
     pub fn ring(&self) {
         match rustix::io::write(&self.0, &1u64.to_ne_bytes()) {
             // The counter is full after 2⁶⁴ rings.
