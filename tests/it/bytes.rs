@@ -269,7 +269,7 @@ fn a_server_that_resets_after_its_fin_harms_no_client_that_has_yet_to_read() {
     stream.read_exact(&mut [0; 5]).unwrap();
     stream.write_all(&answer).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    // Counters are brought up to date once a second: by then the client has been given all of it, FIN included.
+    // By the time the counters are brought up to date the client has been given all of it, FIN included.
     eventually_eq(HANG, answer.len() as u64, || {
         lb.status().frontend("web").number("bytes_out")
     });

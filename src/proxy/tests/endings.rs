@@ -94,7 +94,7 @@ fn await_reset(stream: &TcpStream) {
         std::os::fd::AsFd::as_fd(stream),
         PollFlags::empty(),
     )];
-    assert_eq!(poll(&mut fds, 5_000_u16).unwrap(), 1, "no reset came");
+    assert_eq!(poll(&mut fds, 10_000_u16).unwrap(), 1, "no reset came");
     assert!(fds[0].revents().unwrap().contains(PollFlags::POLLERR));
 }
 
