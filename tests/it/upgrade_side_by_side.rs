@@ -19,12 +19,11 @@ use crate::support::figure::figure;
 use crate::support::knocker::{Knocker, Knocks};
 use crate::support::lb::Lb;
 use crate::support::limits::alone;
-use crate::support::machine::Stopwatch;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::port::Port;
 use crate::support::proc;
 use crate::support::process::Process;
-use crate::support::wait::{eventually, observe};
+use crate::support::wait::{eventually, observe, within};
 
 #[test]
 fn new_connections_and_long_ones_through_upgrades_beside_haproxy_and_nginx() {
@@ -132,18 +131,6 @@ fn observe_upgrades(subject: &mut dyn Subject, turn: &Mutex<()>) -> Row {
 fn echoes(stream: &mut TcpStream) -> bool {
     let mut byte = [0];
     stream.write_all(b"x").is_ok() && stream.read_exact(&mut byte).is_ok()
-}
-
-/// Whether it comes true in time.
-fn within(limit: Duration, is_true: impl Fn() -> bool) -> bool {
-    let watch = Stopwatch::start();
-    while !is_true() {
-        if watch.elapsed() > limit {
-            return false;
-        }
-        observe(Duration::from_millis(20));
-    }
-    true
 }
 
 struct Ours(Lb);

@@ -30,6 +30,18 @@ pub(crate) fn eventually<T>(
     }
 }
 
+/// Whether it comes true in time: for what others may fail to do.
+pub(crate) fn within(limit: Duration, is_true: impl Fn() -> bool) -> bool {
+    let watch = Stopwatch::start();
+    while !is_true() {
+        if watch.elapsed() > limit {
+            return false;
+        }
+        pause(Duration::from_millis(20));
+    }
+    true
+}
+
 /// Waits until `read` answers `want`; a failure shows the last answer.
 #[track_caller]
 pub(crate) fn eventually_eq<T: PartialEq + Debug>(
