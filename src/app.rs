@@ -85,15 +85,9 @@ pub(crate) enum StartError {
     #[error("admin socket {path}: {problem}")]
     Admin { path: String, problem: String },
     #[error("{what}: {error}")]
-    System {
-        what: &'static str,
-        error: io::Error,
-    },
+    System { what: &'static str, error: io::Error },
     #[error("backend {name}: {error}")]
-    Servers {
-        name: String,
-        error: crate::backend::TooManyServers,
-    },
+    Servers { name: String, error: crate::backend::TooManyServers },
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("hand-off: {0}")]
@@ -110,10 +104,7 @@ pub(crate) enum StartError {
 
 impl StartError {
     fn admin_lost(error: io::Error) -> Self {
-        Self::System {
-            what: "cannot listen on the admin socket",
-            error,
-        }
+        Self::System { what: "cannot listen on the admin socket", error }
     }
 }
 
@@ -128,24 +119,14 @@ pub fn run(start: Start) -> ExitStatus {
         }
     };
     // A terminal and some service managers signal every process of the group. Orders come from the supervisor.
-    let signals = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-    ];
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
     let blocked = signals.into_iter().collect::<SigSet>().thread_block();
     resources::reserve_descriptors();
     let system = |what| move |error| StartError::System { what, error };
     let outcome = blocked
         .map_err(io::Error::from)
         .and_then(|()| process::set_name(c"lb"))
-        .and_then(|()| {
-            Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default())
-        })
+        .and_then(|()| Builder::new_current_thread().enable_all().build_local(LocalOptions::default()))
         .map_err(system("cannot start the control thread"))
         .and_then(|runtime| {
             let outcome = runtime.block_on(live(start, config));
@@ -251,11 +232,7 @@ async fn live(start: Start, config: Config) -> Result<(), StartError> {
             tracing::debug!("{lost}");
         }
     })?;
-    let ears = Ears {
-        orders,
-        heard,
-        admin,
-    };
+    let ears = Ears { orders, heard, admin };
     orders::follow(&daemon, ears).await
 }
 
@@ -275,14 +252,7 @@ async fn prepare(
     let mut inherited = beginning.inherited;
     let admin = admin::listen(&start, &config, &mut inherited, reports)?;
     let (notices, heard) = mpsc::channel(NOTICES);
-    let daemon = Daemon::new(
-        start,
-        origin,
-        reports.clone(),
-        &config,
-        admin.path.clone(),
-        notices,
-    )?;
+    let daemon = Daemon::new(start, origin, reports.clone(), &config, admin.path.clone(), notices)?;
     if beginning.peer.is_none() {
         daemon.start_discovery(&config, BTreeMap::new());
     }
@@ -320,14 +290,8 @@ impl Daemon {
         let pipes = limits::pipes(descriptors, threads);
         let maxconn = limits::maxconn(config, descriptors, threads, pipes);
         let log = SessionLog::start(&config.global.log).map_err(system("cannot start the log"))?;
-        let supplies = Supplies {
-            log: log.clone(),
-            notices,
-            pipes,
-        };
-        let workers = (0..threads)
-            .map(|index| Worker::start(index, supplies.clone()))
-            .collect::<Result<Vec<_>, _>>();
+        let supplies = Supplies { log: log.clone(), notices, pipes };
+        let workers = (0..threads).map(|index| Worker::start(index, supplies.clone())).collect::<Result<Vec<_>, _>>();
         let workers = Rc::new(workers.map_err(system("cannot start a worker thread"))?);
         Ok(Self {
             start,
@@ -374,15 +338,9 @@ impl Daemon {
 /// Cuts the sessions of a server that went DOWN, where its backend wants that.
 fn cut_when_down(workers: Rc<Vec<Worker>>) -> OnChange {
     Rc::new(move |backend, server, change| {
-        if change.transition == Transition::WentDown
-            && backend.snapshot().settings.shutdown_sessions_when_down
-        {
+        if change.transition == Transition::WentDown && backend.snapshot().settings.shutdown_sessions_when_down {
             for worker in workers.iter() {
-                worker.cut(
-                    Whose::Server(Arc::clone(server)),
-                    By::ServerDown,
-                    Duration::ZERO,
-                );
+                worker.cut(Whose::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
             }
         }
     })

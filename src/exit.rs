@@ -45,9 +45,7 @@ impl ExitStatus {
             Self::RolledBack,
             Self::SessionsLeft,
         ];
-        all.into_iter()
-            .find(|status| status.code() == code)
-            .unwrap_or(Self::Failed)
+        all.into_iter().find(|status| status.code() == code).unwrap_or(Self::Failed)
     }
 }
 

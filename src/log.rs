@@ -11,9 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
-};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -121,9 +119,7 @@ impl SessionLog {
         });
         let target = log.target.clone();
         let counted = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("log".into())
-            .spawn(move || write_all(&receiver, target, &counted))?;
+        thread::Builder::new().name("log".into()).spawn(move || write_all(&receiver, target, &counted))?;
         Ok(Self { sender, shared })
     }
 
@@ -132,9 +128,7 @@ impl SessionLog {
         self.shared.settings.store(pack(log), Relaxed);
         match self.sender.try_send(Message::Target(log.target.clone())) {
             Ok(()) => {}
-            Err(_) => tracing::warn!(
-                "log: the writer is busy; the target stays as it was until the next reload"
-            ),
+            Err(_) => tracing::warn!("log: the writer is busy; the target stays as it was until the next reload"),
         }
     }
 
@@ -181,11 +175,7 @@ impl Shared {
         }
         let second = self.started.elapsed().as_secs() << 32;
         let counted = self.window.fetch_update(Relaxed, Relaxed, |window| {
-            let taken = if window & !RATE == second {
-                window & RATE
-            } else {
-                0
-            };
+            let taken = if window & !RATE == second { window & RATE } else { 0 };
             (taken < rate).then_some(second | (taken + 1))
         });
         counted.is_ok()
@@ -236,10 +226,7 @@ fn write_all(receiver: &Receiver<Message>, target: LogTarget, shared: &Shared) {
         }
         let dropped = shared.dropped.value();
         if dropped > told && told_at.elapsed() >= Duration::from_secs(1) {
-            tracing::warn!(
-                "log: {} session lines left out (rate limit or slow writer)",
-                dropped - told
-            );
+            tracing::warn!("log: {} session lines left out (rate limit or slow writer)", dropped - told);
             (told, told_at) = (dropped, Instant::now());
         }
     }
@@ -263,12 +250,7 @@ enum Datagram {
 
 impl Sink {
     fn open(target: LogTarget) -> Self {
-        let mut sink = Self {
-            target,
-            socket: None,
-            sought: Instant::now(),
-            buffer: Vec::new(),
-        };
+        let mut sink = Self { target, socket: None, sought: Instant::now(), buffer: Vec::new() };
         sink.connect();
         sink
     }
@@ -306,11 +288,7 @@ impl Sink {
             return true;
         }
         // RFC 3164: local0.info is 16 * 8 + 6.
-        let text = format!(
-            "<134>{} lb[{}]: {line}",
-            clock::syslog_time(line.accepted),
-            std::process::id()
-        );
+        let text = format!("<134>{} lb[{}]: {line}", clock::syslog_time(line.accepted), std::process::id());
         if self.send(&text) {
             return true;
         }
@@ -352,11 +330,7 @@ fn unix(path: &Path) -> io::Result<UnixDatagram> {
 }
 
 fn udp(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = if addr.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
-    } else {
-        ([0u16; 8], 0).into()
-    };
+    let any: SocketAddr = if addr.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any)?;
     socket.connect(addr)?;
     socket.set_nonblocking(true)?;
@@ -371,20 +345,8 @@ impl fmt::Display for SessionLine {
             None => f.write_str("-:0")?,
         }
         let server = self.server.as_deref().unwrap_or("<NOSRV>");
-        write!(
-            f,
-            " [{}] {} {}/{server} ",
-            clock::log_time(self.accepted),
-            self.frontend,
-            self.backend
-        )?;
-        write!(
-            f,
-            "{}/{}/{}",
-            Millis(self.queue),
-            Millis(self.connect),
-            Millis(Some(self.total))
-        )?;
+        write!(f, " [{}] {} {}/{server} ", clock::log_time(self.accepted), self.frontend, self.backend)?;
+        write!(f, "{}/{}/{}", Millis(self.queue), Millis(self.connect), Millis(Some(self.total)))?;
         let [process, frontend, backend, on_server] = self.sessions;
         let plus = if self.redispatched { "+" } else { "" };
         write!(
@@ -448,10 +410,7 @@ mod tests {
             total: Duration::from_millis(5007),
             bytes_out: 212,
             bytes_in: 0,
-            ending: Termination {
-                by: By::Nobody,
-                during: During::Finished,
-            },
+            ending: Termination { by: By::Nobody, during: During::Finished },
             sessions: [4, 3, 2, 1],
             retries: 3,
             redispatched: true,
@@ -469,23 +428,9 @@ mod tests {
 
     #[test]
     fn a_session_without_server_says_so() {
-        let ending = Termination {
-            by: By::ServerTimeout,
-            during: During::Queue,
-        };
-        let text = SessionLine {
-            server: None,
-            queue: None,
-            connect: None,
-            ending,
-            client: None,
-            ..line()
-        }
-        .to_string();
-        assert!(
-            text.contains(" bck/<NOSRV> -1/-1/5007 212 sQ ") && text.starts_with("-:0 ["),
-            "{text}"
-        );
+        let ending = Termination { by: By::ServerTimeout, during: During::Queue };
+        let text = SessionLine { server: None, queue: None, connect: None, ending, client: None, ..line() }.to_string();
+        assert!(text.contains(" bck/<NOSRV> -1/-1/5007 212 sQ ") && text.starts_with("-:0 ["), "{text}");
     }
 
     #[test]
@@ -519,12 +464,8 @@ mod tests {
             }
             count
         });
-        let log = SessionLog::start(&Log {
-            target: LogTarget::SyslogUnix(path.clone()),
-            rate: 0,
-            ..Log::default()
-        })
-        .unwrap();
+        let log =
+            SessionLog::start(&Log { target: LogTarget::SyslogUnix(path.clone()), rate: 0, ..Log::default() }).unwrap();
         while log.dropped() == 0 {
             log.line(line());
         }
@@ -538,11 +479,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_kept_and_the_rest_counted() {
-        let log = Log {
-            target: LogTarget::SyslogUdp(([127, 0, 0, 1], 9).into()),
-            rate: 3,
-            ..Log::default()
-        };
+        let log = Log { target: LogTarget::SyslogUdp(([127, 0, 0, 1], 9).into()), rate: 3, ..Log::default() };
         let log = SessionLog::start(&log).unwrap();
         // Two seconds may be touched.
         (0..10).for_each(|_| log.line(line()));

@@ -18,11 +18,7 @@ pub enum Decoded {
     Incomplete,
     /// A whole header in the first `len` bytes. Without addresses the connection's own ends are the real ones: the
     /// proxy speaks for itself (a health check) or relays something that is not TCP over IP.
-    Header {
-        len: usize,
-        src: Option<SocketAddr>,
-        dst: Option<SocketAddr>,
-    },
+    Header { len: usize, src: Option<SocketAddr>, dst: Option<SocketAddr> },
     /// No header will come of this, whatever follows: close the connection.
     Invalid(Malformed),
 }

@@ -77,9 +77,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
-        }
+        Self { buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect() }
     }
 }
 
@@ -95,19 +93,14 @@ pub struct Quantiles {
 
 impl Histogram {
     pub fn record(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros())
-            .unwrap_or(u64::MAX)
-            .min(MAX_MICROS);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(MAX_MICROS);
         self.buckets[bucket_of(micros)].fetch_add(1, Relaxed);
     }
 
     /// Bucket number and count of every bucket that is not empty.
     pub fn counts(&self) -> Vec<(u16, u64)> {
         let loaded = self.buckets.iter().map(|bucket| bucket.load(Relaxed));
-        (0u16..)
-            .zip(loaded)
-            .filter(|(_, count)| *count > 0)
-            .collect()
+        (0u16..).zip(loaded).filter(|(_, count)| *count > 0).collect()
     }
 
     /// Adds counts that were kept elsewhere; bucket numbers that do not exist are dropped.
@@ -124,8 +117,7 @@ impl Histogram {
         // Two digits are finer than the buckets are.
         let mut all = hdrhistogram::Histogram::<u64>::new_with_bounds(1, MAX_MICROS * 2, 2).ok()?;
         for (bucket, count) in self.counts() {
-            all.record_n(upper_bound(usize::from(bucket)).max(1), count)
-                .ok()?;
+            all.record_n(upper_bound(usize::from(bucket)).max(1), count).ok()?;
         }
         (!all.is_empty()).then(|| Quantiles {
             count: all.len(),
@@ -173,10 +165,7 @@ mod tests {
             let bucket = bucket_of(value);
             assert!(bucket < BUCKETS, "{value}");
             let upper = upper_bound(bucket);
-            assert!(
-                upper >= value && upper - value <= value / 8,
-                "{value} in {bucket} up to {upper}"
-            );
+            assert!(upper >= value && upper - value <= value / 8, "{value} in {bucket} up to {upper}");
             assert_eq!(bucket_of(upper), bucket);
         }
     }

@@ -25,19 +25,10 @@ pub(crate) enum Wish {
 }
 
 impl Args {
-    pub(crate) fn parse(
-        args: impl Iterator<Item = String>,
-        workloads: &[Workload],
-    ) -> Result<Wish, String> {
+    pub(crate) fn parse(args: impl Iterator<Item = String>, workloads: &[Workload]) -> Result<Wish, String> {
         let mut args = args.peekable();
         let mut bench = false;
-        let mut parsed = Self {
-            json: false,
-            rounds: None,
-            quick: false,
-            only: Vec::new(),
-            who: Vec::new(),
-        };
+        let mut parsed = Self { json: false, rounds: None, quick: false, only: Vec::new(), who: Vec::new() };
         while let Some(arg) = args.next() {
             let mut value = || {
                 let value = args.next_if(|value| !value.starts_with("--"));
@@ -63,36 +54,25 @@ impl Args {
             }
         }
         parsed.check(workloads)?;
-        Ok(if bench {
-            Wish::Compare(parsed)
-        } else {
-            Wish::Nothing
-        })
+        Ok(if bench { Wish::Compare(parsed) } else { Wish::Nothing })
     }
 
     fn check(&self, workloads: &[Workload]) -> Result<(), String> {
         for begin in &self.only {
             if begin.is_empty() || !workloads.iter().any(|w| w.name.starts_with(begin.as_str())) {
                 let names: Vec<&str> = workloads.iter().map(|w| w.name.as_str()).collect();
-                return Err(format!(
-                    "no workload begins with `{begin}`; there are {}",
-                    names.join(", ")
-                ));
+                return Err(format!("no workload begins with `{begin}`; there are {}", names.join(", ")));
             }
         }
         for name in &self.who {
             if !Balancer::ALL.iter().any(|known| known.name() == name) {
                 let names = Balancer::ALL.map(Balancer::name);
-                return Err(format!(
-                    "nobody is called `{name}`; there are {}",
-                    names.join(", ")
-                ));
+                return Err(format!("nobody is called `{name}`; there are {}", names.join(", ")));
             }
         }
-        for (option, path, balancer) in [
-            ("--other", &OTHER, Balancer::Other),
-            ("--newest", &NEWEST, Balancer::HaproxyNewest),
-        ] {
+        for (option, path, balancer) in
+            [("--other", &OTHER, Balancer::Other), ("--newest", &NEWEST, Balancer::HaproxyNewest)]
+        {
             if let Some(path) = path.get()
                 && balancer.version().is_none()
             {
@@ -103,11 +83,7 @@ impl Args {
     }
 
     pub(crate) fn wants(&self, workload: &Workload) -> bool {
-        self.only.is_empty()
-            || self
-                .only
-                .iter()
-                .any(|name| workload.name.starts_with(name.as_str()))
+        self.only.is_empty() || self.only.iter().any(|name| workload.name.starts_with(name.as_str()))
     }
 
     /// What a balancer adds cannot be told without `direct`.

@@ -82,12 +82,7 @@ impl Balancer {
             }
             Self::Nginx => {
                 let mut command = Command::new("nginx");
-                command
-                    .arg("-p")
-                    .arg(dir)
-                    .arg("-c")
-                    .arg(file)
-                    .args(["-e", "stderr"]);
+                command.arg("-p").arg(dir).arg("-c").arg(file).args(["-e", "stderr"]);
                 command
             }
             Self::Sozu => {
@@ -105,13 +100,7 @@ impl Balancer {
     }
 
     /// The text of its configuration.
-    pub(crate) fn config(
-        self,
-        bind: SocketAddr,
-        servers: &[SocketAddr],
-        setup: &Setup,
-        dir: &Path,
-    ) -> String {
+    pub(crate) fn config(self, bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path) -> String {
         match self {
             Self::Direct => String::new(),
             Self::Haproxy | Self::HaproxyNewest => haproxy(bind, servers, setup, ""),
@@ -165,16 +154,8 @@ fn nginx(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path) ->
     let dir = dir.display();
     let (module, threads) = (NGINX_STREAM, setup.threads);
     // Without a master there is one process, which is the server.
-    let (master, reuseport) = if threads > 1 {
-        ("on", " reuseport")
-    } else {
-        ("off", "")
-    };
-    let load = if Path::new(module).exists() {
-        format!("load_module {module};")
-    } else {
-        String::new()
-    };
+    let (master, reuseport) = if threads > 1 { ("on", " reuseport") } else { ("off", "") };
+    let load = if Path::new(module).exists() { format!("load_module {module};") } else { String::new() };
     let mut text = format!(
         "{load}\nmaster_process {master};\ndaemon off;\nworker_processes {threads};\npid {dir}/pid;\n\
          error_log stderr crit;\nevents {{ worker_connections 12000; }}\nstream {{\n\
@@ -210,11 +191,7 @@ fn sozu(bind: SocketAddr, servers: &[SocketAddr], dir: &Path) -> String {
         dir.display()
     );
     for (index, server) in servers.iter().enumerate() {
-        writeln!(
-            text,
-            "{{ address = \"{server}\", backend_id = \"s{index}\" }},"
-        )
-        .ok();
+        writeln!(text, "{{ address = \"{server}\", backend_id = \"s{index}\" }},").ok();
     }
     text + "]\n"
 }

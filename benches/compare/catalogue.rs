@@ -5,29 +5,11 @@ use super::contestant::{Balance, Setup};
 use super::traffic::{Background, Pace, Traffic};
 use super::workload::{Against, Amount, Bound, Figure, Goal, Unit, Workload};
 
-const USUAL: &[Balancer] = &[
-    Balancer::Direct,
-    Balancer::Haproxy,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::Other,
-];
-const WITH_DEFER: &[Balancer] = &[
-    Balancer::Direct,
-    Balancer::Haproxy,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::LbDefer,
-    Balancer::Other,
-];
-const WITH_SPLICE: &[Balancer] = &[
-    Balancer::Direct,
-    Balancer::Haproxy,
-    Balancer::HaproxySplice,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::Other,
-];
+const USUAL: &[Balancer] = &[Balancer::Direct, Balancer::Haproxy, Balancer::Nginx, Balancer::Lb, Balancer::Other];
+const WITH_DEFER: &[Balancer] =
+    &[Balancer::Direct, Balancer::Haproxy, Balancer::Nginx, Balancer::Lb, Balancer::LbDefer, Balancer::Other];
+const WITH_SPLICE: &[Balancer] =
+    &[Balancer::Direct, Balancer::Haproxy, Balancer::HaproxySplice, Balancer::Nginx, Balancer::Lb, Balancer::Other];
 const BULK: &[Balancer] = &[
     Balancer::Direct,
     Balancer::Haproxy,
@@ -38,12 +20,7 @@ const BULK: &[Balancer] = &[
     Balancer::Lb,
     Balancer::Other,
 ];
-const BALANCERS: &[Balancer] = &[
-    Balancer::Haproxy,
-    Balancer::Nginx,
-    Balancer::Lb,
-    Balancer::Other,
-];
+const BALANCERS: &[Balancer] = &[Balancer::Haproxy, Balancer::Nginx, Balancer::Lb, Balancer::Other];
 
 /// All of them. Where a goal is missing, the ratio is told without one.
 pub(crate) fn all() -> Vec<Workload> {
@@ -81,19 +58,11 @@ fn short(connections: usize) -> Workload {
     let mut short = Workload {
         who: WITH_DEFER,
         share: 1.5,
-        ..new(
-            &format!("short-{connections}"),
-            &about,
-            Traffic::fresh(connections, 600),
-        )
+        ..new(&format!("short-{connections}"), &about, Traffic::fresh(connections, 600))
     }
     .goal(Against::Better, Bound::AtMost(1.0))
     .goal(Against::Haproxy, Bound::AtMost(0.93));
-    short.goals.push(Goal {
-        whose: Balancer::LbDefer,
-        against: Against::Better,
-        bound: Bound::AtMost(0.92),
-    });
+    short.goals.push(Goal { whose: Balancer::LbDefer, against: Against::Better, bound: Bound::AtMost(0.92) });
     short
 }
 
@@ -101,11 +70,7 @@ fn keepalive() -> Workload {
     Workload {
         unit: Unit::Request,
         share: 1.5,
-        ..new(
-            "keepalive",
-            "small requests on 64 connections",
-            Traffic::reuse(64, 3_000),
-        )
+        ..new("keepalive", "small requests on 64 connections", Traffic::reuse(64, 3_000))
     }
     .goal(Against::Better, Bound::AtMost(0.96))
     .goal(Against::Haproxy, Bound::AtMost(0.88))
@@ -115,28 +80,17 @@ fn bulk(way: &str, streams: usize, goal: f64) -> Workload {
     let bytes = (128 << 20) / streams as u64;
     let traffic = Traffic::reuse(streams, streams as u64);
     let traffic = match way {
-        "upload" => Traffic {
-            upload: bytes,
-            answer: 16,
-            ..traffic
-        },
-        _ => Traffic {
-            answer: bytes,
-            ..traffic
-        },
+        "upload" => Traffic { upload: bytes, answer: 16, ..traffic },
+        _ => Traffic { answer: bytes, ..traffic },
     };
     let about = match streams {
         1 => format!("{way}, one stream"),
         _ => format!("{way}, {streams} streams at once"),
     };
-    Workload {
-        unit: Unit::GibiByte,
-        who: BULK,
-        ..new(&format!("{way}-{streams}"), &about, traffic)
-    }
-    .goal(Against::Better, Bound::AtMost(goal))
-    .goal(Against::Sozu, Bound::AtMost(1.0))
-    .goal(Against::Newest, Bound::AtMost(1.0))
+    Workload { unit: Unit::GibiByte, who: BULK, ..new(&format!("{way}-{streams}"), &about, traffic) }
+        .goal(Against::Better, Bound::AtMost(goal))
+        .goal(Against::Sozu, Bound::AtMost(1.0))
+        .goal(Against::Newest, Bound::AtMost(1.0))
 }
 
 /// Answers of one size.
@@ -152,10 +106,7 @@ fn size(kib: u64) -> Workload {
         ..new(
             &name,
             &format!("answers of {kib} KiB on 8 connections"),
-            Traffic {
-                answer: kib * 1024,
-                ..Traffic::reuse(8, (64 * 1024 / kib).clamp(8, 1_000))
-            },
+            Traffic { answer: kib * 1024, ..Traffic::reuse(8, (64 * 1024 / kib).clamp(8, 1_000)) },
         )
     }
     .goal(Against::Better, Bound::AtMost(1.0))
@@ -168,10 +119,7 @@ fn mixed() -> Workload {
         ..new(
             "mixed",
             "small requests on 16 connections while 4 downloads run",
-            Traffic {
-                background: Some(Background { streams: 4 }),
-                ..Traffic::reuse(16, 500)
-            },
+            Traffic { background: Some(Background { streams: 4 }), ..Traffic::reuse(16, 500) },
         )
     }
     .goal(Against::Better, Bound::AtMost(1.0))
@@ -184,10 +132,7 @@ fn delay() -> Workload {
         ..new(
             "delay",
             "3,000 small requests a second on 64 connections: the delay added to that of direct",
-            Traffic {
-                pace: Pace::Open(3_000.0),
-                ..Traffic::reuse(64, 300)
-            },
+            Traffic { pace: Pace::Open(3_000.0), ..Traffic::reuse(64, 300) },
         )
     }
     .goal(Against::Better, Bound::AtMost(1.0))
@@ -199,17 +144,10 @@ fn storm(threads: usize) -> Workload {
         _ => (format!("storm-{threads}"), format!("{threads} threads")),
     };
     Workload {
-        setups: vec![Setup {
-            threads,
-            ..Setup::PLAIN
-        }],
+        setups: vec![Setup { threads, ..Setup::PLAIN }],
         amount: Amount::Fixed,
         figure: Figure::Rate,
-        ..new(
-            &name,
-            &format!("2,000 connections at the same moment, {about}"),
-            Traffic::fresh(2_000, 2_000),
-        )
+        ..new(&name, &format!("2,000 connections at the same moment, {about}"), Traffic::fresh(2_000, 2_000))
     }
     .goal(Against::Better, Bound::AtLeast(1.0))
 }
@@ -233,20 +171,12 @@ fn idle() -> Workload {
 
 fn pool(balance: Balance, goal: f64) -> Workload {
     let name = format!("{balance:?}").to_lowercase();
-    let setup = |servers| Setup {
-        balance,
-        servers,
-        threads: 1,
-    };
+    let setup = |servers| Setup { balance, servers, threads: 1 };
     Workload {
         setups: [3, 1000].map(setup).to_vec(),
         who: BALANCERS,
         share: 1.5,
-        ..new(
-            &name,
-            &format!("as short-32, {balance:?} over 3 and over 1,000 servers"),
-            Traffic::fresh(32, 500),
-        )
+        ..new(&name, &format!("as short-32, {balance:?} over 3 and over 1,000 servers"), Traffic::fresh(32, 500))
     }
     .goal(Against::FirstSetup, Bound::AtMost(goal))
 }

@@ -32,14 +32,7 @@ enum Stage {
 impl Client {
     /// A connection that has just been begun and sends `request` once it stands.
     pub(crate) fn new(stream: Stream, request: Request, since: Instant, background: bool) -> Self {
-        Self {
-            stream,
-            request,
-            stage: Stage::Sending(0),
-            since,
-            answers: 0,
-            background,
-        }
+        Self { stream, request, stage: Stage::Sending(0), since, answers: 0, background }
     }
 
     /// The next request on an idle connection.
@@ -68,26 +61,17 @@ impl Client {
         let header = HEADER as u64;
         let wrote = if sent < header {
             let bytes = self.request.encode();
-            self.stream
-                .write(&bytes[usize::try_from(sent).unwrap_or(0)..])
+            self.stream.write(&bytes[usize::try_from(sent).unwrap_or(0)..])
         } else {
             let (done, all) = (sent - header, self.request.upload);
-            self.stream.write(desk.pattern.at(
-                self.request.seed,
-                done,
-                (all - done).min(desk.step as u64),
-            ))
+            self.stream.write(desk.pattern.at(self.request.seed, done, (all - done).min(desk.step as u64)))
         };
         match wrote {
             Ok(0) => Progress::Blocked,
             Ok(len) => {
                 let sent = sent + len as u64;
                 let whole = sent == header + self.request.upload;
-                self.stage = if whole {
-                    Stage::Receiving(0)
-                } else {
-                    Stage::Sending(sent)
-                };
+                self.stage = if whole { Stage::Receiving(0) } else { Stage::Sending(sent) };
                 Progress::More
             }
             Err(errno) => Progress::Failed(format!("client send: {errno}")),

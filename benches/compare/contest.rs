@@ -38,12 +38,7 @@ impl<'a> Contest<'a> {
     pub(crate) fn new(args: &'a Args, workloads: &[Workload]) -> io::Result<Self> {
         let shares: f64 = workloads.iter().map(|workload| workload.share).sum();
         let whole = if args.is_quick() { QUICK } else { FULL };
-        Ok(Self {
-            args,
-            time: whole.div_f64(shares),
-            load: Load::new()?,
-            running: Vec::new(),
-        })
+        Ok(Self { args, time: whole.div_f64(shares), load: Load::new()?, running: Vec::new() })
     }
 
     /// Runs a workload with those of its contestants that are in `here`.
@@ -54,14 +49,10 @@ impl<'a> Contest<'a> {
             .iter()
             .flat_map(|setup| {
                 let who = workload.who.iter().filter(|who| here.contains(who));
-                who.map(move |who| Entry {
-                    balancer: *who,
-                    setup,
-                })
+                who.map(move |who| Entry { balancer: *who, setup })
             })
             .collect();
-        self.running
-            .retain(|contestant| workload.setups.contains(&contestant.setup));
+        self.running.retain(|contestant| workload.setups.contains(&contestant.setup));
         let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); entries.len()];
         let scale = self.warm_up(workload, &entries, until, &mut samples);
         let most = self.args.rounds().unwrap_or_else(|| match workload.amount {
@@ -79,13 +70,7 @@ impl<'a> Contest<'a> {
         let rows = entries.iter().zip(&samples);
         rows.map(|(entry, samples)| {
             let row = workload.row(entry.balancer, entry.setup);
-            Summary::of(
-                row,
-                entry.balancer,
-                entry.setup.servers,
-                workload.figure,
-                samples,
-            )
+            Summary::of(row, entry.balancer, entry.setup.servers, workload.figure, samples)
         })
         .collect()
     }

@@ -31,11 +31,7 @@ pub(crate) enum Balance {
 }
 
 impl Setup {
-    pub(crate) const PLAIN: Self = Self {
-        balance: Balance::RoundRobin,
-        servers: 3,
-        threads: 1,
-    };
+    pub(crate) const PLAIN: Self = Self { balance: Balance::RoundRobin, servers: 3, threads: 1 };
 
     /// The servers' addresses: the origin listens on all of 127.0.0.0/8.
     pub(crate) fn addrs(&self, port: u16) -> Vec<SocketAddr> {
@@ -43,9 +39,7 @@ impl Setup {
             let [high, low] = u16::try_from(index + 1).unwrap_or(u16::MAX).to_be_bytes();
             Ipv4Addr::new(127, 1, high, low)
         };
-        (0..self.servers)
-            .map(|index| SocketAddr::from((ip(index), port)))
-            .collect()
+        (0..self.servers).map(|index| SocketAddr::from((ip(index), port))).collect()
     }
 }
 
@@ -73,25 +67,12 @@ impl Contestant {
         let dir = tempfile::tempdir()?;
         let addr = free_addr()?;
         let file = dir.path().join("config");
-        fs::write(
-            &file,
-            balancer.config(addr, &setup.addrs(origin), setup, dir.path()),
-        )?;
-        let words = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(dir.path().join("words"))?;
+        fs::write(&file, balancer.config(addr, &setup.addrs(origin), setup, dir.path()))?;
+        let words = File::options().read(true).write(true).create_new(true).open(dir.path().join("words"))?;
         let command = balancer.command(&file, dir.path());
-        let kept = on_cores(&balancing_cores(setup.threads), || {
-            Kept::start(&command, dir.path(), words.try_clone()?.into())
-        })?;
-        let mut contestant = Self {
-            balancer,
-            setup: setup.clone(),
-            addr,
-            kept: Some(kept),
-        };
+        let kept =
+            on_cores(&balancing_cores(setup.threads), || Kept::start(&command, dir.path(), words.try_clone()?.into()))?;
+        let mut contestant = Self { balancer, setup: setup.clone(), addr, kept: Some(kept) };
         contestant.await_listener(&words)?;
         // From here on the keeper removes it, even if this program is killed.
         drop(dir.keep());
@@ -143,9 +124,7 @@ fn cores() -> Vec<usize> {
     static CORES: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
     let allowed = || {
         let set = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap_or_default();
-        (0..CpuSet::count())
-            .filter(|core| set.is_set(*core).unwrap_or(false))
-            .collect()
+        (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
     };
     CORES.get_or_init(allowed).clone()
 }

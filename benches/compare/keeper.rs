@@ -34,20 +34,11 @@ impl Kept {
     /// Starts `balancer`, whose words go to `words`; `dir` is removed at the end.
     pub(crate) fn start(balancer: &Command, dir: &Path, words: Stdio) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg(KEEP)
-            .arg(dir)
-            .arg(balancer.get_program())
-            .args(balancer.get_args());
+        command.arg(KEEP).arg(dir).arg(balancer.get_program()).args(balancer.get_args());
         for (name, value) in balancer.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let keeper = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(words)
-            .process_group(0)
-            .spawn()?;
+        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(words).process_group(0).spawn()?;
         Ok(Self { keeper })
     }
 
@@ -85,10 +76,7 @@ fn try_keep(mut args: impl Iterator<Item = OsString>) -> io::Result<()> {
         return Err(io::Error::other("a folder and a program are wanted"));
     };
     set_child_subreaper(true)?;
-    let mut balancer = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .spawn()?;
+    let mut balancer = Command::new(program).args(args).stdin(Stdio::null()).spawn()?;
     let (over, end) = mpsc::channel();
     let by_itself = over.clone();
     thread::spawn(move || {
@@ -118,8 +106,7 @@ fn kill_all() {
             // It may have ended by itself.
             kill(pid, Signal::SIGKILL).ok();
         }
-        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {
-        }
+        while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
         thread::sleep(Duration::from_millis(1));
     }
 }

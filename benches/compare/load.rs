@@ -77,10 +77,7 @@ impl Load {
             bulk: VecDeque::new(),
             desk: Desk::new(),
             seed: 0,
-            run: Run::new(
-                SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                Traffic::reuse(0, 0),
-            ),
+            run: Run::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Traffic::reuse(0, 0)),
         })
     }
 
@@ -93,9 +90,7 @@ impl Load {
     pub(crate) fn open(&mut self, target: SocketAddr, traffic: &Traffic) -> io::Result<()> {
         self.run = Run::new(target, *traffic);
         self.desk.share(traffic.background.is_some());
-        let streams = traffic
-            .background
-            .map_or(0, |background| background.streams);
+        let streams = traffic.background.map_or(0, |background| background.streams);
         for _ in 0..streams {
             self.connect(Instant::now(), true)?;
         }
@@ -138,9 +133,7 @@ impl Load {
                 }
             };
             self.turn(patience)?;
-            if Instant::now() > until
-                || (traffic.manner == Manner::Reuse && self.slots.clients == 0)
-            {
+            if Instant::now() > until || (traffic.manner == Manner::Reuse && self.slots.clients == 0) {
                 self.run.outcome.give_up(traffic.requests);
             }
         }
@@ -175,10 +168,7 @@ impl Load {
         while self.slots.origins > 0 {
             self.turn(TICK)?;
             if Instant::now() > until {
-                return Err(io::Error::other(format!(
-                    "{} connections were not closed",
-                    self.slots.origins
-                )));
+                return Err(io::Error::other(format!("{} connections were not closed", self.slots.origins)));
             }
         }
         Ok(())
@@ -224,12 +214,7 @@ impl Load {
             Phase::Opening => (0, traffic.answer.min(1024)),
             Phase::Measured | Phase::Closing => (traffic.upload, traffic.answer),
         };
-        Request {
-            seed: self.seed,
-            upload,
-            answer,
-            close: !background && traffic.manner == Manner::Fresh,
-        }
+        Request { seed: self.seed, upload, answer, close: !background && traffic.manner == Manner::Fresh }
     }
 
     fn connect(&mut self, since: Instant, background: bool) -> io::Result<()> {
@@ -245,9 +230,7 @@ impl Load {
         }
         let request = self.request(background);
         let stream = Stream::new(socket.into(), false);
-        self.watch(Peer::Client(Client::new(
-            stream, request, since, background,
-        )))?;
+        self.watch(Peer::Client(Client::new(stream, request, since, background)))?;
         Ok(())
     }
 
@@ -263,10 +246,7 @@ impl Load {
     fn watch(&mut self, peer: Peer) -> io::Result<Token> {
         let token = self.slots.insert(peer);
         if let Some(peer) = self.slots.get(token) {
-            let flags = EpollFlags::EPOLLIN
-                | EpollFlags::EPOLLOUT
-                | EpollFlags::EPOLLRDHUP
-                | EpollFlags::EPOLLET;
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
             self.epoll.add(peer, EpollEvent::new(flags, token.data()))?;
         }
         Ok(token)

@@ -29,11 +29,7 @@ impl Meter {
         while next < pids.len() {
             for task in tasks(pids[next]) {
                 let children = fs::read_to_string(format!("{task}/children")).unwrap_or_default();
-                pids.extend(
-                    children
-                        .split_whitespace()
-                        .filter_map(|pid| pid.parse::<u32>().ok()),
-                );
+                pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
             }
             next += 1;
         }
@@ -42,11 +38,7 @@ impl Meter {
 
     /// CPU time of all threads below since they began.
     pub(crate) fn cpu(&self) -> Duration {
-        let nanos = self
-            .below()
-            .into_iter()
-            .flat_map(tasks)
-            .filter_map(|task| on_cpu(&task));
+        let nanos = self.below().into_iter().flat_map(tasks).filter_map(|task| on_cpu(&task));
         Duration::from_nanos(nanos.sum())
     }
 
@@ -69,22 +61,15 @@ pub(crate) fn family() -> Duration {
         let all = micros(usage.user_time()) + micros(usage.system_time());
         u64::try_from(all).ok()
     };
-    let micros = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
-        .into_iter()
-        .filter_map(used);
+    let micros = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].into_iter().filter_map(used);
     Duration::from_micros(micros.sum())
 }
 
 /// CPU time that all programs of the machine used, from `/proc/stat`, in steps of ten milliseconds.
 pub(crate) fn machine() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
-    let fields: Vec<u64> = stat
-        .lines()
-        .next()?
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
+    let fields: Vec<u64> =
+        stat.lines().next()?.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
     // user nice system idle iowait irq softirq steal; see proc(5).
     let busy = fields.get(..3)?.iter().sum::<u64>() + fields.get(5..7)?.iter().sum::<u64>();
     Some(Duration::from_millis(busy * 10))

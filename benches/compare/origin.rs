@@ -22,12 +22,7 @@ enum Stage {
 
 impl Origin {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self {
-            stream,
-            header: [0; HEADER],
-            request: None,
-            stage: Stage::Header(0),
-        }
+        Self { stream, header: [0; HEADER], request: None, stage: Stage::Header(0) }
     }
 
     /// Whether others go first.
@@ -83,31 +78,17 @@ impl Origin {
     }
 
     /// Takes a part of the buffer as the next bytes of the upload.
-    fn take(
-        &mut self,
-        got: u64,
-        request: Request,
-        part: std::ops::Range<usize>,
-        desk: &Desk,
-    ) -> Progress {
+    fn take(&mut self, got: u64, request: Request, part: std::ops::Range<usize>, desk: &Desk) -> Progress {
         let total = got + part.len() as u64;
         if total > request.upload || !desk.pattern.is(request.seed, got, &desk.buf[part]) {
             return Progress::Failed(format!("wrong bytes in the upload at {got}"));
         }
-        self.stage = if total < request.upload {
-            Stage::Upload(total)
-        } else {
-            Stage::Answer(0)
-        };
+        self.stage = if total < request.upload { Stage::Upload(total) } else { Stage::Answer(0) };
         Progress::More
     }
 
     fn answer(&mut self, sent: u64, request: Request, desk: &Desk) -> Progress {
-        let bytes = desk.pattern.at(
-            request.seed,
-            sent,
-            (request.answer - sent).min(desk.step as u64),
-        );
+        let bytes = desk.pattern.at(request.seed, sent, (request.answer - sent).min(desk.step as u64));
         match self.stream.write(bytes) {
             Ok(0) => Progress::Blocked,
             Ok(len) if sent + len as u64 == request.answer => {

@@ -57,10 +57,7 @@ impl Outcome {
     /// What is missing of `requests` has failed.
     pub(crate) fn give_up(&mut self, requests: u64) {
         let missing = requests.saturating_sub(self.over());
-        self.fail(
-            format!("{missing} requests were not answered in time"),
-            true,
-        );
+        self.fail(format!("{missing} requests were not answered in time"), true);
         self.failed += missing.saturating_sub(1);
         self.failed_requests += missing.saturating_sub(1);
     }

@@ -31,9 +31,7 @@ impl Report {
         Self {
             kernel: kernel.trim().to_owned(),
             cores: lb::sys::resources::cores(),
-            field: Balancer::ALL
-                .map(|balancer| (balancer, balancer.version()))
-                .to_vec(),
+            field: Balancer::ALL.map(|balancer| (balancer, balancer.version())).to_vec(),
             done: Vec::new(),
             started: Instant::now(),
             foreign: foreign(),
@@ -48,15 +46,11 @@ impl Report {
 
     /// Prints who takes part, and who cannot.
     pub(crate) fn introduce(&self) {
-        println!(
-            "Linux {}, {} cores; one for balancers, one for clients and origin",
-            self.kernel, self.cores
-        );
+        println!("Linux {}, {} cores; one for balancers, one for clients and origin", self.kernel, self.cores);
         for (balancer, version) in &self.field {
             match version {
                 // Nobody, and those that are a program named already with an option more.
-                _ if [Balancer::Direct, Balancer::HaproxySplice, Balancer::LbDefer]
-                    .contains(balancer) => {}
+                _ if [Balancer::Direct, Balancer::HaproxySplice, Balancer::LbDefer].contains(balancer) => {}
                 Some(version) => println!("{}: {version}", balancer.name()),
                 None if [Balancer::Other, Balancer::HaproxyNewest].contains(balancer) => {}
                 None if *balancer == Balancer::Sozu => {
@@ -79,12 +73,7 @@ impl Report {
     /// To be called when no contestant runs any more, so that all they used is known.
     pub(crate) fn conclude(&self) {
         summary::print(&self.done);
-        println!(
-            "\nLinux {}, {} cores; {}",
-            self.kernel,
-            self.cores,
-            self.versions().join("; ")
-        );
+        println!("\nLinux {}, {} cores; {}", self.kernel, self.cores, self.versions().join("; "));
         let goals = |met| {
             let goals = self.verdicts().filter(|verdict| verdict.goal.is_some());
             goals.filter(|verdict| verdict.met == met).count()
@@ -100,11 +89,8 @@ impl Report {
     }
 
     pub(crate) fn print_json(&self) -> io::Result<()> {
-        let versions: serde_json::Map<_, _> = self
-            .field
-            .iter()
-            .map(|(balancer, version)| (balancer.name().to_owned(), json!(version)))
-            .collect();
+        let versions: serde_json::Map<_, _> =
+            self.field.iter().map(|(balancer, version)| (balancer.name().to_owned(), json!(version))).collect();
         let workloads: Vec<_> = self
             .done
             .iter()
@@ -132,9 +118,7 @@ impl Report {
 
     /// Cores that were taken by programs that have nothing to do with this: delays and rates suffer from them.
     fn neighbours(&self) -> f64 {
-        let used = foreign()
-            .zip(self.foreign)
-            .map(|(now, then)| now.saturating_sub(then));
+        let used = foreign().zip(self.foreign).map(|(now, then)| now.saturating_sub(then));
         used.unwrap_or_default().as_secs_f64() / self.started.elapsed().as_secs_f64()
     }
 
@@ -143,18 +127,9 @@ impl Report {
     }
 
     fn versions(&self) -> Vec<String> {
-        let shown = [
-            Balancer::Lb,
-            Balancer::Haproxy,
-            Balancer::HaproxyNewest,
-            Balancer::Nginx,
-            Balancer::Sozu,
-        ];
+        let shown = [Balancer::Lb, Balancer::Haproxy, Balancer::HaproxyNewest, Balancer::Nginx, Balancer::Sozu];
         let field = self.field.iter();
-        field
-            .filter(|(balancer, _)| shown.contains(balancer))
-            .filter_map(|(_, version)| version.clone())
-            .collect()
+        field.filter(|(balancer, _)| shown.contains(balancer)).filter_map(|(_, version)| version.clone()).collect()
     }
 }
 

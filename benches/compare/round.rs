@@ -11,13 +11,7 @@ use super::traffic::{Pace, Traffic};
 use super::workload::Unit;
 
 /// Runs it. Whatever goes wrong is in the sample.
-pub(crate) fn run(
-    load: &mut Load,
-    contestant: &Contestant,
-    unit: Unit,
-    traffic: &Traffic,
-    quick: bool,
-) -> Sample {
+pub(crate) fn run(load: &mut Load, contestant: &Contestant, unit: Unit, traffic: &Traffic, quick: bool) -> Sample {
     let sample = match unit {
         Unit::IdleSession => idle(load, contestant, traffic, if quick { SHORT } else { LONG }),
         _ => busy(load, contestant, unit, traffic),
@@ -28,12 +22,7 @@ pub(crate) fn run(
     }
 }
 
-fn busy(
-    load: &mut Load,
-    contestant: &Contestant,
-    unit: Unit,
-    traffic: &Traffic,
-) -> io::Result<Sample> {
+fn busy(load: &mut Load, contestant: &Contestant, unit: Unit, traffic: &Traffic) -> io::Result<Sample> {
     let meter = contestant.meter();
     load.open(contestant.addr, traffic)?;
     let before = Account::of(meter);
@@ -44,20 +33,14 @@ fn busy(
     Ok(Sample {
         cpu: used.balancer.map(micros),
         // A load that keeps a pace watches the clock all the time.
-        machine: (traffic.pace == Pace::Closed)
-            .then(|| micros(used.load + used.balancer.unwrap_or_default())),
+        machine: (traffic.pace == Pace::Closed).then(|| micros(used.load + used.balancer.unwrap_or_default())),
         rate: Some(units / outcome.elapsed.as_secs_f64()),
         ..Sample::of(&outcome)
     })
 }
 
 /// Memory of sessions that have spoken once and then keep silent, and what they cost while they do.
-fn idle(
-    load: &mut Load,
-    contestant: &Contestant,
-    traffic: &Traffic,
-    time: Duration,
-) -> io::Result<Sample> {
+fn idle(load: &mut Load, contestant: &Contestant, traffic: &Traffic, time: Duration) -> io::Result<Sample> {
     let Some(meter) = contestant.meter() else {
         return Ok(Sample::default());
     };
@@ -109,19 +92,13 @@ struct Account {
 
 impl Account {
     fn of(meter: Option<Meter>) -> Self {
-        Self {
-            balancer: meter.map(|meter| meter.cpu()),
-            load: Meter::own().cpu_itself(),
-        }
+        Self { balancer: meter.map(|meter| meter.cpu()), load: Meter::own().cpu_itself() }
     }
 
     fn until_now(&self, meter: Option<Meter>) -> Self {
         let now = Self::of(meter);
         Self {
-            balancer: now
-                .balancer
-                .zip(self.balancer)
-                .map(|(now, then)| now.saturating_sub(then)),
+            balancer: now.balancer.zip(self.balancer).map(|(now, then)| now.saturating_sub(then)),
             load: now.load.saturating_sub(self.load),
         }
     }

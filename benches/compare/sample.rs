@@ -52,20 +52,12 @@ impl Sample {
 
     /// Of a round that came to nothing.
     pub(crate) fn failed(error: &io::Error) -> Self {
-        Self {
-            failed: 1,
-            reasons: vec![error.to_string()],
-            ..Self::default()
-        }
+        Self { failed: 1, reasons: vec![error.to_string()], ..Self::default() }
     }
 
     /// What is kept of a round that is not counted. `None`: all went well.
     pub(crate) fn only_failures(self) -> Option<Self> {
-        (self.failed > 0).then(|| Self {
-            failed: self.failed,
-            reasons: self.reasons,
-            ..Self::default()
-        })
+        (self.failed > 0).then(|| Self { failed: self.failed, reasons: self.reasons, ..Self::default() })
     }
 }
 
@@ -103,13 +95,7 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn of(
-        row: String,
-        balancer: Balancer,
-        servers: usize,
-        figure: Figure,
-        samples: &[Sample],
-    ) -> Self {
+    pub(crate) fn of(row: String, balancer: Balancer, servers: usize, figure: Figure, samples: &[Sample]) -> Self {
         let failed = samples.iter().map(|sample| sample.failed).sum();
         let middle = |value: fn(&Sample) -> Option<f64>| {
             let values: Vec<f64> = samples.iter().filter_map(value).collect();
@@ -140,9 +126,7 @@ impl Summary {
     /// `None`: a round of one of them failed.
     pub(crate) fn by_rounds(&self, other: &Self) -> Option<f64> {
         let rounds = self.each.iter().zip(&other.each);
-        let ratios: Option<Vec<f64>> = rounds
-            .map(|(mine, others)| Some((*mine)? / (*others)?))
-            .collect();
+        let ratios: Option<Vec<f64>> = rounds.map(|(mine, others)| Some((*mine)? / (*others)?)).collect();
         Some(Middle::of(ratios?)?.median)
     }
 }
@@ -152,26 +136,15 @@ impl Middle {
         values.sort_by(f64::total_cmp);
         let median = quantile(&values, 0.5)?;
         let between = quantile(&values, 0.75)? - quantile(&values, 0.25)?;
-        let spread_percent = if median == 0.0 {
-            0.0
-        } else {
-            between / 2.0 / median.abs() * 100.0
-        };
-        Some(Self {
-            median,
-            spread_percent,
-        })
+        let spread_percent = if median == 0.0 { 0.0 } else { between / 2.0 / median.abs() * 100.0 };
+        Some(Self { median, spread_percent })
     }
 }
 
 /// Of sorted values, interpolated.
 fn quantile(sorted: &[f64], quantile: f64) -> Option<f64> {
     // A handful of rounds: exact, and never negative.
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let (at, below) = {
         let at = quantile * sorted.len().saturating_sub(1) as f64;
         (at, at as usize)

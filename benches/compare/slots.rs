@@ -71,8 +71,7 @@ impl Slots {
 
     /// Says that the connection is in the queue, or is not any more. Returns whether that is news.
     pub(crate) fn set_queued(&mut self, token: Token, queued: bool) -> bool {
-        self.slot(token)
-            .is_some_and(|slot| std::mem::replace(&mut slot.queued, queued) != queued)
+        self.slot(token).is_some_and(|slot| std::mem::replace(&mut slot.queued, queued) != queued)
     }
 
     /// The clients that are open.

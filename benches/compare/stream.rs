@@ -22,19 +22,11 @@ const SHORT_STEP: usize = 64 * 1024;
 
 impl Desk {
     pub(crate) fn share(&mut self, with_small_requests: bool) {
-        self.step = if with_small_requests {
-            SHORT_STEP
-        } else {
-            CHUNK
-        };
+        self.step = if with_small_requests { SHORT_STEP } else { CHUNK };
     }
 
     pub(crate) fn new() -> Self {
-        Self {
-            buf: vec![0; CHUNK],
-            pattern: Pattern::new(),
-            step: CHUNK,
-        }
+        Self { buf: vec![0; CHUNK], pattern: Pattern::new(), step: CHUNK }
     }
 }
 
@@ -72,12 +64,7 @@ pub(crate) enum Read {
 impl Stream {
     /// A socket that is `ready` to be read and written as far as anybody knows.
     pub(crate) fn new(fd: OwnedFd, ready: bool) -> Self {
-        Self {
-            fd,
-            readable: ready,
-            writable: ready,
-            ending: false,
-        }
+        Self { fd, readable: ready, writable: ready, ending: false }
     }
 
     pub(crate) fn note(&mut self, edges: EpollFlags) {

@@ -8,9 +8,7 @@ use super::workload::{Against, Figure, Unit, Workload};
 
 /// Prints it.
 pub(crate) fn print(done: &[(Workload, Vec<Summary>, Vec<Verdict>)]) {
-    println!(
-        "\n| workload | figure | lb | HAProxy | nginx | lb / better | lb / HAProxy | goal | |"
-    );
+    println!("\n| workload | figure | lb | HAProxy | nginx | lb / better | lb / HAProxy | goal | |");
     println!("|---|---|--:|--:|--:|--:|--:|---|---|");
     for (workload, rows, verdicts) in done {
         for setup in &workload.setups {
@@ -39,11 +37,8 @@ fn line(workload: &Workload, rows: &[Summary], row: &Summary, verdicts: &[Verdic
         value.map_or_else(String::new, |value| format!("{value:.2}"))
     };
     let goals: Vec<String> = mine.iter().filter_map(|verdict| goal(verdict)).collect();
-    let judged: Vec<Option<bool>> = mine
-        .iter()
-        .filter(|verdict| verdict.goal.is_some())
-        .map(|verdict| verdict.met)
-        .collect();
+    let judged: Vec<Option<bool>> =
+        mine.iter().filter(|verdict| verdict.goal.is_some()).map(|verdict| verdict.met).collect();
     let met = if judged.is_empty() {
         ""
     } else if judged.contains(&Some(false)) {
@@ -87,9 +82,5 @@ fn goal(verdict: &Verdict) -> Option<String> {
 }
 
 fn scale(workload: &Workload) -> f64 {
-    if workload.unit == Unit::GibiByte && workload.figure == Figure::Cpu {
-        1e-3
-    } else {
-        1.0
-    }
+    if workload.unit == Unit::GibiByte && workload.figure == Figure::Cpu { 1e-3 } else { 1.0 }
 }

@@ -54,9 +54,7 @@ pub(crate) fn print(workload: &Workload, rows: &[Summary], verdicts: &[Verdict])
 
 /// Whom the same row was compared with as the better peer.
 fn better_of<'a>(of: &Verdict, verdicts: &'a [Verdict]) -> Option<&'a str> {
-    let better = verdicts
-        .iter()
-        .find(|verdict| verdict.row == of.row && verdict.kind == Against::Better);
+    let better = verdicts.iter().find(|verdict| verdict.row == of.row && verdict.kind == Against::Better);
     better?.against.as_deref()
 }
 

@@ -55,11 +55,7 @@ impl Traffic {
 
     /// Requests on connections that stay.
     pub(crate) const fn reuse(connections: usize, requests: u64) -> Self {
-        Self {
-            answer: 128,
-            manner: Manner::Reuse,
-            ..Self::fresh(connections, requests)
-        }
+        Self { answer: 128, manner: Manner::Reuse, ..Self::fresh(connections, requests) }
     }
 
     /// So many times the requests, and one for each connection at least.
@@ -85,11 +81,7 @@ impl Traffic {
 
 fn multiplied(amount: u64, times: f64) -> u64 {
     // Amounts are far below 2^52 and `times` is positive.
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let product = (amount as f64 * times) as u64;
     product
 }
@@ -128,12 +120,7 @@ impl Request {
             word.copy_from_slice(&bytes[at..at + 8]);
             u64::from_le_bytes(word)
         };
-        let request = Self {
-            seed: number(8),
-            upload: number(16),
-            answer: number(24),
-            close: bytes[32] == 1,
-        };
+        let request = Self { seed: number(8), upload: number(16), answer: number(24), close: bytes[32] == 1 };
         (request.encode() == *bytes).then_some(request)
     }
 

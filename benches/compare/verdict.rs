@@ -35,10 +35,7 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
         for whose in [Balancer::Lb, Balancer::LbDefer] {
             let Some(row) = of(whose) else { continue };
             for against in AGAINST {
-                let goal = workload
-                    .goals
-                    .iter()
-                    .find(|goal| goal.whose == whose && goal.against == against);
+                let goal = workload.goals.iter().find(|goal| goal.whose == whose && goal.against == against);
                 let told = match against {
                     Against::Better | Against::Haproxy => true,
                     Against::Other => whose == Balancer::Lb && of(Balancer::Other).is_some(),
@@ -80,9 +77,7 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
                     value,
                     by_rounds: other.and_then(|other| row.by_rounds(other)),
                     goal: goal.map(|goal| goal.bound.to_string()),
-                    met: goal
-                        .zip(value)
-                        .map(|(goal, value)| goal.bound.holds(rounded(value))),
+                    met: goal.zip(value).map(|(goal, value)| goal.bound.holds(rounded(value))),
                 });
             }
         }
@@ -101,8 +96,7 @@ const AGAINST: [Against; 7] = [
 ];
 
 pub(crate) fn find(rows: &[Summary], balancer: Balancer, servers: usize) -> Option<&Summary> {
-    rows.iter()
-        .find(|row| row.balancer == balancer && row.servers == servers)
+    rows.iter().find(|row| row.balancer == balancer && row.servers == servers)
 }
 
 /// The better of HAProxy and nginx; one that failed is no peer.

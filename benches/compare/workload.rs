@@ -89,11 +89,7 @@ pub(crate) enum Figure {
 impl Workload {
     /// Adds a goal for plain `lb`.
     pub(crate) fn goal(mut self, against: Against, bound: Bound) -> Self {
-        self.goals.push(Goal {
-            whose: Balancer::Lb,
-            against,
-            bound,
-        });
+        self.goals.push(Goal { whose: Balancer::Lb, against, bound });
         self
     }
 
@@ -131,11 +127,7 @@ impl std::fmt::Display for Bound {
             Self::AtMost(value) => ('≤', value),
             Self::AtLeast(value) => ('≥', value),
         };
-        if *value >= 10.0 {
-            write!(f, "{sign} {value:.0}")
-        } else {
-            write!(f, "{sign} {value:.2}")
-        }
+        if *value >= 10.0 { write!(f, "{sign} {value:.0}") } else { write!(f, "{sign} {value:.2}") }
     }
 }
 

@@ -52,11 +52,7 @@ fn listed(now: Instant) -> Discovery {
 }
 
 fn listing(cluster_id: u64) -> Listing {
-    Listing {
-        cluster_id,
-        revision: KEYS + 1,
-        kvs: (0..KEYS).map(|index| kv(index, index + 1)).collect(),
-    }
+    Listing { cluster_id, revision: KEYS + 1, kvs: (0..KEYS).map(|index| kv(index, index + 1)).collect() }
 }
 
 /// Half of the values are JSON; the port follows the revision, so that a later put is a change.
@@ -66,12 +62,7 @@ fn kv(index: i64, mod_revision: i64) -> Kv {
         0 => addr,
         _ => format!("{{\"addr\": \"{addr}\", \"weight\": 2, \"maxconn\": 100}}"),
     };
-    Kv {
-        key: format!("/app/server-{index}").into_bytes(),
-        value: value.into_bytes(),
-        mod_revision,
-        lease: index,
-    }
+    Kv { key: format!("/app/server-{index}").into_bytes(), value: value.into_bytes(), mod_revision, lease: index }
 }
 
 const GUARD: Duration = Duration::from_secs(30);

@@ -5,18 +5,14 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use lb::lifecycle::frame::Frame;
 use lb::lifecycle::peer::{
-    AdminState, BATCH, Batch, Bucket, Count, Flow, Histogram, Knowledge, PeerMessage, Relay,
-    Server, Session,
+    AdminState, BATCH, Batch, Bucket, Count, Flow, Histogram, Knowledge, PeerMessage, Relay, Server, Session,
 };
 use lb::lifecycle::wire::Messages;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let sessions = u64::try_from(BATCH).unwrap_or(0);
     let mut group = criterion.benchmark_group("handoff");
-    for (name, message, elements) in [
-        ("batch of sessions", batch(sessions), sessions),
-        ("server", server(), 1),
-    ] {
+    for (name, message, elements) in [("batch of sessions", batch(sessions), sessions), ("server", server(), 1)] {
         group.throughput(Throughput::Elements(elements));
         group.bench_function(format!("encode a {name}"), |bencher| {
             bencher.iter(|| frame(black_box(&message)).encode());
@@ -34,13 +30,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 
 fn frame(message: &PeerMessage) -> Frame {
     let (kind, critical, body) = message.encode();
-    Frame {
-        kind,
-        critical,
-        fds: message.descriptors(),
-        sequence: 1,
-        body,
-    }
+    Frame { kind, critical, fds: message.descriptors(), sequence: 1, body }
 }
 
 /// Sessions in mid-stream.
@@ -75,33 +65,17 @@ fn batch(sessions: u64) -> PeerMessage {
         }],
         waiting: Vec::new(),
     };
-    PeerMessage::Batch(Batch {
-        number: 1,
-        sessions: (0..sessions).map(session).collect(),
-    })
+    PeerMessage::Batch(Batch { number: 1, sessions: (0..sessions).map(session).collect() })
 }
 
 /// A server that has served for a while.
 fn server() -> PeerMessage {
-    let histogram = |what| Histogram {
-        what,
-        buckets: (0..40)
-            .map(|number| Bucket {
-                number,
-                count: 1_000,
-            })
-            .collect(),
-    };
+    let histogram = |what| Histogram { what, buckets: (0..40).map(|number| Bucket { number, count: 1_000 }).collect() };
     PeerMessage::Server(Server {
         backend: "app".to_owned(),
         name: "app1".to_owned(),
         addr: "10.0.0.1:8000".to_owned(),
-        counts: (1..=8)
-            .map(|what| Count {
-                what,
-                value: 1 << 40,
-            })
-            .collect(),
+        counts: (1..=8).map(|what| Count { what, value: 1 << 40 }).collect(),
         histograms: (1..=3).map(histogram).collect(),
         knowledge: vec![Knowledge {
             admin: AdminState::Ready,

@@ -28,8 +28,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let backend = pool::backend(balance, servers);
             let _busy = one_session_each(&backend);
             for threads in 1..=4 {
-                let id =
-                    BenchmarkId::new(format!("{servers} servers"), format!("{threads} threads"));
+                let id = BenchmarkId::new(format!("{servers} servers"), format!("{threads} threads"));
                 group.bench_function(id, |bencher| {
                     bencher.iter_custom(|picks| picking(&backend, threads, picks));
                 });
@@ -58,10 +57,7 @@ fn picking(backend: &Arc<Backend>, threads: u8, picks: u64) -> Duration {
                     for pick in 0..picks {
                         let [.., high, low] = pick.to_be_bytes();
                         let client = IpAddr::V4(Ipv4Addr::new(10, thread, high, low));
-                        let hint = Hint {
-                            client: Some(client),
-                            avoid: None,
-                        };
+                        let hint = Hint { client: Some(client), avoid: None };
                         drop(black_box(backend.pick(&hint)));
                     }
                     began.elapsed()

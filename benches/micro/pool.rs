@@ -22,8 +22,6 @@ pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
         disabled: false,
         origin: Origin::Static,
     });
-    backend
-        .apply(settings, specs.collect(), Instant::now())
-        .expect("there is room for a thousand servers");
+    backend.apply(settings, specs.collect(), Instant::now()).expect("there is room for a thousand servers");
     backend
 }

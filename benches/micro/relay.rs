@@ -64,9 +64,7 @@ fn bulk(mut client: &UnixStream, server: &mut UnixStream, blocks: u64) -> Durati
         });
         let mut buf = vec![0; BULK];
         for _ in 0..blocks {
-            server
-                .read_exact(&mut buf)
-                .expect("the session stays open for as long as its client");
+            server.read_exact(&mut buf).expect("the session stays open for as long as its client");
         }
         began.elapsed()
     })
@@ -87,22 +85,11 @@ impl Proxy {
             Arc::clone(&backend),
             Arc::new(Limit::new(1000)),
         );
-        let log = SessionLog::start(&config::Log {
-            sessions: false,
-            ..config::Log::default()
-        })?;
+        let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() })?;
         // Nobody connects, and so nobody has anything to say.
         let (notices, _) = mpsc::channel(1);
-        let supplies = Supplies {
-            log,
-            notices,
-            pipes: 8,
-        };
-        Ok(Self {
-            worker: Worker::start(0, supplies)?,
-            frontend,
-            backend,
-        })
+        let supplies = Supplies { log, notices, pipes: 8 };
+        Ok(Self { worker: Worker::start(0, supplies)?, frontend, backend })
     }
 
     /// The outer ends of a session: a client's and a server's.
@@ -136,8 +123,7 @@ impl Proxy {
                 redispatched: false,
             },
         };
-        self.worker
-            .thaw(frozen, &self.frontend, Arc::clone(&self.backend));
+        self.worker.thaw(frozen, &self.frontend, Arc::clone(&self.backend));
         Ok((client, server))
     }
 }

@@ -17,9 +17,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::{Daemon, Start, StartError, shown};
 use crate::backend::{self, Backend};
 use crate::config::{Config, MAX_WEIGHT};
-use crate::control::admin::{
-    self as socket, Answer, Conversations, Progress, Request, ServerState,
-};
+use crate::control::admin::{self as socket, Answer, Conversations, Progress, Request, ServerState};
 use crate::exit::ExitStatus;
 use crate::lifecycle;
 use crate::lifecycle::inherited::Inherited;
@@ -39,12 +37,7 @@ pub(super) struct Admin {
 
 impl Admin {
     fn new(path: PathBuf, socket: OwnedFd) -> Self {
-        Self {
-            path,
-            socket: Some(socket),
-            conversations: Conversations::default(),
-            server: None,
-        }
+        Self { path, socket: Some(socket), conversations: Conversations::default(), server: None }
     }
 
     /// Answers requests from now on.
@@ -95,9 +88,7 @@ impl Admin {
     /// Waits until every request under way is answered, but not for ever.
     pub(super) async fn finish(&mut self) {
         self.park().await;
-        tokio::time::timeout(LAST_WORDS, self.conversations.over())
-            .await
-            .ok();
+        tokio::time::timeout(LAST_WORDS, self.conversations.over()).await.ok();
     }
 }
 
@@ -108,16 +99,8 @@ pub(super) fn listen(
     inherited: &mut Inherited,
     reports: &Reports,
 ) -> Result<Admin, StartError> {
-    let path = start
-        .socket
-        .as_ref()
-        .or(config.global.socket.as_ref())
-        .unwrap_or(&start.default_socket)
-        .clone();
-    let fail = |problem: String| StartError::Admin {
-        path: shown(&path),
-        problem,
-    };
+    let path = start.socket.as_ref().or(config.global.socket.as_ref()).unwrap_or(&start.default_socket).clone();
+    let fail = |problem: String| StartError::Admin { path: shown(&path), problem };
     // In another container the path may lead elsewhere: then it is left to the engine that has it now.
     if leads_somewhere(&path)
         && let Some(held) = inherited.admin(&shown(&path))
@@ -156,10 +139,7 @@ fn leads_somewhere(path: &Path) -> bool {
         socket.connect(&SockAddr::unix(path)?)
     };
     // Too many who wait are somebody's, too.
-    connected().map_or_else(
-        |e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock,
-        |()| true,
-    )
+    connected().map_or_else(|e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock, |()| true)
 }
 
 /// Removes what a daemon that died has left; refuses when one is alive, since two would share the traffic.
@@ -168,17 +148,12 @@ fn make_room(path: &Path) -> Result<(), String> {
         return Ok(());
     };
     if !found.file_type().is_socket() {
-        return Err(
-            "is there already and is no socket; choose another path with --socket".to_owned(),
-        );
+        return Err("is there already and is no socket; choose another path with --socket".to_owned());
     }
     if UnixStream::connect(path).is_ok() {
-        return Err(
-            "another lb answers there; stop it first, or give this one its own --socket".to_owned(),
-        );
+        return Err("another lb answers there; stop it first, or give this one its own --socket".to_owned());
     }
-    fs::remove_file(path)
-        .map_err(|error| format!("cannot remove the one that a former lb has left: {error}"))
+    fs::remove_file(path).map_err(|error| format!("cannot remove the one that a former lb has left: {error}"))
 }
 
 /// One level, such as `/run/lb`, which a boot leaves empty. What hinders it shows when the socket is bound.
@@ -208,19 +183,9 @@ impl Daemon {
         match request {
             Request::Status => Answer::value(&self.report()),
             Request::ServerList => Answer::value(&self.report().backends),
-            Request::SetServer {
-                backend,
-                server,
-                state,
-            } => self.set_server(&backend, &server, state),
-            Request::SetWeight {
-                backend,
-                server,
-                weight,
-            } => self.set_weight(&backend, &server, weight),
-            Request::Reload if self.upgrading() => {
-                Answer::busy("reload refused: an upgrade is in progress")
-            }
+            Request::SetServer { backend, server, state } => self.set_server(&backend, &server, state),
+            Request::SetWeight { backend, server, weight } => self.set_weight(&backend, &server, weight),
+            Request::Reload if self.upgrading() => Answer::busy("reload refused: an upgrade is in progress"),
             Request::Reload => {
                 progress.say("reading the configuration");
                 match self.reload().await {
@@ -234,33 +199,19 @@ impl Daemon {
             Request::Accept { backend } => match self.discovery.accept(&backend) {
                 None => Answer::bad_request(format!("backend {backend} has no discovery")),
                 Some(0) => Answer::bad_request(format!("backend {backend} has no held change")),
-                Some(count) => Answer::done(format!(
-                    "backend {backend}: {count} held servers are let go"
-                )),
+                Some(count) => Answer::done(format!("backend {backend}: {count} held servers are let go")),
             },
-            Request::Upgrade {
-                binary,
-                probation_ms,
-            } => self.upgrade(binary, probation_ms, progress).await,
+            Request::Upgrade { binary, probation_ms } => self.upgrade(binary, probation_ms, progress).await,
         }
     }
 
     /// Passes the request on to the supervisor, and its words back.
-    async fn upgrade(
-        &self,
-        binary: Option<PathBuf>,
-        probation_ms: Option<u64>,
-        progress: Progress,
-    ) -> Answer {
+    async fn upgrade(&self, binary: Option<PathBuf>, probation_ms: Option<u64>, progress: Progress) -> Answer {
         let (sender, mut lines) = mpsc::unbounded_channel();
         let request = self.next_request.replace(self.next_request.get() + 1);
         self.upgrades.borrow_mut().insert(request, sender);
         let binary = binary.map(|path| path.display().to_string());
-        let message = Upgrade {
-            request,
-            binary,
-            probation_ms,
-        };
+        let message = Upgrade { request, binary, probation_ms };
         if let Err(error) = self.reports.upgrade(message) {
             return Answer::failed(ExitStatus::Failed, error.to_string());
         }
@@ -302,10 +253,7 @@ impl Daemon {
         backend.refresh(Instant::now());
         self.checker.check_now(&found);
         let status = found.state().status();
-        tracing::info!(
-            "backend {}: server {server} is {status} by the operator",
-            backend.name
-        );
+        tracing::info!("backend {}: server {server} is {status} by the operator", backend.name);
         Answer::done(format!("{}/{server} is {status}", backend.name))
     }
 
@@ -319,44 +267,22 @@ impl Daemon {
         };
         found.state().weight = Some(weight);
         backend.refresh(Instant::now());
-        tracing::info!(
-            "backend {}: server {server} has weight {weight} by the operator",
-            backend.name
-        );
+        tracing::info!("backend {}: server {server} has weight {weight} by the operator", backend.name);
         Answer::done(format!("{}/{server} has weight {weight}", backend.name))
     }
 
-    fn find(
-        &self,
-        backend: &str,
-        server: &str,
-    ) -> Result<(Arc<Backend>, Arc<backend::Server>), Answer> {
+    fn find(&self, backend: &str, server: &str) -> Result<(Arc<Backend>, Arc<backend::Server>), Answer> {
         let backends = self.backends.borrow();
         let Some(found) = backends.get(backend) else {
             let known: Vec<_> = backends.keys().map(String::as_str).collect();
-            return Err(Answer::bad_request(format!(
-                "no backend {backend}; there are: {}",
-                known.join(", ")
-            )));
+            return Err(Answer::bad_request(format!("no backend {backend}; there are: {}", known.join(", "))));
         };
         let snapshot = found.snapshot();
-        let member = snapshot
-            .members
-            .iter()
-            .find(|member| &*member.server.name == server);
-        member
-            .map(|member| (Arc::clone(found), Arc::clone(&member.server)))
-            .ok_or_else(|| {
-                let known: Vec<_> = snapshot
-                    .members
-                    .iter()
-                    .map(|member| &*member.server.name)
-                    .collect();
-                Answer::bad_request(format!(
-                    "no server {server} in backend {backend}; there are: {}",
-                    known.join(", ")
-                ))
-            })
+        let member = snapshot.members.iter().find(|member| &*member.server.name == server);
+        member.map(|member| (Arc::clone(found), Arc::clone(&member.server))).ok_or_else(|| {
+            let known: Vec<_> = snapshot.members.iter().map(|member| &*member.server.name).collect();
+            Answer::bad_request(format!("no server {server} in backend {backend}; there are: {}", known.join(", ")))
+        })
     }
 }
 

@@ -23,11 +23,7 @@ struct Prepared {
 impl Daemon {
     /// The first configuration, on listeners that an engine before this one has left, where it has. Nothing is accepted
     /// before [`Daemon::accept_all`].
-    pub(super) async fn begin(
-        &self,
-        config: Config,
-        inherited: &mut Inherited,
-    ) -> Result<(), StartError> {
+    pub(super) async fn begin(&self, config: Config, inherited: &mut Inherited) -> Result<(), StartError> {
         self.resolver.follow(self.names(&config)).await;
         let prepared = self.prepare(&config, inherited)?;
         self.commit(config, prepared).await
@@ -43,30 +39,20 @@ impl Daemon {
 
     async fn try_reload(&self) -> Result<String, String> {
         let _alone = self.reloading.lock().await;
-        let config = self
-            .start
-            .source
-            .read()
-            .map_err(|problems| problems.to_string())?;
+        let config = self.start.source.read().map_err(|problems| problems.to_string())?;
         self.resolver.follow(self.names(&config)).await;
         if self.stopping.get() {
             return Err("the daemon is stopping".to_owned());
         }
         let none = &mut Inherited::default();
-        let prepared = self
-            .prepare(&config, none)
-            .map_err(|error| error.to_string())?;
+        let prepared = self.prepare(&config, none).map_err(|error| error.to_string())?;
         self.start_discovery(&config, BTreeMap::new());
         for note in self.fixed_settings(&config) {
             tracing::warn!("{note}");
         }
         let (frontends, backends) = (config.frontends.len(), config.backends.len());
-        self.commit(config, prepared)
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(format!(
-            "reloaded: {frontends} frontends, {backends} backends"
-        ))
+        self.commit(config, prepared).await.map_err(|error| error.to_string())?;
+        Ok(format!("reloaded: {frontends} frontends, {backends} backends"))
     }
 
     fn tell_supervisor(&self, status: &str, reloading: bool) {
@@ -136,27 +122,11 @@ impl Daemon {
         for (frontend, bound) in prepared.bound {
             self.open(&frontend, bound)?;
         }
-        let gone = |name: &String| {
-            !config
-                .frontends
-                .iter()
-                .any(|frontend| frontend.name == *name)
-        };
-        let names: Vec<String> = self
-            .frontends
-            .borrow()
-            .keys()
-            .filter(|name| gone(name))
-            .cloned()
-            .collect();
+        let gone = |name: &String| !config.frontends.iter().any(|frontend| frontend.name == *name);
+        let names: Vec<String> = self.frontends.borrow().keys().filter(|name| gone(name)).cloned().collect();
         for name in names {
             if let Some(served) = self.frontends.borrow_mut().remove(&name) {
-                retired.extend(
-                    served
-                        .bound
-                        .into_iter()
-                        .map(|bound| (Arc::clone(&served.frontend), bound)),
-                );
+                retired.extend(served.bound.into_iter().map(|bound| (Arc::clone(&served.frontend), bound)));
             }
         }
         self.forget_backends(&config);
@@ -175,10 +145,7 @@ impl Daemon {
         let backend = self.backend_of(&settings);
         backend
             .apply(Arc::new(settings), specs, Instant::now())
-            .map_err(|error| StartError::Servers {
-                name: name.clone(),
-                error,
-            })?;
+            .map_err(|error| StartError::Servers { name: name.clone(), error })?;
         self.checker.sync(&backend);
         Ok(())
     }
@@ -205,11 +172,7 @@ impl Daemon {
                 maxconn: server.maxconn,
                 backup: server.backup,
                 disabled: server.disabled,
-                origin: if index < configured {
-                    Origin::Static
-                } else {
-                    Origin::Discovered
-                },
+                origin: if index < configured { Origin::Static } else { Origin::Discovered },
             })
         };
         let servers = self.discovery.servers(settings);
@@ -225,30 +188,16 @@ impl Daemon {
         };
         let mut frontends = self.frontends.borrow_mut();
         let Some(served) = frontends.get_mut(&settings.name) else {
-            let frontend = Frontend::new(
-                settings.clone(),
-                Arc::clone(backend),
-                Arc::clone(&self.global),
-            );
-            frontends.insert(
-                settings.name.clone(),
-                Served {
-                    frontend,
-                    bound: Vec::new(),
-                },
-            );
+            let frontend = Frontend::new(settings.clone(), Arc::clone(backend), Arc::clone(&self.global));
+            frontends.insert(settings.name.clone(), Served { frontend, bound: Vec::new() });
             return Vec::new();
         };
-        served
-            .frontend
-            .reroute(settings.clone(), Arc::clone(backend));
+        served.frontend.reroute(settings.clone(), Arc::clone(backend));
         let mut wanted = settings.bind.clone();
-        let (stay, leave) = std::mem::take(&mut served.bound)
-            .into_iter()
-            .partition(|bound| {
-                let place = wanted.iter().position(|addr| *addr == bound.wanted);
-                place.map(|index| wanted.remove(index)).is_some()
-            });
+        let (stay, leave) = std::mem::take(&mut served.bound).into_iter().partition(|bound| {
+            let place = wanted.iter().position(|addr| *addr == bound.wanted);
+            place.map(|index| wanted.remove(index)).is_some()
+        });
         served.bound = stay;
         for bound in &served.bound {
             if let Err(error) = bound.listen(settings) {
@@ -256,10 +205,7 @@ impl Daemon {
             }
         }
         let leave: Vec<Bound> = leave;
-        leave
-            .into_iter()
-            .map(|bound| (Arc::clone(&served.frontend), bound))
-            .collect()
+        leave.into_iter().map(|bound| (Arc::clone(&served.frontend), bound)).collect()
     }
 
     /// Shows new sockets to the supervisor, which keeps them alive, and lets the workers accept if it is time.
@@ -331,11 +277,7 @@ impl Daemon {
             for bound in &mut served.bound {
                 for (worker, slot) in self.workers.iter().cycle().zip(&mut bound.sockets) {
                     if slot.parked {
-                        worker.listen(
-                            slot.id,
-                            Arc::clone(&served.frontend),
-                            duplicate(&slot.socket)?,
-                        );
+                        worker.listen(slot.id, Arc::clone(&served.frontend), duplicate(&slot.socket)?);
                         slot.parked = false;
                     }
                 }
@@ -355,26 +297,17 @@ impl Daemon {
             if let Err(error) = self.reports.unlisten(slot.cookie) {
                 tracing::debug!("{error}");
             }
-            worker
-                .retire(slot.id, Arc::clone(frontend), slot.socket)
-                .await;
+            worker.retire(slot.id, Arc::clone(frontend), slot.socket).await;
         }
         if was_served {
-            tracing::info!(
-                "frontend {}: no longer listening on {}",
-                frontend.name,
-                bound.addr
-            );
+            tracing::info!("frontend {}: no longer listening on {}", frontend.name, bound.addr);
         }
     }
 
     fn forget_backends(&self, config: &Config) {
         let mut backends = self.backends.borrow_mut();
         backends.retain(|name, backend| {
-            let stays = config
-                .backends
-                .iter()
-                .any(|settings| settings.name == *name);
+            let stays = config.backends.iter().any(|settings| settings.name == *name);
             if !stays {
                 self.checker.forget(backend);
             }
@@ -384,12 +317,7 @@ impl Daemon {
 
     fn maxconn(&self, config: &Config) -> u32 {
         let (descriptors, threads) = (resources::raise_descriptor_limit(), self.workers.len());
-        limits::maxconn(
-            config,
-            descriptors,
-            threads,
-            limits::pipes(descriptors, threads),
-        )
+        limits::maxconn(config, descriptors, threads, limits::pipes(descriptors, threads))
     }
 
     /// What a reload cannot change in a running process.
@@ -397,16 +325,11 @@ impl Daemon {
         let mut notes = Vec::new();
         let threads = config.global.threads.unwrap_or_else(resources::cores);
         if threads != self.workers.len() {
-            notes.push(format!(
-                "threads stays {}: `lb upgrade` starts {threads}",
-                self.workers.len()
-            ));
+            notes.push(format!("threads stays {}: `lb upgrade` starts {threads}", self.workers.len()));
         }
         let frontends = self.frontends.borrow();
         for frontend in &config.frontends {
-            let had = frontends
-                .get(&frontend.name)
-                .map(|served| served.frontend.route().settings.v4v6);
+            let had = frontends.get(&frontend.name).map(|served| served.frontend.route().settings.v4v6);
             if had.is_some_and(|had| had != frontend.v4v6) {
                 notes.push(format!(
                     "frontend {}: v4v6 of addresses that are bound already stays as it is until a restart",
@@ -414,12 +337,7 @@ impl Daemon {
                 ));
             }
         }
-        let socket = self
-            .start
-            .socket
-            .is_none()
-            .then_some(config.global.socket.as_ref())
-            .flatten();
+        let socket = self.start.socket.is_none().then_some(config.global.socket.as_ref()).flatten();
         if let Some(socket) = socket.filter(|socket| **socket != self.socket) {
             notes.push(format!(
                 "the admin socket stays {}: restart to move it to {}",
@@ -432,10 +350,7 @@ impl Daemon {
 
     /// The host names in use, of configured and of discovered servers.
     pub(super) fn names(&self, config: &Config) -> Vec<String> {
-        let servers = config
-            .backends
-            .iter()
-            .flat_map(|backend| self.discovery.servers(backend));
+        let servers = config.backends.iter().flat_map(|backend| self.discovery.servers(backend));
         let hosts = servers.filter_map(|server| match server.addr {
             Address::Host(host, _) => Some(host),
             Address::Ip(_) | Address::Unix(_) => None,
@@ -449,8 +364,5 @@ impl Daemon {
 }
 
 fn duplicate(socket: &OwnedFd) -> Result<OwnedFd, StartError> {
-    socket.try_clone().map_err(|error| StartError::System {
-        what: "cannot duplicate a listening socket",
-        error,
-    })
+    socket.try_clone().map_err(|error| StartError::System { what: "cannot duplicate a listening socket", error })
 }

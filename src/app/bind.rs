@@ -68,13 +68,7 @@ impl Bound {
         workers: usize,
         mut next_id: impl FnMut() -> ListenerId,
     ) -> Result<Self, BindError> {
-        let fail = |addr| {
-            move |error| BindError {
-                frontend: frontend.name.clone(),
-                addr,
-                error,
-            }
-        };
+        let fail = |addr| move |error| BindError { frontend: frontend.name.clone(), addr, error };
         let options = options(frontend);
         let mut sockets: Vec<OwnedFd> = inherited.into_iter().map(|held| held.socket).collect();
         if sockets.is_empty() {
@@ -87,23 +81,10 @@ impl Bound {
         }
         let slot = |socket: OwnedFd| {
             let cookie = fd::cookie(socket.as_fd())?;
-            Ok(Slot {
-                id: next_id(),
-                socket,
-                cookie,
-                parked: false,
-            })
+            Ok(Slot { id: next_id(), socket, cookie, parked: false })
         };
-        let sockets = sockets
-            .into_iter()
-            .map(slot)
-            .collect::<io::Result<_>>()
-            .map_err(fail(addr))?;
-        Ok(Self {
-            wanted,
-            addr,
-            sockets,
-        })
+        let sockets = sockets.into_iter().map(slot).collect::<io::Result<_>>().map_err(fail(addr))?;
+        Ok(Self { wanted, addr, sockets })
     }
 
     /// The sockets as the supervisor knows them.
@@ -169,9 +150,7 @@ mod tests {
         old.listen(&frontend).unwrap();
         // Bound for a reload that may still be refused.
         let new = bound(old.addr, &frontend);
-        let clients: Vec<_> = (0..16)
-            .map(|_| TcpStream::connect(old.addr).unwrap())
-            .collect();
+        let clients: Vec<_> = (0..16).map(|_| TcpStream::connect(old.addr).unwrap()).collect();
         assert_eq!(waiting(&old), 16);
         new.listen(&frontend).unwrap();
         drop(clients);

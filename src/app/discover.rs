@@ -68,20 +68,13 @@ impl Discovery {
         let mut wanted = BTreeMap::new();
         for settings in &config.backends {
             if let (Some(prefix), Some(etcd)) = (&settings.discovery, &config.etcd) {
-                let terms = Terms {
-                    prefix: prefix.clone(),
-                    etcd: etcd.clone(),
-                    state_dir: config.global.state_dir.clone(),
-                };
+                let terms =
+                    Terms { prefix: prefix.clone(), etcd: etcd.clone(), state_dir: config.global.state_dir.clone() };
                 wanted.insert(settings.name.as_str(), (settings, terms));
             }
         }
-        self.followers
-            .borrow_mut()
-            .retain(|name, _| wanted.contains_key(name.as_str()));
-        self.found
-            .lock()
-            .retain(|name, _| wanted.contains_key(name.as_str()));
+        self.followers.borrow_mut().retain(|name, _| wanted.contains_key(name.as_str()));
+        self.found.lock().retain(|name, _| wanted.contains_key(name.as_str()));
         for (name, (settings, terms)) in wanted {
             let known = self.followers.borrow_mut().remove(name);
             let resume = match known {
@@ -101,9 +94,7 @@ impl Discovery {
                 resume: resume.filter(|saved| saved.prefix == terms.prefix),
             };
             let follower = Rc::new(self.start(options, backend(settings)));
-            self.followers
-                .borrow_mut()
-                .insert(name.to_owned(), Followed { follower, terms });
+            self.followers.borrow_mut().insert(name.to_owned(), Followed { follower, terms });
         }
     }
 
@@ -112,10 +103,7 @@ impl Discovery {
     async fn first_listing(&self) {
         let all: Vec<Rc<Follower>> = {
             let followers = self.followers.borrow();
-            followers
-                .values()
-                .map(|followed| Rc::clone(&followed.follower))
-                .collect()
+            followers.values().map(|followed| Rc::clone(&followed.follower)).collect()
         };
         let listed = async {
             for follower in &all {
@@ -135,41 +123,22 @@ impl Discovery {
     /// The servers of a backend: those of its configuration, then those found.
     pub(super) fn servers(&self, settings: &config::Backend) -> Vec<config::Server> {
         let found = self.found.lock().get(&settings.name).cloned();
-        found.map_or_else(
-            || settings.servers.clone(),
-            |found| merge(&settings.servers, &found).servers,
-        )
+        found.map_or_else(|| settings.servers.clone(), |found| merge(&settings.servers, &found).servers)
     }
 
     /// Says what had to be left out of the servers found.
     fn warn(&self, settings: &config::Backend) {
-        let found = self
-            .found
-            .lock()
-            .get(&settings.name)
-            .cloned()
-            .unwrap_or_default();
-        let Merged {
-            shadowed, left_out, ..
-        } = merge(&settings.servers, &found);
+        let found = self.found.lock().get(&settings.name).cloned().unwrap_or_default();
+        let Merged { shadowed, left_out, .. } = merge(&settings.servers, &found);
         let name = &settings.name;
         if left_out > 0 {
-            tracing::warn!(
-                "backend {name}: {left_out} discovered servers are too many and left out"
-            );
+            tracing::warn!("backend {name}: {left_out} discovered servers are too many and left out");
         }
-        if self
-            .warned
-            .borrow()
-            .get(name)
-            .is_some_and(|before| *before == shadowed)
-        {
+        if self.warned.borrow().get(name).is_some_and(|before| *before == shadowed) {
             return;
         }
         for server in &shadowed {
-            tracing::warn!(
-                "backend {name}: server {server} is in the configuration too, which is what counts"
-            );
+            tracing::warn!("backend {name}: server {server} is in the configuration too, which is what counts");
         }
         self.warned.borrow_mut().insert(name.clone(), shadowed);
     }
@@ -187,20 +156,14 @@ impl Discovery {
 
     /// `None`: the backend has no discovery.
     pub(super) fn status(&self, backend: &str) -> Option<SourceStatus> {
-        self.followers
-            .borrow()
-            .get(backend)
-            .map(|followed| followed.follower.status())
+        self.followers.borrow().get(backend).map(|followed| followed.follower.status())
     }
 
     /// What is found, for the next process.
     pub(super) fn records(&self) -> Vec<Record> {
         let followers = self.followers.borrow();
         let record = |(backend, followed): (&String, &Followed)| {
-            Some(Record {
-                backend: backend.clone(),
-                saved: followed.follower.saved()?.encode(),
-            })
+            Some(Record { backend: backend.clone(), saved: followed.follower.saved()?.encode() })
         };
         followers.iter().filter_map(record).collect()
     }
@@ -208,10 +171,7 @@ impl Discovery {
     /// All followers in one: whether each is connected, the newest revision, the first error. `None`: there are none.
     pub(super) fn summary(&self) -> Option<Value> {
         let followers = self.followers.borrow();
-        let all: Vec<SourceStatus> = followers
-            .values()
-            .map(|followed| followed.follower.status())
-            .collect();
+        let all: Vec<SourceStatus> = followers.values().map(|followed| followed.follower.status()).collect();
         let revision = all.iter().map(|status| status.revision).max()?;
         Some(json!({
             "connected": all.iter().all(|status| status.endpoint.is_some()),
@@ -222,10 +182,7 @@ impl Discovery {
 
     /// Lets go what is held; how many servers. `None`: the backend has no discovery.
     pub(super) fn accept(&self, backend: &str) -> Option<usize> {
-        self.followers
-            .borrow()
-            .get(backend)
-            .map(|followed| followed.follower.accept())
+        self.followers.borrow().get(backend).map(|followed| followed.follower.accept())
     }
 }
 
@@ -237,9 +194,7 @@ impl Found {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Servers>>> {
-        self.by_backend
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.by_backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn news(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -261,9 +216,7 @@ pub(super) fn found_before(record: Record) -> Option<(String, Saved)> {
         Ok(saved) => Some((record.backend, saved)),
         Err(damage) => {
             let backend = &record.backend;
-            tracing::warn!(
-                "backend {backend}: the servers found by the engine before are not used: {damage}"
-            );
+            tracing::warn!("backend {backend}: the servers found by the engine before are not used: {damage}");
             None
         }
     }
@@ -282,9 +235,7 @@ impl Daemon {
         self.refresh_servers(|settings| settings.discovery.is_some());
         let names = self.names(&self.config.borrow());
         tokio::join!(self.discovery.first_listing(), async {
-            timeout(FIRST_LISTING, self.resolver.follow(names))
-                .await
-                .ok();
+            timeout(FIRST_LISTING, self.resolver.follow(names)).await.ok();
         });
         self.refresh_servers(|settings| settings.discovery.is_some());
     }
@@ -301,9 +252,7 @@ pub(super) async fn follow(daemon: Rc<Daemon>) {
             }
         }
         let hosts = daemon.names(&daemon.config.borrow());
-        if !hosts.iter().all(|host| daemon.resolver.knows(host))
-            && !daemon.discovery.looking_up.replace(true)
-        {
+        if !hosts.iter().all(|host| daemon.resolver.knows(host)) && !daemon.discovery.looking_up.replace(true) {
             spawn_local(look_up(Rc::clone(&daemon), hosts));
         }
     }

@@ -41,18 +41,10 @@ impl Daemon {
         let mut bridge = Bridge::new(end)?;
         let agreed = bridge.greet().await?;
         tracing::info!("hand-off: both engines speak {agreed}");
-        let told = self
-            .tell_state(&mut bridge, &agreed, &Baseline::default())
-            .await?;
-        bridge
-            .send(&PeerMessage::StateEnd(StateEnd {}), Vec::new())
-            .await?;
+        let told = self.tell_state(&mut bridge, &agreed, &Baseline::default()).await?;
+        bridge.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await?;
         match bridge.answer().await? {
-            (PeerMessage::Imported(_), _) => Ok(Export {
-                bridge,
-                agreed,
-                told,
-            }),
+            (PeerMessage::Imported(_), _) => Ok(Export { bridge, agreed, told }),
             _ => Err(BridgeError::OutOfTurn),
         }
     }
@@ -84,9 +76,7 @@ impl Daemon {
             }
         }
         self.refresh_all();
-        bridge
-            .send(&PeerMessage::Imported(Imported {}), Vec::new())
-            .await?;
+        bridge.send(&PeerMessage::Imported(Imported {}), Vec::new()).await?;
         Ok(Import { bridge })
     }
 }

@@ -17,11 +17,7 @@ pub(super) fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: 
         .iter()
         .map(|backend| backend.servers.len() + backend.discovery.as_ref().map_or(0, |_| CHECKS))
         .sum();
-    let listeners: usize = config
-        .frontends
-        .iter()
-        .map(|frontend| frontend.bind.len() * threads * 2)
-        .sum();
+    let listeners: usize = config.frontends.iter().map(|frontend| frontend.bind.len() * threads * 2).sum();
     // Standard streams, runtimes (four each), log, admin and its clients, etcd; and the checks under way.
     let reserve = 24 + 4 * (threads + 1) + listeners + 2 * pipes * threads + servers.min(CHECKS);
     let possible = descriptors.saturating_sub(reserve as u64) / 2;

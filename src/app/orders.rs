@@ -131,20 +131,12 @@ impl Daemon {
         let frontends = self.frontends.borrow();
         let backends = self.backends.borrow();
         let of_frontends = |of: fn(&crate::stats::FrontendStats) -> u64| {
-            frontends
-                .values()
-                .map(|served| of(&served.frontend.stats))
-                .sum()
+            frontends.values().map(|served| of(&served.frontend.stats)).sum()
         };
         let snapshots = backends.values().map(|backend| backend.snapshot());
         let served = snapshots.flat_map(|snapshot| {
-            let served =
-                |member: &crate::backend::Member| member.server.stats.sessions_total.value();
-            snapshot
-                .members
-                .iter()
-                .map(|member| served(member))
-                .collect::<Vec<_>>()
+            let served = |member: &crate::backend::Member| member.server.stats.sessions_total.value();
+            snapshot.members.iter().map(|member| served(member)).collect::<Vec<_>>()
         });
         Heartbeat {
             sessions: self.global.used().into(),

@@ -26,16 +26,12 @@ impl Daemon {
             uptime_s: (self.origin.uptime + self.started.elapsed()).as_secs(),
             upgrade: self.upgrading().then(|| status::Upgrade {
                 phase: format!("{:?}", self.phase.get()).to_lowercase(),
-                elapsed_ms: u64::try_from(self.phase_since.get().elapsed().as_millis())
-                    .unwrap_or(u64::MAX),
+                elapsed_ms: u64::try_from(self.phase_since.get().elapsed().as_millis()).unwrap_or(u64::MAX),
             }),
             threads: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
             maxconn: self.global.max().into(),
             sessions: self.global.used().into(),
-            sessions_total: frontends
-                .iter()
-                .map(|frontend| frontend.sessions_total)
-                .sum(),
+            sessions_total: frontends.iter().map(|frontend| frontend.sessions_total).sum(),
             log_lines_dropped: self.log.dropped(),
             etcd: self.discovery.summary(),
             backends: backends.collect(),
@@ -45,17 +41,9 @@ impl Daemon {
 
     fn backend(&self, settings: &config::Backend, backend: &Backend) -> status::Backend {
         let snapshot = backend.snapshot();
-        let mut servers: Vec<Server> = snapshot
-            .members
-            .iter()
-            .map(|member| server(member))
-            .collect();
+        let mut servers: Vec<Server> = snapshot.members.iter().map(|member| server(member)).collect();
         servers.extend(
-            self.discovery
-                .servers(settings)
-                .iter()
-                .filter(|s| self.resolver.addr(&s.addr).is_none())
-                .map(lost),
+            self.discovery.servers(settings).iter().filter(|s| self.resolver.addr(&s.addr).is_none()).map(lost),
         );
         let sum = |of: fn(&Server) -> u64| servers.iter().map(of).sum();
         status::Backend {
@@ -66,10 +54,7 @@ impl Daemon {
             sessions_total: sum(|server| server.sessions_total),
             bytes_in: sum(|server| server.bytes_in),
             bytes_out: sum(|server| server.bytes_out),
-            discovery: self
-                .discovery
-                .status(&settings.name)
-                .and_then(|status| serde_json::to_value(status).ok()),
+            discovery: self.discovery.status(&settings.name).and_then(|status| serde_json::to_value(status).ok()),
             servers,
         }
     }
@@ -95,13 +80,8 @@ fn server(member: &Member) -> Server {
     let state = server.state().clone();
     let now = Instant::now();
     let stats = &server.stats;
-    let times = |of: fn(&crate::stats::Times) -> &Histogram| {
-        stats
-            .times_if_any()
-            .map(of)
-            .map(percentiles)
-            .unwrap_or_default()
-    };
+    let times =
+        |of: fn(&crate::stats::Times) -> &Histogram| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
     Server {
         name: server.name.to_string(),
         addr: member.spec.addr.to_string(),
@@ -112,20 +92,9 @@ fn server(member: &Member) -> Server {
             _ => ServerStatus::Maint,
         },
         check: Check {
-            status: state
-                .history
-                .newest()
-                .map_or_else(|| "INI".to_owned(), |result| result.status.to_string()),
-            health: state.health.map_or_else(
-                || "no check".to_owned(),
-                |health| health.position().to_string(),
-            ),
-            last: state
-                .history
-                .iter()
-                .rev()
-                .map(|last| result(last, now))
-                .collect(),
+            status: state.history.newest().map_or_else(|| "INI".to_owned(), |result| result.status.to_string()),
+            health: state.health.map_or_else(|| "no check".to_owned(), |health| health.position().to_string()),
+            last: state.history.iter().rev().map(|last| result(last, now)).collect(),
         },
         weight: state.weight.unwrap_or(member.spec.weight),
         backup: member.spec.backup,
@@ -153,11 +122,7 @@ fn lost(server: &config::Server) -> Server {
         name: server.name.clone(),
         addr: server.addr.to_string(),
         status: ServerStatus::Down,
-        check: Check {
-            status: "NOADDR".to_owned(),
-            health: why,
-            last: Vec::new(),
-        },
+        check: Check { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
         weight: server.weight,
         backup: server.backup,
         ..Server::default()
@@ -169,18 +134,14 @@ fn result(result: &CheckResult, now: Instant) -> status::CheckResult {
         Source::Check => "check",
         Source::Traffic => "traffic",
     };
-    let code = result
-        .code
-        .map_or_else(String::new, |code| format!("/{code}"));
+    let code = result.code.map_or_else(String::new, |code| format!("/{code}"));
     status::CheckResult {
         ok: result.status.is_ok(),
         status: format!("{}{code}", result.status),
         cause: result.cause.clone(),
         duration_ms: millis(result.duration),
         source: source.to_owned(),
-        age_ms: result
-            .ended
-            .map_or(0, |ended| age_ms(now.saturating_duration_since(ended))),
+        age_ms: result.ended.map_or(0, |ended| age_ms(now.saturating_duration_since(ended))),
     }
 }
 
@@ -189,17 +150,15 @@ fn age_ms(age: Duration) -> u64 {
 }
 
 fn percentiles(histogram: &Histogram) -> Percentiles {
-    histogram
-        .quantiles()
-        .map_or_else(Percentiles::default, |quantiles| {
-            let millis = |micros| millis(Duration::from_micros(micros));
-            Percentiles {
-                p50: millis(quantiles.p50),
-                p90: millis(quantiles.p90),
-                p99: millis(quantiles.p99),
-                max: millis(quantiles.max),
-            }
-        })
+    histogram.quantiles().map_or_else(Percentiles::default, |quantiles| {
+        let millis = |micros| millis(Duration::from_micros(micros));
+        Percentiles {
+            p50: millis(quantiles.p50),
+            p90: millis(quantiles.p90),
+            p99: millis(quantiles.p99),
+            max: millis(quantiles.max),
+        }
+    })
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -12,21 +12,14 @@ use crate::log::By;
 use crate::proxy::worker::Whose;
 
 /// Drains. `patience`: for so long; `None`: for `hard_stop_after`. A second order to stop ends it at once.
-pub(super) async fn stop(
-    daemon: &Rc<Daemon>,
-    patience: Option<Duration>,
-    ears: &mut Ears,
-) -> Result<(), StartError> {
+pub(super) async fn stop(daemon: &Rc<Daemon>, patience: Option<Duration>, ears: &mut Ears) -> Result<(), StartError> {
     let patience = patience.unwrap_or(daemon.config.borrow().global.hard_stop_after);
     daemon.stopping.set(true);
     ears.admin.let_go();
     daemon.close_listeners().await;
     let open = daemon.global.used();
     if open > 0 {
-        tracing::info!(
-            "stopping: {open} sessions have up to {}",
-            humantime::format_duration(patience)
-        );
+        tracing::info!("stopping: {open} sessions have up to {}", humantime::format_duration(patience));
     }
     let begun = Instant::now();
     let mut cut = false;

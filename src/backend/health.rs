@@ -55,34 +55,20 @@ impl Health {
         let standing = match init {
             InitState::Up => Standing::Up { failures: fall - 1 },
             InitState::FullyUp => Standing::Up { failures: 0 },
-            InitState::Down => Standing::Down {
-                successes: rise - 1,
-            },
+            InitState::Down => Standing::Down { successes: rise - 1 },
             InitState::FullyDown => Standing::Down { successes: 0 },
         };
-        Self {
-            standing,
-            rise,
-            fall,
-        }
+        Self { standing, rise, fall }
     }
 
     /// Goes on from what another process, or another configuration, knew: see [`Self::retune`].
     pub fn restore(value: Standing, rise: u32, fall: u32) -> Self {
         let (rise, fall) = (rise.max(1), fall.max(1));
         let standing = match value {
-            Standing::Up { failures } => Standing::Up {
-                failures: failures.min(fall - 1),
-            },
-            Standing::Down { successes } => Standing::Down {
-                successes: successes.min(rise - 1),
-            },
+            Standing::Up { failures } => Standing::Up { failures: failures.min(fall - 1) },
+            Standing::Down { successes } => Standing::Down { successes: successes.min(rise - 1) },
         };
-        Self {
-            standing,
-            rise,
-            fall,
-        }
+        Self { standing, rise, fall }
     }
 
     /// Takes one result in. The only way the state changes.
@@ -90,24 +76,14 @@ impl Health {
         let (standing, transition) = match (self.standing, ok) {
             (Standing::Up { .. }, true) => (Standing::Up { failures: 0 }, None),
             (Standing::Down { .. }, false) => (Standing::Down { successes: 0 }, None),
-            (Standing::Up { failures }, false) if failures + 1 < self.fall => (
-                Standing::Up {
-                    failures: failures + 1,
-                },
-                None,
-            ),
-            (Standing::Up { .. }, false) => {
-                (Standing::Down { successes: 0 }, Some(Transition::WentDown))
+            (Standing::Up { failures }, false) if failures + 1 < self.fall => {
+                (Standing::Up { failures: failures + 1 }, None)
             }
-            (Standing::Down { successes }, true) if successes + 1 < self.rise => (
-                Standing::Down {
-                    successes: successes + 1,
-                },
-                None,
-            ),
-            (Standing::Down { .. }, true) => {
-                (Standing::Up { failures: 0 }, Some(Transition::WentUp))
+            (Standing::Up { .. }, false) => (Standing::Down { successes: 0 }, Some(Transition::WentDown)),
+            (Standing::Down { successes }, true) if successes + 1 < self.rise => {
+                (Standing::Down { successes: successes + 1 }, None)
             }
+            (Standing::Down { .. }, true) => (Standing::Up { failures: 0 }, Some(Transition::WentUp)),
         };
         self.standing = standing;
         transition
@@ -126,10 +102,7 @@ impl Health {
 
     /// Between the two ends: the next result matters, so it is asked for after `fastinter`.
     pub fn changing(&self) -> bool {
-        matches!(
-            self.standing,
-            Standing::Up { failures: 1.. } | Standing::Down { successes: 1.. }
-        )
+        matches!(self.standing, Standing::Up { failures: 1.. } | Standing::Down { successes: 1.. })
     }
 
     /// How long after this result the next check begins, before jitter: `inter` when well, `downinter` when
@@ -172,11 +145,7 @@ pub struct Position(Health);
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Health {
-            standing,
-            rise,
-            fall,
-        } = self.0;
+        let Health { standing, rise, fall } = self.0;
         match standing {
             Standing::Up { failures: 0 } => f.write_str("UP"),
             Standing::Up { failures } => write!(f, "UP {}/{fall}", fall - failures),

@@ -23,29 +23,20 @@ impl Default for Loads {
     fn default() -> Self {
         let count = u32::try_from(MAX_SERVERS * 2).unwrap_or(u32::MAX);
         // Twice the servers a backend may have: those that were removed keep their slot until their last session ends.
-        Self {
-            slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
-            free: Mutex::new((0..count).rev().collect()),
-        }
+        Self { slots: (0..count).map(|_| AtomicU32::new(0)).collect(), free: Mutex::new((0..count).rev().collect()) }
     }
 }
 
 impl Loads {
     /// A slot for a new server; `None` when all are taken.
     pub fn allot(&self) -> Option<u32> {
-        self.free
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .pop()
+        self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
     }
 
     /// Gives a slot back. Low numbers are used first again, which keeps the table dense.
     pub fn free(&self, slot: u32) {
         self.slot(slot).store(0, Relaxed);
-        let mut free = self
-            .free
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let place = free.partition_point(|other| *other > slot);
         free.insert(place, slot);
     }
@@ -83,10 +74,7 @@ impl Loads {
             load.fetch_add(1, Relaxed);
             return true;
         }
-        load.fetch_update(Relaxed, Relaxed, |now| {
-            (now & !SUSPECT < max).then_some(now + 1)
-        })
-        .is_ok()
+        load.fetch_update(Relaxed, Relaxed, |now| (now & !SUSPECT < max).then_some(now + 1)).is_ok()
     }
 
     /// Counts one session less.
@@ -124,9 +112,6 @@ mod tests {
         assert_eq!(slots, [0, 1, 2, 3]);
         loads.free(1);
         loads.free(0);
-        assert_eq!(
-            [loads.allot(), loads.allot(), loads.allot()],
-            [Some(0), Some(1), Some(4)]
-        );
+        assert_eq!([loads.allot(), loads.allot(), loads.allot()], [Some(0), Some(1), Some(4)]);
     }
 }

@@ -88,11 +88,7 @@ impl Backend {
     /// A session more on the server of `slot`, for a retry on the same one. `None`: it is no longer usable, or full.
     pub fn pick_same(self: &Arc<Self>, slot: u32) -> Option<Lease> {
         let snapshot = self.snapshot.load();
-        let candidate = snapshot
-            .schedule
-            .candidates()
-            .iter()
-            .find(|c| c.slot == slot)?;
+        let candidate = snapshot.schedule.candidates().iter().find(|c| c.slot == slot)?;
         let taken = self.loads.take(slot, candidate.maxconn);
         taken.then(|| Lease::new(self, &snapshot.members[candidate.member]))
     }
@@ -100,11 +96,7 @@ impl Backend {
     /// Whether a usable server other than that of `slot` is not suspect.
     pub fn has_trusted(&self, slot: u32) -> bool {
         let snapshot = self.snapshot.load();
-        snapshot
-            .schedule
-            .candidates()
-            .iter()
-            .any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
+        snapshot.schedule.candidates().iter().any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
     }
 
     /// Sessions on all servers now.
@@ -116,10 +108,7 @@ impl Backend {
     /// `None`: no server of that name.
     pub fn adopt(self: &Arc<Self>, server: &str) -> Option<Lease> {
         let snapshot = self.snapshot.load();
-        let member = snapshot
-            .members
-            .iter()
-            .find(|member| &*member.server.name == server)?;
+        let member = snapshot.members.iter().find(|member| &*member.server.name == server)?;
         self.loads.take(member.server.slot(), u32::MAX);
         Some(Lease::new(self, member))
     }
@@ -145,17 +134,11 @@ impl Backend {
                     retune(&server, &was, &spec, settings.check.as_ref());
                     server
                 }
-                None => Arc::new(
-                    Server::new(&spec, settings.check.as_ref(), &self.loads)
-                        .ok_or(TooManyServers)?,
-                ),
+                None => Arc::new(Server::new(&spec, settings.check.as_ref(), &self.loads).ok_or(TooManyServers)?),
             };
             members.push(Arc::new(Member { server, spec }));
         }
-        let gone = before
-            .members
-            .iter()
-            .filter(|old| !members.iter().any(|m| Arc::ptr_eq(&m.server, &old.server)));
+        let gone = before.members.iter().filter(|old| !members.iter().any(|m| Arc::ptr_eq(&m.server, &old.server)));
         self.depart(gone.map(|member| (Arc::downgrade(&member.server), member.spec.clone())));
         self.publish(Snapshot::new(settings, members, now));
         Ok(())
@@ -164,21 +147,11 @@ impl Backend {
     /// Builds the snapshot anew after a change of health, administration or weight, or as time passes in a slow start.
     pub fn refresh(&self, now: Instant) {
         let before = self.snapshot.load_full();
-        self.publish(Snapshot::new(
-            Arc::clone(&before.settings),
-            before.members.clone(),
-            now,
-        ));
+        self.publish(Snapshot::new(Arc::clone(&before.settings), before.members.clone(), now));
     }
 
     /// Takes a check's result in; `times` as for [`State::record`]. Publishes when it changes who serves.
-    pub fn record(
-        &self,
-        server: &Server,
-        result: CheckResult,
-        times: u32,
-        now: Instant,
-    ) -> Option<Change> {
+    pub fn record(&self, server: &Server, result: CheckResult, times: u32, now: Instant) -> Option<Change> {
         if result.status.verdict() == Some(true) {
             server.trust();
         }
@@ -190,11 +163,7 @@ impl Backend {
             server.stats.downs.add(1);
         }
         self.refresh(now);
-        Some(Change {
-            server: Arc::clone(&server.name),
-            transition,
-            active: self.snapshot.load().active(),
-        })
+        Some(Change { server: Arc::clone(&server.name), transition, active: self.snapshot.load().active() })
     }
 
     fn publish(&self, snapshot: Snapshot) {
@@ -233,11 +202,7 @@ fn retune(server: &Server, before: &MemberSpec, now: &MemberSpec, check: Option<
         server.trust();
     }
     if before.disabled != now.disabled {
-        state.admin = if now.disabled {
-            Admin::Maint
-        } else {
-            Admin::Ready
-        };
+        state.admin = if now.disabled { Admin::Maint } else { Admin::Ready };
     }
     if before.weight != now.weight {
         state.weight = None;
@@ -248,10 +213,7 @@ impl Lease {
     /// For a session that is counted on the server already.
     fn new(backend: &Arc<Backend>, member: &Arc<Member>) -> Self {
         backend.sessions.fetch_add(1, Relaxed);
-        Self {
-            backend: Arc::clone(backend),
-            member: Arc::clone(member),
-        }
+        Self { backend: Arc::clone(backend), member: Arc::clone(member) }
     }
 
     pub fn member(&self) -> &Arc<Member> {

@@ -60,20 +60,13 @@ impl Queue {
     /// Joins the end of the line, or `None` when `max` wait or pause already.
     pub fn join(&self, max: u32) -> Option<Ticket<'_>> {
         let (number, position) = self.line.enter(max.saturating_sub(self.pausing.len()))?;
-        Some(Ticket {
-            row: &self.line,
-            number,
-            position,
-        })
+        Some(Ticket { row: &self.line, number, position })
     }
 
     /// Begins a pause, or `None` when `max` wait or pause already.
     pub fn pause(&self, max: u32) -> Option<Pause<'_>> {
         let (number, _) = self.pausing.enter(max.saturating_sub(self.line.len()))?;
-        Some(Pause {
-            row: &self.pausing,
-            number,
-        })
+        Some(Pause { row: &self.pausing, number })
     }
 
     /// Whether a new session must queue up behind others.
@@ -215,19 +208,13 @@ mod tests {
     use super::*;
 
     fn called(ticket: &Ticket<'_>) -> bool {
-        ticket
-            .poll_called(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
+        ticket.poll_called(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn waiters_are_called_in_order() {
         let queue = Queue::default();
-        let (a, b, c) = (
-            queue.join(9).unwrap(),
-            queue.join(9).unwrap(),
-            queue.join(9).unwrap(),
-        );
+        let (a, b, c) = (queue.join(9).unwrap(), queue.join(9).unwrap(), queue.join(9).unwrap());
         assert_eq!([a.position(), b.position(), c.position()], [0, 1, 2]);
         queue.call(2);
         assert_eq!([called(&a), called(&b), called(&c)], [true, true, false]);
@@ -277,11 +264,7 @@ mod tests {
     fn pauses_end_when_a_server_is_well_and_not_when_a_lease_returns() {
         let queue = Queue::default();
         let pause = queue.pause(9).unwrap();
-        let over = || {
-            pause
-                .poll_called(&mut Context::from_waker(Waker::noop()))
-                .is_ready()
-        };
+        let over = || pause.poll_called(&mut Context::from_waker(Waker::noop())).is_ready();
         assert!(queue.join(1).is_none() && !queue.is_contended() && queue.len() == 1);
         queue.call_next();
         queue.call(0);

@@ -71,20 +71,9 @@ enum Pass {
 impl Schedule {
     pub fn new(balance: Balance, candidates: Vec<Candidate>) -> Self {
         let order = match balance {
-            Balance::RoundRobin => Order::Cycle {
-                turns: spread(&candidates),
-                random: false,
-            },
-            Balance::Random => Order::Cycle {
-                turns: spread(&candidates),
-                random: true,
-            },
-            Balance::LeastConn => Order::Least(
-                candidates
-                    .iter()
-                    .map(|c| RECIPROCAL / u64::from(c.weight))
-                    .collect(),
-            ),
+            Balance::RoundRobin => Order::Cycle { turns: spread(&candidates), random: false },
+            Balance::Random => Order::Cycle { turns: spread(&candidates), random: true },
+            Balance::LeastConn => Order::Least(candidates.iter().map(|c| RECIPROCAL / u64::from(c.weight)).collect()),
             Balance::Source => Order::Ring(ring(&candidates)),
             Balance::First => Order::First,
         };
@@ -103,10 +92,7 @@ impl Schedule {
         let turn = cursor.fetch_add(1, Relaxed);
         self.pass(loads, turn, hint, Pass::Best)
             .or_else(|| self.pass(loads, turn, hint, Pass::SuspectsToo))
-            .or_else(|| {
-                hint.avoid
-                    .and_then(|_| self.pass(loads, turn, hint, Pass::AvoidedToo))
-            })
+            .or_else(|| hint.avoid.and_then(|_| self.pass(loads, turn, hint, Pass::AvoidedToo)))
     }
 
     fn pass(&self, loads: &Loads, turn: usize, hint: &Hint, pass: Pass) -> Option<&Candidate> {
@@ -116,50 +102,31 @@ impl Schedule {
         };
         let take = |c: &Candidate| allowed(c) && loads.take(c.slot, c.maxconn);
         let quick = match &self.order {
-            Order::Cycle {
-                turns,
-                random: false,
-            } => {
+            Order::Cycle { turns, random: false } => {
                 let start = turn % turns.len();
                 let near = turns[start..].iter().chain(&turns[..start]).take(NEAR);
-                near.map(|index| &self.candidates[usize::from(*index)])
-                    .find(|c| take(c))
+                near.map(|index| &self.candidates[usize::from(*index)]).find(|c| take(c))
             }
-            Order::Cycle {
-                turns,
-                random: true,
-            } => self
-                .better_of_two(loads, turns, &allowed)
-                .filter(|c| take(c)),
+            Order::Cycle { turns, random: true } => self.better_of_two(loads, turns, &allowed).filter(|c| take(c)),
             Order::Least(reciprocals) => return self.least(loads, reciprocals, turn, &allowed),
             Order::Ring(points) => {
                 let start = points.partition_point(|(point, _)| *point < hash_of(hint.client));
                 let near = points[start..].iter().chain(&points[..start]).take(NEAR);
-                near.map(|(_, index)| &self.candidates[usize::from(*index)])
-                    .find(|c| take(c))
+                near.map(|(_, index)| &self.candidates[usize::from(*index)]).find(|c| take(c))
             }
             Order::First => return self.candidates.iter().find(|c| take(c)),
         };
         quick.or_else(|| {
             let start = turn % self.candidates.len();
-            self.candidates[start..]
-                .iter()
-                .chain(&self.candidates[..start])
-                .find(|c| take(c))
+            self.candidates[start..].iter().chain(&self.candidates[..start]).find(|c| take(c))
         })
     }
 
     /// Power of two choices, by sessions for each unit of weight.
-    fn better_of_two(
-        &self,
-        loads: &Loads,
-        turns: &[u16],
-        allowed: &impl Fn(&Candidate) -> bool,
-    ) -> Option<&Candidate> {
+    fn better_of_two(&self, loads: &Loads, turns: &[u16], allowed: &impl Fn(&Candidate) -> bool) -> Option<&Candidate> {
         let draw = || &self.candidates[usize::from(turns[fastrand::usize(..turns.len())])];
         let (a, b) = (draw(), draw());
-        let busy =
-            |c: &Candidate| u64::from(loads.apparent(c.slot)) * RECIPROCAL / u64::from(c.weight);
+        let busy = |c: &Candidate| u64::from(loads.apparent(c.slot)) * RECIPROCAL / u64::from(c.weight);
         match (allowed(a), allowed(b)) {
             (true, true) => Some(if busy(b) < busy(a) { b } else { a }),
             (true, false) => Some(a),
@@ -184,11 +151,7 @@ impl Schedule {
             for index in (start..self.candidates.len()).chain(0..start) {
                 let candidate = &self.candidates[index];
                 let load = loads.apparent(candidate.slot);
-                let key = if load == 0 {
-                    0
-                } else {
-                    (u64::from(load) + 1) * reciprocals[index]
-                };
+                let key = if load == 0 { 0 } else { (u64::from(load) + 1) * reciprocals[index] };
                 if best.is_none_or(|(least, _)| key < least)
                     && load & !SUSPECT < candidate.maxconn
                     && allowed(candidate)
@@ -219,22 +182,13 @@ const POINTS: u64 = 128;
 
 /// Turns of one cycle: candidate i appears weight_i times (divided by the common divisor), as evenly spaced as can be.
 fn spread(candidates: &[Candidate]) -> Vec<u16> {
-    let divisor = candidates
-        .iter()
-        .fold(0, |acc, c| gcd(acc, c.weight))
-        .max(1);
-    let weights: Vec<u64> = candidates
-        .iter()
-        .map(|c| u64::from(c.weight / divisor))
-        .collect();
+    let divisor = candidates.iter().fold(0, |acc, c| gcd(acc, c.weight)).max(1);
+    let weights: Vec<u64> = candidates.iter().map(|c| u64::from(c.weight / divisor)).collect();
     let total: u64 = weights.iter().sum();
     // The k-th turn of weight w is due at (2k + 1) / 2w of the cycle; a heap merges them in order.
     let due = |k: u64, weight: u64| ((2 * k + 1) << 32) / (2 * weight);
-    let mut heap: BinaryHeap<_> = weights
-        .iter()
-        .enumerate()
-        .map(|(index, weight)| Reverse((due(0, *weight), index, 0)))
-        .collect();
+    let mut heap: BinaryHeap<_> =
+        weights.iter().enumerate().map(|(index, weight)| Reverse((due(0, *weight), index, 0))).collect();
     let mut turns = Vec::with_capacity(usize::try_from(total).unwrap_or(0));
     while let Some(Reverse((_, index, k))) = heap.pop() {
         turns.push(u16::try_from(index).unwrap_or(u16::MAX));
@@ -248,11 +202,7 @@ fn spread(candidates: &[Candidate]) -> Vec<u16> {
 /// A point depends on the server's name and its number alone, so that those of the others stay where they are when a
 /// server comes or goes.
 fn ring(candidates: &[Candidate]) -> Vec<(u64, u16)> {
-    let least = candidates
-        .iter()
-        .map(|c| u64::from(c.weight))
-        .min()
-        .unwrap_or(1);
+    let least = candidates.iter().map(|c| u64::from(c.weight)).min().unwrap_or(1);
     let mut points: Vec<(u64, u16)> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
         // By the lightest server and not by the mean: the mean moves whenever the set changes, the lightest seldom.

@@ -86,18 +86,10 @@ pub struct Member {
 
 impl Server {
     /// `None`: the backend has as many servers as it can have.
-    pub(super) fn new(
-        spec: &MemberSpec,
-        check: Option<&Check>,
-        loads: &Arc<Loads>,
-    ) -> Option<Self> {
+    pub(super) fn new(spec: &MemberSpec, check: Option<&Check>, loads: &Arc<Loads>) -> Option<Self> {
         let state = State {
             health: check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
-            admin: if spec.disabled {
-                Admin::Maint
-            } else {
-                Admin::Ready
-            },
+            admin: if spec.disabled { Admin::Maint } else { Admin::Ready },
             weight: None,
             history: History::default(),
             changed: None,
@@ -134,11 +126,7 @@ impl Server {
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let before = self.connect_micros.load(Relaxed);
         // Racing workers may lose one sample of a moving average: no harm.
-        let now = if before == 0 {
-            took
-        } else {
-            before - before / 8 + took / 8
-        };
+        let now = if before == 0 { took } else { before - before / 8 + took / 8 };
         self.connect_micros.store(now, Relaxed);
         self.loads.set_suspect(self.slot, false);
     }
@@ -198,10 +186,7 @@ impl State {
     /// Takes a result in, `times` over (live failures come in bunches). `None`: nothing changed.
     pub fn record(&mut self, result: CheckResult, times: u32, now: Instant) -> Option<Transition> {
         let verdict = result.status.verdict();
-        self.history.push(CheckResult {
-            ended: Some(now),
-            ..result
-        });
+        self.history.push(CheckResult { ended: Some(now), ..result });
         let (health, ok) = (self.health.as_mut()?, verdict?);
         let transition = (0..times.max(1)).find_map(|_| health.record(ok))?;
         self.changed = Some(now);

@@ -23,27 +23,13 @@ pub struct Snapshot {
 impl Snapshot {
     pub(super) fn empty(settings: Arc<config::Backend>) -> Self {
         let schedule = Schedule::new(settings.balance, Vec::new());
-        Self {
-            settings,
-            members: Vec::new(),
-            schedule,
-            ramping: false,
-        }
+        Self { settings, members: Vec::new(), schedule, ramping: false }
     }
 
-    pub(super) fn new(
-        settings: Arc<config::Backend>,
-        members: Vec<Arc<Member>>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(settings: Arc<config::Backend>, members: Vec<Arc<Member>>, now: Instant) -> Self {
         let (candidates, ramping) = usable(&settings, &members, now);
         let schedule = Schedule::new(settings.balance, candidates);
-        Self {
-            settings,
-            members,
-            schedule,
-            ramping,
-        }
+        Self { settings, members, schedule, ramping }
     }
 
     /// Servers that get new sessions now.
@@ -57,58 +43,34 @@ impl Snapshot {
             u32::MAX => usize::MAX,
             max => max.saturating_sub(loads.sessions(c.slot)) as usize,
         };
-        self.schedule
-            .candidates()
-            .iter()
-            .fold(0, |sum: usize, c| sum.saturating_add(room(c)))
+        self.schedule.candidates().iter().fold(0, |sum: usize, c| sum.saturating_add(room(c)))
     }
 }
 
 /// Servers that may get sessions: the active ones, or else the backups (the first alone unless `allbackups`).
-fn usable(
-    settings: &config::Backend,
-    members: &[Arc<Member>],
-    now: Instant,
-) -> (Vec<Candidate>, bool) {
+fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> (Vec<Candidate>, bool) {
     let able = |backup: bool| {
         members.iter().enumerate().filter(move |(_, member)| {
-            member.spec.backup == backup
-                && weight_of(member) > 0
-                && member.server.state().is_usable()
+            member.spec.backup == backup && weight_of(member) > 0 && member.server.state().is_usable()
         })
     };
     let mut chosen: Vec<(usize, &Arc<Member>)> = able(false).collect();
     if chosen.is_empty() {
-        chosen = able(true)
-            .take(if settings.allbackups { usize::MAX } else { 1 })
-            .collect();
+        chosen = able(true).take(if settings.allbackups { usize::MAX } else { 1 }).collect();
     }
-    let percents: Vec<u32> = chosen
-        .iter()
-        .map(|(_, member)| warmth(settings, member, now))
-        .collect();
+    let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(settings, member, now)).collect();
     let ramping = percents.iter().any(|percent| *percent < 100);
-    let candidates = chosen
-        .iter()
-        .zip(percents)
-        .map(|((index, member), percent)| {
-            let weight = u32::from(weight_of(member));
-            Candidate {
-                member: *index,
-                slot: member.server.slot(),
-                // In steps of 5 %, since the cycle of turns grows with the scale.
-                weight: if ramping {
-                    (weight * 20 * percent / 100).max(1)
-                } else {
-                    weight
-                },
-                maxconn: member
-                    .spec
-                    .maxconn
-                    .map_or(u32::MAX, |max| (max * percent).div_ceil(100).max(1)),
-                name_hash: xxh3_64(member.spec.name.as_bytes()),
-            }
-        });
+    let candidates = chosen.iter().zip(percents).map(|((index, member), percent)| {
+        let weight = u32::from(weight_of(member));
+        Candidate {
+            member: *index,
+            slot: member.server.slot(),
+            // In steps of 5 %, since the cycle of turns grows with the scale.
+            weight: if ramping { (weight * 20 * percent / 100).max(1) } else { weight },
+            maxconn: member.spec.maxconn.map_or(u32::MAX, |max| (max * percent).div_ceil(100).max(1)),
+            name_hash: xxh3_64(member.spec.name.as_bytes()),
+        }
+    });
     (candidates.collect(), ramping)
 }
 
@@ -119,14 +81,10 @@ fn weight_of(member: &Member) -> u16 {
 /// How far a server is in its slow start, in percent from 1 to 100.
 fn warmth(settings: &config::Backend, member: &Member, now: Instant) -> u32 {
     let state = member.server.state();
-    let Some(since) = state
-        .recovering_since
-        .filter(|_| !settings.slowstart.is_zero())
-    else {
+    let Some(since) = state.recovering_since.filter(|_| !settings.slowstart.is_zero()) else {
         return 100;
     };
-    let done =
-        now.saturating_duration_since(since).as_secs_f64() / settings.slowstart.as_secs_f64();
+    let done = now.saturating_duration_since(since).as_secs_f64() / settings.slowstart.as_secs_f64();
     // Clamped to 1–100 before the conversion, which therefore neither truncates nor loses a sign.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let percent = (done * 100.0).clamp(1.0, 100.0) as u32;

@@ -28,11 +28,7 @@ fn backend(settings: config::Backend, specs: Vec<MemberSpec>) -> (Arc<Backend>, 
 
 fn server(backend: &Backend, name: &str) -> Arc<Server> {
     let snapshot = backend.snapshot();
-    let member = snapshot
-        .members
-        .iter()
-        .find(|m| &*m.server.name == name)
-        .unwrap();
+    let member = snapshot.members.iter().find(|m| &*m.server.name == name).unwrap();
     Arc::clone(&member.server)
 }
 
@@ -41,9 +37,7 @@ fn result(status: CheckStatus) -> CheckResult {
 }
 
 fn picked(backend: &Arc<Backend>) -> Option<String> {
-    backend
-        .pick(&Hint::default())
-        .map(|lease| lease.server().name.to_string())
+    backend.pick(&Hint::default()).map(|lease| lease.server().name.to_string())
 }
 
 #[test]
@@ -51,21 +45,12 @@ fn a_server_that_goes_down_gets_nothing_until_rise_checks_passed() {
     let (backend, now) = backend(settings(), vec![spec("a", 1)]);
     let a = server(&backend, "a");
     assert_eq!(picked(&backend).as_deref(), Some("a"));
-    let change = backend
-        .record(&a, result(CheckStatus::L4Con), 1, now)
-        .unwrap();
-    assert_eq!(
-        (change.transition, change.active),
-        (Transition::WentDown, 0)
-    );
+    let change = backend.record(&a, result(CheckStatus::L4Con), 1, now).unwrap();
+    assert_eq!((change.transition, change.active), (Transition::WentDown, 0));
     assert_eq!(picked(&backend), None);
     assert_eq!(backend.record(&a, result(CheckStatus::L4Ok), 1, now), None);
     assert_eq!(picked(&backend), None);
-    assert!(
-        backend
-            .record(&a, result(CheckStatus::L4Ok), 1, now)
-            .is_some()
-    );
+    assert!(backend.record(&a, result(CheckStatus::L4Ok), 1, now).is_some());
     assert_eq!(picked(&backend).as_deref(), Some("a"));
 }
 
@@ -76,13 +61,8 @@ fn backups_serve_only_while_nobody_else_can() {
     specs[2].backup = true;
     let (backend, now) = backend(settings(), specs);
     assert_eq!(picked(&backend).as_deref(), Some("a"));
-    backend
-        .record(&server(&backend, "a"), result(CheckStatus::L4Con), 1, now)
-        .unwrap();
-    assert_eq!(
-        [picked(&backend), picked(&backend)],
-        [Some("b1".into()), Some("b1".into())]
-    );
+    backend.record(&server(&backend, "a"), result(CheckStatus::L4Con), 1, now).unwrap();
+    assert_eq!([picked(&backend), picked(&backend)], [Some("b1".into()), Some("b1".into())]);
 }
 
 #[test]
@@ -90,19 +70,13 @@ fn a_name_that_stays_keeps_counts_and_health_and_a_new_address_starts_afresh() {
     let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
     let a = server(&backend, "a");
     let lease = backend.adopt("a").unwrap();
-    backend
-        .record(&a, result(CheckStatus::L4Con), 1, now)
-        .unwrap();
+    backend.record(&a, result(CheckStatus::L4Con), 1, now).unwrap();
     let mut heavier = spec("a", 1);
     heavier.weight = 9;
-    backend
-        .apply(Arc::new(settings()), vec![heavier], now)
-        .unwrap();
+    backend.apply(Arc::new(settings()), vec![heavier], now).unwrap();
     assert!(Arc::ptr_eq(&a, &server(&backend, "a")));
     assert!(a.sessions() == 1 && !a.state().is_up());
-    backend
-        .apply(Arc::new(settings()), vec![spec("a", 7)], now)
-        .unwrap();
+    backend.apply(Arc::new(settings()), vec![spec("a", 7)], now).unwrap();
     assert!(Arc::ptr_eq(&a, &server(&backend, "a")) && a.state().is_up());
     drop(lease);
     assert_eq!(a.sessions(), 0);
@@ -113,22 +87,12 @@ fn a_name_that_returns_during_its_drain_is_the_same_server() {
     let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
     let a = Arc::downgrade(&server(&backend, "a"));
     let lease = backend.adopt("a").unwrap();
-    backend
-        .apply(Arc::new(settings()), vec![spec("b", 2)], now)
-        .unwrap();
-    backend
-        .apply(Arc::new(settings()), vec![spec("a", 1), spec("b", 2)], now)
-        .unwrap();
+    backend.apply(Arc::new(settings()), vec![spec("b", 2)], now).unwrap();
+    backend.apply(Arc::new(settings()), vec![spec("a", 1), spec("b", 2)], now).unwrap();
     assert!(Arc::ptr_eq(&a.upgrade().unwrap(), &server(&backend, "a")));
     drop(lease);
-    backend
-        .apply(Arc::new(settings()), vec![spec("b", 2)], now)
-        .unwrap();
-    assert_eq!(
-        a.strong_count(),
-        0,
-        "a removed server without sessions is forgotten"
-    );
+    backend.apply(Arc::new(settings()), vec![spec("b", 2)], now).unwrap();
+    assert_eq!(a.strong_count(), 0, "a removed server without sessions is forgotten");
 }
 
 #[test]
@@ -175,18 +139,12 @@ fn drain_maint_and_weight_zero_take_no_new_sessions() {
     for admin in [Admin::Drain, Admin::Maint] {
         server(&backend, "a").state().admin = admin;
         backend.refresh(now);
-        assert_eq!(
-            [picked(&backend), picked(&backend)],
-            [Some("b".into()), Some("b".into())]
-        );
+        assert_eq!([picked(&backend), picked(&backend)], [Some("b".into()), Some("b".into())]);
     }
     server(&backend, "a").state().admin = Admin::Ready;
     server(&backend, "b").state().weight = Some(0);
     backend.refresh(now);
-    assert_eq!(
-        [picked(&backend), picked(&backend)],
-        [Some("a".into()), Some("a".into())]
-    );
+    assert_eq!([picked(&backend), picked(&backend)], [Some("a".into()), Some("a".into())]);
 }
 
 #[test]

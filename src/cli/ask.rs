@@ -39,19 +39,12 @@ impl Daemon {
         match answer {
             Ok(Answer::Error { exit, message, .. }) => {
                 // A refusal is never success, whatever number came with it.
-                let status =
-                    Some(ExitStatus::from_code(exit)).filter(|status| *status != ExitStatus::Done);
-                Err(Refusal {
-                    status: status.unwrap_or(ExitStatus::Failed),
-                    message: harmless_lines(&message),
-                })
+                let status = Some(ExitStatus::from_code(exit)).filter(|status| *status != ExitStatus::Done);
+                Err(Refusal { status: status.unwrap_or(ExitStatus::Failed), message: harmless_lines(&message) })
             }
             Ok(Answer::Ok(value)) => Ok(value),
             Ok(other) => unreachable!("the client returns the last answer only, not {other:?}"),
-            Err(error) => Err(Refusal {
-                status: ExitStatus::Failed,
-                message: explain(&error),
-            }),
+            Err(error) => Err(Refusal { status: ExitStatus::Failed, message: explain(&error) }),
         }
     }
 
@@ -92,9 +85,7 @@ fn explain(error: &ClientError) -> String {
                 "no daemon answers: {error}; start one with `lb run`, or name the socket of a running one with --socket PATH"
             );
         }
-        ClientError::Denied(_) | ClientError::Closed(_) => {
-            "try it with sudo, or as the user that the daemon runs as"
-        }
+        ClientError::Denied(_) | ClientError::Closed(_) => "try it with sudo, or as the user that the daemon runs as",
         ClientError::Silent { .. } => "it may be stopped or overloaded; its log may say more",
         ClientError::Garbled { .. } => "is it the admin socket of `lb`?",
         ClientError::Io { .. } => "name the admin socket of a running daemon with --socket PATH",
@@ -107,20 +98,12 @@ fn sentence(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        other => Some(
-            other
-                .get("message")
-                .and_then(Value::as_str)
-                .map_or_else(|| other.to_string(), str::to_owned),
-        ),
+        other => Some(other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned)),
     }
 }
 
 fn harmless_lines(text: &str) -> String {
-    text.lines()
-        .map(output::harmless)
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(output::harmless).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -136,20 +119,14 @@ mod tests {
             (r#"{"pid":7}"#, Some(r#"{"pid":7}"#)),
         ];
         for (value, expected) in table {
-            assert_eq!(
-                sentence(&serde_json::from_str(value).unwrap()).as_deref(),
-                expected
-            );
+            assert_eq!(sentence(&serde_json::from_str(value).unwrap()).as_deref(), expected);
         }
     }
 
     #[test]
     fn every_failure_names_a_remedy() {
         let path = || PathBuf::from("/run/lb/lb.sock");
-        assert!(
-            explain(&ClientError::NoSocket(path()))
-                .contains("/run/lb/lb.sock; start one with `lb run`")
-        );
+        assert!(explain(&ClientError::NoSocket(path())).contains("/run/lb/lb.sock; start one with `lb run`"));
         assert!(explain(&ClientError::NobodyListens(path())).contains("--socket PATH"));
         assert!(explain(&ClientError::Denied(path())).contains("sudo"));
         assert!(explain(&ClientError::Closed(path())).contains("the user that the daemon runs as"));

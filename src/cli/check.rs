@@ -33,19 +33,10 @@ pub(super) fn run(args: &Args) -> ExitStatus {
 }
 
 fn summary(config: &Config) -> String {
-    let servers = config
-        .backends
-        .iter()
-        .map(|backend| backend.servers.len())
-        .sum();
-    let count = |number: usize, what: &str| {
-        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-    };
-    let parts = [
-        count(config.frontends.len(), "frontend"),
-        count(config.backends.len(), "backend"),
-        count(servers, "server"),
-    ];
+    let servers = config.backends.iter().map(|backend| backend.servers.len()).sum();
+    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let parts =
+        [count(config.frontends.len(), "frontend"), count(config.backends.len(), "backend"), count(servers, "server")];
     format!("fine: {}", parts.join(", "))
 }
 

@@ -56,10 +56,7 @@ pub(super) struct Args {
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
     #[error("{doing}: {source}")]
-    Io {
-        doing: &'static str,
-        source: io::Error,
-    },
+    Io { doing: &'static str, source: io::Error },
     #[error("{what} did not start: {why}")]
     Start { what: String, why: String },
     #[error("the balancer ended in the middle: {0}")]
@@ -92,19 +89,12 @@ pub(super) fn run(args: Args) -> ExitStatus {
         }
     };
     let printed = output::print(&if json { summary.json() } else { summary.text() });
-    if !summary.nobody_noticed() {
-        ExitStatus::Failed
-    } else {
-        printed
-    }
+    if !summary.nobody_noticed() { ExitStatus::Failed } else { printed }
 }
 
 async fn until_interrupted(args: Args) -> Result<Summary, DemoError> {
     let listen = |kind| signal(kind).map_err(DemoError::io("cannot listen to signals"));
-    let (mut interrupt, mut terminate) = (
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    );
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     // Dropping the show midway ends its processes: each is a guard.
     tokio::select! {
         shown = show(args) => shown,
@@ -119,19 +109,10 @@ const UNTOUCHED: &str = "anna";
 async fn show(args: Args) -> Result<Summary, DemoError> {
     let mut stage = Stage::set(args.bind).await?;
     let mut live = Live::new(&stage);
-    live.event(&format!(
-        "the balancer listens on {}, before three servers",
-        stage.front()
-    ));
+    live.event(&format!("the balancer listens on {}, before three servers", stage.front()));
     let load = Load::start(stage.front());
     let witness = Witness::start(stage.front(), UNTOUCHED);
-    let played = script::play(
-        &mut stage,
-        &load,
-        &mut live,
-        Duration::from_secs(args.seconds.into()),
-    )
-    .await;
+    let played = script::play(&mut stage, &load, &mut live, Duration::from_secs(args.seconds.into())).await;
     live.end();
     let tally = load.end().await;
     let witnessed = witness.end().await;

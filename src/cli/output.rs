@@ -20,10 +20,7 @@ pub(super) fn print(text: &str) -> ExitStatus {
 /// Writes to stdout; `Ok(false)` when its reader has left.
 pub(super) fn try_print(text: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error),
@@ -38,15 +35,7 @@ pub(super) fn complain(message: &str) {
 
 /// The text without what could steer a terminal: names and causes come from other machines.
 pub(super) fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|letter| {
-            if letter.is_control() {
-                '\u{fffd}'
-            } else {
-                letter
-            }
-        })
-        .collect()
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 /// Whether stdout shows colours: a terminal, and the user did not say no (<https://no-color.org>).

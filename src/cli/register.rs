@@ -82,9 +82,7 @@ pub(super) struct Args {
 
 /// Runs the command; returns COMMAND's exit code.
 pub(super) fn run(args: Args) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve(args)).into(),
         Err(error) => {
@@ -111,8 +109,7 @@ async fn serve(args: Args) -> u8 {
         }
     };
     signals.spare(&running);
-    let mut registration =
-        Registration::new(etcd_of(&args), args.key, args.addr, args.ttl, args.check);
+    let mut registration = Registration::new(etcd_of(&args), args.key, args.addr, args.ttl, args.check);
     let stop = until_stop(&mut registration, &mut running, &mut signals).await;
     registration.remove().await;
     let code = match stop {
@@ -133,11 +130,7 @@ enum Stop {
 }
 
 /// Registers and passes signals on, until there is reason to stop.
-async fn until_stop(
-    registration: &mut Registration,
-    running: &mut Running,
-    signals: &mut Signals,
-) -> Stop {
+async fn until_stop(registration: &mut Registration, running: &mut Running, signals: &mut Signals) -> Stop {
     let mut keep = pin!(registration.keep());
     loop {
         select! {
@@ -183,18 +176,12 @@ fn tcp_address(text: &str) -> Result<Address, String> {
 fn check(text: &str) -> Result<Check, String> {
     let kind = match text.split_once(':') {
         None if text == "tcp" => CheckKind::Tcp,
-        Some(("http", path)) if path.starts_with('/') => CheckKind::Http {
-            method: "GET".to_owned(),
-            path: path.to_owned(),
-            host: None,
-            status: vec![(200, 399)],
-        },
+        Some(("http", path)) if path.starts_with('/') => {
+            CheckKind::Http { method: "GET".to_owned(), path: path.to_owned(), host: None, status: vec![(200, 399)] }
+        }
         _ => return Err("write `tcp`, or `http:/path`".to_owned()),
     };
-    Ok(Check {
-        kind,
-        ..Check::default()
-    })
+    Ok(Check { kind, ..Check::default() })
 }
 
 /// A line for people.
@@ -213,9 +200,7 @@ mod tests {
 
     fn parse(words: &str) -> Result<Args, String> {
         let command = Args::augment_args(clap::Command::new("register"));
-        let matches = command
-            .try_get_matches_from(words.split(' '))
-            .map_err(|error| error.to_string())?;
+        let matches = command.try_get_matches_from(words.split(' ')).map_err(|error| error.to_string())?;
         Args::from_arg_matches(&matches).map_err(|error| error.to_string())
     }
 
@@ -233,9 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let with = |rest: &str| {
-            parse(&format!("register --etcd http://a:1 --key /app/a {rest}")).unwrap_err()
-        };
+        let with = |rest: &str| parse(&format!("register --etcd http://a:1 --key /app/a {rest}")).unwrap_err();
         assert!(with("--addr unix@/a").contains("cannot reach a unix socket"));
         assert!(with("--addr a").contains("has no port"));
         assert!(with("--addr a:1 --check ping").contains("write `tcp`, or `http:/path`"));

@@ -56,20 +56,10 @@ struct ConfigArgs {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Without a file: an address to listen on; may be repeated
-    #[arg(
-        long,
-        value_name = "ADDR",
-        conflicts_with = "file",
-        requires = "server"
-    )]
+    #[arg(long, value_name = "ADDR", conflicts_with = "file", requires = "server")]
     bind: Vec<String>,
     /// Without a file: a server; may be repeated
-    #[arg(
-        long,
-        value_name = "[NAME=]ADDR",
-        conflicts_with = "file",
-        requires = "bind"
-    )]
+    #[arg(long, value_name = "[NAME=]ADDR", conflicts_with = "file", requires = "bind")]
     server: Vec<String>,
 }
 
@@ -97,10 +87,7 @@ impl ConfigArgs {
         if self.bind.is_empty() && self.server.is_empty() {
             return app::Source::File(self.file.unwrap_or_else(|| DEFAULT_FILE.into()));
         }
-        app::Source::Flags {
-            binds: self.bind,
-            servers: self.server,
-        }
+        app::Source::Flags { binds: self.bind, servers: self.server }
     }
 }
 
@@ -108,11 +95,7 @@ impl ConfigArgs {
 pub(super) fn run(args: Args, daemon: Daemon) -> ExitStatus {
     let probation = args.probation;
     let linger = args.linger;
-    let takeover = args.takeover.map(|path| supervisor::Takeover {
-        path,
-        probation,
-        linger,
-    });
+    let takeover = args.takeover.map(|path| supervisor::Takeover { path, probation, linger });
     let code = supervisor::run(args.config.words(daemon.given()), takeover);
     ExitStatus::from_code(code)
 }
@@ -132,11 +115,7 @@ pub(super) fn engine(args: EngineArgs, daemon: Daemon) -> ExitStatus {
     if args.probe {
         return app::probe(&source);
     }
-    app::run(app::Start {
-        source,
-        socket: daemon.given(),
-        default_socket: default_socket(),
-    })
+    app::run(app::Start { source, socket: daemon.given(), default_socket: default_socket() })
 }
 
 /// Where the configuration is when nobody says otherwise.

@@ -87,10 +87,9 @@ impl FromStr for ServerPath {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // Only the first slash counts: the name of a discovered server may hold more.
         match text.split_once('/') {
-            Some((backend, server)) if !backend.is_empty() && !server.is_empty() => Ok(Self {
-                backend: backend.to_owned(),
-                server: server.to_owned(),
-            }),
+            Some((backend, server)) if !backend.is_empty() && !server.is_empty() => {
+                Ok(Self { backend: backend.to_owned(), server: server.to_owned() })
+            }
             _ => Err("write it as BACKEND/SERVER; `lb server list` shows them"),
         }
     }
@@ -102,58 +101,30 @@ pub(super) fn run(args: Args, daemon: &Daemon) -> ExitStatus {
         Command::Ready(one) => administer(daemon, one, ServerState::Ready),
         Command::Drain(one) => administer(daemon, one, ServerState::Drain),
         Command::Maint(one) => administer(daemon, one, ServerState::Maint),
-        Command::Weight {
-            one:
-                One {
-                    server: ServerPath { backend, server },
-                    json,
-                },
-            weight,
-        } => daemon.ask_and_show(
-            &Request::SetWeight {
-                backend,
-                server,
-                weight,
-            },
-            json,
-        ),
-        Command::Accept { backend, json } => {
-            daemon.ask_and_show(&Request::Accept { backend }, json)
+        Command::Weight { one: One { server: ServerPath { backend, server }, json }, weight } => {
+            daemon.ask_and_show(&Request::SetWeight { backend, server, weight }, json)
         }
+        Command::Accept { backend, json } => daemon.ask_and_show(&Request::Accept { backend }, json),
     }
 }
 
 fn administer(daemon: &Daemon, one: One, state: ServerState) -> ExitStatus {
     let ServerPath { backend, server } = one.server;
-    daemon.ask_and_show(
-        &Request::SetServer {
-            backend,
-            server,
-            state,
-        },
-        one.json,
-    )
+    daemon.ask_and_show(&Request::SetServer { backend, server, state }, one.json)
 }
 
 fn list(daemon: &Daemon, json: bool) -> ExitStatus {
-    let backends = match daemon
-        .ask(&Request::ServerList)
-        .and_then(parse::<Vec<status::Backend>>)
-    {
+    let backends = match daemon.ask(&Request::ServerList).and_then(parse::<Vec<status::Backend>>) {
         Ok(backends) => backends,
         Err(refusal) => return refusal.show(),
     };
     if !json {
         return output::print(&server_table(&backends).render(output::colour()));
     }
-    let list = backends.iter().flat_map(|backend| {
-        backend.servers.iter().map(|server| Listed {
-            backend: &backend.name,
-            server,
-        })
-    });
-    let list = serde_json::to_string(&list.collect::<Vec<_>>())
-        .expect("a server holds only strings and numbers");
+    let list = backends
+        .iter()
+        .flat_map(|backend| backend.servers.iter().map(|server| Listed { backend: &backend.name, server }));
+    let list = serde_json::to_string(&list.collect::<Vec<_>>()).expect("a server holds only strings and numbers");
     output::print(&format!("{list}\n"))
 }
 
@@ -171,17 +142,11 @@ mod tests {
 
     #[test]
     fn a_server_is_written_with_its_backend() {
-        let parsed = |text: &str| {
-            text.parse::<ServerPath>()
-                .map(|path| (path.backend, path.server))
-        };
+        let parsed = |text: &str| text.parse::<ServerPath>().map(|path| (path.backend, path.server));
         assert_eq!(parsed("app/app1"), Ok(("app".into(), "app1".into())));
         assert_eq!(parsed("app/rack/1"), Ok(("app".into(), "rack/1".into())));
         for wrong in ["app", "app/", "/app1", "/", ""] {
-            assert!(
-                parsed(wrong).unwrap_err().contains("BACKEND/SERVER"),
-                "{wrong}"
-            );
+            assert!(parsed(wrong).unwrap_err().contains("BACKEND/SERVER"), "{wrong}");
         }
     }
 }

@@ -53,18 +53,13 @@ fn look(json: bool, daemon: &Daemon) -> Result<String, Refusal> {
 pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
     serde_json::from_value(value).map_err(|error| Refusal {
         status: ExitStatus::Failed,
-        message: format!(
-            "cannot read the daemon's answer: {error}; is it of another version? try --json"
-        ),
+        message: format!("cannot read the daemon's answer: {error}; is it of another version? try --json"),
     })
 }
 
 /// Ends with Ctrl-C or when nobody reads any more. A daemon that goes away is waited for, once it has been seen.
 fn watch(json: bool, daemon: &Daemon) -> ExitStatus {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             output::complain(&format!("cannot watch: {error}"));
@@ -98,11 +93,7 @@ async fn show_every_second(json: bool, daemon: &Daemon) -> ExitStatus {
                 continue;
             }
         };
-        let text = if !json && output::is_terminal() {
-            output::redrawn(&text)
-        } else {
-            text
-        };
+        let text = if !json && output::is_terminal() { output::redrawn(&text) } else { text };
         match output::try_print(&text) {
             Ok(true) => seen = true,
             Ok(false) => return ExitStatus::Done,

@@ -32,18 +32,11 @@ impl Table {
             Some(name) => Cell::right(name).coloured(Colour::Dim),
             None => Cell::left(name).coloured(Colour::Dim),
         });
-        Self {
-            header: header.collect(),
-            rows: Vec::new(),
-        }
+        Self { header: header.collect(), rows: Vec::new() }
     }
 
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
-        assert_eq!(
-            cells.len(),
-            self.header.len(),
-            "a row has a cell for each column"
-        );
+        assert_eq!(cells.len(), self.header.len(), "a row has a cell for each column");
         self.rows.push(cells);
     }
 
@@ -76,22 +69,11 @@ impl Table {
 impl Cell {
     pub(super) fn left(text: impl AsRef<str>) -> Self {
         let text = output::harmless(text.as_ref());
-        Self {
-            text: if text.is_empty() {
-                "-".to_owned()
-            } else {
-                text
-            },
-            right: false,
-            colour: None,
-        }
+        Self { text: if text.is_empty() { "-".to_owned() } else { text }, right: false, colour: None }
     }
 
     pub(super) fn right(text: impl AsRef<str>) -> Self {
-        Self {
-            right: true,
-            ..Self::left(text)
-        }
+        Self { right: true, ..Self::left(text) }
     }
 
     pub(super) fn number(number: u64) -> Self {
@@ -99,10 +81,7 @@ impl Cell {
     }
 
     pub(super) fn coloured(self, colour: Colour) -> Self {
-        Self {
-            colour: Some(colour),
-            ..self
-        }
+        Self { colour: Some(colour), ..self }
     }
 
     fn width(&self) -> usize {
@@ -143,34 +122,21 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::new(&["NAME", ">COUNT", "STATUS"]);
-        table.row(vec![
-            Cell::left("a"),
-            Cell::number(7),
-            Cell::left("UP").coloured(Colour::Green),
-        ]);
-        table.row(vec![
-            Cell::left("größer"),
-            Cell::number(123_456),
-            Cell::left(""),
-        ]);
+        table.row(vec![Cell::left("a"), Cell::number(7), Cell::left("UP").coloured(Colour::Green)]);
+        table.row(vec![Cell::left("größer"), Cell::number(123_456), Cell::left("")]);
         table
     }
 
     #[test]
     fn columns_are_aligned_and_lines_end_without_spaces() {
-        assert_eq!(
-            table().render(false),
-            "NAME     COUNT  STATUS\na            7  UP\ngrößer  123456  -\n"
-        );
+        assert_eq!(table().render(false), "NAME     COUNT  STATUS\na            7  UP\ngrößer  123456  -\n");
     }
 
     #[test]
     fn colours_change_nothing_but_colour() {
         let coloured = table().render(true);
         assert!(coloured.contains("\x1b[32mUP\x1b[0m\n"), "{coloured:?}");
-        let bare = ["\x1b[0m", "\x1b[2m", "\x1b[32m"]
-            .iter()
-            .fold(coloured, |text, code| text.replace(code, ""));
+        let bare = ["\x1b[0m", "\x1b[2m", "\x1b[32m"].iter().fold(coloured, |text, code| text.replace(code, ""));
         assert_eq!(bare, table().render(false));
     }
 

@@ -69,10 +69,7 @@ fn wrong_lines_are_usage_errors() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in Cli::command()
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-    {
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let help = command.clone().render_long_help().to_string();
         assert!(help.contains("Example"), "lb {}", command.get_name());
     }
@@ -81,16 +78,9 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn what_stands_under_the_help_fits_a_terminal() {
     fn check(command: &clap::Command) {
-        let below = command
-            .get_after_help()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+        let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         for line in below.lines() {
-            assert!(
-                line.chars().count() < 80,
-                "lb {}: {line}",
-                command.get_name()
-            );
+            assert!(line.chars().count() < 80, "lb {}: {line}", command.get_name());
         }
         command.get_subcommands().for_each(check);
     }

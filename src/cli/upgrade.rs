@@ -47,21 +47,12 @@ pub(super) fn run(args: Args, daemon: &Daemon) -> ExitStatus {
             return ExitStatus::BadInput;
         }
     };
-    let probation_ms = args
-        .probation
-        .and_then(|time| u64::try_from(time.as_millis()).ok());
-    daemon.ask_and_show(
-        &Request::Upgrade {
-            binary,
-            probation_ms,
-        },
-        args.json,
-    )
+    let probation_ms = args.probation.and_then(|time| u64::try_from(time.as_millis()).ok());
+    daemon.ask_and_show(&Request::Upgrade { binary, probation_ms }, args.json)
 }
 
 pub(super) fn probation(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write it as `5s` or `500ms`"))?;
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as `5s` or `500ms`"))?;
     if time > LONGEST_PROBATION {
         return Err(format!("at most {}s", LONGEST_PROBATION.as_secs()));
     }

@@ -51,11 +51,7 @@ impl FromStr for Address {
             return Ok(Self::Unix(path.into()));
         }
         if text.parse::<IpAddr>().is_ok() {
-            let shown = if text.contains(':') {
-                format!("[{text}]")
-            } else {
-                text.to_owned()
-            };
+            let shown = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
             return Err(AddressError::NoPort(shown));
         }
         let Some((host, port)) = text.rsplit_once(':') else {
@@ -87,11 +83,7 @@ fn is_host_name(host: &str) -> bool {
                 && label.len() <= 63
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         })
-        && !labels()
-            .next_back()
-            .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
+        && !labels().next_back().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()))
 }

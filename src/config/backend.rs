@@ -79,48 +79,28 @@ impl Backend {
     pub(super) fn read(name: &str, section: &Section<'_>) -> Self {
         let mut backend = Self::new(name, Vec::new());
         backend.read_sessions(section);
-        let timeout = section.section(
-            "timeout",
-            &Timeouts::SHAPE,
-            "timeout = { connect = \"5s\" }",
-        );
+        let timeout = section.section("timeout", &Timeouts::SHAPE, "timeout = { connect = \"5s\" }");
         let (timeouts, check_timeout) = timeout.as_ref().map(Timeouts::read).unwrap_or_default();
         backend.timeout = timeouts;
-        set(
-            &mut backend.send_proxy,
-            section.word("send_proxy", &ProxyVersion::WORDS),
-        );
-        let context = CheckContext {
-            timeout: check_timeout,
-            send_proxy: backend.send_proxy,
-        };
+        set(&mut backend.send_proxy, section.word("send_proxy", &ProxyVersion::WORDS));
+        let context = CheckContext { timeout: check_timeout, send_proxy: backend.send_proxy };
         backend.check = match section.value("check") {
             Some(value) => Check::read(&value, section.path("check"), &context),
             None => Some(Check::unsaid(&context)),
         };
         set(&mut backend.observe, section.word("observe", &OBSERVE));
-        set(
-            &mut backend.shutdown_sessions_when_down,
-            section.word("on_marked_down", &ON_MARKED_DOWN),
-        );
+        set(&mut backend.shutdown_sessions_when_down, section.word("on_marked_down", &ON_MARKED_DOWN));
         set(&mut backend.slowstart, section.delay("slowstart"));
-        set(
-            &mut backend.keepalive,
-            section.value("keepalive").and_then(keepalive),
-        );
+        set(&mut backend.keepalive, section.value("keepalive").and_then(keepalive));
         set(&mut backend.user_timeout, section.limit("user_timeout"));
         backend.discovery = discovery(section);
         backend.servers = servers(section);
         if backend.servers.is_empty()
-            && section
-                .value("servers")
-                .is_none_or(|value| value.is_empty_table())
+            && section.value("servers").is_none_or(|value| value.is_empty_table())
             && section.value("discovery").is_none()
         {
             let name = section.name();
-            let what = format!(
-                "[{name}] has no servers; add [{name}.servers] with e.g. `app1 = \"10.0.0.1:8000\"`"
-            );
+            let what = format!("[{name}] has no servers; add [{name}.servers] with e.g. `app1 = \"10.0.0.1:8000\"`");
             section.absent(what);
         }
         backend
@@ -128,17 +108,9 @@ impl Backend {
 
     fn read_sessions(&mut self, section: &Section<'_>) {
         set(&mut self.balance, section.word("balance", &Balance::WORDS));
-        set(
-            &mut self.retries,
-            section.number("retries", 0..=MAX_RETRIES),
-        );
+        set(&mut self.retries, section.number("retries", 0..=MAX_RETRIES));
         set(&mut self.redispatch, section.flag("redispatch"));
-        set(
-            &mut self.replay,
-            section
-                .value("replay")
-                .and_then(|value| value.size(MAX_REPLAY)),
-        );
+        set(&mut self.replay, section.value("replay").and_then(|value| value.size(MAX_REPLAY)));
         set(&mut self.maxqueue, section.number("maxqueue", 0..=MAX_CONN));
         set(&mut self.allbackups, section.flag("allbackups"));
     }
@@ -163,28 +135,13 @@ impl Backend {
             "servers",
         ],
         foreign: &[
-            (
-                "server",
-                "write `app1 = \"10.0.0.1:8000\"` in [backend.NAME.servers]",
-            ),
-            (
-                "server_template",
-                "write each server in [backend.NAME.servers], or use `discovery`",
-            ),
-            (
-                "default_server",
-                "write the keys in [backend.NAME], for all its servers",
-            ),
+            ("server", "write `app1 = \"10.0.0.1:8000\"` in [backend.NAME.servers]"),
+            ("server_template", "write each server in [backend.NAME.servers], or use `discovery`"),
+            ("default_server", "write the keys in [backend.NAME], for all its servers"),
             ("mode", "leave it out: lb is always in TCP mode"),
             ("maxconn", "write it in each server, or in [frontend.NAME]"),
-            (
-                "fullconn",
-                "leave it out: a server's `maxconn` does not change",
-            ),
-            (
-                "weight",
-                "write it in the server: `app1 = { addr = \"10.0.0.1:8000\", weight = 2 }`",
-            ),
+            ("fullconn", "leave it out: a server's `maxconn` does not change"),
+            ("weight", "write it in the server: `app1 = { addr = \"10.0.0.1:8000\", weight = 2 }`"),
             ("bind", "write it in [frontend.NAME]"),
             ("connect", "write `timeout = { connect = \"5s\" }`"),
             ("client", "write `timeout = { client = \"50s\" }`"),
@@ -195,39 +152,24 @@ impl Backend {
             ("timeout_connect", "write `timeout = { connect = \"5s\" }`"),
             ("timeout_client", "write `timeout = { client = \"50s\" }`"),
             ("timeout_server", "write `timeout = { server = \"50s\" }`"),
-            (
-                "option",
-                "write the option's own key, e.g. `redispatch = true`",
-            ),
+            ("option", "write the option's own key, e.g. `redispatch = true`"),
             ("httpchk", "write `check = { type = \"http\" }`"),
             ("inter", "write `check = { inter = \"2s\" }`"),
             ("fastinter", "write `check = { fastinter = \"1s\" }`"),
             ("downinter", "write `check = { downinter = \"5s\" }`"),
             ("rise", "write `check = { rise = 2 }`"),
             ("fall", "write `check = { fall = 3 }`"),
-            (
-                "tcp_check",
-                "write `check = { type = \"script\", steps = […] }`",
-            ),
+            ("tcp_check", "write `check = { type = \"script\", steps = […] }`"),
             ("send_proxy_v2", "write `send_proxy = \"v2\"`"),
-            (
-                "cookie",
-                "write `balance = \"source\"`: lb reads no cookies",
-            ),
+            ("cookie", "write `balance = \"source\"`: lb reads no cookies"),
             ("stick", "write `balance = \"source\"`"),
-            (
-                "hash_type",
-                "leave it out: `balance = \"source\"` is consistent",
-            ),
+            ("hash_type", "leave it out: `balance = \"source\"` is consistent"),
             ("tcp_ut", "write `user_timeout`"),
             ("etcd", "write `discovery = { etcd = \"/app/servers/\" }`"),
         ],
     };
 
-    pub(super) const DISCOVERY: Shape = Shape {
-        keys: &["etcd"],
-        foreign: &[("prefix", "write `etcd`")],
-    };
+    pub(super) const DISCOVERY: Shape = Shape { keys: &["etcd"], foreign: &[("prefix", "write `etcd`")] };
 }
 
 fn servers(section: &Section<'_>) -> Vec<Server> {
@@ -237,9 +179,7 @@ fn servers(section: &Section<'_>) -> Vec<Server> {
     let entries = names.entries();
     if let Some((_, value)) = entries.get(MAX_SERVERS) {
         let count = entries.len();
-        value.wrong_key(format!(
-            "is one too many: there are {count} servers; keep at most {MAX_SERVERS} a backend"
-        ));
+        value.wrong_key(format!("is one too many: there are {count} servers; keep at most {MAX_SERVERS} a backend"));
     }
     let read = |(name, value): &(&str, Value<'_>)| {
         value.check_name();
@@ -254,10 +194,7 @@ fn discovery(section: &Section<'_>) -> Option<String> {
     let value = discovery.required("etcd", "\"/app/servers/\"")?;
     let prefix = value.filled_text("/app/servers/")?;
     if prefix.ends_with(|c: char| c.is_ascii_alphanumeric()) {
-        value.wrong(format!(
-            "would be followed at once by the name of a server; write \"{}/\"",
-            shown(prefix)
-        ));
+        value.wrong(format!("would be followed at once by the name of a server; write \"{}/\"", shown(prefix)));
     }
     Some(prefix.to_owned())
 }
@@ -269,9 +206,7 @@ fn keepalive(value: Value<'_>) -> Option<Option<Duration>> {
     }
     // TCP_KEEPIDLE counts seconds, up to MAX_TCP_KEEPIDLE (linux/include/net/tcp.h).
     if idle < Duration::from_secs(1) || idle > Duration::from_secs(32767) {
-        value.wrong(
-            "is out of range; write a time from \"1s\" to \"9h\", or \"0\" to switch it off",
-        );
+        value.wrong("is out of range; write a time from \"1s\" to \"9h\", or \"0\" to switch it off");
         return None;
     }
     Some(Some(idle))

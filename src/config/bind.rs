@@ -14,12 +14,7 @@ pub(super) struct Binds {
 
 impl Binds {
     /// Reads one bind of this frontend.
-    pub(super) fn read(
-        &mut self,
-        value: &Value<'_>,
-        frontend: &str,
-        v4v6: bool,
-    ) -> Option<SocketAddr> {
+    pub(super) fn read(&mut self, value: &Value<'_>, frontend: &str, v4v6: bool) -> Option<SocketAddr> {
         let addr = match parse(value.text("0.0.0.0:80")?) {
             Ok(addr) => addr,
             Err(error) => {
@@ -29,21 +24,13 @@ impl Binds {
         };
         let line = value.report.line_of(value.key_at);
         if let Some((owner, line)) = self.take(addr, frontend, v4v6, line) {
-            value.wrong(format!(
-                "is bound already by [frontend.{owner}] in line {line}; keep one of them"
-            ));
+            value.wrong(format!("is bound already by [frontend.{owner}] in line {line}; keep one of them"));
             return None;
         }
         Some(addr)
     }
 
-    fn take(
-        &mut self,
-        addr: SocketAddr,
-        frontend: &str,
-        v4v6: bool,
-        line: usize,
-    ) -> Option<(String, usize)> {
+    fn take(&mut self, addr: SocketAddr, frontend: &str, v4v6: bool, line: usize) -> Option<(String, usize)> {
         // With port 0 the kernel finds a free one each time.
         if addr.port() == 0 {
             return None;
@@ -67,9 +54,7 @@ pub(super) enum BindError {
     NoPort(String),
     #[error("has no address; write it as \"0.0.0.0:{0}\"")]
     OnlyPort(u16),
-    #[error(
-        "has no single port from 0 to 65535; write one bind for each port, e.g. \"0.0.0.0:80\""
-    )]
+    #[error("has no single port from 0 to 65535; write one bind for each port, e.g. \"0.0.0.0:80\"")]
     BadPort,
     #[error("is no IP address and port; write e.g. \"0.0.0.0:80\" or \"[::]:80\"")]
     BadAddress,
@@ -95,11 +80,7 @@ pub(super) fn parse(text: &str) -> Result<SocketAddr, BindError> {
     let is_address = host.is_empty() || host == "*";
     if is_address || format!("{host}:0").parse::<SocketAddr>().is_ok() {
         let digits = port.bytes().all(|b| b.is_ascii_digit());
-        let port = port
-            .parse()
-            .ok()
-            .filter(|_| digits)
-            .ok_or(BindError::BadPort)?;
+        let port = port.parse().ok().filter(|_| digits).ok_or(BindError::BadPort)?;
         return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     }
     Err(BindError::BadAddress)

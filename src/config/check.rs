@@ -77,10 +77,7 @@ pub(super) struct CheckContext {
 impl Check {
     /// The check of a backend that says nothing about it.
     pub(super) fn unsaid(context: &CheckContext) -> Self {
-        let mut check = Self {
-            send_proxy: context.send_proxy,
-            ..Self::default()
-        };
+        let mut check = Self { send_proxy: context.send_proxy, ..Self::default() };
         set(&mut check.timeout, context.timeout);
         check
     }
@@ -96,10 +93,7 @@ impl Check {
         let section = value.section(path, &Self::SHAPE, example)?;
         let mut check = Self::default();
         set(&mut check.kind, CheckKind::read(&section));
-        set(
-            &mut check.inter,
-            section.duration("inter", "write a time such as \"2s\", or `check = false`"),
-        );
+        set(&mut check.inter, section.duration("inter", "write a time such as \"2s\", or `check = false`"));
         let inter = check.inter;
         let duration = |key| section.duration(key, "leave it out, and `inter` holds");
         check.fastinter = duration("fastinter").unwrap_or(inter);
@@ -109,16 +103,11 @@ impl Check {
         set(&mut check.fall, section.number("fall", 1..=MAX_ROW));
         check.port = section.number("port", 1..=65535);
         check.addr = section.value("addr").and_then(|value| addr(&value));
-        set(
-            &mut check.init_state,
-            section.word("init_state", &INIT_STATES),
-        );
+        set(&mut check.init_state, section.word("init_state", &INIT_STATES));
         // As in HAProxy: who answers elsewhere need not know the PROXY protocol.
         let elsewhere = check.port.is_some() || check.addr.is_some();
         let usual = if elsewhere { None } else { context.send_proxy };
-        check.send_proxy = section
-            .word("send_proxy", &ProxyVersion::WORDS)
-            .unwrap_or(usual);
+        check.send_proxy = section.word("send_proxy", &ProxyVersion::WORDS).unwrap_or(usual);
         Some(check)
     }
 
@@ -147,24 +136,15 @@ impl Check {
             ("interval", "write `inter`"),
             ("httpchk", "write `type = \"http\"`"),
             ("check_send_proxy", "write `send_proxy = \"v1\"`"),
-            (
-                "expect",
-                "write `status = \"200-399\"`, or `type = \"script\"` and `steps = [{ expect = \"…\" }]`",
-            ),
-            (
-                "send",
-                "write `type = \"script\"` and `steps = [{ send = \"…\" }]`",
-            ),
+            ("expect", "write `status = \"200-399\"`, or `type = \"script\"` and `steps = [{ expect = \"…\" }]`"),
+            ("send", "write `type = \"script\"` and `steps = [{ send = \"…\" }]`"),
         ],
     };
 }
 
 fn addr(value: &Value<'_>) -> Option<IpAddr> {
     let addr = value.text("10.0.0.1")?.parse();
-    addr.map_err(|_| {
-        value.wrong("is no IP address; write e.g. \"10.0.0.1\", and its port as `port = 8000`")
-    })
-    .ok()
+    addr.map_err(|_| value.wrong("is no IP address; write e.g. \"10.0.0.1\", and its port as `port = 8000`")).ok()
 }
 
 const INIT_STATES: [(&str, InitState); 4] = [

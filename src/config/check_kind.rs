@@ -29,9 +29,7 @@ impl CheckKind {
         for (of, name, keys) in KEYS_OF_TYPES {
             if *of != kind {
                 for value in keys.iter().filter_map(|key| section.value(key)) {
-                    value.wrong_key(format!(
-                        "belongs to another type of check; write `type = \"{name}\"` beside it"
-                    ));
+                    value.wrong_key(format!("belongs to another type of check; write `type = \"{name}\"` beside it"));
                 }
             }
         }
@@ -39,13 +37,8 @@ impl CheckKind {
             Type::Tcp => Some(Self::Tcp),
             Type::Http => Some(Self::read_http(section)),
             Type::Script => {
-                let steps = section.required(
-                    "steps",
-                    "[{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]",
-                );
-                Some(Self::Script(steps.map_or_else(Vec::new, |value| {
-                    script::read(&value, &section.path("steps"))
-                })))
+                let steps = section.required("steps", "[{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]");
+                Some(Self::Script(steps.map_or_else(Vec::new, |value| script::read(&value, &section.path("steps")))))
             }
         }
     }
@@ -55,27 +48,19 @@ impl CheckKind {
             let value = section.value(key)?;
             let text = value.filled_text(example)?;
             if !fits(text) {
-                value.wrong(format!(
-                    "cannot stand in an HTTP request; write e.g. \"{example}\""
-                ));
+                value.wrong(format!("cannot stand in an HTTP request; write e.g. \"{example}\""));
                 return None;
             }
             Some(text.to_owned())
         };
         let visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
         Self::Http {
-            method: word("method", "GET", |text| {
-                text.bytes().all(|b| b.is_ascii_uppercase())
-            })
-            .unwrap_or_else(|| "GET".to_owned()),
-            path: word("path", "/ping", |text| {
-                text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic())
-            })
-            .unwrap_or_else(|| "/".to_owned()),
+            method: word("method", "GET", |text| text.bytes().all(|b| b.is_ascii_uppercase()))
+                .unwrap_or_else(|| "GET".to_owned()),
+            path: word("path", "/ping", |text| text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()))
+                .unwrap_or_else(|| "/".to_owned()),
             host: word("host", "www.example.org", visible),
-            status: section
-                .value("status")
-                .map_or_else(|| vec![status::DEFAULT], |value| status::read(&value)),
+            status: section.value("status").map_or_else(|| vec![status::DEFAULT], |value| status::read(&value)),
         }
     }
 }
@@ -87,13 +72,7 @@ enum Type {
     Script,
 }
 
-const TYPES: [(&str, Type); 3] = [
-    ("tcp", Type::Tcp),
-    ("http", Type::Http),
-    ("script", Type::Script),
-];
+const TYPES: [(&str, Type); 3] = [("tcp", Type::Tcp), ("http", Type::Http), ("script", Type::Script)];
 
-const KEYS_OF_TYPES: &[(Type, &str, &[&str])] = &[
-    (Type::Http, "http", &["method", "path", "host", "status"]),
-    (Type::Script, "script", &["steps"]),
-];
+const KEYS_OF_TYPES: &[(Type, &str, &[&str])] =
+    &[(Type::Http, "http", &["method", "path", "host", "status"]), (Type::Script, "script", &["steps"])];

@@ -41,23 +41,13 @@ impl Etcd {
         set(&mut etcd.guard_delay, section.delay("guard_delay"));
         for (one, other, example) in TOGETHER {
             if let (Some(value), None) = (section.value(one), section.value(other)) {
-                value.wrong_key(format!(
-                    "needs `{other}` beside it; write `{other} = \"{example}\"`"
-                ));
+                value.wrong_key(format!("needs `{other}` beside it; write `{other} = \"{example}\"`"));
             }
         }
-        if let Some(tls) = ["ca", "cert", "key"]
-            .into_iter()
-            .find(|key| section.value(key).is_some())
-        {
+        if let Some(tls) = ["ca", "cert", "key"].into_iter().find(|key| section.value(key).is_some()) {
             for endpoint in &endpoints {
-                if endpoint
-                    .plain_text()
-                    .is_some_and(|text| text.starts_with(PLAIN))
-                {
-                    endpoint.wrong(format!(
-                        "is not encrypted, so `{tls}` has no use; write https://"
-                    ));
+                if endpoint.plain_text().is_some_and(|text| text.starts_with(PLAIN)) {
+                    endpoint.wrong(format!("is not encrypted, so `{tls}` has no use; write https://"));
                 }
             }
         }
@@ -65,38 +55,21 @@ impl Etcd {
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &[
-            "endpoints",
-            "username",
-            "password_file",
-            "ca",
-            "cert",
-            "key",
-            "guard_delay",
-        ],
+        keys: &["endpoints", "username", "password_file", "ca", "cert", "key", "guard_delay"],
         foreign: &[
-            (
-                "password",
-                "put it into a file and write `password_file = \"/etc/lb/etcd.password\"`",
-            ),
+            ("password", "put it into a file and write `password_file = \"/etc/lb/etcd.password\"`"),
             ("user", "write `username`"),
             ("hosts", "write `endpoints`"),
             ("urls", "write `endpoints`"),
             ("cacert", "write `ca`"),
-            (
-                "prefix",
-                "write `discovery = { etcd = \"/app/servers/\" }` in [backend.NAME]",
-            ),
+            ("prefix", "write `discovery = { etcd = \"/app/servers/\" }` in [backend.NAME]"),
         ],
     };
 }
 
 fn endpoint(value: &Value<'_>) -> Option<String> {
     let text = value.text("http://127.0.0.1:2379")?;
-    let Some(host) = text
-        .strip_prefix(PLAIN)
-        .or_else(|| text.strip_prefix(ENCRYPTED))
-    else {
+    let Some(host) = text.strip_prefix(PLAIN).or_else(|| text.strip_prefix(ENCRYPTED)) else {
         value.wrong("has no scheme; write it as \"http://HOST:2379\" or \"https://HOST:2379\"");
         return None;
     };

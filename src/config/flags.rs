@@ -34,19 +34,13 @@ struct Flags {
 impl Flags {
     fn binds(&mut self, texts: &[String]) -> Vec<std::net::SocketAddr> {
         if texts.is_empty() {
-            self.wrong(
-                "--bind",
-                "is missing; write e.g. `--bind 127.0.0.1:8080`".to_owned(),
-            );
+            self.wrong("--bind", "is missing; write e.g. `--bind 127.0.0.1:8080`".to_owned());
         }
         let mut binds = Vec::new();
         for text in texts {
             match bind::parse(text) {
                 Ok(addr) if addr.port() != 0 && binds.contains(&addr) => {
-                    self.wrong(
-                        "--bind",
-                        format!("`{}` is given twice; keep one of them", shown(text)),
-                    );
+                    self.wrong("--bind", format!("`{}` is given twice; keep one of them", shown(text)));
                 }
                 Ok(addr) => binds.push(addr),
                 Err(error) => self.wrong("--bind", format!("`{}` {error}", shown(text))),
@@ -57,16 +51,10 @@ impl Flags {
 
     fn servers(&mut self, texts: &[String]) -> Vec<Server> {
         if texts.is_empty() {
-            self.wrong(
-                "--server",
-                "is missing; write e.g. `--server app1=10.0.0.1:8000`".to_owned(),
-            );
+            self.wrong("--server", "is missing; write e.g. `--server app1=10.0.0.1:8000`".to_owned());
         }
         if texts.len() > MAX_SERVERS {
-            self.wrong(
-                "--server",
-                format!("is given {} times; give at most {MAX_SERVERS}", texts.len()),
-            );
+            self.wrong("--server", format!("is given {} times; give at most {MAX_SERVERS}", texts.len()));
         }
         let mut names = HashSet::new();
         let mut servers = Vec::new();
@@ -78,22 +66,17 @@ impl Flags {
             };
             let text = shown(text);
             if !is_name(&name) {
-                let what =
-                    "has no name before `=`; write 1 to 128 letters, digits and `_` `.` `:` `-`";
+                let what = "has no name before `=`; write 1 to 128 letters, digits and `_` `.` `:` `-`";
                 self.wrong("--server", format!("`{text}` {what}"));
             } else if !names.insert(name.clone()) {
-                let what = format!(
-                    "is the second server named `{name}`; write another name, e.g. `--server NAME=ADDR`"
-                );
+                let what =
+                    format!("is the second server named `{name}`; write another name, e.g. `--server NAME=ADDR`");
                 self.wrong("--server", format!("`{text}` {what}"));
             }
             match addr.parse::<Address>() {
                 Ok(addr) => servers.push(Server::new(name, addr)),
                 Err(error) => {
-                    self.wrong(
-                        "--server",
-                        format!("`{text}` is no address of a server: {error}"),
-                    );
+                    self.wrong("--server", format!("`{text}` is no address of a server: {error}"));
                 }
             }
         }
@@ -101,12 +84,7 @@ impl Flags {
     }
 
     fn wrong(&mut self, flag: &str, message: String) {
-        self.problems.push(Problem {
-            file: flag.to_owned(),
-            line: 0,
-            column: 0,
-            message,
-        });
+        self.problems.push(Problem { file: flag.to_owned(), line: 0, column: 0, message });
     }
 }
 
@@ -121,9 +99,7 @@ mod tests {
     }
 
     fn complaints(binds: &[&str], servers: &[&str]) -> String {
-        from_flags(&words(binds), &words(servers))
-            .unwrap_err()
-            .to_string()
+        from_flags(&words(binds), &words(servers)).unwrap_err().to_string()
     }
 
     #[test]
@@ -132,34 +108,17 @@ mod tests {
         let config = from_flags(&words(&[":8080", "[::1]:0"]), &servers).unwrap();
         assert_eq!(config.frontends[0].name, "lb");
         assert_eq!(config.frontends[0].backend, config.backends[0].name);
-        let bind: Vec<_> = config.frontends[0]
-            .bind
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let bind: Vec<_> = config.frontends[0].bind.iter().map(ToString::to_string).collect();
         assert_eq!(bind, ["0.0.0.0:8080", "[::1]:0"]);
-        let servers: Vec<_> = config.backends[0]
-            .servers
-            .iter()
-            .map(|server| format!("{} {}", server.name, server.addr))
-            .collect();
-        assert_eq!(
-            servers,
-            [
-                "s1 127.0.0.1:9001",
-                "b app.internal:9002",
-                "s3 unix@/run/a=b"
-            ]
-        );
+        let servers: Vec<_> =
+            config.backends[0].servers.iter().map(|server| format!("{} {}", server.name, server.addr)).collect();
+        assert_eq!(servers, ["s1 127.0.0.1:9001", "b app.internal:9002", "s3 unix@/run/a=b"]);
     }
 
     #[test]
     fn all_wrong_flags_are_told_at_once() {
         assert_eq!(
-            complaints(
-                &["localhost:80", ":80", "*:80"],
-                &["a=1.2.3.4", "a=1.2.3.4:80", "=1.2.3.4:80", "x y=h:0"]
-            ),
+            complaints(&["localhost:80", ":80", "*:80"], &["a=1.2.3.4", "a=1.2.3.4:80", "=1.2.3.4:80", "x y=h:0"]),
             "--bind: `localhost:80` is no IP address and port; write e.g. \"0.0.0.0:80\" or \"[::]:80\"\n\
              --bind: `*:80` is given twice; keep one of them\n\
              --server: `a=1.2.3.4` is no address of a server: has no port; write it as `1.2.3.4:PORT`\n\

@@ -44,12 +44,7 @@ impl Frontend {
 
 impl Frontend {
     /// `backends`: the names that `backend` may refer to.
-    pub(super) fn read(
-        name: &str,
-        section: &Section<'_>,
-        backends: &[&str],
-        binds: &mut Binds,
-    ) -> Self {
+    pub(super) fn read(name: &str, section: &Section<'_>, backends: &[&str], binds: &mut Binds) -> Self {
         let mut frontend = Self::new(name, Vec::new(), "");
         set(&mut frontend.v4v6, section.flag("v4v6"));
         if let Some(bind) = section.required("bind", "[\"0.0.0.0:80\"]") {
@@ -71,39 +66,19 @@ impl Frontend {
         frontend.maxconn = section.number("maxconn", 1..=MAX_CONN);
         set(&mut frontend.accept_proxy, section.flag("accept_proxy"));
         set(&mut frontend.defer_accept, section.flag("defer_accept"));
-        set(
-            &mut frontend.backlog,
-            section.number("backlog", 1..=MAX_BACKLOG),
-        );
+        set(&mut frontend.backlog, section.number("backlog", 1..=MAX_BACKLOG));
         frontend
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &[
-            "bind",
-            "backend",
-            "maxconn",
-            "accept_proxy",
-            "defer_accept",
-            "backlog",
-            "v4v6",
-        ],
+        keys: &["bind", "backend", "maxconn", "accept_proxy", "defer_accept", "backlog", "v4v6"],
         foreign: &[
             ("default_backend", "write `backend = \"NAME\"`"),
-            (
-                "use_backend",
-                "write `backend = \"NAME\"`: a frontend has one backend",
-            ),
+            ("use_backend", "write `backend = \"NAME\"`: a frontend has one backend"),
             ("mode", "leave it out: lb is always in TCP mode"),
             ("listen", "write `bind = [\"0.0.0.0:80\"]`"),
-            (
-                "timeout",
-                "write `timeout = { client = \"50s\" }` in [backend.NAME]",
-            ),
-            (
-                "option",
-                "write the option's own key; options about logs are in [global.log]",
-            ),
+            ("timeout", "write `timeout = { client = \"50s\" }` in [backend.NAME]"),
+            ("option", "write the option's own key; options about logs are in [global.log]"),
             ("log", "write it in [global.log]"),
             ("balance", "write it in [backend.NAME]"),
             ("server", "write it in [backend.NAME.servers]"),
@@ -118,10 +93,7 @@ fn unknown(backend: &str, backends: &[&str]) -> String {
     }
     match backends {
         [] => "is no backend; add one as [backend.NAME]".to_owned(),
-        few if few.len() <= 8 => format!(
-            "is no backend; there is {}",
-            listed(few.iter().copied(), "and")
-        ),
+        few if few.len() <= 8 => format!("is no backend; there is {}", listed(few.iter().copied(), "and")),
         _ => "is no backend; write the name of one".to_owned(),
     }
 }

@@ -58,12 +58,7 @@ impl Default for Global {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            target: LogTarget::Stdout,
-            sessions: true,
-            dontlognull: false,
-            rate: 10_000,
-        }
+        Self { target: LogTarget::Stdout, sessions: true, dontlognull: false, rate: 10_000 }
     }
 }
 
@@ -73,30 +68,18 @@ impl Global {
             maxconn: section.number("maxconn", 1..=MAX_CONN),
             threads: section.number("threads", 1..=MAX_THREADS),
             socket: section.value("socket").and_then(socket_path),
-            state_dir: section
-                .value("state_dir")
-                .and_then(|value| value.path("/var/lib/lb")),
+            state_dir: section.value("state_dir").and_then(|value| value.path("/var/lib/lb")),
             ..Self::default()
         };
         let zero = "write \"1ms\" to cut open sessions at once";
-        set(
-            &mut global.hard_stop_after,
-            section.duration("hard_stop_after", zero),
-        );
+        set(&mut global.hard_stop_after, section.duration("hard_stop_after", zero));
         let log = section.section("log", &Log::SHAPE, "log = { target = \"stdout\" }");
         set(&mut global.log, log.as_ref().map(Log::read));
         global
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &[
-            "maxconn",
-            "threads",
-            "socket",
-            "state_dir",
-            "hard_stop_after",
-            "log",
-        ],
+        keys: &["maxconn", "threads", "socket", "state_dir", "hard_stop_after", "log"],
         foreign: &[
             ("nbthread", "write `threads`"),
             ("nbproc", "write `threads`: there is one process"),
@@ -144,9 +127,7 @@ fn target(value: Value<'_>) -> Option<LogTarget> {
             None
         }
         _ => {
-            value.wrong(
-                "is no place for words; write \"stdout\", \"/dev/log\" or \"127.0.0.1:514\"",
-            );
+            value.wrong("is no place for words; write \"stdout\", \"/dev/log\" or \"127.0.0.1:514\"");
             None
         }
     }
@@ -156,9 +137,7 @@ fn socket_path(value: Value<'_>) -> Option<PathBuf> {
     let path = value.path("/run/lb/lb.sock")?;
     // sun_path holds 108 bytes with its terminating NUL (unix(7)).
     if path.as_os_str().len() > 107 {
-        value.wrong(
-            "is longer than the 107 bytes that a socket's path can have; write a shorter one",
-        );
+        value.wrong("is longer than the 107 bytes that a socket's path can have; write a shorter one");
         return None;
     }
     Some(path)

@@ -80,12 +80,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
                 io::ErrorKind::PermissionDenied => "let this user read it, e.g. with chmod",
                 _ => "name a readable text file with `-f FILE`",
             };
-            Err(Problems::one(
-                &file,
-                0,
-                0,
-                format!("cannot be read: {}; {remedy}", reason(&error)),
-            ))
+            Err(Problems::one(&file, 0, 0, format!("cannot be read: {}; {remedy}", reason(&error))))
         }
     }
 }
@@ -124,84 +119,53 @@ impl Config {
         for (name, section) in named_sections(root, "backend", &Backend::SHAPE) {
             backends.push(Backend::read(name, &section));
             if let Some(value) = section.value("discovery").filter(|_| !has_etcd) {
-                value.refers_to_nothing(
-                    "needs etcd; add [etcd] with e.g. `endpoints = [\"http://127.0.0.1:2379\"]`",
-                );
+                value.refers_to_nothing("needs etcd; add [etcd] with e.g. `endpoints = [\"http://127.0.0.1:2379\"]`");
             }
         }
         backends
     }
 
     fn read_frontends(root: &Section<'_>) -> Vec<Frontend> {
-        let backends = root
-            .value("backend")
-            .and_then(|value| value.keys())
-            .unwrap_or_default();
+        let backends = root.value("backend").and_then(|value| value.keys()).unwrap_or_default();
         let sections = named_sections(root, "frontend", &Frontend::SHAPE);
-        if root
-            .value("frontend")
-            .is_none_or(|value| value.is_empty_table())
-        {
-            root.absent(
-                "there is no frontend; add [frontend.NAME] with `bind` and `backend`".to_owned(),
-            );
+        if root.value("frontend").is_none_or(|value| value.is_empty_table()) {
+            root.absent("there is no frontend; add [frontend.NAME] with `bind` and `backend`".to_owned());
         }
         let mut binds = Binds::default();
-        let read = |(name, section): &(&str, Section<'_>)| {
-            Frontend::read(name, section, &backends, &mut binds)
-        };
+        let read = |(name, section): &(&str, Section<'_>)| Frontend::read(name, section, &backends, &mut binds);
         sections.iter().map(read).collect()
     }
 
     const SHAPE: Shape = Shape {
         keys: &["global", "etcd", "frontend", "backend"],
         foreign: &[
-            (
-                "defaults",
-                "write its keys in each [frontend.NAME] and [backend.NAME]",
-            ),
+            ("defaults", "write its keys in each [frontend.NAME] and [backend.NAME]"),
             ("listen", "write [frontend.NAME] and [backend.NAME]"),
             ("server", "write it in [backend.NAME.servers]"),
             ("servers", "write it in [backend.NAME.servers]"),
             ("log", "write [global.log]"),
-            (
-                "resolvers",
-                "leave it out: names are followed with the resolver of the system",
-            ),
+            ("resolvers", "leave it out: names are followed with the resolver of the system"),
         ],
     };
 }
 
 /// The tables `[kind.NAME]`.
-fn named_sections<'a>(
-    root: &Section<'a>,
-    kind: &str,
-    shape: &Shape,
-) -> Vec<(&'a str, Section<'a>)> {
+fn named_sections<'a>(root: &Section<'a>, kind: &str, shape: &Shape) -> Vec<(&'a str, Section<'a>)> {
     let Some(names) = root.names(kind, &format!("[{kind}.NAME]")) else {
         return Vec::new();
     };
     let mut sections = Vec::new();
     for (name, value) in names.entries() {
         if value.is_header() && !value.is_table() {
-            value.wrong(format!(
-                "has double brackets; write `[{kind}.{}]`",
-                shown(name)
-            ));
+            value.wrong(format!("has double brackets; write `[{kind}.{}]`", shown(name)));
             continue;
         }
         if !value.is_table() {
-            value.wrong(format!(
-                "stands in [{kind}], which holds only tables; write it in [{kind}.NAME]"
-            ));
+            value.wrong(format!("stands in [{kind}], which holds only tables; write it in [{kind}.NAME]"));
             continue;
         }
         value.check_name();
-        sections.extend(
-            value
-                .section(names.path(name), shape, "")
-                .map(|section| (name, section)),
-        );
+        sections.extend(value.section(names.path(name), shape, "").map(|section| (name, section)));
     }
     sections
 }
@@ -220,14 +184,9 @@ fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is larger than 16 MiB",
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
     }
     Ok(bytes)
 }

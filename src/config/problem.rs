@@ -33,12 +33,7 @@ impl Problems {
     /// A line of 0: it has no place in a text.
     pub(super) fn one(file: &str, line: usize, column: usize, message: String) -> Self {
         let file = file.to_owned();
-        Self(vec![Problem {
-            file,
-            line,
-            column,
-            message,
-        }])
+        Self(vec![Problem { file, line, column, message }])
     }
 
     /// `None` when there is nothing wrong.

@@ -7,9 +7,6 @@ pub enum ProxyVersion {
 }
 
 impl ProxyVersion {
-    pub(super) const WORDS: [(&str, Option<Self>); 3] = [
-        ("v1", Some(Self::V1)),
-        ("v2", Some(Self::V2)),
-        ("none", None),
-    ];
+    pub(super) const WORDS: [(&str, Option<Self>); 3] =
+        [("v1", Some(Self::V1)), ("v2", Some(Self::V2)), ("none", None)];
 }

@@ -34,10 +34,7 @@ enum Kind {
 
 impl<'t> Report<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            found: RefCell::default(),
-        }
+        Self { text, found: RefCell::default() }
     }
 
     pub(super) fn text(&self) -> &'t str {
@@ -72,16 +69,11 @@ impl<'t> Report<'t> {
         let mut places = Places::new(self.text);
         let mut found = self.found.into_inner();
         found.sort_by_key(|found| found.at);
-        let placed: Vec<_> = found
-            .into_iter()
-            .map(|found| (places.of(found.at), found))
-            .collect();
+        let placed: Vec<_> = found.into_iter().map(|found| (places.of(found.at), found)).collect();
         let is_syntax = |found: &Found| matches!(found.kind, Kind::Syntax | Kind::Swallows);
         let broken = placed.iter().any(|(_, found)| is_syntax(found));
-        let doubtful_from = placed
-            .iter()
-            .find(|(_, found)| found.kind == Kind::Swallows)
-            .map_or(usize::MAX, |(_, found)| found.at);
+        let doubtful_from =
+            placed.iter().find(|(_, found)| found.kind == Kind::Swallows).map_or(usize::MAX, |(_, found)| found.at);
         // One syntax error a line: what the parser says after the first one there is fallout.
         let mut broken_lines = HashSet::new();
         let mut kept = vec![false; placed.len()];
@@ -101,12 +93,7 @@ impl<'t> Report<'t> {
             .filter(|(_, keep)| *keep)
             .map(|(((line, column), found), _)| {
                 let file = file.to_owned();
-                Problem {
-                    file,
-                    line,
-                    column,
-                    message: found.message,
-                }
+                Problem { file, line, column, message: found.message }
             })
             .collect();
         Problems::from_list(list).map_or(Ok(()), Err)
@@ -130,11 +117,7 @@ fn one_line(message: String) -> String {
         return message;
     }
     let escaped = |c: char| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
+        if c.is_control() { c.escape_default().to_string() } else { c.to_string() }
     };
     message.chars().map(escaped).collect()
 }
@@ -149,12 +132,7 @@ struct Places<'t> {
 
 impl<'t> Places<'t> {
     fn new(text: &'t str) -> Self {
-        Self {
-            text,
-            at: 0,
-            line: 1,
-            column: 1,
-        }
+        Self { text, at: 0, line: 1, column: 1 }
     }
 
     fn of(&mut self, at: usize) -> (usize, usize) {

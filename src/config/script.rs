@@ -44,38 +44,21 @@ pub(super) fn read(value: &Value<'_>, path: &str) -> Vec<Step> {
         value.wrong("has no step; write e.g. `steps = [{ expect = \"220 \" }]`");
     }
     if list.len() > MAX_STEPS {
-        value.wrong_key(format!(
-            "has {} steps; write at most {MAX_STEPS}",
-            list.len()
-        ));
+        value.wrong_key(format!("has {} steps; write at most {MAX_STEPS}", list.len()));
     }
     list.iter().filter_map(|value| step(value, path)).collect()
 }
 
 pub(super) const SHAPE: Shape = Shape {
-    keys: &[
-        "connect",
-        "send",
-        "send_hex",
-        "expect",
-        "expect_not",
-        "expect_regex",
-    ],
-    foreign: &[
-        ("send_binary", "write `send_hex`"),
-        ("rstring", "write `expect_regex`"),
-        ("string", "write `expect`"),
-    ],
+    keys: &["connect", "send", "send_hex", "expect", "expect_not", "expect_regex"],
+    foreign: &[("send_binary", "write `send_hex`"), ("rstring", "write `expect_regex`"), ("string", "write `expect`")],
 };
 
 fn step(value: &Value<'_>, path: &str) -> Option<Step> {
     let section = value.section(path.to_owned(), &SHAPE, "{ expect = \"+PONG\" }")?;
     let entries = section.entries();
     let [(key, value)] = entries.as_slice() else {
-        value.wrong(format!(
-            "is not one step; write one of {} in each",
-            listed(SHAPE.keys.iter().copied(), "or")
-        ));
+        value.wrong(format!("is not one step; write one of {} in each", listed(SHAPE.keys.iter().copied(), "or")));
         return None;
     };
     match *key {
@@ -99,26 +82,15 @@ fn connect(value: &Value<'_>) -> Option<Step> {
 }
 
 fn bytes(value: &Value<'_>) -> Option<Vec<u8>> {
-    value
-        .filled_text("+PONG")
-        .map(|text| text.as_bytes().to_vec())
+    value.filled_text("+PONG").map(|text| text.as_bytes().to_vec())
 }
 
 fn hex(value: &Value<'_>) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = value
-        .filled_text("50494e47")?
-        .chars()
-        .map(|c| c.to_digit(16))
-        .collect();
-    let bytes = digits
-        .filter(|digits| digits.len().is_multiple_of(2))
-        .map(|digits| {
-            // Two digits below 16 make a number below 256.
-            digits
-                .chunks(2)
-                .map(|pair| (pair[0] << 4 | pair[1]) as u8)
-                .collect()
-        });
+    let digits: Option<Vec<u32>> = value.filled_text("50494e47")?.chars().map(|c| c.to_digit(16)).collect();
+    let bytes = digits.filter(|digits| digits.len().is_multiple_of(2)).map(|digits| {
+        // Two digits below 16 make a number below 256.
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    });
     if bytes.is_none() {
         value.wrong("is not made of pairs of hexadecimal digits; write e.g. \"50494e47\"");
     }
@@ -127,10 +99,7 @@ fn hex(value: &Value<'_>) -> Option<Vec<u8>> {
 
 /// Bytes, not characters: `.` is any byte but a newline, and an answer need not be UTF-8.
 fn expression(value: &Value<'_>) -> Option<Regex> {
-    let built = RegexBuilder::new(value.filled_text("role:master")?)
-        .unicode(false)
-        .size_limit(MAX_REGEX)
-        .build();
+    let built = RegexBuilder::new(value.filled_text("role:master")?).unicode(false).size_limit(MAX_REGEX).build();
     let error = match built {
         Ok(regex) => return Some(regex),
         Err(regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
@@ -141,9 +110,7 @@ fn expression(value: &Value<'_>) -> Option<Regex> {
             last.strip_prefix("error: ").unwrap_or(last).to_owned()
         }
     };
-    value.wrong(format!(
-        "is no regular expression: {error}; write e.g. \"role:master\""
-    ));
+    value.wrong(format!("is no regular expression: {error}; write e.g. \"role:master\""));
     None
 }
 

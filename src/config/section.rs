@@ -30,28 +30,13 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// A table whose keys are names; see `report_unknown` for any other.
-    pub(super) fn new(
-        name: String,
-        at: usize,
-        table: &'a DeTable<'a>,
-        report: &'a Report<'a>,
-    ) -> Self {
-        Self {
-            name,
-            at,
-            table,
-            report,
-        }
+    pub(super) fn new(name: String, at: usize, table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
+        Self { name, at, table, report }
     }
 
     /// The whole file.
     pub(super) fn root(table: &'a DeTable<'a>, report: &'a Report<'a>, shape: &Shape) -> Self {
-        let root = Self {
-            name: String::new(),
-            at: 0,
-            table,
-            report,
-        };
+        let root = Self { name: String::new(), at: 0, table, report };
         root.report_unknown(shape);
         root
     }
@@ -63,11 +48,8 @@ impl<'a> Section<'a> {
 
     /// All keys and values in the order of the file.
     pub(super) fn entries(&self) -> Vec<(&'a str, Value<'a>)> {
-        let mut entries: Vec<_> = self
-            .table
-            .iter()
-            .map(|(key, value)| (key.get_ref().as_ref(), self.named(key, value)))
-            .collect();
+        let mut entries: Vec<_> =
+            self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), self.named(key, value))).collect();
         entries.sort_by_key(|(_, value)| value.key_at);
         entries
     }
@@ -81,10 +63,7 @@ impl<'a> Section<'a> {
     pub(super) fn required(&self, key: &str, example: &str) -> Option<Value<'a>> {
         let value = self.value(key);
         if value.is_none() {
-            self.absent(format!(
-                "[{}] has no `{key}`; write `{key} = {example}`",
-                shown(&self.name)
-            ));
+            self.absent(format!("[{}] has no `{key}`; write `{key} = {example}`", shown(&self.name)));
         }
         value
     }
@@ -93,11 +72,7 @@ impl<'a> Section<'a> {
         self.value(key)?.flag()
     }
 
-    pub(super) fn number<T: TryFrom<i64>>(
-        &self,
-        key: &str,
-        range: RangeInclusive<i64>,
-    ) -> Option<T> {
+    pub(super) fn number<T: TryFrom<i64>>(&self, key: &str, range: RangeInclusive<i64>) -> Option<T> {
         self.value(key)?.number(range)
     }
 
@@ -140,20 +115,11 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn path(&self, key: &str) -> String {
-        if self.name.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.name)
-        }
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
     fn named(&self, key: &'a Spanned<DeString<'a>>, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
-        Value::new(
-            Some(key.get_ref().as_ref()),
-            key.span().start,
-            value,
-            self.report,
-        )
+        Value::new(Some(key.get_ref().as_ref()), key.span().start, value, self.report)
     }
 
     pub(super) fn report_unknown(&self, shape: &Shape) {
@@ -165,29 +131,18 @@ impl<'a> Section<'a> {
     }
 
     fn unknown(&self, key: &str, shape: &Shape) -> String {
-        let place = if self.name.is_empty() {
-            String::new()
-        } else {
-            format!(" in [{}]", shown(&self.name))
-        };
+        let place = if self.name.is_empty() { String::new() } else { format!(" in [{}]", shown(&self.name)) };
         let what = format!("unknown key `{}`{place}", shown(key));
         let plain = key.to_ascii_lowercase().replace('-', "_");
         if let Some((_, ours)) = shape.foreign.iter().find(|(word, _)| *word == plain) {
             // Within [backend.app] its own name can stand in the advice.
             let is_backend = self.name.starts_with("backend.") && shape.keys.contains(&"servers");
-            let ours = if is_backend {
-                ours.replace("backend.NAME", &self.name())
-            } else {
-                (*ours).to_owned()
-            };
+            let ours = if is_backend { ours.replace("backend.NAME", &self.name()) } else { (*ours).to_owned() };
             format!("{what}; {ours}")
         } else if let Some(near) = nearest(key, shape.keys.iter().copied()) {
             format!("{what}, did you mean `{near}`?")
         } else {
-            format!(
-                "{what}; known are {}",
-                listed(shape.keys.iter().copied(), "and")
-            )
+            format!("{what}; known are {}", listed(shape.keys.iter().copied(), "and"))
         }
     }
 }

@@ -26,14 +26,7 @@ pub const MAX_WEIGHT: u16 = 256;
 impl Server {
     /// A server with every default.
     pub fn new(name: impl Into<String>, addr: Address) -> Self {
-        Self {
-            name: name.into(),
-            addr,
-            weight: 1,
-            maxconn: None,
-            backup: false,
-            disabled: false,
-        }
+        Self { name: name.into(), addr, weight: 1, maxconn: None, backup: false, disabled: false }
     }
 }
 
@@ -43,11 +36,7 @@ impl Server {
         if value.plain_text().is_some() {
             return Some(Self::new(name, address(value)?));
         }
-        let section = value.section(
-            path,
-            &Self::SHAPE,
-            &format!("{} = \"10.0.0.1:8000\"", shown(name)),
-        )?;
+        let section = value.section(path, &Self::SHAPE, &format!("{} = \"10.0.0.1:8000\"", shown(name)))?;
         let weight = section.number("weight", 0..=i64::from(MAX_WEIGHT));
         let maxconn = section.number("maxconn", 1..=MAX_CONN);
         let (backup, disabled) = (section.flag("backup"), section.flag("disabled"));
@@ -72,31 +61,13 @@ impl Server {
             ("downinter", CHECK),
             ("rise", CHECK),
             ("fall", CHECK),
-            (
-                "send_proxy",
-                "write it in [backend.NAME], for all its servers",
-            ),
-            (
-                "send_proxy_v2",
-                "write `send_proxy = \"v2\"` in [backend.NAME], for all its servers",
-            ),
-            (
-                "slowstart",
-                "write it in [backend.NAME], for all its servers",
-            ),
+            ("send_proxy", "write it in [backend.NAME], for all its servers"),
+            ("send_proxy_v2", "write `send_proxy = \"v2\"` in [backend.NAME], for all its servers"),
+            ("slowstart", "write it in [backend.NAME], for all its servers"),
             ("observe", "write it in [backend.NAME], for all its servers"),
-            (
-                "on_marked_down",
-                "write it in [backend.NAME], for all its servers",
-            ),
-            (
-                "maxqueue",
-                "write it in [backend.NAME], whose servers share one queue",
-            ),
-            (
-                "resolvers",
-                "leave it out: names are followed with the resolver of the system",
-            ),
+            ("on_marked_down", "write it in [backend.NAME], for all its servers"),
+            ("maxqueue", "write it in [backend.NAME], whose servers share one queue"),
+            ("resolvers", "leave it out: names are followed with the resolver of the system"),
             ("ssl", "leave it out: lb passes TLS through"),
         ],
     };
@@ -104,9 +75,7 @@ impl Server {
 
 fn address(value: &Value<'_>) -> Option<Address> {
     let parsed = value.text("10.0.0.1:8000")?.parse();
-    parsed
-        .map_err(|error| value.wrong(format!("is no address of a server: {error}")))
-        .ok()
+    parsed.map_err(|error| value.wrong(format!("is no address of a server: {error}"))).ok()
 }
 
 const CHECK: &str = "write `check = { … }` in [backend.NAME], for all its servers";

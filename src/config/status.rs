@@ -22,9 +22,7 @@ pub(super) fn read(value: &Value<'_>) -> Vec<(u16, u16)> {
         };
         match parse(text) {
             Some(found) => ranges.extend(found),
-            None => element.wrong(
-                "is no status; write codes from 100 to 599, e.g. \"200-399\" or \"200,204\"",
-            ),
+            None => element.wrong("is no status; write codes from 100 to 599, e.g. \"200-399\" or \"200,204\""),
         }
     }
     ranges
@@ -42,9 +40,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 fn code(text: &str) -> Option<u16> {
     let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|code| digits && (100..=599).contains(code))
+    text.parse().ok().filter(|code| digits && (100..=599).contains(code))
 }
 
 #[cfg(test)]
@@ -55,10 +51,7 @@ mod tests {
     fn codes_and_ranges_are_joined_by_commas() {
         assert_eq!(parse("200"), Some(vec![(200, 200)]));
         assert_eq!(parse("200-399"), Some(vec![(200, 399)]));
-        assert_eq!(
-            parse("200, 204 ,300-302"),
-            Some(vec![(200, 200), (204, 204), (300, 302)])
-        );
+        assert_eq!(parse("200, 204 ,300-302"), Some(vec![(200, 200), (204, 204), (300, 302)]));
         for bad in ["", "20", "399-200", "2xx", "600", "200-", "+20", "200,"] {
             assert_eq!(parse(bad), None, "{bad}");
         }

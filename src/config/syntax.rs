@@ -61,23 +61,13 @@ pub(super) fn tables<'t>(mended: &'t str, report: &Report<'_>) -> Spanned<DeTabl
     });
     if let Some((what, end)) = unclosed {
         // The first complaint about its inside is the nearest to the place where the end was forgotten.
-        let at = errors
-            .iter()
-            .filter(|error| error.message().contains(what))
-            .map(|error| place(error, mended))
-            .min();
+        let at = errors.iter().filter(|error| error.message().contains(what)).map(|error| place(error, mended)).min();
         if let Some(at) = at {
-            report.swallows(
-                at,
-                format!("an {what} is not closed before this; add {end}"),
-            );
+            report.swallows(at, format!("an {what} is not closed before this; add {end}"));
         }
     }
     for error in &errors {
-        report.syntax(
-            bare_word(error, mended).start,
-            explain(error, report.text()),
-        );
+        report.syntax(bare_word(error, mended).start, explain(error, report.text()));
     }
     tables
 }
@@ -90,9 +80,7 @@ fn explain(error: &Error, text: &str) -> String {
         message if message.starts_with(UNQUOTED) && word.is_empty() => {
             "there is no value after `=`; write one".to_owned()
         }
-        message
-            if NOT_EVEN_A.iter().any(|start| message.starts_with(start)) && !word.is_empty() =>
-        {
+        message if NOT_EVEN_A.iter().any(|start| message.starts_with(start)) && !word.is_empty() => {
             match word.to_ascii_lowercase().as_str() {
                 flag @ ("true" | "false") => format!("`{shown}` is no value; write `{flag}`"),
                 _ => format!("`{shown}` is not quoted; write \"{shown}\""),
@@ -112,15 +100,9 @@ fn bare_word(error: &Error, text: &str) -> Range<usize> {
     }
     let ends = |c: char| c.is_whitespace() || "=,[]{}#\"'".contains(c);
     let start = text[..span.start].rfind(ends).map_or(0, |at| at + 1);
-    let end = text[span.end..]
-        .find(ends)
-        .map_or(text.len(), |length| span.end + length);
+    let end = text[span.end..].find(ends).map_or(text.len(), |length| span.end + length);
     // A separator in front of the word may be longer than one byte.
-    if text.is_char_boundary(start) {
-        start..end
-    } else {
-        span
-    }
+    if text.is_char_boundary(start) { start..end } else { span }
 }
 
 fn no_key_value(line: &str) -> String {
@@ -131,30 +113,18 @@ fn no_header(line: &str) -> String {
     let inside = line.trim().trim_start_matches('[');
     let inside = inside.split([']', '#']).next().unwrap_or("");
     let words: Vec<_> = inside.split_whitespace().collect();
-    let meant = if words.is_empty() {
-        "frontend.NAME".to_owned()
-    } else {
-        words.join(".")
-    };
-    format!(
-        "`{}` is no table header; write `[{}]`",
-        shown(line.trim()),
-        shown(&meant)
-    )
+    let meant = if words.is_empty() { "frontend.NAME".to_owned() } else { words.join(".") };
+    format!("`{}` is no table header; write `[{}]`", shown(line.trim()), shown(&meant))
 }
 
 fn place(error: &Error, text: &str) -> usize {
-    error
-        .span()
-        .map_or(0, |span| text.floor_char_boundary(span.start))
+    error.span().map_or(0, |span| text.floor_char_boundary(span.start))
 }
 
 /// Start and end of the line that holds this offset, without its end-of-line characters.
 fn line_around(text: &str, at: usize) -> (usize, usize) {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[at..]
-        .find('\n')
-        .map_or(text.len(), |length| at + length);
+    let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
     let line = &text[start..end];
     (start, start + line.strip_suffix('\r').unwrap_or(line).len())
 }
@@ -168,13 +138,7 @@ const NO_HEADER_END: &str = "unclosed table";
 const UNQUOTED: &str = "string values must be quoted";
 
 /// A word without quotes is taken for what it begins like.
-const NOT_EVEN_A: [&str; 5] = [
-    UNQUOTED,
-    "invalid float",
-    "invalid boolean",
-    "invalid date",
-    "invalid integer",
-];
+const NOT_EVEN_A: [&str; 5] = [UNQUOTED, "invalid float", "invalid boolean", "invalid date", "invalid integer"];
 
 /// Rounds of mending: a text with more broken lines than this is no configuration, and the rest can wait.
 const MOST_MENDED: usize = 64;

@@ -35,14 +35,8 @@ fn the_sample_has_every_key() {
         ("backend.app.check", Check::SHAPE),
         ("backend.app.servers", Server::SHAPE),
     ];
-    let headers: Vec<_> = SAMPLE
-        .lines()
-        .filter(|line| line.starts_with('['))
-        .collect();
-    assert_eq!(
-        headers,
-        shapes.each_ref().map(|(name, _)| format!("[{name}]"))
-    );
+    let headers: Vec<_> = SAMPLE.lines().filter(|line| line.starts_with('[')).collect();
+    assert_eq!(headers, shapes.each_ref().map(|(name, _)| format!("[{name}]")));
     for (name, shape) in shapes {
         let (_, section) = SAMPLE.split_once(&format!("\n[{name}]\n")).expect(name);
         let section = section.split("\n[").next().unwrap_or_default();
@@ -52,26 +46,17 @@ fn the_sample_has_every_key() {
                 line.split_whitespace().next() == Some(key)
             });
             let has_header = headers.contains(&format!("[{name}.{key}]").as_str());
-            assert!(
-                stands || has_header,
-                "[{name}] of the sample has no `{key}`"
-            );
+            assert!(stands || has_header, "[{name}] of the sample has no `{key}`");
         }
     }
     for key in script::SHAPE.keys.iter().chain(Backend::DISCOVERY.keys) {
-        assert!(
-            SAMPLE.contains(&format!("{{ {key} = ")),
-            "the sample has no `{key}`"
-        );
+        assert!(SAMPLE.contains(&format!("{{ {key} = ")), "the sample has no `{key}`");
     }
 }
 
 #[test]
 fn the_optional_keys_of_the_sample_are_valid_too() {
-    let is_key = |key: &str| {
-        key.bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
+    let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     let sample = SAMPLE.replace("http://", "https://");
     let uncommented: Vec<_> = sample
         .lines()
@@ -84,8 +69,7 @@ fn the_optional_keys_of_the_sample_are_valid_too() {
         // The keys of one server are shown below the table of all of them.
         .take_while(|line| !line.starts_with("# addr"))
         .collect();
-    let config =
-        parse("lb.toml", &uncommented.join("\n")).unwrap_or_else(|problems| panic!("{problems}"));
+    let config = parse("lb.toml", &uncommented.join("\n")).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(config.etcd.is_some());
     assert_eq!(config.backends[0].servers.len(), 2);
 }
@@ -96,28 +80,17 @@ fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
     let missing = directory.path().join("lb.toml");
     assert_eq!(
         load(&missing).unwrap_err().to_string(),
-        format!(
-            "{}: cannot be read: no such file or directory; name the right file with `-f FILE`",
-            missing.display()
-        )
+        format!("{}: cannot be read: no such file or directory; name the right file with `-f FILE`", missing.display())
     );
     let file = directory.path().join("latin1.toml");
     std::fs::write(&file, b"# caf\xe9\n[global]\n").unwrap();
     assert_eq!(
         load(&file).unwrap_err().to_string(),
-        format!(
-            "{}:1:6: this is not UTF-8; save the file as UTF-8 text",
-            file.display()
-        )
+        format!("{}:1:6: this is not UTF-8; save the file as UTF-8 text", file.display())
     );
     std::fs::write(&file, SAMPLE).unwrap();
     assert!(load(&file).is_ok());
-    assert!(
-        load(Path::new("/dev/zero"))
-            .unwrap_err()
-            .to_string()
-            .contains("it is larger than 16 MiB")
-    );
+    assert!(load(Path::new("/dev/zero")).unwrap_err().to_string().contains("it is larger than 16 MiB"));
 }
 
 const SAMPLE: &str = include_str!("../../systemd/lb.toml");

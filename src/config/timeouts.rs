@@ -26,15 +26,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         let connect = Duration::from_secs(5);
         let idle = Some(Duration::from_secs(50));
-        Self {
-            connect,
-            client: idle,
-            server: idle,
-            queue: connect,
-            tunnel: None,
-            client_fin: None,
-            server_fin: None,
-        }
+        Self { connect, client: idle, server: idle, queue: connect, tunnel: None, client_fin: None, server_fin: None }
     }
 }
 
@@ -43,37 +35,17 @@ impl Timeouts {
     pub(super) fn read(section: &Section<'_>) -> (Self, Option<Duration>) {
         let mut timeouts = Self::default();
         set(&mut timeouts.connect, section.duration("connect", ALWAYS));
-        timeouts.queue = section
-            .duration("queue", ALWAYS)
-            .unwrap_or(timeouts.connect);
+        timeouts.queue = section.duration("queue", ALWAYS).unwrap_or(timeouts.connect);
         set(&mut timeouts.client, section.limit("client"));
         set(&mut timeouts.server, section.limit("server"));
-        timeouts.tunnel = section.duration(
-            "tunnel",
-            "leave it out, and client and server go on to hold",
-        );
-        timeouts.client_fin = section.duration(
-            "client_fin",
-            "leave it out, and the timeout before it goes on to hold",
-        );
-        timeouts.server_fin = section.duration(
-            "server_fin",
-            "leave it out, and the timeout before it goes on to hold",
-        );
+        timeouts.tunnel = section.duration("tunnel", "leave it out, and client and server go on to hold");
+        timeouts.client_fin = section.duration("client_fin", "leave it out, and the timeout before it goes on to hold");
+        timeouts.server_fin = section.duration("server_fin", "leave it out, and the timeout before it goes on to hold");
         (timeouts, section.duration("check", ALWAYS))
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &[
-            "connect",
-            "client",
-            "server",
-            "queue",
-            "tunnel",
-            "client_fin",
-            "server_fin",
-            "check",
-        ],
+        keys: &["connect", "client", "server", "queue", "tunnel", "client_fin", "server_fin", "check"],
         foreign: &[
             ("http_request", "leave it out: lb is always in TCP mode"),
             ("http_keep_alive", "leave it out: lb is always in TCP mode"),

@@ -46,10 +46,7 @@ impl Value<'_> {
                 None
             }
             _ => {
-                self.mistyped(&format!(
-                    "write a duration, e.g. `{}`",
-                    self.with_key("\"5s\"")
-                ));
+                self.mistyped(&format!("write a duration, e.g. `{}`", self.with_key("\"5s\"")));
                 None
             }
         }
@@ -57,11 +54,7 @@ impl Value<'_> {
 
     pub(super) fn duration_above_zero(&self, zero: &str) -> Option<Duration> {
         let zero_number = matches!(self.raw, DeValue::Integer(number) if is_zero(number));
-        let duration = if zero_number {
-            Duration::ZERO
-        } else {
-            self.duration()?
-        };
+        let duration = if zero_number { Duration::ZERO } else { self.duration()? };
         if duration.is_zero() {
             self.wrong(format!("cannot be zero; {zero}"));
             return None;
@@ -75,10 +68,7 @@ impl Value<'_> {
             DeValue::String(text) => size(text, most),
             DeValue::Integer(_) => Err(SizeError::NotText(self.source())),
             _ => {
-                self.mistyped(&format!(
-                    "write a size, e.g. `{}`",
-                    self.with_key("\"16k\"")
-                ));
+                self.mistyped(&format!("write a size, e.g. `{}`", self.with_key("\"16k\"")));
                 return None;
             }
         };
@@ -120,12 +110,8 @@ fn size(text: &str, most: usize) -> Result<usize, SizeError> {
         return Err(SizeError::NotASize);
     }
     // Digits that do not fit are too large, whatever the limit.
-    let size = digits
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    size.filter(|size| *size <= most)
-        .ok_or(SizeError::TooLarge(most))
+    let size = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    size.filter(|size| *size <= most).ok_or(SizeError::TooLarge(most))
 }
 
 fn human_size(bytes: usize) -> String {
@@ -158,10 +144,7 @@ mod tests {
         assert_eq!(duration("-5s"), Err(DurationError::NotADuration));
         assert_eq!(duration("5us"), Err(DurationError::TooShort));
         assert_eq!(duration("366days"), Err(DurationError::TooLong));
-        assert_eq!(
-            duration("99999999999999999999s"),
-            Err(DurationError::TooLong)
-        );
+        assert_eq!(duration("99999999999999999999s"), Err(DurationError::TooLong));
     }
 
     #[test]
@@ -172,10 +155,7 @@ mod tests {
         assert_eq!(size("64k", most), Ok(65536));
         assert_eq!(size("1M", most), Ok(1 << 20));
         assert_eq!(size("2m", most), Err(SizeError::TooLarge(most)));
-        assert_eq!(
-            size("99999999999999999999", most),
-            Err(SizeError::TooLarge(most))
-        );
+        assert_eq!(size("99999999999999999999", most), Err(SizeError::TooLarge(most)));
         assert_eq!(size("16kb", most), Err(SizeError::NotASize));
         assert_eq!(size("k", most), Err(SizeError::NotASize));
         assert_eq!(size("1.5k", most), Err(SizeError::NotASize));

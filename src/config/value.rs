@@ -32,14 +32,7 @@ impl<'a> Value<'a> {
         report: &'a Report<'a>,
     ) -> Self {
         let span = value.span();
-        Self {
-            key,
-            key_at,
-            start: span.start,
-            end: span.end,
-            raw: value.get_ref(),
-            report,
-        }
+        Self { key, key_at, start: span.start, end: span.end, raw: value.get_ref(), report }
     }
 
     pub(super) fn flag(&self) -> Option<bool> {
@@ -54,19 +47,13 @@ impl<'a> Value<'a> {
         let (least, most) = (*range.start(), *range.end());
         let DeValue::Integer(raw) = self.raw else {
             let example = self.with_key(&least.max(1).to_string());
-            self.mistyped(&format!(
-                "write a whole number from {least} to {most}, e.g. `{example}`"
-            ));
+            self.mistyped(&format!("write a whole number from {least} to {most}, e.g. `{example}`"));
             return None;
         };
         let number = i64::from_str_radix(raw.as_str(), raw.radix()).ok();
-        let number = number
-            .filter(|number| range.contains(number))
-            .and_then(|number| T::try_from(number).ok());
+        let number = number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
         if number.is_none() {
-            self.wrong(format!(
-                "is out of range; write a number from {least} to {most}"
-            ));
+            self.wrong(format!("is out of range; write a number from {least} to {most}"));
         }
         number
     }
@@ -74,10 +61,7 @@ impl<'a> Value<'a> {
     pub(super) fn text(&self, example: &str) -> Option<&'a str> {
         let text = self.plain_text();
         if text.is_none() {
-            self.mistyped(&format!(
-                "write a string, e.g. `{}`",
-                self.with_key(&format!("\"{example}\""))
-            ));
+            self.mistyped(&format!("write a string, e.g. `{}`", self.with_key(&format!("\"{example}\""))));
         }
         text
     }
@@ -86,10 +70,7 @@ impl<'a> Value<'a> {
     pub(super) fn filled_text(&self, example: &str) -> Option<&'a str> {
         let text = self.text(example)?;
         if text.is_empty() {
-            self.wrong(format!(
-                "is empty; write e.g. `{}`",
-                self.with_key(&format!("\"{example}\""))
-            ));
+            self.wrong(format!("is empty; write e.g. `{}`", self.with_key(&format!("\"{example}\""))));
             return None;
         }
         Some(text)
@@ -141,8 +122,7 @@ impl<'a> Value<'a> {
         let DeValue::Array(array) = self.raw else {
             return vec![*self];
         };
-        let element =
-            |value: &'a Spanned<_>| Self::new(None, value.span().start, value, self.report);
+        let element = |value: &'a Spanned<_>| Self::new(None, value.span().start, value, self.report);
         array.iter().map(element).collect()
     }
 
@@ -174,12 +154,7 @@ impl<'a> Value<'a> {
         self.raw.as_bool()
     }
 
-    pub(super) fn section(
-        &self,
-        name: String,
-        shape: &Shape,
-        example: &str,
-    ) -> Option<Section<'a>> {
+    pub(super) fn section(&self, name: String, shape: &Shape, example: &str) -> Option<Section<'a>> {
         let section = self.names(name, example)?;
         section.report_unknown(shape);
         Some(section)
@@ -195,14 +170,12 @@ impl<'a> Value<'a> {
 
     /// Reports this value: `what` goes on after its text.
     pub(super) fn wrong(&self, what: impl Display) {
-        self.report
-            .wrong(self.start, format!("`{}` {what}", self.written()));
+        self.report.wrong(self.start, format!("`{}` {what}", self.written()));
     }
 
     /// As `wrong`; what it refers to may be missing only because its line could not be read.
     pub(super) fn refers_to_nothing(&self, what: impl Display) {
-        self.report
-            .absent(self.start, format!("`{}` {what}", self.written()));
+        self.report.absent(self.start, format!("`{}` {what}", self.written()));
     }
 
     /// Reports the key of this value: `what` goes on after its name.
@@ -242,19 +215,12 @@ impl<'a> Value<'a> {
 
     /// As it stands in the file.
     fn written(&self) -> String {
-        if self.is_header() {
-            self.source()
-        } else {
-            self.with_key(&self.source())
-        }
+        if self.is_header() { self.source() } else { self.with_key(&self.source()) }
     }
 
     pub(super) fn source(&self) -> String {
         let text = self.report.text();
-        let (start, end) = (
-            text.floor_char_boundary(self.start),
-            text.floor_char_boundary(self.end),
-        );
+        let (start, end) = (text.floor_char_boundary(self.start), text.floor_char_boundary(self.end));
         let source = text.get(start..end).unwrap_or("").trim();
         match source.split_once('\n') {
             Some((first, _)) => format!("{} …", shown(first.trim_end())),

@@ -1,10 +1,7 @@
 //! Words for messages: what was probably meant, and how a piece of text is shown.
 
 /// The known word nearest to what was written, if it is near enough to be a slip of the fingers.
-pub(super) fn nearest<'a>(
-    written: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |word: &str| word.to_ascii_lowercase().replace('-', "_");
     if written.len() > LONGEST {
         return None;
@@ -38,10 +35,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// `a`, `b` and `c`.
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -> String {
-    let words: Vec<_> = words
-        .into_iter()
-        .map(|word| format!("`{}`", shown(word)))
-        .collect();
+    let words: Vec<_> = words.into_iter().map(|word| format!("`{}`", shown(word))).collect();
     match words.split_last() {
         None => String::new(),
         Some((only, [])) => only.clone(),

@@ -58,10 +58,7 @@ const UNCHECKED: Duration = Duration::from_secs(1);
 
 impl Checker {
     pub fn new(on_change: OnChange) -> Self {
-        Self {
-            tasks: RefCell::default(),
-            on_change,
-        }
+        Self { tasks: RefCell::default(), on_change }
     }
 
     /// Starts checks for new servers of `backend`, ends those of servers that left, and checks at once where the address
@@ -75,9 +72,7 @@ impl Checker {
         let mut tasks = self.tasks.borrow_mut();
         tasks.retain(|_, task| {
             let stays = !Arc::ptr_eq(&task.backend, backend)
-                || members
-                    .iter()
-                    .any(|member| Arc::ptr_eq(&member.server, &task.server));
+                || members.iter().any(|member| Arc::ptr_eq(&member.server, &task.server));
             if !stays {
                 task.handle.abort();
             }
@@ -87,12 +82,8 @@ impl Checker {
             let (server, addr) = (&member.server, &member.spec.addr);
             let task = tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
                 let wake = Rc::new(Notify::new());
-                let work = attend(
-                    Arc::clone(backend),
-                    Arc::clone(server),
-                    Rc::clone(&wake),
-                    Rc::clone(&self.on_change),
-                );
+                let work =
+                    attend(Arc::clone(backend), Arc::clone(server), Rc::clone(&wake), Rc::clone(&self.on_change));
                 let handle = spawn_local(work).abort_handle();
                 Task {
                     backend: Arc::clone(backend),
@@ -127,24 +118,14 @@ impl Checker {
         let settings = Arc::clone(&backend.snapshot().settings);
         if settings.observe && settings.check.is_some() {
             let result = match seen {
-                Seen::Failed { cause, after } => {
-                    Some(CheckResult::new(CheckStatus::L4Con, &cause, after))
+                Seen::Failed { cause, after } => Some(CheckResult::new(CheckStatus::L4Con, &cause, after)),
+                Seen::TimedOut { after } => {
+                    Some(CheckResult::new(CheckStatus::L4Tout, "no answer to a connect", after))
                 }
-                Seen::TimedOut { after } => Some(CheckResult::new(
-                    CheckStatus::L4Tout,
-                    "no answer to a connect",
-                    after,
-                )),
                 Seen::Slow => None,
             };
             if let Some(result) = result {
-                take_in(
-                    backend,
-                    server,
-                    result.from_traffic(),
-                    times,
-                    &self.on_change,
-                );
+                take_in(backend, server, result.from_traffic(), times, &self.on_change);
             }
         }
         self.check_now(server);
@@ -160,20 +141,14 @@ impl Checker {
 
 impl Drop for Checker {
     fn drop(&mut self) {
-        self.tasks
-            .get_mut()
-            .values()
-            .for_each(|task| task.handle.abort());
+        self.tasks.get_mut().values().for_each(|task| task.handle.abort());
     }
 }
 
 /// Checks one server until it leaves the backend.
 async fn attend(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
     // First checks are spread over the interval: a thousand servers are not asked at once.
-    let spread = settings(&backend)
-        .check
-        .as_ref()
-        .map_or(UNCHECKED, |check| check.inter);
+    let spread = settings(&backend).check.as_ref().map_or(UNCHECKED, |check| check.inter);
     rest(&backend, &server, &wake, spread.mul_f64(fastrand::f64())).await;
     while let Some(member) = member(&backend, &server) {
         let settings = settings(&backend);
@@ -193,13 +168,7 @@ async fn attend(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on
             _ => UNCHECKED,
         };
         // Jitter of a twentieth keeps servers that once fell into step from staying so.
-        rest(
-            &backend,
-            &server,
-            &wake,
-            interval.mul_f64(0.975 + fastrand::f64() / 20.0),
-        )
-        .await;
+        rest(&backend, &server, &wake, interval.mul_f64(0.975 + fastrand::f64() / 20.0)).await;
     }
 }
 
@@ -229,13 +198,7 @@ async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, inter
 }
 
 /// Records a result, and says and does what follows from it.
-fn take_in(
-    backend: &Arc<Backend>,
-    server: &Arc<Server>,
-    result: CheckResult,
-    times: u32,
-    on_change: &OnChange,
-) {
+fn take_in(backend: &Arc<Backend>, server: &Arc<Server>, result: CheckResult, times: u32, on_change: &OnChange) {
     let (ok, told) = (result.status.is_ok(), result.to_string());
     let was_suspect = server.is_suspect();
     let change = backend.record(server, result, times, Instant::now());
@@ -247,23 +210,15 @@ fn take_in(
     let (name, active) = (&backend.name, change.active);
     match change.transition {
         Transition::WentUp => {
-            tracing::info!(
-                "backend {name}: server {} is UP: {told}; {active} in use",
-                server.name
-            );
+            tracing::info!("backend {name}: server {} is UP: {told}; {active} in use", server.name);
             if backend.snapshot().ramping {
                 spawn_local(warm_up(Arc::clone(backend)));
             }
         }
         Transition::WentDown => {
-            tracing::warn!(
-                "backend {name}: server {} is DOWN: {told}; {active} in use",
-                server.name
-            );
+            tracing::warn!("backend {name}: server {} is DOWN: {told}; {active} in use", server.name);
             if active == 0 {
-                tracing::error!(
-                    "backend {name}: no server is usable; sessions wait up to timeout.queue"
-                );
+                tracing::error!("backend {name}: no server is usable; sessions wait up to timeout.queue");
             }
         }
     }
@@ -284,11 +239,7 @@ fn settings(backend: &Backend) -> Arc<config::Backend> {
 
 fn member(backend: &Backend, server: &Arc<Server>) -> Option<Arc<Member>> {
     let snapshot = backend.snapshot();
-    snapshot
-        .members
-        .iter()
-        .find(|member| Arc::ptr_eq(&member.server, server))
-        .cloned()
+    snapshot.members.iter().find(|member| Arc::ptr_eq(&member.server, server)).cloned()
 }
 
 #[cfg(test)]
@@ -324,10 +275,7 @@ mod tests {
         let rarely = settings(Duration::from_secs(1 << 30));
         let backend = Backend::new(Arc::clone(&rarely));
         apply(&backend, rarely);
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())
-            .unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
         runtime.block_on(async {
             let down = Rc::new(Notify::new());
             let told = Rc::clone(&down);
@@ -336,9 +284,7 @@ mod tests {
             tokio::task::yield_now().await;
             apply(&backend, settings(Duration::from_secs(1)));
             checker.sync(&backend);
-            timeout(Duration::from_secs(10), down.notified())
-                .await
-                .unwrap();
+            timeout(Duration::from_secs(10), down.notified()).await.unwrap();
         });
     }
 }

@@ -52,31 +52,19 @@ pub struct Leaving {
 impl Leaving {
     /// Leases to ask about: when one of them is still alive its key was deleted by somebody, not by expiry.
     pub fn leases(&self) -> BTreeSet<i64> {
-        self.servers
-            .values()
-            .copied()
-            .filter(|lease| *lease != 0)
-            .collect()
+        self.servers.values().copied().filter(|lease| *lease != 0).collect()
     }
 }
 
 impl Discovery {
     /// Nothing known yet. `guard_delay` zero switches the guard off.
     pub fn new(prefix: impl Into<String>, guard_delay: Duration) -> Self {
-        Self {
-            view: View::new(prefix),
-            guard: Guard::new(guard_delay),
-        }
+        Self { view: View::new(prefix), guard: Guard::new(guard_delay) }
     }
 
     /// Goes on from a set that was applied before (from disk, or from another process): it is what is applied until the
     /// source says otherwise, and what the guard measures the first listing against.
-    pub fn resume(
-        &mut self,
-        cluster_id: u64,
-        revision: i64,
-        servers: &[(String, Discovered, i64)],
-    ) {
+    pub fn resume(&mut self, cluster_id: u64, revision: i64, servers: &[(String, Discovered, i64)]) {
         self.view.resume(cluster_id, revision, servers);
         self.guard.resume(self.view.servers());
     }
@@ -98,24 +86,17 @@ impl Discovery {
 
     /// The applied servers with the lease of each key (0: none): what is worth keeping on disk.
     pub fn saved(&self) -> Vec<(String, Discovered, i64)> {
-        self.applied()
-            .iter()
-            .map(|(name, server)| (name.clone(), server.clone(), self.view.lease(name)))
-            .collect()
+        self.applied().iter().map(|(name, server)| (name.clone(), server.clone(), self.view.lease(name))).collect()
     }
 
     /// Folds a listing of the whole prefix: it replaces what was known, atomically.
     pub fn listing(&mut self, listing: Listing) -> Leaving {
-        Leaving {
-            servers: self.view.listing(listing),
-        }
+        Leaving { servers: self.view.listing(listing) }
     }
 
     /// Folds watch events. Those of revisions already seen are ignored.
     pub fn events(&mut self, events: Vec<Event>) -> Leaving {
-        Leaving {
-            servers: self.view.events(events),
-        }
+        Leaving { servers: self.view.events(events) }
     }
 
     /// Decides what to apply. `alive` are those of [`Leaving::leases`] that are known to be alive; `passes` says whether a
@@ -130,19 +111,13 @@ impl Discovery {
         passes: &dyn Fn(&str) -> bool,
     ) -> bool {
         let expired = |lease: i64| lease != 0 && !alive.contains(&lease);
-        let leaving = leaving
-            .servers
-            .into_iter()
-            .map(|(name, lease)| (name, expired(lease)))
-            .collect();
-        self.guard
-            .settle(self.view.servers(), leaving, fresh, now, passes)
+        let leaving = leaving.servers.into_iter().map(|(name, lease)| (name, expired(lease))).collect();
+        self.guard.settle(self.view.servers(), leaving, fresh, now, passes)
     }
 
     /// Looks again at the servers that are held for their checks: to be called about as often as checks come. Returns whether the applied set changed.
     pub fn tick(&mut self, now: Instant, passes: &dyn Fn(&str) -> bool) -> bool {
-        self.guard
-            .settle(self.view.servers(), BTreeMap::new(), false, now, passes)
+        self.guard.settle(self.view.servers(), BTreeMap::new(), false, now, passes)
     }
 
     /// Applies at once what is held. Returns how many servers that takes away.

@@ -68,11 +68,7 @@ impl Follower {
         let follow = tokio::spawn(follow::follow(shared.clone(), options.etcd));
         let keep = tokio::spawn(follow::keep(shared.clone()));
         let tasks = [follow.abort_handle(), keep.abort_handle()];
-        Self {
-            shared,
-            listed,
-            tasks,
-        }
+        Self { shared, listed, tasks }
     }
 
     /// For `lb status`.

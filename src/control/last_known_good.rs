@@ -45,11 +45,7 @@ pub enum LoadError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is damaged ({why}); it is kept as {aside}")]
-    Damaged {
-        path: PathBuf,
-        why: Damage,
-        aside: PathBuf,
-    },
+    Damaged { path: PathBuf, why: Damage, aside: PathBuf },
 }
 
 /// What is wrong with a file.
@@ -84,13 +80,7 @@ impl Saved {
     ) -> Self {
         let servers = servers.into_iter().map(SavedServer::from).collect();
         let prefix = prefix.to_owned();
-        Self {
-            prefix,
-            cluster_id,
-            revision,
-            saved_at,
-            servers,
-        }
+        Self { prefix, cluster_id, revision, saved_at, servers }
     }
 
     /// The servers as [`Discovery::resume`](super::discovery::Discovery::resume) takes them.
@@ -103,18 +93,14 @@ impl Saved {
 
     /// The bytes of a file, or of a message to the next process.
     pub fn encode(&self) -> Vec<u8> {
-        let body = serde_json::to_vec_pretty(self)
-            .expect("numbers, texts and lists can be written as JSON");
+        let body = serde_json::to_vec_pretty(self).expect("numbers, texts and lists can be written as JSON");
         let sum = crc32fast::hash(&body);
         [format!("{MAGIC} {VERSION} {sum:08x}\n").into_bytes(), body].concat()
     }
 
     /// Reads what [`encode`](Self::encode) wrote; believes nothing.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damage> {
-        let end = bytes
-            .iter()
-            .position(|b| *b == b'\n')
-            .ok_or(Damage::NoHeader)?;
+        let end = bytes.iter().position(|b| *b == b'\n').ok_or(Damage::NoHeader)?;
         let (header, body) = (&bytes[..end], &bytes[end + 1..]);
         let header = std::str::from_utf8(header).map_err(|_| Damage::NoHeader)?;
         let [MAGIC, version, sum] = header.split(' ').collect::<Vec<_>>()[..] else {
@@ -126,8 +112,7 @@ impl Saved {
         if sum != format!("{:08x}", crc32fast::hash(body)) {
             return Err(Damage::Checksum);
         }
-        let saved: Self =
-            serde_json::from_slice(body).map_err(|error| Damage::Content(error.to_string()))?;
+        let saved: Self = serde_json::from_slice(body).map_err(|error| Damage::Content(error.to_string()))?;
         saved.servers()?;
         Ok(saved)
     }
@@ -148,11 +133,7 @@ impl Saved {
         // On a read-only disk it stays where it is, and is refused again next time.
         match fs::rename(&path, &aside) {
             Ok(()) => Err(LoadError::Damaged { path, why, aside }),
-            Err(_) => Err(LoadError::Damaged {
-                aside: path.clone(),
-                path,
-                why,
-            }),
+            Err(_) => Err(LoadError::Damaged { aside: path.clone(), path, why }),
         }
     }
 
@@ -176,12 +157,7 @@ impl SavedServer {
         if self.weight > MAX_WEIGHT {
             return Err(bad(format!("weight {} is too large", self.weight)));
         }
-        let server = Discovered {
-            addr,
-            weight: self.weight,
-            maxconn: self.maxconn,
-            backup: self.backup,
-        };
+        let server = Discovered { addr, weight: self.weight, maxconn: self.maxconn, backup: self.backup };
         Ok((self.name.clone(), server, self.lease))
     }
 }
@@ -205,12 +181,7 @@ fn path_of(state_dir: &Path, backend: &str) -> PathBuf {
 
 fn replace(dir: &Path, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(temporary)?;
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(temporary, path)?;

@@ -27,21 +27,14 @@ use crate::sys::addr::Addr;
 pub async fn probe(check: &Check, addr: &Addr) -> CheckResult {
     let start = Instant::now();
     let place = place(check, addr);
-    let mut progress = Progress {
-        phase: Phase::Connecting,
-        received: Vec::new(),
-    };
+    let mut progress = Progress { phase: Phase::Connecting, received: Vec::new() };
     let outcome = match timeout(check.timeout, ask(check, &place, &mut progress)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(progress.timed_out(check.timeout)),
     };
     let (status, code, cause) = match outcome {
         Ok(Pass { status, code }) => (status, code, Cow::Borrowed("")),
-        Err(Failure {
-            status,
-            code,
-            cause,
-        }) => (status, code, cause),
+        Err(Failure { status, code, cause }) => (status, code, cause),
     };
     let result = CheckResult::new(status, &cause, start.elapsed());
     match code {
@@ -76,60 +69,39 @@ impl Progress<'_> {
     fn timed_out(&self, limit: Duration) -> Failure {
         let nothing = self.received.is_empty();
         match self.phase {
-            Phase::Connecting => Failure::new(
-                CheckStatus::L4Tout,
-                format!("no answer within {limit:?} (SYN unanswered)"),
-            ),
-            Phase::Sending => Failure::new(
-                CheckStatus::L7Tout,
-                format!("request not taken within {limit:?} (connected)"),
-            ),
+            Phase::Connecting => {
+                Failure::new(CheckStatus::L4Tout, format!("no answer within {limit:?} (SYN unanswered)"))
+            }
+            Phase::Sending => {
+                Failure::new(CheckStatus::L7Tout, format!("request not taken within {limit:?} (connected)"))
+            }
             Phase::Status if !nothing => {
                 let got = excerpt(&self.received);
-                Failure::new(
-                    CheckStatus::L7Tout,
-                    format!("no whole status line within {limit:?}, got `{got}`"),
-                )
+                Failure::new(CheckStatus::L7Tout, format!("no whole status line within {limit:?}, got `{got}`"))
             }
             // The server did answer in time, only not what was wanted: that is no timeout to the operator.
             Phase::Expecting(step) if !nothing => script::unmet(step, &self.received),
             Phase::Expecting(step) => {
                 let wanted = script::wanted(step);
-                Failure::new(
-                    CheckStatus::L7Tout,
-                    format!("no answer within {limit:?}, expected {wanted}"),
-                )
+                Failure::new(CheckStatus::L7Tout, format!("no answer within {limit:?}, expected {wanted}"))
             }
-            Phase::Status => Failure::new(
-                CheckStatus::L7Tout,
-                format!("no answer within {limit:?} (connected, request sent)"),
-            ),
+            Phase::Status => {
+                Failure::new(CheckStatus::L7Tout, format!("no answer within {limit:?} (connected, request sent)"))
+            }
         }
     }
 }
 
-async fn ask<'a>(
-    check: &'a Check,
-    place: &Addr,
-    progress: &mut Progress<'a>,
-) -> Result<Pass, Failure> {
+async fn ask<'a>(check: &'a Check, place: &Addr, progress: &mut Progress<'a>) -> Result<Pass, Failure> {
     match &check.kind {
         CheckKind::Tcp => {
             let conn = Conn::open(place, Talk::Nothing, check.send_proxy).await?;
             if check.send_proxy.is_some() {
                 conn.leave();
             }
-            Ok(Pass {
-                status: CheckStatus::L4Ok,
-                code: None,
-            })
+            Ok(Pass { status: CheckStatus::L4Ok, code: None })
         }
-        CheckKind::Http {
-            method,
-            path,
-            host,
-            status,
-        } => {
+        CheckKind::Http { method, path, host, status } => {
             let mut conn = Conn::open(place, Talk::Something, check.send_proxy).await?;
             let request = http::request(method, path, host.as_deref(), place);
             http::ask(&mut conn, &request, status, progress).await

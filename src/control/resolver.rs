@@ -46,9 +46,7 @@ impl Resolver {
     /// Forgets all names but these, which are those in force. Not to be called while another configuration is tried: it
     /// may be refused or come into force, and either has names of its own.
     pub fn keep_only(&self, names: &[String]) {
-        self.known
-            .borrow_mut()
-            .retain(|name, _| names.contains(name));
+        self.known.borrow_mut().retain(|name, _| names.contains(name));
     }
 
     /// Looks names up, all at once, and returns those whose address is new.
@@ -56,11 +54,8 @@ impl Resolver {
         let mut lookups = tokio::task::JoinSet::new();
         for name in names {
             lookups.spawn_local(async move {
-                let lookup = async {
-                    lookup_host((name.as_str(), 0))
-                        .await
-                        .map(|found| found.map(|addr| addr.ip()).collect())
-                };
+                let lookup =
+                    async { lookup_host((name.as_str(), 0)).await.map(|found| found.map(|addr| addr.ip()).collect()) };
                 let answer = timeout(LIMIT, lookup).await;
                 let answer = match answer {
                     Ok(Ok(found)) => Ok(found),
@@ -88,9 +83,7 @@ impl Resolver {
             Err(error) => {
                 match known {
                     Some(ip) => tracing::debug!("cannot look up {name}: {error}; it stays {ip}"),
-                    None => tracing::warn!(
-                        "cannot look up {name}: {error}; its server is left out until it is found"
-                    ),
+                    None => tracing::warn!("cannot look up {name}: {error}; its server is left out until it is found"),
                 }
                 return false;
             }

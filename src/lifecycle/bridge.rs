@@ -61,13 +61,7 @@ impl Bridge {
     /// Says what this binary speaks and hears what the other one does.
     pub async fn greet(&mut self) -> Result<Agreed, BridgeError> {
         let offers = version::offers();
-        self.send(
-            &PeerMessage::Greeting(Greeting {
-                offers: offers.clone(),
-            }),
-            Vec::new(),
-        )
-        .await?;
+        self.send(&PeerMessage::Greeting(Greeting { offers: offers.clone() }), Vec::new()).await?;
         match self.answer().await? {
             (PeerMessage::Greeting(theirs), _) => Ok(Agreed::between(&offers, &theirs.offers)),
             _ => Err(BridgeError::OutOfTurn),
@@ -75,11 +69,7 @@ impl Bridge {
     }
 
     /// Sends, and waits until the kernel has taken all of it: what is under way stays bounded.
-    pub async fn send(
-        &mut self,
-        message: &PeerMessage,
-        fds: Vec<Arc<OwnedFd>>,
-    ) -> Result<(), BridgeError> {
+    pub async fn send(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), BridgeError> {
         if self.broken {
             return Err(BridgeError::OutOfTurn);
         }
@@ -88,11 +78,7 @@ impl Bridge {
         sent
     }
 
-    async fn send_now(
-        &mut self,
-        message: &PeerMessage,
-        fds: Vec<Arc<OwnedFd>>,
-    ) -> Result<(), BridgeError> {
+    async fn send_now(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), BridgeError> {
         self.outbox.push(message, fds)?;
         let flush = async {
             loop {
@@ -105,9 +91,7 @@ impl Bridge {
                 self.outbox.flush(self.socket.as_fd())?;
             }
         };
-        timeout(SILENCE, flush)
-            .await
-            .unwrap_or(Err(BridgeError::Silent))
+        timeout(SILENCE, flush).await.unwrap_or(Err(BridgeError::Silent))
     }
 
     /// The next message, whenever it comes. Cancel safe.
@@ -127,16 +111,12 @@ impl Bridge {
 
     /// The next message, which is due.
     pub async fn answer(&mut self) -> Result<Received<PeerMessage>, BridgeError> {
-        timeout(SILENCE, self.receive())
-            .await
-            .unwrap_or(Err(BridgeError::Silent))
+        timeout(SILENCE, self.receive()).await.unwrap_or(Err(BridgeError::Silent))
     }
 
     /// Whether the other engine is dead for certain, waiting a little for it: a closed socket does not say so.
     pub async fn is_dead(&self) -> bool {
-        timeout(Duration::from_secs(2), self.pidfd.readable())
-            .await
-            .is_ok_and(|ready| ready.is_ok())
+        timeout(Duration::from_secs(2), self.pidfd.readable()).await.is_ok_and(|ready| ready.is_ok())
     }
 }
 
@@ -154,13 +134,7 @@ pub(crate) mod tests {
         let end = |socket, side| {
             let pid = std::process::id();
             let pidfd = process::pidfd_open(pid).unwrap();
-            Bridge::new(PeerEnd {
-                side,
-                pid,
-                socket,
-                pidfd,
-            })
-            .unwrap()
+            Bridge::new(PeerEnd { side, pid, socket, pidfd }).unwrap()
         };
         (end(a, Side::Old), end(b, Side::New))
     }
@@ -170,29 +144,17 @@ pub(crate) mod tests {
         let (mut old, mut new) = pair();
         let (a, b) = tokio::join!(old.greet(), new.greet());
         assert_eq!(a.unwrap(), b.unwrap());
-        old.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new())
-            .await
-            .unwrap();
-        assert!(matches!(
-            new.answer().await,
-            Ok((PeerMessage::StateEnd(_), _))
-        ));
-        new.send(&PeerMessage::Imported(Imported {}), Vec::new())
-            .await
-            .unwrap();
-        assert!(matches!(
-            old.answer().await,
-            Ok((PeerMessage::Imported(_), _))
-        ));
+        old.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await.unwrap();
+        assert!(matches!(new.answer().await, Ok((PeerMessage::StateEnd(_), _))));
+        new.send(&PeerMessage::Imported(Imported {}), Vec::new()).await.unwrap();
+        assert!(matches!(old.answer().await, Ok((PeerMessage::Imported(_), _))));
     }
 
     #[tokio::test]
     async fn a_closed_end_is_told_from_a_dead_engine() {
         let (old, mut new) = pair();
         drop(old);
-        assert!(
-            matches!(new.receive().await, Err(BridgeError::Channel(error)) if error.is_closed())
-        );
+        assert!(matches!(new.receive().await, Err(BridgeError::Channel(error)) if error.is_closed()));
         // The pidfd is this very process's.
         assert!(!new.is_dead().await);
     }

@@ -33,10 +33,7 @@ impl ChannelError {
         match self {
             Self::Receive(RecvError::Closed) => true,
             Self::Receive(RecvError::Io(error)) | Self::Send(error) => {
-                matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                )
+                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
             }
             _ => false,
         }
@@ -57,11 +54,7 @@ pub struct Inbox<M> {
 impl<M: Messages> Inbox<M> {
     /// Continues at `sequence`: 0 for a new connection.
     pub fn new(sequence: u32) -> Self {
-        Self {
-            sequence,
-            buffer: vec![0; MAX_FRAME],
-            messages: PhantomData,
-        }
+        Self { sequence, buffer: vec![0; MAX_FRAME], messages: PhantomData }
     }
 
     /// The number that the next message must bear.
@@ -79,21 +72,13 @@ impl<M: Messages> Inbox<M> {
             };
             let frame = Frame::decode(&self.buffer[..length], fds.len())?;
             if frame.sequence != self.sequence {
-                return Err(DecodeError::Sequence {
-                    came: frame.sequence,
-                    expected: self.sequence,
-                }
-                .into());
+                return Err(DecodeError::Sequence { came: frame.sequence, expected: self.sequence }.into());
             }
             self.sequence = self.sequence.wrapping_add(1);
             if let Some(message) = M::decode(&frame)? {
                 let expected = message.descriptors();
                 if expected != fds.len() {
-                    return Err(DecodeError::Descriptors {
-                        said: expected,
-                        came: fds.len(),
-                    }
-                    .into());
+                    return Err(DecodeError::Descriptors { said: expected, came: fds.len() }.into());
                 }
                 return Ok(Some((message, fds)));
             }
@@ -111,10 +96,7 @@ pub struct Outbox {
 impl Outbox {
     /// Continues at `sequence`: 0 for a new connection.
     pub fn new(sequence: u32) -> Self {
-        Self {
-            sequence,
-            queue: VecDeque::new(),
-        }
+        Self { sequence, queue: VecDeque::new() }
     }
 
     /// The number that the next message will bear.
@@ -128,22 +110,12 @@ impl Outbox {
     }
 
     /// Queues a message with as many descriptors as it says.
-    pub fn push<M: Messages>(
-        &mut self,
-        message: &M,
-        fds: Vec<Arc<OwnedFd>>,
-    ) -> Result<(), ChannelError> {
+    pub fn push<M: Messages>(&mut self, message: &M, fds: Vec<Arc<OwnedFd>>) -> Result<(), ChannelError> {
         if self.queue.len() >= QUEUE {
             return Err(ChannelError::Stuck);
         }
         let (kind, critical, body) = message.encode();
-        let frame = Frame {
-            kind,
-            critical,
-            fds: fds.len(),
-            sequence: self.sequence,
-            body,
-        };
+        let frame = Frame { kind, critical, fds: fds.len(), sequence: self.sequence, body };
         self.sequence = self.sequence.wrapping_add(1);
         self.queue.push_back((frame.encode(), fds));
         Ok(())
@@ -184,14 +156,7 @@ mod tests {
 
     fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {
         let (kind, critical, body) = message.encode();
-        Frame {
-            kind,
-            critical,
-            fds,
-            sequence,
-            body,
-        }
-        .encode()
+        Frame { kind, critical, fds, sequence, body }.encode()
     }
 
     #[test]
@@ -200,9 +165,7 @@ mod tests {
         let (mut outbox, mut inbox) = (Outbox::new(0), Inbox::new(0));
         let passed = Arc::new(b.try_clone().unwrap());
         outbox.push(&listener(), vec![passed]).unwrap();
-        outbox
-            .push(&Control::Ready(Ready { stop_limit_ms: 5 }), vec![])
-            .unwrap();
+        outbox.push(&Control::Ready(Ready { stop_limit_ms: 5 }), vec![]).unwrap();
         outbox.flush(a.as_fd()).unwrap();
         let (first, fds) = inbox.receive(b.as_fd()).unwrap().unwrap();
         assert_eq!((first, fds.len()), (listener(), 1));
@@ -216,12 +179,8 @@ mod tests {
     #[test]
     fn a_wrong_sequence_or_number_of_descriptors_ends_the_connection() {
         let go = Control::Go(Go {});
-        let hostile: [(Vec<u8>, usize); 4] = [
-            (raw(&go, 0, 5), 0),
-            (raw(&go, 1, 0), 0),
-            (raw(&go, 1, 0), 1),
-            (raw(&listener(), 0, 0), 0),
-        ];
+        let hostile: [(Vec<u8>, usize); 4] =
+            [(raw(&go, 0, 5), 0), (raw(&go, 1, 0), 0), (raw(&go, 1, 0), 1), (raw(&listener(), 0, 0), 0)];
         for (bytes, fds) in hostile {
             let (a, b) = fd::seqpacket_pair().unwrap();
             fd::send(a.as_fd(), &bytes, &vec![a.as_fd(); fds]).unwrap();
@@ -233,19 +192,10 @@ mod tests {
     #[test]
     fn a_kind_of_a_later_version_is_skipped() {
         let (a, b) = fd::seqpacket_pair().unwrap();
-        let later = Frame {
-            kind: 999,
-            critical: false,
-            fds: 1,
-            sequence: 0,
-            body: vec![],
-        };
+        let later = Frame { kind: 999, critical: false, fds: 1, sequence: 0, body: vec![] };
         fd::send(a.as_fd(), &later.encode(), &[a.as_fd()]).unwrap();
         fd::send(a.as_fd(), &raw(&Control::Go(Go {}), 0, 1), &[]).unwrap();
-        let (message, _) = Inbox::<Control>::new(0)
-            .receive(b.as_fd())
-            .unwrap()
-            .unwrap();
+        let (message, _) = Inbox::<Control>::new(0).receive(b.as_fd()).unwrap().unwrap();
         assert_eq!(message, Control::Go(Go {}));
     }
 

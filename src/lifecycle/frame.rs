@@ -63,14 +63,7 @@ impl Frame {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + self.body.len());
         bytes.extend_from_slice(&MAGIC);
-        for half in [
-            MAJOR,
-            MINOR,
-            self.kind,
-            u16::from(self.critical),
-            self.fds as u16,
-            0,
-        ] {
+        for half in [MAJOR, MINOR, self.kind, u16::from(self.critical), self.fds as u16, 0] {
             bytes.extend_from_slice(&half.to_le_bytes());
         }
         for word in [self.sequence, self.body.len() as u32] {
@@ -86,9 +79,7 @@ impl Frame {
             return Err(DecodeError::NotOurs);
         };
         let half = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if header[..4] != MAGIC {
             return Err(DecodeError::NotOurs);
         }
@@ -104,13 +95,7 @@ impl Frame {
         }
         // The minor version and flags beyond the first say nothing that this version could act upon.
         let critical = half(10) & 1 == 1;
-        Ok(Self {
-            kind: half(8),
-            critical,
-            fds,
-            sequence: word(16),
-            body: body.to_vec(),
-        })
+        Ok(Self { kind: half(8), critical, fds, sequence: word(16), body: body.to_vec() })
     }
 }
 
@@ -122,8 +107,7 @@ impl Body {
     /// Appends a field.
     pub fn put(&mut self, tag: u16, value: &[u8]) {
         self.0.extend_from_slice(&tag.to_le_bytes());
-        self.0
-            .extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.0.extend_from_slice(&(value.len() as u32).to_le_bytes());
         self.0.extend_from_slice(value);
     }
 
@@ -159,10 +143,7 @@ impl<'a> Fields<'a> {
 
     /// All fields of this tag.
     pub fn each(&self, tag: u16) -> impl Iterator<Item = &'a [u8]> {
-        self.0
-            .iter()
-            .filter(move |(t, _)| *t == tag)
-            .map(|(_, value)| *value)
+        self.0.iter().filter(move |(t, _)| *t == tag).map(|(_, value)| *value)
     }
 
     /// Refuses a body with a field that must be known and is not among `known`.
@@ -184,13 +165,7 @@ mod tests {
     use super::*;
 
     fn frame(body: &[u8]) -> Frame {
-        Frame {
-            kind: 7,
-            critical: true,
-            fds: 2,
-            sequence: 9,
-            body: body.to_vec(),
-        }
+        Frame { kind: 7, critical: true, fds: 2, sequence: 9, body: body.to_vec() }
     }
 
     #[test]
@@ -205,23 +180,10 @@ mod tests {
         assert_eq!(with(0, b'x').unwrap_err(), DecodeError::NotOurs);
         assert_eq!(with(4, 99).unwrap_err(), DecodeError::Major { theirs: 99 });
         assert_eq!(with(20, 5).unwrap_err(), DecodeError::Length);
-        assert_eq!(
-            with(12, 3).unwrap_err(),
-            DecodeError::Descriptors { said: 3, came: 2 }
-        );
-        assert_eq!(
-            Frame::decode(&good[..23], 2).unwrap_err(),
-            DecodeError::NotOurs
-        );
-        assert_eq!(
-            Frame::decode(&good[..25], 2).unwrap_err(),
-            DecodeError::Length
-        );
-        assert_eq!(
-            with(6, 200).unwrap(),
-            frame(b"body"),
-            "another minor version is welcome"
-        );
+        assert_eq!(with(12, 3).unwrap_err(), DecodeError::Descriptors { said: 3, came: 2 });
+        assert_eq!(Frame::decode(&good[..23], 2).unwrap_err(), DecodeError::NotOurs);
+        assert_eq!(Frame::decode(&good[..25], 2).unwrap_err(), DecodeError::Length);
+        assert_eq!(with(6, 200).unwrap(), frame(b"body"), "another minor version is welcome");
     }
 
     #[test]

@@ -24,12 +24,7 @@ pub struct Inherited(Vec<InheritedListener>);
 impl Inherited {
     /// Adds one after looking at it.
     pub fn add(&mut self, listener: Listener, socket: OwnedFd) -> io::Result<()> {
-        let wrong = |what: &str| {
-            Err(io::Error::other(format!(
-                "socket of {}: {what}",
-                listener.address
-            )))
-        };
+        let wrong = |what: &str| Err(io::Error::other(format!("socket of {}: {what}", listener.address)));
         if !fd::is_listening(socket.as_fd())? {
             return wrong("it does not listen");
         }
@@ -49,17 +44,14 @@ impl Inherited {
         let is_named = |held: &Listener| held.frontend == frontend && held.bind == bind;
         // A socket of a .socket unit bears no frontend's name; its address says whose it is.
         let is_unnamed = |held: &Listener| held.frontend.is_empty() && held.address == bind;
-        let mut found = self.take(|held| {
-            held.kind == ListenerKind::Traffic && (is_named(held) || is_unnamed(held))
-        });
+        let mut found = self.take(|held| held.kind == ListenerKind::Traffic && (is_named(held) || is_unnamed(held)));
         found.sort_by_key(|held| held.listener.worker);
         found
     }
 
     /// The admin socket at this path.
     pub fn admin(&mut self, path: &str) -> Option<InheritedListener> {
-        self.take(|held| held.kind == ListenerKind::Admin && held.address == path)
-            .pop()
+        self.take(|held| held.kind == ListenerKind::Admin && held.address == path).pop()
     }
 
     /// What was not asked for.
@@ -68,9 +60,7 @@ impl Inherited {
     }
 
     fn take(&mut self, wanted: impl Fn(&Listener) -> bool) -> Vec<InheritedListener> {
-        self.0
-            .extract_if(.., |held| wanted(&held.listener))
-            .collect()
+        self.0.extract_if(.., |held| wanted(&held.listener)).collect()
     }
 }
 
@@ -83,24 +73,10 @@ mod tests {
     fn listening(frontend: &str, bind: &str, worker: u32) -> (Listener, OwnedFd) {
         let socket = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
         let address = fd::bound_to(socket.as_fd()).unwrap();
-        let bind = if bind.is_empty() {
-            address.clone()
-        } else {
-            bind.to_owned()
-        };
+        let bind = if bind.is_empty() { address.clone() } else { bind.to_owned() };
         let cookie = fd::cookie(socket.as_fd()).unwrap();
         let kind = ListenerKind::Traffic;
-        (
-            Listener {
-                kind,
-                frontend: frontend.to_owned(),
-                bind,
-                worker,
-                address,
-                cookie,
-            },
-            socket,
-        )
+        (Listener { kind, frontend: frontend.to_owned(), bind, worker, address, cookie }, socket)
     }
 
     #[test]
@@ -108,14 +84,8 @@ mod tests {
         let mut inherited = Inherited::default();
         let (listener, socket) = listening("web", "", 0);
         let lies = [
-            Listener {
-                cookie: listener.cookie + 1,
-                ..listener.clone()
-            },
-            Listener {
-                address: "127.0.0.1:1".into(),
-                ..listener.clone()
-            },
+            Listener { cookie: listener.cookie + 1, ..listener.clone() },
+            Listener { address: "127.0.0.1:1".into(), ..listener.clone() },
         ];
         for lie in lies {
             assert!(inherited.add(lie, socket.try_clone().unwrap()).is_err());
@@ -138,17 +108,11 @@ mod tests {
         let (unnamed, socket) = listening("", "", 0);
         let address = unnamed.address.clone();
         inherited.add(unnamed, socket).unwrap();
-        let workers = |found: Vec<InheritedListener>| {
-            found.iter().map(|h| h.listener.worker).collect::<Vec<_>>()
-        };
+        let workers = |found: Vec<InheritedListener>| found.iter().map(|h| h.listener.worker).collect::<Vec<_>>();
         assert_eq!(workers(inherited.traffic("web", "127.0.0.1:0")), [0, 1]);
         assert_eq!(workers(inherited.traffic("web", "127.0.0.1:0")), [0_u32; 0]);
         assert_eq!(workers(inherited.traffic("api", &address)), [0]);
-        let left: Vec<_> = inherited
-            .left_over()
-            .iter()
-            .map(|held| held.listener.frontend.clone())
-            .collect();
+        let left: Vec<_> = inherited.left_over().iter().map(|held| held.listener.frontend.clone()).collect();
         assert_eq!(left, ["gone"]);
     }
 }

@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 use super::channel::{ChannelError, Inbox, Outbox};
 use super::inherited::Inherited;
 use super::message::{
-    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, Progress, Ready,
-    Role, Side, Status, StopMode, Unlisten, Upgrade, UpgradePhase,
+    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, Progress, Ready, Role, Side, Status,
+    StopMode, Unlisten, Upgrade, UpgradePhase,
 };
 use super::supervisor::engine::CONTROL_VARIABLE;
 use super::version;
@@ -141,30 +141,17 @@ pub fn attach() -> Result<Option<(Orders, Reports)>, LinkError> {
 /// The same over a given socket.
 pub fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
     let socket = socket::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
-    let shared = Shared {
-        socket,
-        outbox: Mutex::new(Outbox::new(0)),
-        stuck: Notify::new(),
-        hurry: AtomicBool::new(false),
-    };
+    let shared =
+        Shared { socket, outbox: Mutex::new(Outbox::new(0)), stuck: Notify::new(), hurry: AtomicBool::new(false) };
     let shared = Arc::new(shared);
-    let reports = Reports {
-        shared: Arc::clone(&shared),
-    };
+    let reports = Reports { shared: Arc::clone(&shared) };
     reports.send(&Control::Hello(Hello {
         role: Role::Engine,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         offers: version::offers(),
     }))?;
-    Ok((
-        Orders {
-            shared,
-            inbox: Inbox::new(0),
-            orphaned: false,
-        },
-        reports,
-    ))
+    Ok((Orders { shared, inbox: Inbox::new(0), orphaned: false }, reports))
 }
 
 impl Orders {
@@ -185,25 +172,13 @@ impl Orders {
                 }
                 (Control::Peer(message), fds) => peer = peer_end(&message, fds),
                 (Control::Start(start), _) if start.listeners as usize == came => {
-                    self.shared
-                        .hurry
-                        .store(start.mode == Mode::Upgrade, Relaxed);
+                    self.shared.hurry.store(start.mode == Mode::Upgrade, Relaxed);
                     let (mode, generation) = (start.mode, start.generation);
                     let uptime = Duration::from_millis(start.uptime_ms);
-                    return Ok(Beginning {
-                        mode,
-                        generation,
-                        supervisor,
-                        uptime,
-                        inherited,
-                        peer,
-                    });
+                    return Ok(Beginning { mode, generation, supervisor, uptime, inherited, peer });
                 }
                 (Control::Start(start), _) => {
-                    return Err(LinkError::Listeners {
-                        came,
-                        announced: start.listeners,
-                    });
+                    return Err(LinkError::Listeners { came, announced: start.listeners });
                 }
                 (Control::Abort(abort), _) => return Err(LinkError::Aborted(abort.reason)),
                 (Control::Phase(_), _) => {}
@@ -249,9 +224,7 @@ impl Orders {
                     }
                 }
                 Control::Phase(phase) => {
-                    self.shared
-                        .hurry
-                        .store(phase.phase != UpgradePhase::Idle, Relaxed);
+                    self.shared.hurry.store(phase.phase != UpgradePhase::Idle, Relaxed);
                     return Order::Phase(phase.phase);
                 }
                 // What only engines say means nothing here.
@@ -287,8 +260,7 @@ impl Reports {
     /// A socket that this engine has bound: the supervisor keeps a duplicate.
     pub fn listener(&self, listener: &Listener, socket: &OwnedFd) -> Result<(), LinkError> {
         let socket = Arc::new(socket.try_clone()?);
-        self.shared
-            .send(&Control::Listener(listener.clone()), vec![socket])
+        self.shared.send(&Control::Listener(listener.clone()), vec![socket])
     }
 
     /// A listener is given up, after it was served empty.
@@ -319,9 +291,7 @@ impl Reports {
 
     /// It cannot be done. The engine ends after this.
     pub fn abort(&self, reason: impl Into<String>) -> Result<(), LinkError> {
-        self.send(&Control::Abort(Abort {
-            reason: reason.into(),
-        }))
+        self.send(&Control::Abort(Abort { reason: reason.into() }))
     }
 
     /// Every worker has answered since the last one.
@@ -331,11 +301,7 @@ impl Reports {
 
     /// When the next heartbeat is due.
     pub fn heartbeat_interval(&self) -> Duration {
-        if self.shared.hurry.load(Relaxed) {
-            HEARTBEAT_FAST
-        } else {
-            HEARTBEAT
-        }
+        if self.shared.hurry.load(Relaxed) { HEARTBEAT_FAST } else { HEARTBEAT }
     }
 
     /// Asks for an upgrade; PROGRESS bears the same request number.
@@ -350,13 +316,8 @@ impl Reports {
         reloading: bool,
         stop_limit: Option<Duration>,
     ) -> Result<(), LinkError> {
-        let stop_limit_ms =
-            stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        self.send(&Control::Status(Status {
-            text: text.into(),
-            reloading,
-            stop_limit_ms,
-        }))
+        let stop_limit_ms = stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
     }
 
     fn send(&self, message: &Control) -> Result<(), LinkError> {
@@ -384,10 +345,5 @@ impl Shared {
 /// The kind of message has guaranteed two descriptors.
 fn peer_end(message: &super::message::Peer, fds: Vec<OwnedFd>) -> Option<PeerEnd> {
     let [socket, pidfd] = <[OwnedFd; 2]>::try_from(fds).ok()?;
-    Some(PeerEnd {
-        side: message.side,
-        pid: message.pid,
-        socket,
-        pidfd,
-    })
+    Some(PeerEnd { side: message.side, pid: message.pid, socket, pidfd })
 }

@@ -363,43 +363,20 @@ mod tests {
 
     fn frame(message: &Control) -> Frame {
         let (kind, critical, body) = message.encode();
-        Frame {
-            kind,
-            critical,
-            fds: 0,
-            sequence: 0,
-            body,
-        }
+        Frame { kind, critical, fds: 0, sequence: 0, body }
     }
 
     #[test]
     fn an_unknown_kind_is_skipped_unless_it_is_critical() {
-        let later = Frame {
-            kind: 999,
-            critical: false,
-            fds: 0,
-            sequence: 0,
-            body: vec![],
-        };
+        let later = Frame { kind: 999, critical: false, fds: 0, sequence: 0, body: vec![] };
         assert_eq!(Control::decode(&later), Ok(None));
-        let critical = Frame {
-            critical: true,
-            ..later
-        };
-        assert_eq!(
-            Control::decode(&critical),
-            Err(DecodeError::UnknownKind(999))
-        );
+        let critical = Frame { critical: true, ..later };
+        assert_eq!(Control::decode(&critical), Err(DecodeError::UnknownKind(999)));
     }
 
     #[test]
     fn a_missing_or_impossible_field_is_refused_by_its_number() {
-        let start = Start {
-            mode: Mode::Fresh,
-            generation: 1,
-            listeners: 0,
-            uptime_ms: 0,
-        };
+        let start = Start { mode: Mode::Fresh, generation: 1, listeners: 0, uptime_ms: 0 };
         let mut frame = frame(&Control::Start(start));
         let body = frame.body.clone();
         frame.body = body[14..].to_vec();

@@ -266,13 +266,7 @@ record! {
 impl Session {
     /// Descriptors that belong to it.
     pub fn descriptors(&self) -> usize {
-        let relay = |relay: &Relay| {
-            1 + 2 * relay
-                .flows
-                .iter()
-                .filter(|flow| flow.pipe.is_some())
-                .count()
-        };
+        let relay = |relay: &Relay| 1 + 2 * relay.flows.iter().filter(|flow| flow.pipe.is_some()).count();
         1 + self.relay.iter().map(relay).sum::<usize>()
     }
 }
@@ -287,13 +281,7 @@ mod tests {
 
     fn frame(message: &PeerMessage) -> Frame {
         let (kind, critical, body) = message.encode();
-        Frame {
-            kind,
-            critical,
-            fds: 0,
-            sequence: 0,
-            body,
-        }
+        Frame { kind, critical, fds: 0, sequence: 0, body }
     }
 
     #[test]
@@ -308,20 +296,11 @@ mod tests {
 
     #[test]
     fn a_batch_tells_how_many_descriptors_it_has() {
-        let flow = |pipe| Flow {
-            ended: false,
-            broken: false,
-            closed: false,
-            abandoned: false,
-            received: 0,
-            sent: 0,
-            pipe,
-        };
+        let flow =
+            |pipe| Flow { ended: false, broken: false, closed: false, abandoned: false, received: 0, sent: 0, pipe };
         let mut random = fastrand::Rng::with_seed(2);
-        let PeerMessage::Batch(mut batch) = PeerMessage::samples(&mut random)
-            .into_iter()
-            .find(|m| matches!(m, PeerMessage::Batch(_)))
-            .unwrap()
+        let PeerMessage::Batch(mut batch) =
+            PeerMessage::samples(&mut random).into_iter().find(|m| matches!(m, PeerMessage::Batch(_))).unwrap()
         else {
             unreachable!()
         };

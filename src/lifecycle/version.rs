@@ -51,10 +51,7 @@ impl Agreed {
     /// The lower of the two newest versions of each feature, where both sides speak it.
     pub fn between(ours: &[Offer], theirs: &[Offer]) -> Self {
         let find = |offers: &[Offer], feature: Feature| {
-            offers
-                .iter()
-                .find(|o| o.feature == feature as u32)
-                .map(|o| (o.oldest, o.newest))
+            offers.iter().find(|o| o.feature == feature as u32).map(|o| (o.oldest, o.newest))
         };
         let common = |feature: Feature| {
             let (our_oldest, our_newest) = find(ours, feature)?;
@@ -67,10 +64,7 @@ impl Agreed {
 
     /// The version to speak; `None`: this feature is left out.
     pub fn version(&self, feature: Feature) -> Option<u32> {
-        self.0
-            .iter()
-            .find(|(f, _)| *f == feature)
-            .map(|(_, version)| *version)
+        self.0.iter().find(|(f, _)| *f == feature).map(|(_, version)| *version)
     }
 
     /// Whether a feature is handed over at all.
@@ -87,11 +81,7 @@ impl fmt::Display for Agreed {
         }
         for (i, (feature, version)) in self.0.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
-            write!(
-                f,
-                "{comma}{} {version}",
-                format!("{feature:?}").to_lowercase()
-            )?;
+            write!(f, "{comma}{} {version}", format!("{feature:?}").to_lowercase())?;
         }
         Ok(())
     }
@@ -99,11 +89,7 @@ impl fmt::Display for Agreed {
 
 /// What this binary offers.
 pub fn offers() -> Vec<Offer> {
-    let standard = Feature::ALL.iter().map(|f| Offer {
-        feature: *f as u32,
-        oldest: 1,
-        newest: 1,
-    });
+    let standard = Feature::ALL.iter().map(|f| Offer { feature: *f as u32, oldest: 1, newest: 1 });
     adjusted(standard.collect(), BUILD_FEATURES.unwrap_or_default())
 }
 
@@ -115,14 +101,8 @@ fn adjusted(mut offers: Vec<Offer>, changes: &str) -> Vec<Offer> {
     for change in changes.split(',').filter(|c| !c.is_empty()) {
         let parsed = change.split_once('=').and_then(|(name, range)| {
             let (oldest, newest) = range.split_once('-')?;
-            let feature = Feature::ALL
-                .iter()
-                .find(|f| format!("{f:?}").eq_ignore_ascii_case(name))?;
-            Some(Offer {
-                feature: *feature as u32,
-                oldest: oldest.parse().ok()?,
-                newest: newest.parse().ok()?,
-            })
+            let feature = Feature::ALL.iter().find(|f| format!("{f:?}").eq_ignore_ascii_case(name))?;
+            Some(Offer { feature: *feature as u32, oldest: oldest.parse().ok()?, newest: newest.parse().ok()? })
         });
         if let Some(offer) = parsed {
             offers.retain(|o| o.feature != offer.feature);
@@ -137,11 +117,7 @@ mod tests {
     use super::*;
 
     fn offer(oldest: u32, newest: u32) -> Vec<Offer> {
-        vec![Offer {
-            feature: Feature::Sessions as u32,
-            oldest,
-            newest,
-        }]
+        vec![Offer { feature: Feature::Sessions as u32, oldest, newest }]
     }
 
     #[test]
@@ -157,11 +133,7 @@ mod tests {
         ];
         for (ours, theirs, expected) in cases {
             let agreed = Agreed::between(&offer(ours.0, ours.1), &offer(theirs.0, theirs.1));
-            assert_eq!(
-                agreed.version(Feature::Sessions),
-                expected,
-                "{ours:?} with {theirs:?}"
-            );
+            assert_eq!(agreed.version(Feature::Sessions), expected, "{ours:?} with {theirs:?}");
         }
         assert!(!Agreed::between(&offers(), &[]).has(Feature::Health));
     }
@@ -169,11 +141,7 @@ mod tests {
     #[test]
     fn a_feature_of_a_later_version_is_no_obstacle() {
         let mut theirs = offers();
-        theirs.push(Offer {
-            feature: 4711,
-            oldest: 1,
-            newest: 1,
-        });
+        theirs.push(Offer { feature: 4711, oldest: 1, newest: 1 });
         assert!(Agreed::between(&offers(), &theirs).has(Feature::Discovery));
     }
 
@@ -183,9 +151,6 @@ mod tests {
         let agreed = Agreed::between(&changed, &adjusted(offers(), "sessions=1-9"));
         assert_eq!(agreed.version(Feature::Sessions), Some(3));
         assert!(!agreed.has(Feature::Counters));
-        assert_eq!(
-            agreed.to_string(),
-            "sessions 3, health 1, histograms 1, discovery 1"
-        );
+        assert_eq!(agreed.to_string(), "sessions 3, health 1, histograms 1, discovery 1");
     }
 }

@@ -62,12 +62,7 @@ const TURN_AROUND: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Finds and connects a server. `spent` attempts were made for this session before (by a replay).
-    pub(super) async fn reach(
-        &mut self,
-        client: &Socket,
-        first: &[u8],
-        spent: u32,
-    ) -> Result<Reached, Left> {
+    pub(super) async fn reach(&mut self, client: &Socket, first: &[u8], spent: u32) -> Result<Reached, Left> {
         let settings = std::sync::Arc::clone(&self.backend.snapshot().settings);
         let mut search = Search {
             started: Instant::now(),
@@ -83,24 +78,15 @@ impl Session {
             };
             let dialled = Instant::now();
             self.record.queue.get_or_insert(dialled - search.started);
-            match self
-                .dial(client, &lease, &settings, first, search.attempts_left > 1)
-                .await?
-            {
+            match self.dial(client, &lease, &settings, first, search.attempts_left > 1).await? {
                 Ok((socket, first, sent)) => {
                     let now = Instant::now();
                     lease.server().connected(now - dialled);
                     self.record.connect = Some(now.saturating_duration_since(search.started));
-                    return Ok(Reached {
-                        lease,
-                        socket,
-                        first,
-                        sent,
-                    });
+                    return Ok(Reached { lease, socket, first, sent });
                 }
                 Err(failure) => {
-                    let recovery =
-                        self.recover(client, lease, &settings, &mut search, failure, dialled);
+                    let recovery = self.recover(client, lease, &settings, &mut search, failure, dialled);
                     Box::pin(recovery).await?
                 }
             }
@@ -121,19 +107,11 @@ impl Session {
     }
 
     fn hint(&self, search: &Search) -> Hint {
-        Hint {
-            client: self.record.client.map(|client| client.ip()),
-            avoid: search.avoid,
-        }
+        Hint { client: self.record.client.map(|client| client.ip()), avoid: search.avoid }
     }
 
     /// A lease after a time in the queue.
-    async fn hold(
-        &mut self,
-        client: &Socket,
-        settings: &config::Backend,
-        search: &mut Search,
-    ) -> Result<Lease, Left> {
+    async fn hold(&mut self, client: &Socket, settings: &config::Backend, search: &mut Search) -> Result<Lease, Left> {
         let hint = self.hint(search);
         let until = self.hold_until(settings, search);
         let backend = std::sync::Arc::clone(&self.backend);
@@ -166,9 +144,7 @@ impl Session {
         may_move_on: bool,
     ) -> Result<Result<(Socket, Vec<u8>, usize), Failure>, Left> {
         let mut bytes = match settings.send_proxy {
-            Some(version) => {
-                proxy_protocol::encode(version, self.record.client, self.local(client))
-            }
+            Some(version) => proxy_protocol::encode(version, self.record.client, self.local(client)),
             None => Vec::new(),
         };
         bytes.extend_from_slice(first);
@@ -200,14 +176,10 @@ impl Session {
                 if lease.server().suspect() {
                     self.notify(lease, Finding::Slow);
                 }
-                if may_move_on
-                    && settings.redispatch
-                    && self.backend.has_trusted(lease.server().slot())
-                {
+                if may_move_on && settings.redispatch && self.backend.has_trusted(lease.server().slot()) {
                     return Ok(Err(Failure::Slow));
                 }
-                self.wait(client, deadline, poll_fn(|cx| socket.poll_connected(cx)))
-                    .await
+                self.wait(client, deadline, poll_fn(|cx| socket.poll_connected(cx))).await
             }
             outcome => outcome,
         };
@@ -273,21 +245,12 @@ impl Session {
 
     /// Waits before the same server, or another one that is suspect as well, is tried again; shorter when a check finds
     /// one that is well.
-    async fn turn_around(
-        &self,
-        client: &Socket,
-        settings: &config::Backend,
-        until: Instant,
-    ) -> Result<(), Left> {
+    async fn turn_around(&self, client: &Socket, settings: &config::Backend, until: Instant) -> Result<(), Left> {
         let now = Instant::now();
         let pause = now + TURN_AROUND.min(settings.timeout.connect);
         let backend = std::sync::Arc::clone(&self.backend);
         let pausing = backend.queue.pause(settings.maxqueue);
-        let called = poll_fn(|cx| {
-            pausing
-                .as_ref()
-                .map_or(Poll::Pending, |pausing| pausing.poll_called(cx))
-        });
+        let called = poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx)));
         match self.wait(client, pause.min(until.max(now)), called).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.leave(interrupt, During::Connect)),
@@ -297,18 +260,13 @@ impl Session {
     /// Until when this session may be held: what it waited before it was frozen counts.
     fn hold_until(&self, settings: &config::Backend, search: &mut Search) -> Instant {
         let limit = settings.timeout.queue.saturating_sub(self.waited);
-        *search
-            .hold_until
-            .get_or_insert_with(|| Instant::now() + limit)
+        *search.hold_until.get_or_insert_with(|| Instant::now() + limit)
     }
 
     fn report(&self, lease: &Lease, failure: &Failure, after: Duration) {
         let server = lease.server();
         let finding = match failure {
-            Failure::Refused(error) => Finding::Failed {
-                cause: error.to_string(),
-                after,
-            },
+            Failure::Refused(error) => Finding::Failed { cause: error.to_string(), after },
             Failure::TimedOut => Finding::TimedOut { after },
             // Known since it became slow, or none of the server's business.
             Failure::Slow => return server.stats.connect_errors.add(1),
@@ -326,11 +284,7 @@ impl Session {
 
     fn notify(&self, lease: &Lease, finding: Finding) {
         let (backend, server) = (lease.backend().clone(), lease.server().clone());
-        self.context.notify(Notice {
-            backend,
-            server,
-            finding,
-        });
+        self.context.notify(Notice { backend, server, finding });
     }
 
     /// Waits for `what`, but no longer than `until`, and not at all once the client is gone or an order has come.

@@ -93,20 +93,13 @@ impl Executor {
     /// Makes this thread one that runs tasks.
     pub(super) fn new() -> io::Result<Self> {
         let (reactor, doorbell) = reactor::install()?;
-        let remote = Arc::new(Remote {
-            woken: Mutex::default(),
-            doorbell,
-        });
+        let remote = Arc::new(Remote { woken: Mutex::default(), doorbell });
         HOME.set(Arc::as_ptr(&remote));
         TASKS.with_borrow_mut(|tasks| {
             tasks.slots.push(Slot::default());
             tasks.wake(ROOT);
         });
-        Ok(Self {
-            root: waker(ROOT, &remote),
-            remote,
-            _reactor: reactor,
-        })
+        Ok(Self { root: waker(ROOT, &remote), remote, _reactor: reactor })
     }
 
     /// Runs `root` to its end, and all tasks meanwhile; those that are left then are dropped.
@@ -131,11 +124,7 @@ impl Executor {
                     None => break,
                 }
             }
-            let limit = if TASKS.with_borrow_mut(Tasks::end_turn) {
-                Some(Duration::ZERO)
-            } else {
-                timer::next_due()
-            };
+            let limit = if TASKS.with_borrow_mut(Tasks::end_turn) { Some(Duration::ZERO) } else { timer::next_due() };
             let rung = reactor::wait(limit)?;
             timer::look();
             timer::fire();
@@ -232,13 +221,7 @@ impl Task {
 
 impl Tasks {
     const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            queue: VecDeque::new(),
-            later: Vec::new(),
-            polled: None,
-        }
+        Self { slots: Vec::new(), free: Vec::new(), queue: VecDeque::new(), later: Vec::new(), polled: None }
     }
 
     /// Whoever is next, with what is needed to poll it unless it has ended.
@@ -452,11 +435,7 @@ mod tests {
             yield_now().await;
             assert_eq!(dropped.get(), 1);
         });
-        assert_eq!(
-            dropped.get(),
-            2,
-            "what is left is dropped with the executor"
-        );
+        assert_eq!(dropped.get(), 2, "what is left is dropped with the executor");
     }
 
     #[test]

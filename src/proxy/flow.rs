@@ -100,10 +100,7 @@ impl Flow {
     /// A flow whose first bytes are known already and `sent` bytes of which have been delivered.
     pub(super) fn begun(first: &[u8], sent: usize, source: Source) -> Self {
         Self {
-            residue: Residue {
-                bytes: first[sent..].into(),
-                done: 0,
-            },
+            residue: Residue { bytes: first[sent..].into(), done: 0 },
             source,
             received: first.len() as u64,
             sent: sent as u64,
@@ -116,13 +113,7 @@ impl Flow {
     }
 
     /// Moves what can be moved now.
-    pub(super) fn pump(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &Socket,
-        sink: &Socket,
-        on: &mut Pump<'_>,
-    ) -> Pumped {
+    pub(super) fn pump(&mut self, cx: &mut Context<'_>, source: &Socket, sink: &Socket, on: &mut Pump<'_>) -> Pumped {
         if self.abandoned {
             return Pumped::SinkGone;
         }
@@ -137,10 +128,7 @@ impl Flow {
                     }
                     Poll::Pending => return Pumped::Blocked,
                 }
-            } else if self.source == Source::Open
-                && !self.corked
-                && source.poll_readable(cx).is_pending()
-            {
+            } else if self.source == Source::Open && !self.corked && source.poll_readable(cx).is_pending() {
                 // Most polls of most flows: the session was woken for the other direction.
                 return Pumped::Blocked;
             }
@@ -166,11 +154,7 @@ impl Flow {
                 return Pumped::Blocked;
             }
             let splice = self.bulk && on.replay.is_none() && !self.copy_only;
-            let read = if splice {
-                self.splice(cx, source, on, moved)
-            } else {
-                self.copy(cx, source, sink, on)
-            };
+            let read = if splice { self.splice(cx, source, on, moved) } else { self.copy(cx, source, sink, on) };
             match read {
                 Poll::Ready(bytes) => moved += bytes,
                 Poll::Pending => {
@@ -183,19 +167,10 @@ impl Flow {
 
     /// Reads once into the worker's buffer and writes it straight on; what does not go becomes the residue.
     #[inline(always)]
-    fn copy(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &Socket,
-        sink: &Socket,
-        on: &mut Pump<'_>,
-    ) -> Poll<usize> {
+    fn copy(&mut self, cx: &mut Context<'_>, source: &Socket, sink: &Socket, on: &mut Pump<'_>) -> Poll<usize> {
         let Received { len, then } = match source.poll_recv(cx, on.buf) {
             Poll::Ready(Ok(received)) => received,
-            Poll::Ready(Err(_)) => Received {
-                len: 0,
-                then: Then::Broken,
-            },
+            Poll::Ready(Err(_)) => Received { len: 0, then: Then::Broken },
             Poll::Pending => return Poll::Pending,
         };
         self.bulk = len == on.buf.len();
@@ -223,23 +198,14 @@ impl Flow {
             };
             on.wrote |= sent > 0;
             if sent < len {
-                self.residue = Residue {
-                    bytes: on.buf[sent..len].into(),
-                    done: 0,
-                };
+                self.residue = Residue { bytes: on.buf[sent..len].into(), done: 0 };
             }
         }
         Poll::Ready(len)
     }
 
     /// Fills the pipe once; `deliver` empties it.
-    fn splice(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &Socket,
-        on: &mut Pump<'_>,
-        moved: usize,
-    ) -> Poll<usize> {
+    fn splice(&mut self, cx: &mut Context<'_>, source: &Socket, on: &mut Pump<'_>, moved: usize) -> Poll<usize> {
         let Some(mut pipe) = on.pipes.lend() else {
             // None left: this round is copied, the next may find one.
             self.bulk = false;
@@ -261,9 +227,7 @@ impl Flow {
                 on.pipes.give_back(pipe);
                 // EINVAL: not spliceable; ENOSYS: forbidden by a filter. Anything else is the source's end.
                 match error.kind() {
-                    std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported => {
-                        self.copy_only = true
-                    }
+                    std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported => self.copy_only = true,
                     _ => self.source = Source::Broken,
                 }
                 Poll::Ready(0)
@@ -282,12 +246,7 @@ impl Flow {
 
     /// Writes residue and pipe until both are empty.
     #[inline(never)] // Small messages go without it.
-    fn deliver(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &Socket,
-        on: &mut Pump<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn deliver(&mut self, cx: &mut Context<'_>, sink: &Socket, on: &mut Pump<'_>) -> Poll<std::io::Result<()>> {
         while self.residue.done < self.residue.bytes.len() {
             let residue = std::mem::take(&mut self.residue);
             let more = self.source == Source::Ended && on.may_forward_fin() && !on.last;
@@ -410,10 +369,7 @@ impl Flow {
             pipes.adopted(pipe);
         }
         Self {
-            residue: Residue {
-                bytes: frozen.residue.into(),
-                done: 0,
-            },
+            residue: Residue { bytes: frozen.residue.into(), done: 0 },
             pipe: frozen.pipe,
             source: match (frozen.broken, frozen.ended) {
                 (true, _) => Source::Broken,

@@ -61,17 +61,13 @@ impl Permit {
         loop {
             std::future::poll_fn(|cx| frontend.limit.poll_take(cx)).await;
             if frontend.global.try_take() {
-                return Self {
-                    frontend: Arc::clone(frontend),
-                };
+                return Self { frontend: Arc::clone(frontend) };
             }
             // The frontend's place must not be kept while waiting for the other one.
             frontend.limit.give_back();
             std::future::poll_fn(|cx| frontend.global.poll_take(cx)).await;
             if frontend.limit.try_take() {
-                return Self {
-                    frontend: Arc::clone(frontend),
-                };
+                return Self { frontend: Arc::clone(frontend) };
             }
             frontend.global.give_back();
         }
@@ -81,9 +77,7 @@ impl Permit {
     pub fn force(frontend: &Arc<Frontend>) -> Self {
         frontend.limit.force();
         frontend.global.force();
-        Self {
-            frontend: Arc::clone(frontend),
-        }
+        Self { frontend: Arc::clone(frontend) }
     }
 
     pub fn frontend(&self) -> &Arc<Frontend> {

@@ -60,11 +60,7 @@ impl Register {
             declined: Cell::default(),
         });
         self.handles.borrow_mut().insert(key, Rc::clone(&handle));
-        Registered {
-            register: Rc::clone(self),
-            key,
-            handle,
-        }
+        Registered { register: Rc::clone(self), key, handle }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -76,10 +72,7 @@ impl Register {
         let handles = self.handles.borrow();
         let mut keyed: Vec<_> = handles.iter().collect();
         keyed.sort_unstable_by_key(|(key, _)| **key);
-        keyed
-            .into_iter()
-            .map(|(_, handle)| Rc::clone(handle))
-            .collect()
+        keyed.into_iter().map(|(_, handle)| Rc::clone(handle)).collect()
     }
 
     /// Orders the oldest `max` sessions that can freeze to do so and to go into `sink`. Those that declined once come
@@ -107,10 +100,7 @@ impl Handle {
     }
 
     pub(super) fn is_on(&self, server: &Arc<Server>) -> bool {
-        self.server
-            .borrow()
-            .as_ref()
-            .is_some_and(|mine| Arc::ptr_eq(mine, server))
+        self.server.borrow().as_ref().is_some_and(|mine| Arc::ptr_eq(mine, server))
     }
 }
 
@@ -120,10 +110,7 @@ impl Registered {
         match self.handle.order.get() {
             Order::GoOn => {
                 let mut waker = self.handle.waker.borrow_mut();
-                if !waker
-                    .as_ref()
-                    .is_some_and(|known| known.will_wake(cx.waker()))
-                {
+                if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                     *waker = Some(cx.waker().clone());
                 }
                 Poll::Pending

@@ -15,12 +15,7 @@ pub struct Limit {
 
 impl Limit {
     pub fn new(max: u32) -> Self {
-        Self {
-            max: max.into(),
-            used: 0.into(),
-            waiting: 0.into(),
-            wakers: Mutex::default(),
-        }
+        Self { max: max.into(), used: 0.into(), waiting: 0.into(), wakers: Mutex::default() }
     }
 
     /// A new limit; sessions above it stay, but no new one comes until there is room.
@@ -64,11 +59,7 @@ impl Limit {
         }
         drop(wakers);
         // A place given back in between found nobody waiting.
-        if self.try_take() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if self.try_take() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     pub fn give_back(&self) {
@@ -80,10 +71,8 @@ impl Limit {
 
     /// Wakes all: they are the listeners, a handful.
     fn wake(&self) {
-        let wakers =
-            std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
-        self.waiting
-            .fetch_sub(u32::try_from(wakers.len()).unwrap_or(u32::MAX), SeqCst);
+        let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        self.waiting.fetch_sub(u32::try_from(wakers.len()).unwrap_or(u32::MAX), SeqCst);
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -104,19 +93,11 @@ mod tests {
         let waker = Waker::from(woken.clone());
         let limit = Limit::new(1);
         assert!(limit.try_take());
-        assert!(
-            limit
-                .poll_take(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(limit.poll_take(&mut Context::from_waker(&waker)).is_pending());
         assert!(!limit.try_take());
         assert_eq!(woken.0.load(SeqCst), 0);
         // However often it asks, it waits once.
-        assert!(
-            limit
-                .poll_take(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(limit.poll_take(&mut Context::from_waker(&waker)).is_pending());
         limit.give_back();
         assert_eq!(woken.0.load(SeqCst), 1);
         assert_eq!(limit.waiting.load(SeqCst), 0);

@@ -33,10 +33,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
     let listener = match Watched::new(listener) {
         Ok(listener) => Listener(listener),
         Err(error) => {
-            return tracing::error!(
-                "frontend {}: cannot watch its listener: {error}",
-                frontend.name
-            );
+            return tracing::error!("frontend {}: cannot watch its listener: {error}", frontend.name);
         }
     };
     let mut pause = Pause::default();
@@ -51,11 +48,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
 }
 
 /// Accepts until the queue is empty, or for a while.
-async fn drain(
-    context: &Rc<Context>,
-    frontend: &Arc<Frontend>,
-    listener: &Watched,
-) -> Result<(), Errno> {
+async fn drain(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Watched) -> Result<(), Errno> {
     for _ in 0..BURST {
         let permit = Permit::take(frontend).await;
         match socket::accept(listener.as_fd()) {
@@ -67,13 +60,7 @@ async fn drain(
                 return Ok(());
             }
             // accept(2): errors of the connection at the head of the queue, which is then gone.
-            Err(
-                Errno::ECONNABORTED
-                | Errno::EINTR
-                | Errno::EPROTO
-                | Errno::ENETDOWN
-                | Errno::EHOSTUNREACH,
-            ) => {}
+            Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO | Errno::ENETDOWN | Errno::EHOSTUNREACH) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -88,12 +75,7 @@ pub(super) fn drain_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, liste
     loop {
         match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {
-                spawn(session::serve(
-                    Rc::clone(context),
-                    Permit::force(frontend),
-                    client,
-                    peer,
-                ));
+                spawn(session::serve(Rc::clone(context), Permit::force(frontend), client, peer));
             }
             Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => {}
             Err(_) => return,
@@ -113,12 +95,8 @@ struct Pause {
 
 impl Pause {
     async fn after(&mut self, errno: Errno, frontend: &Frontend) {
-        self.length =
-            (self.length * 2).clamp(Duration::from_millis(10), Duration::from_millis(100));
-        if self
-            .told
-            .is_none_or(|told| told.elapsed() > Duration::from_secs(1))
-        {
+        self.length = (self.length * 2).clamp(Duration::from_millis(10), Duration::from_millis(100));
+        if self.told.is_none_or(|told| told.elapsed() > Duration::from_secs(1)) {
             self.told = Some(Instant::now());
             tracing::warn!(
                 "frontend {}: cannot accept: {}; connections wait (lower maxconn or raise LimitNOFILE)",

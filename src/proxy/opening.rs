@@ -22,11 +22,7 @@ pub(super) struct Opening {
 
 impl Session {
     /// Reads the PROXY header, if there is to be one.
-    pub(super) async fn introduce(
-        &mut self,
-        client: &Socket,
-        opening: &mut Opening,
-    ) -> Result<(), Left> {
+    pub(super) async fn introduce(&mut self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
         if opening.introduced {
             return Ok(());
         }
@@ -46,8 +42,7 @@ impl Session {
             let bytes = &mut opening.bytes;
             let read = poll_fn(|cx| {
                 let mut desk = self.context.desk.borrow_mut();
-                let received =
-                    std::task::ready!(client.poll_recv(cx, &mut desk.buf[..OPENING_BYTES]))?;
+                let received = std::task::ready!(client.poll_recv(cx, &mut desk.buf[..OPENING_BYTES]))?;
                 bytes.extend_from_slice(&desk.buf[..received.len]);
                 Poll::Ready(std::io::Result::Ok(received))
             });

@@ -57,13 +57,7 @@ pub(super) enum Finish {
 
 impl Relay {
     /// Sockets that are connected; `up` holds what the client has sent so far.
-    pub(super) fn new(
-        client: Socket,
-        server: Socket,
-        up: Flow,
-        replay: Option<Box<Replay>>,
-        now: Instant,
-    ) -> Self {
+    pub(super) fn new(client: Socket, server: Socket, up: Flow, replay: Option<Box<Replay>>, now: Instant) -> Self {
         Self {
             client,
             server,
@@ -92,14 +86,7 @@ impl Relay {
         };
         let up = self.up.pump(cx, &self.client, &self.server, &mut on);
         let (up_read, up_wrote) = (on.read, on.wrote);
-        on = Pump {
-            up: false,
-            hold_fin: self.up.abandoned,
-            last: self.up.closed,
-            read: false,
-            wrote: false,
-            ..on
-        };
+        on = Pump { up: false, hold_fin: self.up.abandoned, last: self.up.closed, read: false, wrote: false, ..on };
         let down = self.down.pump(cx, &self.server, &self.client, &mut on);
         let (down_read, down_wrote) = (on.read, on.wrote);
         self.client_went_on |= up_read && self.down.source() != Source::Open;
@@ -122,11 +109,7 @@ impl Relay {
 
     fn judge(&self, up: Pumped, down: Pumped) -> Poll<Finish> {
         let server_left = matches!(down, Pumped::Ended | Pumped::SourceBroken);
-        if server_left
-            && self.replay.is_some()
-            && self.down.received == 0
-            && up != Pumped::SourceBroken
-        {
+        if server_left && self.replay.is_some() && self.down.received == 0 && up != Pumped::SourceBroken {
             return Poll::Ready(Finish::Replay);
         }
         Poll::Ready(match (up, down) {
@@ -155,10 +138,7 @@ impl Relay {
 
     /// Which sides have closed their half or been told of the other's: the client's, the server's.
     fn half_closed(&self) -> (bool, bool) {
-        (
-            self.up.source() == Source::Ended || self.down.closed,
-            self.down.source() == Source::Ended || self.up.closed,
-        )
+        (self.up.source() == Source::Ended || self.down.closed, self.down.source() == Source::Ended || self.up.closed)
     }
 
     /// When the session will have been idle for too long, and whose silence that is. `None`: never. Only a
@@ -166,17 +146,9 @@ impl Relay {
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Side)> {
         let (client_closed, server_closed) = self.half_closed();
         let idle = timeouts.tunnel.or(timeouts.client);
-        let client = if client_closed {
-            timeouts.client_fin.or(idle)
-        } else {
-            idle
-        };
+        let client = if client_closed { timeouts.client_fin.or(idle) } else { idle };
         let idle = timeouts.tunnel.or(timeouts.server);
-        let server = if server_closed {
-            timeouts.server_fin.or(idle)
-        } else {
-            idle
-        };
+        let server = if server_closed { timeouts.server_fin.or(idle) } else { idle };
         let client = client.map(|limit| (self.client_active + limit, Side::Client));
         let server = server.map(|limit| (self.server_active + limit, Side::Server));
         match (client, server) {

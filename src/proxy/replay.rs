@@ -11,10 +11,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn new(max: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            max,
-        }
+        Self { bytes: Vec::new(), max }
     }
 
     /// Keeps more bytes. `false`: too many, give up.

@@ -101,10 +101,7 @@ pub(super) fn serve(
         (Arc::clone(&route.backend), !route.settings.accept_proxy)
     };
     let record = Record::new(peer, None, SystemTime::now(), Instant::now());
-    let opening = Opening {
-        introduced,
-        ..Opening::default()
-    };
+    let opening = Opening { introduced, ..Opening::default() };
     Session::new(context, permit, backend, record).begin(client, opening)
 }
 
@@ -126,33 +123,11 @@ pub(super) fn thaw(
 impl Session {
     async fn thaw(mut self, stage: Stage) {
         match stage {
-            Stage::Waiting {
-                client,
-                first,
-                ended,
-                introduced,
-                waited,
-            } => {
+            Stage::Waiting { client, first, ended, introduced, waited } => {
                 self.waited = waited;
-                self.begin(
-                    client,
-                    Opening {
-                        bytes: first,
-                        ended,
-                        introduced,
-                    },
-                )
-                .await;
+                self.begin(client, Opening { bytes: first, ended, introduced }).await;
             }
-            Stage::Relaying {
-                relay,
-                server,
-                queue,
-                connect,
-                retries,
-                redispatched,
-                ..
-            } => {
+            Stage::Relaying { relay, server, queue, connect, retries, redispatched, .. } => {
                 self.record.queue = Some(queue);
                 self.record.connect = Some(connect);
                 self.record.retries = retries;
@@ -164,15 +139,7 @@ impl Session {
 
     fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: Record) -> Self {
         let registered = context.register.enter();
-        Self {
-            context,
-            registered,
-            backend,
-            record,
-            avoid: None,
-            waited: Duration::ZERO,
-            permit,
-        }
+        Self { context, registered, backend, record, avoid: None, waited: Duration::ZERO, permit }
     }
 
     /// From accept to the end. All of it, down to where bytes are moved, is one future: each one inside another is a
@@ -223,11 +190,7 @@ impl Session {
         opening: &mut Opening,
         settings: &config::Backend,
     ) -> (Relay, Lease) {
-        let source = if opening.ended {
-            Source::Ended
-        } else {
-            Source::Open
-        };
+        let source = if opening.ended { Source::Ended } else { Source::Open };
         let mut up = Flow::begun(&reached.first, reached.sent, source);
         // A PROXY header in front of them is ours and not the client's.
         up.received = opening.bytes.len() as u64;
@@ -239,10 +202,7 @@ impl Session {
         server.stats.sessions_total.add(1);
         self.record.server = Some(Arc::clone(server));
         self.registered.set_server(Some(Arc::clone(server)));
-        (
-            Relay::new(client, reached.socket, up, replay, timer::now()),
-            reached.lease,
-        )
+        (Relay::new(client, reached.socket, up, replay, timer::now()), reached.lease)
     }
 
     async fn resume(mut self, frozen: FrozenRelay, server: &str) {
@@ -252,13 +212,8 @@ impl Session {
             self.record.server = Some(Arc::clone(lease.server()));
             self.registered.set_server(Some(Arc::clone(lease.server())));
         }
-        let nagle = lease
-            .as_ref()
-            .is_some_and(|lease| matches!(lease.member().spec.addr, Addr::Ip(_)));
-        let moved = Bytes {
-            from_client: frozen.up.received,
-            to_client: frozen.down.sent,
-        };
+        let nagle = lease.as_ref().is_some_and(|lease| matches!(lease.member().spec.addr, Addr::Ip(_)));
+        let moved = Bytes { from_client: frozen.up.received, to_client: frozen.down.sent };
         self.record.bytes = moved;
         let relay = Relay::thaw(frozen, nagle, &mut self.context.desk.borrow_mut());
         let Ok(relay) = relay else {
@@ -277,24 +232,14 @@ impl Session {
     }
 
     /// What follows from the way a relay was left.
-    fn conclude(
-        &mut self,
-        relayed: Relayed,
-        mut relay: Relay,
-        lease: Option<Lease>,
-        may_repeat: bool,
-    ) -> Concluded {
+    fn conclude(&mut self, relayed: Relayed, mut relay: Relay, lease: Option<Lease>, may_repeat: bool) -> Concluded {
         self.count(&relay);
         let frozen = matches!(relayed, Relayed::Order(Order::GoOn | Order::Freeze));
         relay.release_unless(frozen, &mut self.context.desk.borrow_mut());
         match relayed {
             Relayed::Finish(Finish::Closed) => Concluded::Ended(By::Nobody, During::Finished),
-            Relayed::Finish(Finish::Broken(Side::Client)) => {
-                Concluded::Farewell(relay.server, By::Client)
-            }
-            Relayed::Finish(Finish::Broken(Side::Server)) => {
-                Concluded::Farewell(relay.client, By::Server)
-            }
+            Relayed::Finish(Finish::Broken(Side::Client)) => Concluded::Farewell(relay.server, By::Client),
+            Relayed::Finish(Finish::Broken(Side::Server)) => Concluded::Farewell(relay.client, By::Server),
             Relayed::Finish(Finish::ServerLeft) => Concluded::Parting(relay.client),
             Relayed::Finish(Finish::Replay) => {
                 let kept = relay.take_replay().filter(|_| may_repeat);
@@ -341,9 +286,7 @@ impl Session {
             };
             let relayed = ready!(self.drive(cx, relay, settings, &mut timer, &mut settled));
             match held.take() {
-                Some((relay, lease)) => {
-                    Poll::Ready(self.conclude(relayed, relay, lease, may_repeat))
-                }
+                Some((relay, lease)) => Poll::Ready(self.conclude(relayed, relay, lease, may_repeat)),
                 None => Poll::Pending,
             }
         })
@@ -394,10 +337,7 @@ impl Session {
 
     /// A session that lasts: dead peers are to be found.
     fn settle(&self, relay: &Relay, settings: &config::Backend) {
-        let liveness = Liveness {
-            keepalive: settings.keepalive,
-            user_timeout: settings.user_timeout,
-        };
+        let liveness = Liveness { keepalive: settings.keepalive, user_timeout: settings.user_timeout };
         for socket in [&relay.client, &relay.server] {
             match liveness.apply(socket.as_fd()) {
                 // Unix sockets have no such options; their peers do not vanish.
@@ -408,10 +348,7 @@ impl Session {
 
     /// Adds what was moved since the last time to the counters.
     fn count(&mut self, relay: &Relay) {
-        let now = Bytes {
-            from_client: relay.up.received,
-            to_client: relay.down.sent,
-        };
+        let now = Bytes { from_client: relay.up.received, to_client: relay.down.sent };
         let from_client = now.from_client - self.record.bytes.from_client;
         let to_client = now.to_client - self.record.bytes.to_client;
         let frontend = &self.permit.frontend().stats;
@@ -435,10 +372,7 @@ impl Session {
             // Told to stop or to move: there is nothing left that would.
             _ = poll_fn(|cx| self.registered.poll_order(cx)) => None,
         };
-        let fin = Received {
-            len: 0,
-            then: Then::Fin,
-        };
+        let fin = Received { len: 0, then: Then::Fin };
         if said == Some(fin) {
             drop(client);
             return self.finish(By::Nobody, During::Finished);
@@ -499,11 +433,7 @@ impl Session {
     }
 
     fn freeze_relay(&mut self, relay: Relay, lease: Option<Lease>) {
-        let server = self
-            .record
-            .server
-            .as_ref()
-            .map_or_else(|| Arc::from(""), |server| Arc::clone(&server.name));
+        let server = self.record.server.as_ref().map_or_else(|| Arc::from(""), |server| Arc::clone(&server.name));
         let relay = Box::new(relay.freeze(&mut self.context.desk.borrow_mut()));
         drop(lease);
         self.hand_over(Stage::Relaying {
@@ -556,11 +486,7 @@ impl Session {
         } else {
             frontend.stats.failed.add(1);
         }
-        if !self
-            .context
-            .log
-            .wants(record.bytes.from_client + record.bytes.to_client)
-        {
+        if !self.context.log.wants(record.bytes.from_client + record.bytes.to_client) {
             return;
         }
         self.context.log.line(SessionLine {
@@ -568,10 +494,7 @@ impl Session {
             accepted: record.accepted,
             frontend: Arc::clone(&frontend.name),
             backend: Arc::clone(&self.backend.name),
-            server: record
-                .server
-                .as_ref()
-                .map(|server| Arc::clone(&server.name)),
+            server: record.server.as_ref().map(|server| Arc::clone(&server.name)),
             queue: record.queue,
             connect: record.connect,
             total,

@@ -68,72 +68,37 @@ impl Bench {
             Arc::clone(&backend),
             Arc::new(Limit::new(10_000)),
         );
-        let log = SessionLog::start(&config::Log {
-            sessions: false,
-            ..config::Log::default()
-        })
-        .unwrap();
+        let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() }).unwrap();
         let (notices, heard) = mpsc::channel(8);
-        let worker = |index| {
-            Worker::start(
-                index,
-                Supplies {
-                    log: log.clone(),
-                    notices: notices.clone(),
-                    pipes,
-                },
-            )
-            .unwrap()
-        };
+        let worker =
+            |index| Worker::start(index, Supplies { log: log.clone(), notices: notices.clone(), pipes }).unwrap();
         let workers = [worker(0), worker(1)];
-        let options = ListenOptions {
-            backlog: 64,
-            defer_accept: None,
-            v4v6: false,
-            liveness: Liveness::default(),
-        };
+        let options = ListenOptions { backlog: 64, defer_accept: None, v4v6: false, liveness: Liveness::default() };
         let socket = bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
         listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();
         workers[0].listen(ListenerId(0), Arc::clone(&frontend), socket);
-        Self {
-            workers,
-            frontend,
-            backend,
-            addr,
-            _heard: heard,
-        }
+        Self { workers, frontend, backend, addr, _heard: heard }
     }
 
     /// Waits until no session is left, and with it nothing that sessions hold, wherever they ended.
     fn await_end(&self) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let left: usize = self
-                .workers
-                .iter()
-                .map(|worker| runtime.block_on(worker.census()).sessions)
-                .sum();
+            let left: usize = self.workers.iter().map(|worker| runtime.block_on(worker.census()).sessions).sum();
             let counted = self.frontend.limit.used() + self.backend.sessions();
             if left == 0 && counted == 0 {
                 break;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{left} sessions and {counted} counts are left"
-            );
+            assert!(Instant::now() < deadline, "{left} sessions and {counted} counts are left");
             thread::yield_now();
         }
     }
 
     /// Moves all sessions from worker to worker and back until `done`. Returns how many were moved.
     fn shuffle(&self, moves: &AtomicU64, done: impl Fn() -> bool) -> usize {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut moved = 0;
         let mut from = 0;
         while !done() {
@@ -164,22 +129,14 @@ fn fill(seed: u64, at: u64, len: usize) -> Vec<u8> {
 
 fn check(seed: u64, at: u64, bytes: &[u8]) {
     for (offset, byte) in (at..).zip(bytes) {
-        assert_eq!(
-            *byte,
-            stream_byte(seed, offset),
-            "byte {offset} of stream {seed}"
-        );
+        assert_eq!(*byte, stream_byte(seed, offset), "byte {offset} of stream {seed}");
     }
 }
 
 fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(addr).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    stream
-        .set_write_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
 }
 
@@ -211,9 +168,7 @@ fn bulk(addr: SocketAddr, seed: u64, total: u64, mut pace: impl FnMut(u64)) {
             let mut at = 0;
             while at < total {
                 let len = (total - at).min(30_000 + seed * 977);
-                writer
-                    .write_all(&fill(seed, at, usize::try_from(len).unwrap()))
-                    .unwrap();
+                writer.write_all(&fill(seed, at, usize::try_from(len).unwrap())).unwrap();
                 at += len;
             }
             writer.shutdown(Shutdown::Write).unwrap();
@@ -296,9 +251,7 @@ fn move_live_sessions(pipes: usize) {
             client.join().unwrap();
         }
         assert!(moved > 100, "only {moved} sessions were moved");
-        println!(
-            "figure: freeze and thaw: {moved} moves of live sessions, {pipes} pipes a worker, 0 bytes corrupt"
-        );
+        println!("figure: freeze and thaw: {moved} moves of live sessions, {pipes} pipes a worker, 0 bytes corrupt");
     });
     bench.await_end();
 }
@@ -343,14 +296,9 @@ fn descriptors_move_with_a_session() {
     let (sink, mut frozen) = mpsc::unbounded_channel();
     bench.workers[0].freeze(1, sink);
     let session = frozen.blocking_recv().unwrap();
-    let super::frozen::Stage::Relaying { relay, server, .. } = session.stage else {
-        panic!("not relaying")
-    };
+    let super::frozen::Stage::Relaying { relay, server, .. } = session.stage else { panic!("not relaying") };
     assert_eq!(&*server, "a");
-    assert_eq!(
-        (relay.up.received, relay.up.sent, relay.down.sent),
-        (1, 1, 1)
-    );
+    assert_eq!((relay.up.received, relay.up.sent, relay.down.sent), (1, 1, 1));
     owned(&relay.client);
     drop(relay);
     assert_eq!(client.read(&mut [0; 1]).unwrap_or(0), 0);

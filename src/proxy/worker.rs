@@ -45,38 +45,13 @@ pub struct ListenerId(pub u64);
 
 #[derive(Debug)]
 enum Command {
-    Listen {
-        id: ListenerId,
-        frontend: Arc<Frontend>,
-        socket: OwnedFd,
-    },
-    Park {
-        id: ListenerId,
-        done: oneshot::Sender<()>,
-    },
-    Retire {
-        id: ListenerId,
-        frontend: Arc<Frontend>,
-        socket: OwnedFd,
-        done: oneshot::Sender<()>,
-    },
-    Cut {
-        whose: Whose,
-        by: By,
-        over: Duration,
-    },
-    Freeze {
-        max: usize,
-        sink: mpsc::UnboundedSender<Frozen>,
-    },
-    Thaw {
-        frozen: Box<Frozen>,
-        permit: Permit,
-        backend: Arc<Backend>,
-    },
-    Census {
-        reply: oneshot::Sender<Census>,
-    },
+    Listen { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd },
+    Park { id: ListenerId, done: oneshot::Sender<()> },
+    Retire { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd, done: oneshot::Sender<()> },
+    Cut { whose: Whose, by: By, over: Duration },
+    Freeze { max: usize, sink: mpsc::UnboundedSender<Frozen> },
+    Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend> },
+    Census { reply: oneshot::Sender<Census> },
 }
 
 /// Which sessions.
@@ -116,34 +91,26 @@ impl Worker {
     pub fn start(index: usize, supplies: Supplies) -> io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || {
-                match Executor::new() {
-                    Ok(executor) => {
-                        if ready.send(Ok(())).is_ok()
-                            && let Err(error) = executor.run(obey(receiver, supplies))
-                        {
-                            tracing::error!("worker {index} cannot wait for the kernel: {error}");
-                        }
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            match Executor::new() {
+                Ok(executor) => {
+                    if ready.send(Ok(())).is_ok()
+                        && let Err(error) = executor.run(obey(receiver, supplies))
+                    {
+                        tracing::error!("worker {index} cannot wait for the kernel: {error}");
                     }
-                    // The starter hears of it or is gone.
-                    Err(error) => drop(ready.send(Err(error))),
                 }
-            })?;
-        started
-            .recv()
-            .map_err(|_| io::Error::other("the worker thread ended at once"))??;
+                // The starter hears of it or is gone.
+                Err(error) => drop(ready.send(Err(error))),
+            }
+        })?;
+        started.recv().map_err(|_| io::Error::other("the worker thread ended at once"))??;
         Ok(Self { commands, thread })
     }
 
     /// Accepts connections from `socket` from now on.
     pub fn listen(&self, id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd) {
-        self.command(Command::Listen {
-            id,
-            frontend,
-            socket,
-        });
+        self.command(Command::Listen { id, frontend, socket });
     }
 
     /// Stops accepting from a listener and closes this worker's descriptor of it; connections in its queue stay there as
@@ -160,12 +127,7 @@ impl Worker {
     /// Parks a listener, serves what waits in its queue, and closes `socket`, which must be the last descriptor of it.
     pub async fn retire(&self, id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd) {
         let (done, retired) = oneshot::channel();
-        self.command(Command::Retire {
-            id,
-            frontend,
-            socket,
-            done,
-        });
+        self.command(Command::Retire { id, frontend, socket, done });
         match retired.await {
             Ok(()) | Err(_) => {}
         }
@@ -184,11 +146,7 @@ impl Worker {
 
     /// Goes on with a frozen session, which counts as the frontend's from now on.
     pub fn thaw(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
-        self.command(Command::Thaw {
-            frozen: Box::new(frozen),
-            permit: Permit::force(frontend),
-            backend,
-        });
+        self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend), backend });
     }
 
     pub async fn census(&self) -> Census {
@@ -210,10 +168,7 @@ impl Worker {
 }
 
 async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies) {
-    let desk = Desk {
-        buf: vec![0; COPY_BYTES].into_boxed_slice(),
-        pipes: Pipes::new(supplies.pipes),
-    };
+    let desk = Desk { buf: vec![0; COPY_BYTES].into_boxed_slice(), pipes: Pipes::new(supplies.pipes) };
     let context = Rc::new(Context {
         desk: RefCell::new(desk),
         register: Rc::default(),
@@ -232,11 +187,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
             yield_now().await;
         }
         match command {
-            Command::Listen {
-                id,
-                frontend,
-                socket,
-            } => {
+            Command::Listen { id, frontend, socket } => {
                 let task = spawn(listener::accept(Rc::clone(&context), frontend, socket));
                 listeners.insert(id, task);
             }
@@ -244,12 +195,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
                 park(&mut listeners, id);
                 reply(done, ());
             }
-            Command::Retire {
-                id,
-                frontend,
-                socket,
-                done,
-            } => {
+            Command::Retire { id, frontend, socket, done } => {
                 park(&mut listeners, id);
                 listener::drain_queue(&context, &frontend, &socket);
                 drop(socket);
@@ -257,18 +203,11 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
             }
             Command::Cut { whose, by, over } => cut(&context, &whose, by, over),
             Command::Freeze { max, sink } => context.register.freeze(max, &sink),
-            Command::Thaw {
-                frozen,
-                permit,
-                backend,
-            } => {
+            Command::Thaw { frozen, permit, backend } => {
                 spawn(session::thaw(Rc::clone(&context), permit, backend, *frozen));
             }
             Command::Census { reply: to } => {
-                let census = Census {
-                    sessions: context.register.len(),
-                    pipes: context.desk.borrow().pipes.made(),
-                };
+                let census = Census { sessions: context.register.len(), pipes: context.desk.borrow().pipes.made() };
                 reply(to, census);
             }
         }
@@ -305,9 +244,7 @@ fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
         return;
     };
     if over.is_zero() || count < 2 {
-        handles
-            .iter()
-            .for_each(|handle| handle.give(Order::Cut(by)));
+        handles.iter().for_each(|handle| handle.give(Order::Cut(by)));
         return;
     }
     spawn(async move {

@@ -5,10 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn header(len: usize, addrs: Option<(&str, &str)>) -> Decoded {
-    Decoded::header(
-        len,
-        addrs.map(|(src, dst)| (src.parse().unwrap(), dst.parse().unwrap())),
-    )
+    Decoded::header(len, addrs.map(|(src, dst)| (src.parse().unwrap(), dst.parse().unwrap())))
 }
 
 /// A v2 header with its length filled in.
@@ -19,13 +16,8 @@ fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
 
 #[test]
 fn writes_headers_as_the_specification_shows_them() {
-    let [a, b, c, d] = [
-        "192.0.2.1:51234",
-        "192.0.2.2:80",
-        "[2001:db8::1]:51234",
-        "[::1]:80",
-    ]
-    .map(|addr| Some(addr.parse().unwrap()));
+    let [a, b, c, d] =
+        ["192.0.2.1:51234", "192.0.2.2:80", "[2001:db8::1]:51234", "[::1]:80"].map(|addr| Some(addr.parse().unwrap()));
     let v1 = |src, dst| String::from_utf8(encode(ProxyVersion::V1, src, dst)).unwrap();
     assert_eq!(v1(a, b), "PROXY TCP4 192.0.2.1 192.0.2.2 51234 80\r\n");
     assert_eq!(v1(c, d), "PROXY TCP6 2001:db8::1 ::1 51234 80\r\n");
@@ -45,21 +37,12 @@ fn understands_v1_lines() {
     let filler = "x".repeat(107 - "PROXY UNKNOWN \r\n".len());
     for (line, decoded) in [
         ("PROXY TCP4 1.2.3.4 5.6.7.8 0 65535\r\n", header(36, tcp4)),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 0 65535\r\nGET /",
-            header(36, tcp4),
-        ),
-        (
-            "PROXY TCP6 ::ffff:1.2.3.4 ::2 1 2\r\n",
-            header(35, Some(("[::ffff:1.2.3.4]:1", "[::2]:2"))),
-        ),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 0 65535\r\nGET /", header(36, tcp4)),
+        ("PROXY TCP6 ::ffff:1.2.3.4 ::2 1 2\r\n", header(35, Some(("[::ffff:1.2.3.4]:1", "[::2]:2")))),
         ("PROXY UNKNOWN\r\n", header(15, None)),
         ("PROXY UNKNOWN ff::1 what\rever  1 2\r\n", header(36, None)),
         (&format!("PROXY UNKNOWN {filler}\r\n"), header(107, None)),
-        (
-            &format!("PROXY UNKNOWN {filler}x\r\n"),
-            Decoded::Invalid(V1TooLong),
-        ),
+        (&format!("PROXY UNKNOWN {filler}x\r\n"), Decoded::Invalid(V1TooLong)),
         ("GET / HTTP/1.1\r\n", Decoded::Invalid(NoHeader)),
         ("PROXY\r\n", Decoded::Invalid(NoHeader)),
         ("proxy TCP4", Decoded::Invalid(NoHeader)),
@@ -67,14 +50,8 @@ fn understands_v1_lines() {
         ("PROXY \r\n", Decoded::Invalid(V1Protocol)),
         ("PROXY UDP", Decoded::Invalid(V1Protocol)),
         ("PROXY TCP4\r\n", Decoded::Invalid(V1Fields)),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n",
-            Decoded::Invalid(V1Fields),
-        ),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 2 ",
-            Decoded::Invalid(V1Fields),
-        ),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n", Decoded::Invalid(V1Fields)),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2 ", Decoded::Invalid(V1Fields)),
         ("PROXY TCP4 1.2.3.4 5.6.7.8 1 2\n", Decoded::Invalid(V1Port)),
         ("PROXY TCP4  1.2.3.4", Decoded::Invalid(V1Address)),
         ("PROXY TCP4 ::1 ", Decoded::Invalid(V1Address)),
@@ -85,10 +62,7 @@ fn understands_v1_lines() {
         ("PROXY TCP4 1.2.3.4 5.6.7.8 65536", Decoded::Invalid(V1Port)),
         ("PROXY TCP4 1.2.3.4 5.6.7.8 -", Decoded::Invalid(V1Port)),
         ("PROXY TCP4 1.2.3.4 5.6.7.8 1 +2", Decoded::Invalid(V1Port)),
-        (
-            "PROXY TCP4 1.2.3.4 5.6.7.8 1 \r\n",
-            Decoded::Invalid(V1Port),
-        ),
+        ("PROXY TCP4 1.2.3.4 5.6.7.8 1 \r\n", Decoded::Invalid(V1Port)),
     ] {
         assert_eq!(decode(line.as_bytes()), decoded, "{line:?}");
     }
@@ -103,17 +77,11 @@ fn understands_v2_headers() {
     for (bytes, decoded) in [
         (v2(0x21, 0x11, &ipv4), header(28, addrs)),
         (v2(0x21, 0x11, &with_tlvs), header(33, addrs)),
-        (
-            v2(0x21, 0x11, &[&ipv4[..], &[0; 508]].concat()),
-            header(536, addrs),
-        ),
+        (v2(0x21, 0x11, &[&ipv4[..], &[0; 508]].concat()), header(536, addrs)),
         (v2(0x21, 0x11, &[0; 521]), Decoded::Invalid(V2TooLong)),
         (v2(0x21, 0x11, &[0; 11]), Decoded::Invalid(V2TooShort)),
         (v2(0x21, 0x21, &[0; 35]), Decoded::Invalid(V2TooShort)),
-        (
-            v2(0x21, 0x21, &[0; 36]),
-            header(52, Some(("[::]:0", "[::]:0"))),
-        ),
+        (v2(0x21, 0x21, &[0; 36]), header(52, Some(("[::]:0", "[::]:0")))),
         (v2(0x21, 0x00, &[7; 5]), header(21, None)),
         (v2(0x21, 0x12, &ipv4), header(28, None)),
         (v2(0x21, 0x31, &[0; 216]), header(232, None)),
@@ -126,10 +94,7 @@ fn understands_v2_headers() {
         (v2(0x22, 0x11, &ipv4), Decoded::Invalid(V2Command(0x22))),
         (v2(0x11, 0x11, &ipv4), Decoded::Invalid(V2Command(0x11))),
         (b"\r\n\r\n\0\r\nQUIX".to_vec(), Decoded::Invalid(NoHeader)),
-        (
-            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x03".to_vec(),
-            Decoded::Invalid(V2TooLong),
-        ),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x03".to_vec(), Decoded::Invalid(V2TooLong)),
     ] {
         assert_eq!(decode(&bytes), decoded, "{bytes:?}");
     }
@@ -150,16 +115,8 @@ fn version() -> impl Strategy<Value = ProxyVersion> {
 fn valid() -> impl Strategy<Value = Vec<u8>> {
     let tlvs = || prop::collection::vec(any::<u8>(), 0..300);
     prop_oneof![
-        (version(), socket_addr(), socket_addr()).prop_map(|(v, src, dst)| encode(
-            v,
-            Some(src),
-            Some(dst)
-        )),
-        (any::<[u8; 36]>(), tlvs()).prop_map(|(addrs, tlvs)| v2(
-            0x21,
-            0x21,
-            &[&addrs[..], &tlvs].concat()
-        )),
+        (version(), socket_addr(), socket_addr()).prop_map(|(v, src, dst)| encode(v, Some(src), Some(dst))),
+        (any::<[u8; 36]>(), tlvs()).prop_map(|(addrs, tlvs)| v2(0x21, 0x21, &[&addrs[..], &tlvs].concat())),
         (any::<u8>(), tlvs()).prop_map(|(family, block)| v2(0x20, family, &block)),
         "PROXY UNKNOWN( [ -~]{0,80})?".prop_map(|line| (line + "\r\n").into_bytes()),
     ]

@@ -12,11 +12,7 @@ pub(super) fn encode(src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8
         (Some(src), Some(dst)) if src.is_ipv4() == dst.is_ipv4() => {
             let family = if src.is_ipv4() { "TCP4" } else { "TCP6" };
             let (from, to) = (src.ip(), dst.ip());
-            format!(
-                "PROXY {family} {from} {to} {} {}\r\n",
-                src.port(),
-                dst.port()
-            )
+            format!("PROXY {family} {from} {to} {} {}\r\n", src.port(), dst.port())
         }
         _ => "PROXY UNKNOWN\r\n".to_owned(),
     };
@@ -33,11 +29,7 @@ pub(super) fn decode(buf: &[u8]) -> Result<Decoded, Malformed> {
         None => parse(line, Last::Cut)?,
     };
     // A line that cannot end within the limit is judged when it reaches the limit.
-    if line.len() == MAX_V1 {
-        Err(Malformed::V1TooLong)
-    } else {
-        Ok(Decoded::Incomplete)
-    }
+    if line.len() == MAX_V1 { Err(Malformed::V1TooLong) } else { Ok(Decoded::Incomplete) }
 }
 
 /// Whether the last field of a line has all its bytes.
@@ -56,11 +48,7 @@ fn parse(line: &[u8], last: Last) -> Result<Addrs, Malformed> {
     let Some(protocol) = next() else {
         // `PROXY` alone is a beginning, but no line.
         let beginning = last == Last::Cut && b"PROXY".starts_with(magic);
-        return if beginning {
-            Ok(None)
-        } else {
-            Err(Malformed::NoHeader)
-        };
+        return if beginning { Ok(None) } else { Err(Malformed::NoHeader) };
     };
     if magic != b"PROXY" {
         return Err(Malformed::NoHeader);
@@ -79,16 +67,11 @@ fn parse(line: &[u8], last: Last) -> Result<Addrs, Malformed> {
 }
 
 fn is_protocol_beginning(cut: &[u8]) -> bool {
-    [&b"TCP4"[..], b"TCP6", b"UNKNOWN"]
-        .iter()
-        .any(|word| word.starts_with(cut))
+    [&b"TCP4"[..], b"TCP6", b"UNKNOWN"].iter().any(|word| word.starts_with(cut))
 }
 
 /// The two addresses and two ports, of which the last ones may be missing when the line was cut.
-fn addresses<A: FromStr + Into<IpAddr>>(
-    fields: [Option<&[u8]>; 4],
-    last: Last,
-) -> Result<Addrs, Malformed> {
+fn addresses<A: FromStr + Into<IpAddr>>(fields: [Option<&[u8]>; 4], last: Last) -> Result<Addrs, Malformed> {
     let mut whole = [None::<&[u8]>; 4];
     let count = fields.iter().flatten().count();
     for (n, field) in fields.into_iter().flatten().enumerate() {
@@ -106,10 +89,9 @@ fn addresses<A: FromStr + Into<IpAddr>>(
     let src_port = whole[2].map(port).transpose()?;
     let dst_port = whole[3].map(port).transpose()?;
     match (src, dst, src_port, dst_port) {
-        (Some(src), Some(dst), Some(src_port), Some(dst_port)) => Ok(Some((
-            SocketAddr::new(src, src_port),
-            SocketAddr::new(dst, dst_port),
-        ))),
+        (Some(src), Some(dst), Some(src_port), Some(dst_port)) => {
+            Ok(Some((SocketAddr::new(src, src_port), SocketAddr::new(dst, dst_port))))
+        }
         _ if last == Last::Whole => Err(Malformed::V1Fields),
         _ => Ok(None),
     }
@@ -117,16 +99,11 @@ fn addresses<A: FromStr + Into<IpAddr>>(
 
 fn address<A: FromStr + Into<IpAddr>>(field: &[u8]) -> Result<IpAddr, Malformed> {
     let text = str::from_utf8(field).map_err(|_| Malformed::V1Address)?;
-    text.parse::<A>()
-        .map(Into::into)
-        .map_err(|_| Malformed::V1Address)
+    text.parse::<A>().map(Into::into).map_err(|_| Malformed::V1Address)
 }
 
 fn is_address_beginning(cut: &[u8]) -> bool {
-    cut.len() <= LONGEST_ADDRESS
-        && cut
-            .iter()
-            .all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'))
+    cut.len() <= LONGEST_ADDRESS && cut.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':'))
 }
 
 /// A port in decimal without leading zeros. A beginning of one, except the empty one, is one as well.
@@ -136,10 +113,7 @@ fn port(field: &[u8]) -> Result<u16, Malformed> {
         [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => field,
         _ => return Err(Malformed::V1Port),
     };
-    str::from_utf8(digits)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(Malformed::V1Port)
+    str::from_utf8(digits).ok().and_then(|text| text.parse().ok()).ok_or(Malformed::V1Port)
 }
 
 /// An IPv6 address whose last 32 bits are written as IPv4.

@@ -43,11 +43,7 @@ pub(super) fn decode(buf: &[u8]) -> Result<Decoded, Malformed> {
         return Ok(Decoded::Incomplete);
     };
     // With LOCAL the family is to be ignored, whatever it is.
-    let needed = if command == LOCAL {
-        0
-    } else {
-        address_len(family)?
-    };
+    let needed = if command == LOCAL { 0 } else { address_len(family)? };
     let Some(&high) = buf.get(14) else {
         return Ok(Decoded::Incomplete);
     };
@@ -68,14 +64,7 @@ pub(super) fn decode(buf: &[u8]) -> Result<Decoded, Malformed> {
         return Ok(Decoded::Incomplete);
     };
     // TLVs follow the addresses; nothing here asks for any of them.
-    Ok(Decoded::header(
-        len,
-        if command == PROXY {
-            addresses(family, block)
-        } else {
-            None
-        },
-    ))
+    Ok(Decoded::header(len, if command == PROXY { addresses(family, block) } else { None }))
 }
 
 /// Bytes that the addresses of a family take.
@@ -96,19 +85,13 @@ fn addresses(family: u8, block: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
             let (src, rest) = block.split_first_chunk::<4>()?;
             let (dst, rest) = rest.split_first_chunk::<4>()?;
             let (src_port, dst_port) = ports(rest)?;
-            Some((
-                (Ipv4Addr::from(*src), src_port).into(),
-                (Ipv4Addr::from(*dst), dst_port).into(),
-            ))
+            Some(((Ipv4Addr::from(*src), src_port).into(), (Ipv4Addr::from(*dst), dst_port).into()))
         }
         TCP6 => {
             let (src, rest) = block.split_first_chunk::<16>()?;
             let (dst, rest) = rest.split_first_chunk::<16>()?;
             let (src_port, dst_port) = ports(rest)?;
-            Some((
-                (Ipv6Addr::from(*src), src_port).into(),
-                (Ipv6Addr::from(*dst), dst_port).into(),
-            ))
+            Some(((Ipv6Addr::from(*src), src_port).into(), (Ipv6Addr::from(*dst), dst_port).into()))
         }
         _ => None,
     }

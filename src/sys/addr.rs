@@ -40,10 +40,7 @@ mod tests {
             (Addr::Unix("/run/app.sock".into()), "unix@/run/app.sock"),
         ] {
             assert_eq!(addr.to_string(), shown);
-            assert_eq!(
-                shown.parse::<crate::config::Address>().unwrap().to_string(),
-                shown
-            );
+            assert_eq!(shown.parse::<crate::config::Address>().unwrap().to_string(), shown);
         }
     }
 }

@@ -5,9 +5,7 @@ use std::time::SystemTime;
 
 use nix::libc;
 
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// `06/Feb/2009:12:12:51.443`, as in HAProxy's log.
 pub fn log_time(time: SystemTime) -> String {
@@ -26,28 +24,15 @@ pub fn log_time(time: SystemTime) -> String {
 /// `Feb  6 12:12:51`, as RFC 3164 wants it.
 pub fn syslog_time(time: SystemTime) -> String {
     let (tm, _) = local(time);
-    format!(
-        "{} {:2} {:02}:{:02}:{:02}",
-        month(&tm),
-        tm.tm_mday,
-        tm.tm_hour,
-        tm.tm_min,
-        tm.tm_sec
-    )
+    format!("{} {:2} {:02}:{:02}:{:02}", month(&tm), tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec)
 }
 
 fn month(tm: &libc::tm) -> &'static str {
-    usize::try_from(tm.tm_mon)
-        .ok()
-        .and_then(|month| MONTHS.get(month))
-        .copied()
-        .unwrap_or("???")
+    usize::try_from(tm.tm_mon).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or("???")
 }
 
 fn local(time: SystemTime) -> (libc::tm, u32) {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(0);
     // SAFETY: an all-zero tm is a valid value of that plain C struct.
     let mut tm: libc::tm = unsafe { zeroed() };
@@ -65,14 +50,7 @@ mod tests {
     fn times_have_the_form_of_the_log() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_233_922_371_443);
         let text = log_time(time);
-        assert!(
-            text.contains("/Feb/2009:") && text.ends_with(":51.443"),
-            "{text}"
-        );
-        assert!(
-            syslog_time(time).starts_with("Feb  "),
-            "{}",
-            syslog_time(time)
-        );
+        assert!(text.contains("/Feb/2009:") && text.ends_with(":51.443"), "{text}");
+        assert!(syslog_time(time).starts_with("Feb  "), "{}", syslog_time(time));
     }
 }

@@ -14,8 +14,8 @@ use std::ptr;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname,
-    getsockopt, socketpair, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname, getsockopt, socketpair,
+    sockopt,
 };
 
 /// What one message can carry: SCM_MAX_FD of the kernel.
@@ -48,27 +48,16 @@ impl RecvError {
 /// close-on-exec and non-blocking.
 pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        flags,
-    )?)
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?)
 }
 
 /// Sends one message with copies of `fds`. Never blocks (`WouldBlock`), never raises SIGPIPE.
 /// `ETOOMANYREFS` means that too many descriptors of this user are in flight: try again when some were received.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if fds.len() > MAX_FDS {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "too many descriptors for one message",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
     }
-    let mut iov = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut control = ControlBuffer::new();
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
@@ -90,13 +79,8 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
     loop {
         // SAFETY: every pointer in `header` refers to a live local that outlives the call.
-        let sent = unsafe {
-            libc::sendmsg(
-                socket.as_raw_fd(),
-                &raw const header,
-                libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
-            )
-        };
+        let sent =
+            unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
         match usize::try_from(sent) {
             Ok(sent) if sent == bytes.len() => return Ok(()),
             // A SEQPACKET message goes whole or not at all; this could only be a stream, which nobody passes here.
@@ -113,10 +97,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 
 /// Receives one message into `buffer`: its length, and the descriptors that came with it. Never blocks.
 pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), RecvError> {
-    let mut iov = libc::iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = ControlBuffer::new();
     // SAFETY: msghdr is plain data for which all zeroes is a valid value.
     let mut header: libc::msghdr = unsafe { mem::zeroed() };
@@ -126,13 +107,8 @@ pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<Own
     header.msg_controllen = size_of::<ControlBuffer>();
     let received = loop {
         // SAFETY: every pointer in `header` refers to a live local or to `buffer`, which outlive the call.
-        let received = unsafe {
-            libc::recvmsg(
-                socket.as_raw_fd(),
-                &raw mut header,
-                libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT,
-            )
-        };
+        let received =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) };
         match usize::try_from(received) {
             Ok(received) => break received,
             Err(_) => {
@@ -165,19 +141,9 @@ pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: `value` and `length` are live locals, and `length` is the size of `value`.
     let result = unsafe {
         let (value, length) = ((&raw mut value).cast(), &raw mut length);
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_COOKIE,
-            value,
-            length,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, value, length)
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// Pid, uid and gid of the process that made the other end.
@@ -200,8 +166,7 @@ pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
         return Ok(SocketAddrV6::from(*v6).to_string());
     }
     let path = address.as_unix_addr().and_then(UnixAddr::path);
-    let path =
-        path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
+    let path = path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
     Ok(path.display().to_string())
 }
 
@@ -213,13 +178,7 @@ pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     // SAFETY: `info` and `length` are live locals, and `length` is the size of `info`.
     let result = unsafe {
         let (info, length) = ((&raw mut info).cast(), &raw mut length);
-        libc::getsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info,
-            length,
-        )
+        libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, length)
     };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -230,11 +189,7 @@ pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
 
 /// Whether a descriptor survives `execve`.
 pub fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
-    let flags = if inheritable {
-        FdFlag::empty()
-    } else {
-        FdFlag::FD_CLOEXEC
-    };
+    let flags = if inheritable { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
     fcntl(fd, FcntlArg::F_SETFD(flags))?;
     Ok(())
 }
@@ -250,10 +205,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// To be called once for each number, before this process has opened anything that could have got it.
 pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     if number <= libc::STDERR_FILENO {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "not an inherited descriptor",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an inherited descriptor"));
     }
     // SAFETY: F_GETFD only asks; a number that is not open gives EBADF.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
@@ -357,10 +309,7 @@ mod tests {
         let (near, far) = UnixStream::pair().unwrap();
         send(a.as_fd(), &[7; 100], &[far.as_fd()]).unwrap();
         drop(far);
-        assert!(matches!(
-            recv(b.as_fd(), &mut [0; 99]),
-            Err(RecvError::TooLong(99))
-        ));
+        assert!(matches!(recv(b.as_fd(), &mut [0; 99]), Err(RecvError::TooLong(99))));
         // The only copy left was the one in the message: its end is told.
         assert_eq!((&near).read(&mut [0; 1]).unwrap(), 0);
     }
@@ -373,10 +322,7 @@ mod tests {
         send(a.as_fd(), b"last", &[]).unwrap();
         drop(a);
         assert_eq!(recv(b.as_fd(), &mut buffer).unwrap().0, 4);
-        assert!(matches!(
-            recv(b.as_fd(), &mut buffer),
-            Err(RecvError::Closed)
-        ));
+        assert!(matches!(recv(b.as_fd(), &mut buffer), Err(RecvError::Closed)));
     }
 
     #[test]
@@ -386,10 +332,7 @@ mod tests {
         let copy = one.try_clone().unwrap();
         assert_eq!(cookie(one.as_fd()).unwrap(), cookie(copy.as_fd()).unwrap());
         assert_ne!(cookie(one.as_fd()).unwrap(), cookie(other.as_fd()).unwrap());
-        assert_eq!(
-            bound_to(one.as_fd()).unwrap(),
-            one.local_addr().unwrap().to_string()
-        );
+        assert_eq!(bound_to(one.as_fd()).unwrap(), one.local_addr().unwrap().to_string());
         assert!(bound_to(pair().0.as_fd()).is_err());
         assert!(is_listening(one.as_fd()).unwrap());
         assert!(!is_listening(pair().0.as_fd()).unwrap());
@@ -415,9 +358,6 @@ mod tests {
     #[test]
     fn standard_streams_and_closed_numbers_cannot_be_inherited() {
         assert!(inherit(2).is_err());
-        assert_eq!(
-            inherit(1_000_000).unwrap_err().raw_os_error(),
-            Some(libc::EBADF)
-        );
+        assert_eq!(inherit(1_000_000).unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 }

@@ -43,12 +43,7 @@ impl Pipe {
         let got = resize(size)
             .or_else(|_| resize(size.min(PIPE_BYTES)))
             .or_else(|_| fcntl(&write, FcntlArg::F_GETPIPE_SZ))?;
-        Ok(Self {
-            read,
-            write,
-            len: 0,
-            size: u32::try_from(got).unwrap_or(0),
-        })
+        Ok(Self { read, write, len: 0, size: u32::try_from(got).unwrap_or(0) })
     }
 
     /// A pipe that came from another process. The kernel says what is in it. Fails if it is no pipe.
@@ -60,12 +55,7 @@ impl Pipe {
         // Only pipes have a pipe size.
         fcntl(&read, FcntlArg::F_GETPIPE_SZ)?;
         let size = fcntl(&write, FcntlArg::F_GETPIPE_SZ)?;
-        Ok(Self {
-            read,
-            write,
-            len: u32::try_from(len).unwrap_or(0),
-            size: u32::try_from(size).unwrap_or(0),
-        })
+        Ok(Self { read, write, len: u32::try_from(len).unwrap_or(0), size: u32::try_from(size).unwrap_or(0) })
     }
 
     /// Both ends, read and write.
@@ -139,12 +129,7 @@ const LARGE: usize = 4;
 impl Pipes {
     /// At most as much as `max` pipes of [`PIPE_BYTES`] exists at once.
     pub fn new(max: usize) -> Self {
-        Self {
-            idle: VecDeque::new(),
-            made: 0,
-            worth: 0,
-            max,
-        }
+        Self { idle: VecDeque::new(), made: 0, worth: 0, max }
     }
 
     /// An empty pipe, or `None`: copy instead.
@@ -157,11 +142,7 @@ impl Pipes {
         }
         let large = LARGE_BYTES / PIPE_BYTES;
         let room = (self.max / 4).min(LARGE * large);
-        let size = if self.worth + large <= room {
-            LARGE_BYTES
-        } else {
-            PIPE_BYTES
-        };
+        let size = if self.worth + large <= room { LARGE_BYTES } else { PIPE_BYTES };
         let pipe = Pipe::new(size).ok()?;
         self.adopted(&pipe);
         Some(pipe)
@@ -223,15 +204,7 @@ mod tests {
         assert!(large <= LARGE && lent.len() + 3 * large == 64, "{large}");
         lent.into_iter().for_each(|pipe| pipes.give_back(pipe));
         let next = pipes.lend().map(|pipe| pipe.size());
-        assert_eq!(
-            next > Some(PIPE_BYTES),
-            large > 0,
-            "the large ones go first"
-        );
-        assert!(
-            Pipes::new(15)
-                .lend()
-                .is_some_and(|pipe| pipe.size() <= PIPE_BYTES)
-        );
+        assert_eq!(next > Some(PIPE_BYTES), large > 0, "the large ones go first");
+        assert!(Pipes::new(15).lend().is_some_and(|pipe| pipe.size() <= PIPE_BYTES));
     }
 }

@@ -22,12 +22,7 @@ pub struct Program<'a> {
 
 /// Starts a child. It inherits `fd`, under the same number, besides its standard streams; its signal mask is empty.
 /// An `execve` that fails is this function's error.
-pub fn spawn(
-    program: &Program<'_>,
-    fd: Option<BorrowedFd<'_>>,
-    stdout: Stdio,
-    stderr: Stdio,
-) -> io::Result<Child> {
+pub fn spawn(program: &Program<'_>, fd: Option<BorrowedFd<'_>>, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     let image = Image::new(program)?;
     let inherited = fd.map(|fd| fd.as_raw_fd());
     // The path is never used: the hook below executes the descriptor, or fails and reports why.
@@ -70,10 +65,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 
 /// Anonymous memory that is read like a file and can be inherited.
 pub fn memfd(name: &str) -> io::Result<OwnedFd> {
-    Ok(nix::sys::memfd::memfd_create(
-        name,
-        nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
-    )?)
+    Ok(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?)
 }
 
 /// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor.
@@ -107,21 +99,11 @@ impl Image {
             pair.push(value);
             strings.push(c_string(&pair)?);
         }
-        let pointers = |strings: &[CString]| {
-            strings
-                .iter()
-                .map(|s| s.as_ptr())
-                .chain([ptr::null()])
-                .collect::<Vec<_>>()
-        };
+        let pointers =
+            |strings: &[CString]| strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect::<Vec<_>>();
         let (args, env) = strings.split_at(program.args.len());
         let (argv, envp) = (pointers(args), pointers(env));
-        Ok(Self {
-            binary: program.binary.as_raw_fd(),
-            argv,
-            envp,
-            _strings: strings,
-        })
+        Ok(Self { binary: program.binary.as_raw_fd(), argv, envp, _strings: strings })
     }
 
     fn execute(&self) -> io::Error {
@@ -168,69 +150,34 @@ mod tests {
         let env = [("FD".into(), number.into())];
         // A redirection in sh takes one digit only in some shells, so the descriptor is looked at through /proc.
         let args = sh("test -S /proc/self/fd/$FD && echo inherited $0");
-        let program = Program {
-            binary: shell.as_fd(),
-            args: &args,
-            env: &env,
-        };
-        let mut child = spawn(
-            &program,
-            Some(far.as_fd()),
-            Stdio::piped(),
-            Stdio::inherit(),
-        )
-        .unwrap();
+        let program = Program { binary: shell.as_fd(), args: &args, env: &env };
+        let mut child = spawn(&program, Some(far.as_fd()), Stdio::piped(), Stdio::inherit()).unwrap();
         drop(far);
         let mut said = String::new();
-        child
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(child.wait().unwrap().success());
         assert_eq!(said, "inherited sh\n");
         // And it was not leaked to anyone: the child was its last holder. (A child that another test has forked
         // at this moment may hold a copy until its own exec.)
-        poll(
-            &mut [PollFd::new(near.as_fd(), PollFlags::POLLIN)],
-            10_000_u16,
-        )
-        .unwrap();
-        assert!(matches!(
-            fd::recv(near.as_fd(), &mut [0; 8]),
-            Err(fd::RecvError::Closed)
-        ));
+        poll(&mut [PollFd::new(near.as_fd(), PollFlags::POLLIN)], 10_000_u16).unwrap();
+        assert!(matches!(fd::recv(near.as_fd(), &mut [0; 8]), Err(fd::RecvError::Closed)));
     }
 
     #[test]
     fn what_is_no_program_fails_at_once_with_the_kernels_reason() {
         let mut rubbish = File::from(memfd("rubbish").unwrap());
         rubbish.write_all(b"this is no program").unwrap();
-        let program = Program {
-            binary: rubbish.as_fd(),
-            args: &sh("true"),
-            env: &[],
-        };
+        let program = Program { binary: rubbish.as_fd(), args: &sh("true"), env: &[] };
         let error = spawn(&program, None, Stdio::null(), Stdio::null()).unwrap_err();
-        assert!(
-            matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)),
-            "{error}"
-        );
+        assert!(matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)), "{error}");
     }
 
     #[test]
     fn a_pidfd_becomes_readable_when_the_process_ends() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pidfd = pidfd_open(child.id()).unwrap();
-        let ended = |timeout: PollTimeout| {
-            poll(
-                &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
-                timeout,
-            )
-            .unwrap()
-                == 1
-        };
+        let ended =
+            |timeout: PollTimeout| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout).unwrap() == 1;
         assert!(!ended(PollTimeout::ZERO));
         child.kill().unwrap();
         assert!(ended(PollTimeout::from(10_000_u16)));

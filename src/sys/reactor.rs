@@ -164,12 +164,7 @@ impl Watched {
             // Whatever is ready by now is told again by this.
             with_reactor(|reactor| {
                 let events = flags(true);
-                Ok(epoll::modify(
-                    &reactor.epoll,
-                    &self.fd,
-                    source.token.into(),
-                    events,
-                )?)
+                Ok(epoll::modify(&reactor.epoll, &self.fd, source.token.into(), events)?)
             })?;
             source.tells_write.set(true);
         }
@@ -267,19 +262,11 @@ impl Doorbell {
 pub fn install() -> io::Result<(Installed, Doorbell)> {
     let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let nothing = epoll::Event {
-        flags: epoll::EventFlags::empty(),
-        data: DOORBELL.into(),
-    };
+    let nothing = epoll::Event { flags: epoll::EventFlags::empty(), data: DOORBELL.into() };
     // Each ring is an edge of its own, whether or not somebody has read the counter.
     let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&epoll, &doorbell, DOORBELL.into(), edge)?;
-    REACTOR.set(Some(Reactor {
-        epoll,
-        places: Vec::new(),
-        free: Vec::new(),
-        events: vec![nothing; EVENTS].into(),
-    }));
+    REACTOR.set(Some(Reactor { epoll, places: Vec::new(), free: Vec::new(), events: vec![nothing; EVENTS].into() }));
     Ok((Installed(()), Doorbell(doorbell)))
 }
 
@@ -289,10 +276,7 @@ impl Drop for Installed {
     }
 }
 
-const DOORBELL: Token = Token {
-    place: u32::MAX,
-    generation: u32::MAX,
-};
+const DOORBELL: Token = Token { place: u32::MAX, generation: u32::MAX };
 
 /// Waits for events, at most for `limit` (to the millisecond, rounded up; `None`: for ever), and wakes whom they
 /// concern. Whether the doorbell was rung. Fails on a thread without a reactor.
@@ -309,11 +293,7 @@ fn with_reactor<T>(work: impl FnOnce(&mut Reactor) -> io::Result<T>) -> io::Resu
 
 impl Reactor {
     fn enter(&mut self, tells_write: bool) -> Rc<Source> {
-        let ready = if tells_write {
-            Ready::NOTHING
-        } else {
-            Ready::WRITE
-        };
+        let ready = if tells_write { Ready::NOTHING } else { Ready::WRITE };
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             // Fewer than 2³¹ descriptors can be open.
@@ -321,10 +301,7 @@ impl Reactor {
         });
         let at = &mut self.places[place as usize];
         let source = Rc::new(Source {
-            token: Token {
-                place,
-                generation: at.generation,
-            },
+            token: Token { place, generation: at.generation },
             ready: Cell::new(ready),
             tells_write: Cell::new(tells_write),
             waker: OnceCell::new(),
@@ -348,10 +325,7 @@ impl Reactor {
         let millis = limit.map(|limit| limit.as_nanos().div_ceil(1_000_000));
         // Whoever wants to sleep longer is woken in between, to no harm.
         let millis = millis.map(|millis| i64::try_from(millis).unwrap_or(HOUR).min(HOUR));
-        let limit = millis.map(|millis| Timespec {
-            tv_sec: millis / 1000,
-            tv_nsec: (millis % 1000 * 1_000_000) as _,
-        });
+        let limit = millis.map(|millis| Timespec { tv_sec: millis / 1000, tv_nsec: (millis % 1000 * 1_000_000) as _ });
         let count = match epoll::wait(&self.epoll, &mut *self.events, limit.as_ref()) {
             Ok(count) => count,
             Err(Errno::INTR) => 0,
@@ -414,12 +388,7 @@ mod tests {
         fn new() -> Self {
             let (installed, doorbell) = install().unwrap();
             let count = Arc::new(Count(0.into()));
-            Self {
-                waker: Waker::from(Arc::clone(&count)),
-                _installed: installed,
-                count,
-                doorbell,
-            }
+            Self { waker: Waker::from(Arc::clone(&count)), _installed: installed, count, doorbell }
         }
 
         fn is_ready(&self, watched: &Watched, what: Ready) -> bool {

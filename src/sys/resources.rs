@@ -58,9 +58,5 @@ pub fn pipe_budget() -> usize {
         .ok()
         .and_then(|text| text.trim().parse::<usize>().ok())
         .unwrap_or(16_384);
-    if pages == 0 {
-        PRIVILEGED
-    } else {
-        (pages / 2 / (PIPE_BYTES / 4096)).min(PRIVILEGED)
-    }
+    if pages == 0 { PRIVILEGED } else { (pages / 2 / (PIPE_BYTES / 4096)).min(PRIVILEGED) }
 }

@@ -53,16 +53,12 @@ pub enum Then {
 impl Socket {
     /// Registers a connected `fd`, which must be non-blocking, with the reactor of the current thread.
     pub fn register(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            fd: Watched::new(fd)?,
-        })
+        Ok(Self { fd: Watched::new(fd)? })
     }
 
     /// As [`Socket::register`], where a connect is still under way.
     pub fn connecting(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            fd: Watched::connecting(fd)?,
-        })
+        Ok(Self { fd: Watched::connecting(fd)? })
     }
 
     /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.
@@ -139,24 +135,14 @@ impl Socket {
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
     /// (the FIN, say).
     #[inline(always)]
-    pub fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        more: bool,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8], more: bool) -> Poll<io::Result<usize>> {
         let mut flags = SendFlags::NOSIGNAL;
         flags.set(SendFlags::MORE, more);
         self.poll_write(cx, |fd| send(fd, bytes, flags))
     }
 
     /// Moves bytes from `pipe`, which must not be empty, to the socket.
-    pub fn poll_splice_out(
-        &self,
-        cx: &mut Context<'_>,
-        pipe: &mut Pipe,
-        more: bool,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_splice_out(&self, cx: &mut Context<'_>, pipe: &mut Pipe, more: bool) -> Poll<io::Result<usize>> {
         self.poll_write(cx, |fd| pipe.drain(fd, more))
     }
 
@@ -211,13 +197,8 @@ impl Socket {
     pub fn unacknowledged(&self) -> usize {
         let mut bytes: libc::c_int = 0;
         // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
-        let result =
-            unsafe { libc::ioctl(self.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if result == 0 {
-            usize::try_from(bytes).unwrap_or(0)
-        } else {
-            0
-        }
+        let result = unsafe { libc::ioctl(self.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
     }
 
     /// Closes with RST: the peer learns that the stream broke off.
@@ -287,9 +268,7 @@ impl Liveness {
         let socket = SockRef::from(&fd);
         if let Some(idle) = self.keepalive {
             // Three probes, a sixth of the idle time apart: a dead peer is found in 1.5 times the idle time.
-            let probe = TcpKeepalive::new()
-                .with_time(idle)
-                .with_interval((idle / 6).max(Duration::from_secs(1)));
+            let probe = TcpKeepalive::new().with_time(idle).with_interval((idle / 6).max(Duration::from_secs(1)));
             socket.set_tcp_keepalive(&probe.with_retries(3))?;
         }
         match self.user_timeout {
@@ -312,11 +291,7 @@ pub struct ListenOptions {
 
 /// Binds with SO_REUSEPORT, so that each worker can have a queue of its own. No connection comes before [`listen`].
 pub fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
-    let socket = socket2::Socket::new(
-        Domain::for_address(addr),
-        Type::STREAM.nonblocking(),
-        Some(Protocol::TCP),
-    )?;
+    let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     if addr.is_ipv6() {
@@ -333,12 +308,7 @@ pub fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
     let seconds = options.defer_accept.map_or(0, |wait| wait.as_secs().max(1));
-    set_int(
-        fd,
-        libc::IPPROTO_TCP,
-        libc::TCP_DEFER_ACCEPT,
-        i32::try_from(seconds).unwrap_or(i32::MAX),
-    )?;
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, i32::try_from(seconds).unwrap_or(i32::MAX))?;
     // On a listening socket this changes the length of its queue and nothing else.
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
 }
@@ -377,10 +347,7 @@ fn read_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
             let v6 = unsafe { *pointer.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
             // A dual-stack listener reports IPv4 clients as ::ffff:a.b.c.d; people and servers know them as IPv4.
-            Some(SocketAddr::new(
-                ip.to_canonical(),
-                u16::from_be(v6.sin6_port),
-            ))
+            Some(SocketAddr::new(ip.to_canonical(), u16::from_be(v6.sin6_port)))
         }
         _ => None,
     }
@@ -413,8 +380,7 @@ pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
 /// The address that a listening socket is bound to.
 pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let addr = SockRef::from(&fd).local_addr()?;
-    addr.as_socket()
-        .ok_or_else(|| io::Error::other("not an internet socket"))
+    addr.as_socket().ok_or_else(|| io::Error::other("not an internet socket"))
 }
 
 /// The local address of an accepted connection, which PROXY headers name as its destination.
@@ -423,17 +389,9 @@ pub fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
 }
 
-fn set_int(
-    fd: BorrowedFd<'_>,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
+fn set_int(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
     // SAFETY: the pointer names a c_int of the given length that outlives the call.
-    let result =
-        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
-    nix::errno::Errno::result(result)
-        .map(drop)
-        .map_err(Into::into)
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    nix::errno::Errno::result(result).map(drop).map_err(Into::into)
 }

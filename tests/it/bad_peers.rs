@@ -27,33 +27,14 @@ fn another_user_is_not_heard_on_the_admin_socket() {
     for (path, mode) in [(stage.lb.dir(), 0o755), (&stage.lb.socket(), 0o777)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
-    for request in [
-        &["status"][..],
-        &["upgrade"],
-        &["reload"],
-        &["server", "maint", "app/a"],
-    ] {
+    for request in [&["status"][..], &["upgrade"], &["reload"], &["server", "maint", "app/a"]] {
         let mut command = Command::new("setpriv");
-        command.args([
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-            "--",
-        ]);
-        command
-            .arg(&binary)
-            .args(request)
-            .arg("--socket")
-            .arg(stage.lb.socket());
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+        command.arg(&binary).args(request).arg("--socket").arg(stage.lb.socket());
         let output = run(&command, Duration::from_secs(30));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{request:?}: {text}");
-        assert!(
-            text.contains("closed the connection"),
-            "{request:?}: {text}"
-        );
+        assert!(text.contains("closed the connection"), "{request:?}: {text}");
     }
     assert_eq!(stage.lb.status().server("app/a").text("status"), "UP");
     stage.assert_untouched();
@@ -62,9 +43,7 @@ fn another_user_is_not_heard_on_the_admin_socket() {
 #[test]
 fn nonsense_on_the_admin_socket_is_answered_or_dropped() {
     let stage = FailingUpgrade::new();
-    let rubbish: Vec<u8> = (0..20_000_u32)
-        .map(|n| ((n * 7919) >> 3) as u8 | 0x80)
-        .collect();
+    let rubbish: Vec<u8> = (0..20_000_u32).map(|n| ((n * 7919) >> 3) as u8 | 0x80).collect();
     let deep = "[".repeat(60_000);
     let bad: [(&str, &[u8]); 8] = [
         ("nothing", b"\n"),
@@ -72,22 +51,13 @@ fn nonsense_on_the_admin_socket_is_answered_or_dropped() {
         ("HTTP", b"GET / HTTP/1.1\r\n\r\n"),
         ("half a line", b"{\"request\":\"upg"),
         ("no such request", b"{\"request\":\"dance\"}\n"),
-        (
-            "a wrong type",
-            b"{\"request\":\"upgrade\",\"probation_ms\":-1}\n",
-        ),
+        ("a wrong type", b"{\"request\":\"upgrade\",\"probation_ms\":-1}\n"),
         ("a deep one", deep.as_bytes()),
-        (
-            "two at once",
-            b"{\"request\":\"status\"} {\"request\":\"upgrade\"}\n",
-        ),
+        ("two at once", b"{\"request\":\"status\"} {\"request\":\"upgrade\"}\n"),
     ];
     for (kind, bytes) in bad {
         let answer = ask(&stage, bytes);
-        assert!(
-            answer.contains("\"error\"") && answer.contains("\"exit\":2"),
-            "{kind}: {answer}"
-        );
+        assert!(answer.contains("\"error\"") && answer.contains("\"exit\":2"), "{kind}: {answer}");
     }
     // More than a request may have: the answer comes before the end, and the rest is not read.
     let mut huge = connect(&stage);
@@ -107,10 +77,7 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
     let mut slow = connect(&stage);
     let watch = Stopwatch::start();
     let told = stage.lb.tell(&["status"]);
-    assert!(
-        !told.is_empty() && watch.elapsed() < Duration::from_secs(3),
-        "{watch:?}"
-    );
+    assert!(!told.is_empty() && watch.elapsed() < Duration::from_secs(3), "{watch:?}");
     // One byte a second is no request within 5 s.
     for byte in b"{\"requ" {
         if slow.write_all(&[*byte]).is_err() {
@@ -128,10 +95,7 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
     drop(many);
     let watch = Stopwatch::start();
     stage.lb.tell(&["status"]);
-    figure(
-        &format!("status after {queued} silent connections that closed"),
-        format!("{watch:?}"),
-    );
+    figure(&format!("status after {queued} silent connections that closed"), format!("{watch:?}"));
     assert!(queued > 64);
     // An engine parks its admin socket in an upgrade; who says nothing there does not hold that up.
     let upgrade = || {
@@ -144,10 +108,7 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
     let usual = upgrade();
     let _silent: Vec<_> = (0..40).map(|_| connect(&stage)).collect();
     let took = upgrade();
-    assert!(
-        took < usual + Duration::from_secs(4),
-        "{took:?} instead of {usual:?}"
-    );
+    assert!(took < usual + Duration::from_secs(4), "{took:?} instead of {usual:?}");
     stage.assert_untouched();
 }
 
@@ -218,10 +179,7 @@ fn a_peer_that_does_not_keep_to_the_protocol_leaves_the_old_engine_as_it_was() {
             assert!(watch.elapsed() < Duration::from_secs(2), "{watch:?}");
             observe(Duration::from_millis(50));
         }
-        upgrade
-            .join()
-            .unwrap()
-            .assert("peer-flood", 3, "had enough");
+        upgrade.join().unwrap().assert("peer-flood", 3, "had enough");
     });
     stage.assert_untouched();
 }

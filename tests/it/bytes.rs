@@ -36,22 +36,12 @@ impl Stage {
     fn run(&self, plans: &[Plan]) -> Vec<(Outcome, Outcome)> {
         let addr = self.lb.addr("web");
         let seen: Vec<Outcome> = std::thread::scope(|scope| {
-            let runs: Vec<_> = plans
-                .iter()
-                .map(|&plan| scope.spawn(move || Client::run(addr, plan)))
-                .collect();
+            let runs: Vec<_> = plans.iter().map(|&plan| scope.spawn(move || Client::run(addr, plan))).collect();
             runs.into_iter().map(|run| run.join().unwrap()).collect()
         });
-        let both = plans
-            .iter()
-            .zip(seen)
-            .map(|(plan, seen)| (*plan, seen, self.origin.outcome(plan.seed)));
+        let both = plans.iter().zip(seen).map(|(plan, seen)| (*plan, seen, self.origin.outcome(plan.seed)));
         both.map(|(plan, seen, served)| {
-            assert_eq!(
-                (seen.received, seen.corrupt_at),
-                (plan.down, None),
-                "client of {plan:?}: {seen:?}"
-            );
+            assert_eq!((seen.received, seen.corrupt_at), (plan.down, None), "client of {plan:?}: {seen:?}");
             assert_eq!(served.corrupt_at, None, "server of {plan:?}: {served:?}");
             assert!(served.received >= plan.up, "server of {plan:?}: {served:?}");
             (seen, served)
@@ -63,11 +53,7 @@ impl Stage {
     #[track_caller]
     fn run_in_order(&self, plans: &[Plan]) {
         for (plan, (seen, served)) in plans.iter().zip(self.run(plans)) {
-            assert_eq!(
-                (seen.ending, served.ending),
-                (Ending::Fin, Ending::Fin),
-                "{plan:?}"
-            );
+            assert_eq!((seen.ending, served.ending), (Ending::Fin, Ending::Fin), "{plan:?}");
         }
     }
 }
@@ -83,29 +69,17 @@ fn ping_pong_of_fifty_sessions() {
 
 #[test]
 fn bulk_both_ways_at_once() {
-    let plans: Vec<Plan> = (0..8)
-        .map(|seed| Plan::new(seed, 24_000_000 + seed, 24_000_000 + 3 * seed))
-        .collect();
+    let plans: Vec<Plan> = (0..8).map(|seed| Plan::new(seed, 24_000_000 + seed, 24_000_000 + 3 * seed)).collect();
     Stage::new().run_in_order(&plans);
 }
 
 #[test]
 fn answers_of_every_size_around_the_thresholds() {
-    let sizes = [
-        0, 1, 100, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 262_145,
-        1_048_577,
-    ];
+    let sizes = [0, 1, 100, 4095, 4096, 4097, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 262_145, 1_048_577];
     let plans: Vec<Plan> = (1..)
         .zip(sizes)
-        .map(|(seed, size)| Plan {
-            pace: Pace::RequestThenAnswer,
-            ..Plan::new(seed, 80, size)
-        })
-        .chain(
-            (100..)
-                .zip(sizes)
-                .map(|(seed, size)| Plan::new(seed, size, 80)),
-        )
+        .map(|(seed, size)| Plan { pace: Pace::RequestThenAnswer, ..Plan::new(seed, 80, size) })
+        .chain((100..).zip(sizes).map(|(seed, size)| Plan::new(seed, size, 80)))
         .collect();
     Stage::new().run_in_order(&plans);
 }
@@ -118,11 +92,7 @@ fn bulk_then_small_then_bulk_on_one_session() {
         .map(|(seed, chunk)| Plan {
             up_chunk: chunk,
             down_chunk: chunk,
-            ..Plan::new(
-                seed,
-                3000 * u64::from(chunk.min(4000)),
-                2000 * u64::from(chunk.min(4000)),
-            )
+            ..Plan::new(seed, 3000 * u64::from(chunk.min(4000)), 2000 * u64::from(chunk.min(4000)))
         })
         .collect();
     stage.run_in_order(&plans);
@@ -132,10 +102,7 @@ fn bulk_then_small_then_bulk_on_one_session() {
 fn a_client_that_reads_late_gets_everything_and_holds_up_nobody() {
     let stage = Stage::new();
     let size = 48_000_000;
-    let plan = Plan {
-        pace: Pace::ClientStalls,
-        ..Plan::new(1, 0, size)
-    };
+    let plan = Plan { pace: Pace::ClientStalls, ..Plan::new(1, 0, size) };
     let stalled = Client::connect(stage.lb.addr("web"), plan).unwrap();
     let seen = stalled.finish(|| {
         let stuck = stage.origin.wait_until_stuck(1);
@@ -150,10 +117,7 @@ fn a_client_that_reads_late_gets_everything_and_holds_up_nobody() {
 fn a_server_that_reads_late_gets_everything() {
     let stage = Stage::new();
     let size = 48_000_000;
-    let plan = Plan {
-        pace: Pace::ServerStalls,
-        ..Plan::new(1, size, 1000)
-    };
+    let plan = Plan { pace: Pace::ServerStalls, ..Plan::new(1, size, 1000) };
     let client = Client::connect(stage.lb.addr("web"), plan).unwrap();
     let sent = client.sent();
     let seen = std::thread::scope(|scope| {
@@ -171,21 +135,10 @@ fn a_server_that_reads_late_gets_everything() {
 fn one_byte_segments_to_a_stalled_reader_neither_hang_nor_spin() {
     let _alone = alone();
     let stage = Stage::new();
-    let up = Plan {
-        up_chunk: 1,
-        pace: Pace::ServerStalls,
-        ..Plan::new(1, 60_000, 10)
-    };
-    let down = Plan {
-        down_chunk: 1,
-        pace: Pace::ClientStalls,
-        ..Plan::new(2, 10, 60_000)
-    };
+    let up = Plan { up_chunk: 1, pace: Pace::ServerStalls, ..Plan::new(1, 60_000, 10) };
+    let down = Plan { down_chunk: 1, pace: Pace::ClientStalls, ..Plan::new(2, 10, 60_000) };
     let addr = stage.lb.addr("web");
-    let (upload, download) = (
-        Client::connect(addr, up).unwrap(),
-        Client::connect(addr, down).unwrap(),
-    );
+    let (upload, download) = (Client::connect(addr, up).unwrap(), Client::connect(addr, down).unwrap());
     let sent = upload.sent();
     let (upload, download) = std::thread::scope(|scope| {
         let upload = scope.spawn(|| upload.finish(|| {}));
@@ -200,29 +153,20 @@ fn one_byte_segments_to_a_stalled_reader_neither_hang_nor_spin() {
         });
         (upload.join().unwrap(), download.join().unwrap())
     });
-    assert!(
-        upload.is_whole(10) && download.is_whole(60_000),
-        "{upload:?} {download:?}"
-    );
+    assert!(upload.is_whole(10) && download.is_whole(60_000), "{upload:?} {download:?}");
     assert!(stage.origin.outcome(1).is_whole(60_000) && stage.origin.outcome(2).is_whole(10));
 }
 
 #[test]
 fn a_client_that_is_done_sending_still_gets_its_answer() {
     let size = 5_000_000;
-    let plan = |seed, up| Plan {
-        pace: Pace::RequestThenAnswer,
-        ..Plan::new(seed, up, size)
-    };
+    let plan = |seed, up| Plan { pace: Pace::RequestThenAnswer, ..Plan::new(seed, up, size) };
     Stage::new().run_in_order(&[plan(1, 0), plan(2, 1), plan(3, 3_000_000)]);
 }
 
 #[test]
 fn a_server_that_is_done_sending_still_gets_the_rest() {
-    let plan = |seed, down| Plan {
-        server: ServerEnd::HalfClose,
-        ..Plan::new(seed, 20_000_000, down)
-    };
+    let plan = |seed, down| Plan { server: ServerEnd::HalfClose, ..Plan::new(seed, 20_000_000, down) };
     Stage::new().run_in_order(&[plan(1, 0), plan(2, 1), plan(3, 3_000_000)]);
 }
 
@@ -242,17 +186,9 @@ fn a_server_that_closes_first_closes_the_client() {
 
 #[test]
 fn a_servers_reset_is_a_reset_for_the_client_after_all_it_had_sent() {
-    let plan = |seed, down| Plan {
-        server: ServerEnd::Reset,
-        client: ClientEnd::AfterServer,
-        ..Plan::new(seed, 100, down)
-    };
-    for (seen, _) in Stage::new().run(&[
-        plan(1, 1),
-        plan(2, 4000),
-        plan(3, 100_000),
-        plan(4, 10_000_000),
-    ]) {
+    let plan =
+        |seed, down| Plan { server: ServerEnd::Reset, client: ClientEnd::AfterServer, ..Plan::new(seed, 100, down) };
+    for (seen, _) in Stage::new().run(&[plan(1, 1), plan(2, 4000), plan(3, 100_000), plan(4, 10_000_000)]) {
         assert_eq!(seen.ending, Ending::Reset);
     }
 }
@@ -270,35 +206,21 @@ fn a_server_that_resets_after_its_fin_harms_no_client_that_has_yet_to_read() {
     stream.write_all(&answer).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     // By the time the counters are brought up to date the client has been given all of it, FIN included.
-    eventually_eq(HANG, answer.len() as u64, || {
-        lb.status().frontend("web").number("bytes_out")
-    });
-    SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
+    eventually_eq(HANG, answer.len() as u64, || lb.status().frontend("web").number("bytes_out"));
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
     observe(Duration::from_millis(300));
     // Whoever polls for events would be told of an error before it has read.
     assert!(client.take_error().unwrap().is_none(), "it was reset");
     assert_eq!(read_to_end(&client), (answer, Ending::Fin));
     drop(client);
-    eventually(HANG, "a session in order", || {
-        lb.stdout().contains(" -- ").then_some(())
-    });
+    eventually(HANG, "a session in order", || lb.stdout().contains(" -- ").then_some(()));
 }
 
 #[test]
 fn a_clients_reset_is_a_reset_for_the_server_after_all_it_had_sent() {
-    let plan = |seed, up| Plan {
-        client: ClientEnd::Reset,
-        ..Plan::new(seed, up, 100)
-    };
-    for (_, served) in Stage::new().run(&[
-        plan(1, 1),
-        plan(2, 4000),
-        plan(3, 100_000),
-        plan(4, 10_000_000),
-    ]) {
+    let plan = |seed, up| Plan { client: ClientEnd::Reset, ..Plan::new(seed, up, 100) };
+    for (_, served) in Stage::new().run(&[plan(1, 1), plan(2, 4000), plan(3, 100_000), plan(4, 10_000_000)]) {
         assert_eq!(served.ending, Ending::Reset);
     }
 }
@@ -311,23 +233,13 @@ fn the_counters_of_status_are_the_bytes_that_went() {
     eventually_eq(HANG, (0, 2, up, down), || {
         let frontend = stage.lb.status().frontend("web");
         let number = |key| frontend.number(key);
-        (
-            number("sessions"),
-            number("sessions_total"),
-            number("bytes_in"),
-            number("bytes_out"),
-        )
+        (number("sessions"), number("sessions_total"), number("bytes_in"), number("bytes_out"))
     });
     let server = stage.lb.status().server("app/a");
-    assert_eq!(
-        (server.number("bytes_in"), server.number("bytes_out")),
-        (up, down)
-    );
+    assert_eq!((server.number("bytes_in"), server.number("bytes_out")), (up, down));
 }
 
 /// Waits until the counter has begun to move and moves no more.
 fn stuck_at(sent: &AtomicU64) -> u64 {
-    settled(HANG, Duration::from_millis(300), || {
-        sent.load(Ordering::Relaxed)
-    })
+    settled(HANG, Duration::from_millis(300), || sent.load(Ordering::Relaxed))
 }

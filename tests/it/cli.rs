@@ -32,9 +32,7 @@ impl Daemon {
         listener.set_nonblocking(true).unwrap();
         let (end, ended) = oneshot::channel::<()>();
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build_local(Default::default());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
             runtime.unwrap().block_on(async {
                 let listener = tokio::net::UnixListener::from_std(listener).unwrap();
                 let handler = move |request, _| std::future::ready(answer(request));
@@ -90,16 +88,8 @@ fn some_status() -> Status {
         status: status::ServerStatus::Down,
         ..status::Server::default()
     };
-    let backend = status::Backend {
-        name: "app".into(),
-        servers: vec![server],
-        ..status::Backend::default()
-    };
-    Status {
-        pid: 7,
-        backends: vec![backend],
-        ..Status::default()
-    }
+    let backend = status::Backend { name: "app".into(), servers: vec![server], ..status::Backend::default() };
+    Status { pid: 7, backends: vec![backend], ..Status::default() }
 }
 
 fn tell_status(request: Request) -> Answer {
@@ -116,35 +106,19 @@ fn wrong_usage_ends_with_2_and_a_message() {
         &["fly"],
         &["server", "drain", "app"],
         &["run", "--bind", "127.0.0.1:0"],
-        &[
-            "run",
-            "-f",
-            "/x.toml",
-            "--bind",
-            "127.0.0.1:0",
-            "--server",
-            "127.0.0.1:1",
-        ],
+        &["run", "-f", "/x.toml", "--bind", "127.0.0.1:0", "--server", "127.0.0.1:1"],
         &["upgrade", "--probation", "soon"],
     ];
     for line in lines {
         let said = says(line, None);
         assert_eq!(said.code, 2, "{line:?}: {said:?}");
-        assert!(
-            said.err.starts_with("lb: ") && said.out.is_empty(),
-            "{line:?}: {said:?}"
-        );
+        assert!(said.err.starts_with("lb: ") && said.out.is_empty(), "{line:?}: {said:?}");
     }
 }
 
 #[test]
 fn help_and_completions_are_answers() {
-    for line in [
-        &["--help"][..],
-        &["run", "--help"],
-        &["--version"],
-        &["completions", "bash"],
-    ] {
+    for line in [&["--help"][..], &["run", "--help"], &["--version"], &["completions", "bash"]] {
         let said = says(line, None);
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{line:?}");
         assert!(said.out.contains("lb"), "{line:?}: {said:?}");
@@ -155,89 +129,47 @@ fn help_and_completions_are_answers() {
 fn no_daemon_is_1_and_names_the_socket_and_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("lb.sock");
-    for line in [
-        &["status"][..],
-        &["server", "list"],
-        &["reload"],
-        &["upgrade"],
-        &["status", "--watch"],
-    ] {
+    for line in [&["status"][..], &["server", "list"], &["reload"], &["upgrade"], &["status", "--watch"]] {
         let said = says(line, Some(&socket));
         assert_eq!(said.code, 1, "{line:?}: {said:?}");
         assert!(said.err.starts_with("lb: no daemon answers"), "{said:?}");
-        assert!(
-            said.err.contains(socket.to_str().unwrap()) && said.err.contains("--socket"),
-            "{said:?}"
-        );
+        assert!(said.err.contains(socket.to_str().unwrap()) && said.err.contains("--socket"), "{said:?}");
     }
 }
 
 #[test]
 fn each_command_asks_for_what_it_says() {
     let daemon = Daemon::start(|request| Answer::done(format!("{request:?}")));
-    let set = |state| Request::SetServer {
-        backend: "app".into(),
-        server: "a/1".into(),
-        state,
-    };
+    let set = |state| Request::SetServer { backend: "app".into(), server: "a/1".into(), state };
     let table: [(&[&str], Request); 7] = [
         (&["server", "ready", "app/a/1"], set(ServerState::Ready)),
         (&["server", "drain", "app/a/1"], set(ServerState::Drain)),
         (&["server", "maint", "app/a/1"], set(ServerState::Maint)),
         (
             &["server", "weight", "app/a", "7"],
-            Request::SetWeight {
-                backend: "app".into(),
-                server: "a".into(),
-                weight: 7,
-            },
+            Request::SetWeight { backend: "app".into(), server: "a".into(), weight: 7 },
         ),
-        (
-            &["server", "accept", "app"],
-            Request::Accept {
-                backend: "app".into(),
-            },
-        ),
+        (&["server", "accept", "app"], Request::Accept { backend: "app".into() }),
         (&["reload"], Request::Reload),
         (
             &["upgrade", "--binary", "/bin/lb", "--probation", "1500ms"],
-            Request::Upgrade {
-                binary: Some("/bin/lb".into()),
-                probation_ms: Some(1500),
-            },
+            Request::Upgrade { binary: Some("/bin/lb".into()), probation_ms: Some(1500) },
         ),
     ];
     for (line, request) in table {
         let said = daemon.says(line);
-        assert_eq!(
-            (said.code, said.out),
-            (0, format!("{request:?}\n")),
-            "{line:?}"
-        );
+        assert_eq!((said.code, said.out), (0, format!("{request:?}\n")), "{line:?}");
     }
 }
 
 #[test]
 fn a_refusal_is_told_on_stderr_and_ends_with_its_code() {
-    use ExitStatus::{
-        BadInput, Busy, Failed, Incompatible, RolledBack, SessionsLeft, UpgradeFailed,
-    };
-    for status in [
-        Failed,
-        BadInput,
-        UpgradeFailed,
-        Incompatible,
-        Busy,
-        RolledBack,
-        SessionsLeft,
-    ] {
+    use ExitStatus::{BadInput, Busy, Failed, Incompatible, RolledBack, SessionsLeft, UpgradeFailed};
+    for status in [Failed, BadInput, UpgradeFailed, Incompatible, Busy, RolledBack, SessionsLeft] {
         let daemon = Daemon::start(move |_| Answer::failed(status, "it is so\nline two"));
         let said = daemon.says(&["upgrade"]);
         assert_eq!(said.code, i32::from(status.code()));
-        assert_eq!(
-            (said.out.as_str(), said.err.as_str()),
-            ("", "lb: it is so\nline two\n")
-        );
+        assert_eq!((said.out.as_str(), said.err.as_str()), ("", "lb: it is so\nline two\n"));
     }
 }
 
@@ -245,19 +177,10 @@ fn a_refusal_is_told_on_stderr_and_ends_with_its_code() {
 fn status_is_a_table_for_people_and_json_for_programs() {
     let daemon = Daemon::start(tell_status);
     let people = daemon.says(&["status"]);
-    assert!(
-        people.out.contains("app/app1") && people.out.contains("DOWN"),
-        "{people:?}"
-    );
-    assert!(
-        !people.out.contains('\x1b'),
-        "colour towards a file: {people:?}"
-    );
+    assert!(people.out.contains("app/app1") && people.out.contains("DOWN"), "{people:?}");
+    assert!(!people.out.contains('\x1b'), "colour towards a file: {people:?}");
     let programs = daemon.says(&["status", "--json"]);
-    assert_eq!(
-        serde_json::from_str::<Status>(&programs.out).unwrap(),
-        some_status()
-    );
+    assert_eq!(serde_json::from_str::<Status>(&programs.out).unwrap(), some_status());
     let list = daemon.says(&["server", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
     assert_eq!(
@@ -269,25 +192,14 @@ fn status_is_a_table_for_people_and_json_for_programs() {
 #[test]
 fn a_reader_that_has_left_is_no_error() {
     let daemon = Daemon::start(tell_status);
-    let lines: [&[&str]; 4] = [
-        &["status"],
-        &["status", "--json"],
-        &["status", "--json", "--watch"],
-        &["server", "list"],
-    ];
+    let lines: [&[&str]; 4] =
+        [&["status"], &["status", "--json"], &["status", "--json", "--watch"], &["server", "list"]];
     for line in lines {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let output = command(line, Some(&daemon.socket()))
-            .stdout(writer)
-            .output()
-            .unwrap();
+        let output = command(line, Some(&daemon.socket())).stdout(writer).output().unwrap();
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(
-            (output.status.code(), err.as_str()),
-            (Some(0), ""),
-            "{line:?}"
-        );
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{line:?}");
     }
 }
 
@@ -297,9 +209,7 @@ fn watching_ends_with_ctrl_c() {
     let dir = tempfile::tempdir().unwrap();
     let watch = command(&["status", "--watch", "--json"], Some(&daemon.socket()));
     let mut watch = Process::start("watch", dir.path(), &watch);
-    eventually(Duration::from_secs(10), "a second line", || {
-        (watch.stdout().lines().count() >= 2).then_some(())
-    });
+    eventually(Duration::from_secs(10), "a second line", || (watch.stdout().lines().count() >= 2).then_some(()));
     watch.signal(Signal::SIGINT);
     assert_eq!(watch.wait(Duration::from_secs(5)).code(), Some(0));
 }
@@ -311,10 +221,7 @@ fn check_names_what_is_wrong_and_ends_with_2() {
     let check = || says(&["check", "-f", file.to_str().unwrap()], None);
     let missing = check();
     assert_eq!(missing.code, 2, "{missing:?}");
-    assert!(
-        missing.err.starts_with("lb: ") && missing.err.contains("lb.toml"),
-        "{missing:?}"
-    );
+    assert!(missing.err.starts_with("lb: ") && missing.err.contains("lb.toml"), "{missing:?}");
     let right = "[frontend.web]\nbind = [\"127.0.0.1:0\"]\nbackend = \"app\"\n[backend.app]\n\
         [backend.app.servers]\na = \"127.0.0.1:1\"\n";
     std::fs::write(&file, right).unwrap();
@@ -323,10 +230,7 @@ fn check_names_what_is_wrong_and_ends_with_2() {
     std::fs::write(&file, right.replace("backend = ", "blance = 1\nbackend = ")).unwrap();
     let said = check();
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(
-        said.err.contains("lb.toml:3:1") && said.err.contains("blance"),
-        "{said:?}"
-    );
+    assert!(said.err.contains("lb.toml:3:1") && said.err.contains("blance"), "{said:?}");
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lb");

@@ -20,17 +20,9 @@ fn demo(args: &[&str], temporary: &std::path::Path) -> Command {
 #[test]
 fn a_killed_and_a_drained_server_and_an_upgrade_cost_no_request() {
     let dir = tempfile::tempdir().unwrap();
-    let output = run(
-        &demo(&["--seconds", "6", "--json"], dir.path()),
-        Duration::from_secs(60),
-    );
+    let output = run(&demo(&["--seconds", "6", "--json"], dir.path()), Duration::from_secs(60));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{told}{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert_eq!(output.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&output.stdout));
     for event in [
         "bert is killed",
         "bert is back",
@@ -44,23 +36,12 @@ fn a_killed_and_a_drained_server_and_an_upgrade_cost_no_request() {
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["failed"], 0);
     let open = summary["open_connection"]["answered"].as_u64();
-    assert!(
-        open.is_some_and(|answered| answered > 10),
-        "{}",
-        summary["open_connection"]
-    );
+    assert!(open.is_some_and(|answered| answered > 10), "{}", summary["open_connection"]);
     let requests = summary["requests"].as_u64().unwrap();
     let servers = summary["servers"].as_object().unwrap();
-    let answered = servers
-        .values()
-        .map(|count| count.as_u64().unwrap())
-        .sum::<u64>();
+    let answered = servers.values().map(|count| count.as_u64().unwrap()).sum::<u64>();
     assert_eq!((answered, servers.len()), (requests, 3));
-    assert!(
-        dir.path().read_dir().unwrap().next().is_none(),
-        "the demo left something in {}",
-        dir.path().display()
-    );
+    assert!(dir.path().read_dir().unwrap().next().is_none(), "the demo left something in {}", dir.path().display());
     figure("demo requests a second", &summary["rate"]);
 }
 
@@ -69,9 +50,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let own = tempfile::tempdir().unwrap();
     let mut demo = Process::start("demo", own.path(), &demo(&["--seconds", "600"], dir.path()));
-    eventually(Duration::from_secs(20), "the load", || {
-        demo.stderr().contains("listens").then_some(())
-    });
+    eventually(Duration::from_secs(20), "the load", || demo.stderr().contains("listens").then_some(()));
     let processes = proc::descendants(demo.pid());
     assert!(processes.len() >= 3, "{processes:?}");
     demo.signal(Signal::SIGINT);

@@ -52,57 +52,36 @@ fn a_thousand_changes_with_etcd_killed_five_times_end_as_etcd_has_them() {
         }
         observe((SPAN * (change + 1) / CHANGES).saturating_sub(begun.elapsed()));
     }
-    figure(
-        "churn: seconds for 1,000 changes",
-        begun.elapsed().as_secs(),
-    );
+    figure("churn: seconds for 1,000 changes", begun.elapsed().as_secs());
     // After the last leases have expired nothing changes any more.
     eventually_eq(Duration::from_secs(30), 0, || etcd.leases());
     let last: Set = etcd.all("/app/").into_iter().collect();
-    eventually(Duration::from_secs(5), "the last set", || {
-        (app.now() == last).then_some(())
-    });
+    eventually(Duration::from_secs(5), "the last set", || (app.now() == last).then_some(()));
 
     let served = || -> Set {
         let status = lb.status();
         let addr = |name: &String| status.server(&format!("app/{name}")).text("addr");
-        status
-            .servers("app")
-            .iter()
-            .map(|name| (name.clone(), addr(name)))
-            .collect()
+        status.servers("app").iter().map(|name| (name.clone(), addr(name))).collect()
     };
     eventually_eq(Duration::from_secs(5), last, served);
     load.assert_flawless("1,000 changes come and etcd is killed five times");
 
     let real = sets_of_history(&etcd);
     let sets = app.sets();
-    figure(
-        "churn: sets applied / revisions",
-        format!("{} / {}", sets.len(), real.len()),
-    );
+    figure("churn: sets applied / revisions", format!("{} / {}", sets.len(), real.len()));
     for (_, set) in &sets {
         assert!(real.contains(set), "a set that was never real: {set:?}");
     }
     let mut latencies: Vec<Duration> = put_at
         .iter()
         .filter_map(|(value, put)| {
-            let applied = sets
-                .iter()
-                .find(|(_, set)| set.values().any(|addr| addr == value))?;
+            let applied = sets.iter().find(|(_, set)| set.values().any(|addr| addr == value))?;
             Some(applied.0.saturating_duration_since(*put))
         })
         .collect();
     latencies.sort();
     let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_micros();
-    let text = format!(
-        "p50 {} p90 {} p99 {} max {}, {} puts",
-        at(50),
-        at(90),
-        at(99),
-        at(100),
-        latencies.len()
-    );
+    let text = format!("p50 {} p90 {} p99 {} max {}, {} puts", at(50), at(90), at(99), at(100), latencies.len());
     figure("churn: put to applied (µs), kills included", text);
 }
 

@@ -28,10 +28,7 @@ fn puts_and_deletes_are_followed_at_once() {
     app.wait_for(&["a", "b", "c"], SOON);
     assert_eq!(app.now()["b"], "10.0.0.2:80");
     let status = app.status();
-    assert_eq!(
-        (status.counters.bad_values, status.counters.ignored_fields),
-        (1, 1)
-    );
+    assert_eq!((status.counters.bad_values, status.counters.ignored_fields), (1, 1));
     assert_eq!(status.bad[0].key, "/app/b");
     etcd.delete("/app/a");
     app.wait_for(&["b", "c"], SOON);
@@ -51,9 +48,7 @@ fn a_killed_etcd_changes_nothing_and_is_followed_again_when_it_is_back() {
         etcd.restart();
         let name = format!("b{round}");
         etcd.put(&format!("/app/{name}"), "10.0.0.2:80");
-        eventually(RECOVERY, "the new server", || {
-            app.now().contains_key(&name).then_some(())
-        });
+        eventually(RECOVERY, "the new server", || app.now().contains_key(&name).then_some(()));
     }
     assert_eq!(app.status().error, None);
 }
@@ -66,20 +61,12 @@ fn a_frozen_etcd_is_noticed_in_ten_seconds_and_followed_again_when_it_thaws() {
     app.wait_for(&["a"], SOON);
     etcd.freeze();
     let begun = Stopwatch::start();
-    eventually(Duration::from_secs(10), "the silence noticed", || {
-        app.status().error
-    });
-    figure(
-        "a frozen etcd is noticed after (ms)",
-        begun.elapsed().as_millis(),
-    );
+    eventually(Duration::from_secs(10), "the silence noticed", || app.status().error);
+    figure("a frozen etcd is noticed after (ms)", begun.elapsed().as_millis());
     observe(Duration::from_secs(30).saturating_sub(begun.elapsed()));
     etcd.thaw();
     etcd.put("/app/b", "10.0.0.2:80");
-    figure(
-        "a thawed etcd is followed after (ms)",
-        app.wait_for(&["a", "b"], RECOVERY).as_millis(),
-    );
+    figure("a thawed etcd is followed after (ms)", app.wait_for(&["a", "b"], RECOVERY).as_millis());
 }
 
 #[test]

@@ -28,9 +28,7 @@ fn all_keys_deleted_are_held_and_then_let_go() {
     let (etcd, app) = five(DELAY);
     let deleted = Instant::now();
     etcd.delete_prefix("/app/");
-    eventually(SOON, "the hold", || {
-        (app.status().held.len() == 5).then_some(())
-    });
+    eventually(SOON, "the hold", || (app.status().held.len() == 5).then_some(()));
     assert_eq!(app.now().len(), 5);
     // What comes meanwhile is applied at once.
     etcd.put("/app/s6", "10.0.0.6:80");
@@ -50,9 +48,7 @@ fn most_keys_deleted_are_held_until_the_operator_accepts() {
     app.wait_for(&["s3", "s4", "s5"], SOON);
     // The third makes it more than half.
     etcd.delete("/app/s3");
-    eventually(SOON, "the hold", || {
-        (app.status().held.len() == 1).then_some(())
-    });
+    eventually(SOON, "the hold", || (app.status().held.len() == 1).then_some(()));
     app.wait_for(&["s3", "s4", "s5"], SOON);
     assert_eq!(app.accept(), 1);
     app.wait_for(&["s4", "s5"], SOON);
@@ -62,30 +58,21 @@ fn most_keys_deleted_are_held_until_the_operator_accepts() {
 fn keys_that_come_back_end_the_hold() {
     let (etcd, app) = five(DELAY);
     etcd.delete_prefix("/app/s");
-    eventually(SOON, "the hold", || {
-        (app.status().held.len() == 5).then_some(())
-    });
+    eventually(SOON, "the hold", || (app.status().held.len() == 5).then_some(()));
     for number in 1..=5 {
         etcd.put(&format!("/app/s{number}"), &format!("10.0.0.{number}:80"));
     }
-    eventually(SOON, "the end of the hold", || {
-        app.status().held.is_empty().then_some(())
-    });
+    eventually(SOON, "the end of the hold", || app.status().held.is_empty().then_some(()));
     observe(DELAY + Duration::from_secs(1));
     assert_eq!(app.now().len(), 5);
-    assert!(
-        app.sets().iter().skip(1).all(|(_, set)| set.len() == 5),
-        "no server was ever away"
-    );
+    assert!(app.sets().iter().skip(1).all(|(_, set)| set.len() == 5), "no server was ever away");
 }
 
 #[test]
 fn a_hold_outlasts_an_etcd_that_is_away_at_its_end() {
     let (mut etcd, app) = five(DELAY);
     etcd.delete_prefix("/app/s");
-    eventually(SOON, "the hold", || {
-        (app.status().held.len() == 5).then_some(())
-    });
+    eventually(SOON, "the hold", || (app.status().held.len() == 5).then_some(()));
     etcd.kill();
     observe(DELAY + Duration::from_secs(1));
     assert_eq!(app.now().len(), 5);
@@ -98,9 +85,7 @@ fn a_lease_that_ends_keeps_its_server_while_it_passes_its_checks() {
     let (etcd, app) = five(Duration::from_secs(3600));
     let lease = etcd.put_leased("/app/s6", "10.0.0.6:80", 3600);
     let other = etcd.put_leased("/app/s7", "10.0.0.7:80", 3600);
-    eventually(SOON, "the new servers", || {
-        (app.now().len() == 7).then_some(())
-    });
+    eventually(SOON, "the new servers", || (app.now().len() == 7).then_some(()));
     etcd.revoke(lease);
     let held = eventually(SOON, "the hold", || app.status().held.first().cloned());
     assert_eq!((held.name.as_str(), held.why), ("s6", Why::Lease));
@@ -116,9 +101,7 @@ fn a_lease_that_ends_keeps_its_server_while_it_passes_its_checks() {
 fn a_leased_key_that_somebody_deletes_goes_at_once() {
     let (etcd, app) = five(Duration::from_secs(3600));
     etcd.put_leased("/app/s6", "10.0.0.6:80", 3600);
-    eventually(SOON, "the new server", || {
-        (app.now().len() == 6).then_some(())
-    });
+    eventually(SOON, "the new server", || (app.now().len() == 6).then_some(()));
     etcd.delete("/app/s6");
     app.wait_for(&["s1", "s2", "s3", "s4", "s5"], SOON);
     assert_eq!(app.status().holds_total, 0);

@@ -25,11 +25,7 @@ fn a_start_without_etcd_has_the_servers_of_before() {
     following.state_dir = Some(dir.path().to_owned());
     let app = following.clone().start();
     app.wait_for(&["a", "b"], SOON);
-    let saved = || {
-        Saved::load(dir.path(), "app")
-            .unwrap()
-            .map_or(0, |saved| saved.servers.len())
-    };
+    let saved = || Saved::load(dir.path(), "app").unwrap().map_or(0, |saved| saved.servers.len());
     eventually(SOON, "the set on the disk", || (saved() == 2).then_some(()));
     drop(app);
     etcd.kill();
@@ -62,15 +58,11 @@ fn the_guard_measures_the_first_listing_against_the_last_known_servers() {
     following.etcd.guard_delay = Duration::from_secs(3600);
     let app = following.clone().start();
     app.wait_for(&["a"], SOON);
-    eventually(SOON, "the set on the disk", || {
-        Saved::load(dir.path(), "app").unwrap()
-    });
+    eventually(SOON, "the set on the disk", || Saved::load(dir.path(), "app").unwrap());
     drop(app);
     etcd.delete_prefix("/app/");
     let app = following.start();
-    eventually(SOON, "the hold", || {
-        (app.status().held.len() == 1).then_some(())
-    });
+    eventually(SOON, "the hold", || (app.status().held.len() == 1).then_some(()));
     assert_eq!(app.now().len(), 1);
 }
 
@@ -83,14 +75,8 @@ fn a_damaged_file_and_one_of_another_prefix_are_not_used() {
     fs::write(&path, "lb-servers 1 00000000\n{}").unwrap();
     assert!(following.clone().start().now().is_empty());
     assert!(!path.exists() && dir.path().join("app.damaged").exists());
-    let server = (
-        "a".to_owned(),
-        lb::control::discovery::Discovered::new("10.0.0.1:80".parse().unwrap()),
-        0,
-    );
-    Saved::new("/other/", 1, 1, 1, vec![server])
-        .save(dir.path(), "app")
-        .unwrap();
+    let server = ("a".to_owned(), lb::control::discovery::Discovered::new("10.0.0.1:80".parse().unwrap()), 0);
+    Saved::new("/other/", 1, 1, 1, vec![server]).save(dir.path(), "app").unwrap();
     assert!(following.start().now().is_empty());
 }
 
@@ -103,11 +89,7 @@ fn a_full_disk_and_one_that_cannot_be_written_hurt_nothing() {
     following.state_dir = Some(disk.path().to_owned());
     let app = following.start();
     app.wait_for(&["a"], SOON);
-    let saved = || {
-        Saved::load(disk.path(), "app")
-            .unwrap()
-            .map_or(0, |saved| saved.servers.len())
-    };
+    let saved = || Saved::load(disk.path(), "app").unwrap().map_or(0, |saved| saved.servers.len());
     eventually(SOON, "the set on the disk", || (saved() == 1).then_some(()));
     disk.fill();
     etcd.put("/app/b", "10.0.0.2:80");
@@ -152,21 +134,12 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        drop(
-            Command::new("umount")
-                .arg("--lazy")
-                .arg(self.path())
-                .status(),
-        );
+        drop(Command::new("umount").arg("--lazy").arg(self.path()).status());
     }
 }
 
 #[track_caller]
 fn mount(arguments: &[&str], path: &Path) {
-    let status = Command::new("mount")
-        .args(arguments)
-        .arg(path)
-        .status()
-        .unwrap();
+    let status = Command::new("mount").args(arguments).arg(path).status().unwrap();
     assert!(status.success(), "mount {arguments:?} (needs root)");
 }

@@ -31,26 +31,16 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     cluster.kill(leader);
     cluster.put("/app/b", &nth(&origin, 2));
     let took = app.wait_for(&["a", "b"], RECOVERY);
-    figure(
-        "etcd's leader killed: followed after its successor's first put (ms)",
-        took.as_millis(),
-    );
+    figure("etcd's leader killed: followed after its successor's first put (ms)", took.as_millis());
     cluster.restart(leader);
 
     // The one that is connected, so that it must be left.
     let watched = eventually(RECOVERY, "a connection", || app.status().endpoint);
-    let member = cluster
-        .endpoints()
-        .iter()
-        .position(|endpoint| *endpoint == watched)
-        .unwrap();
+    let member = cluster.endpoints().iter().position(|endpoint| *endpoint == watched).unwrap();
     cluster.cut_off(member);
     cluster.put("/app/c", &nth(&origin, 3));
     let took = app.wait_for(&["a", "b", "c"], NOTICED);
-    figure(
-        "the watched etcd member cut off: the others followed after (ms)",
-        took.as_millis(),
-    );
+    figure("the watched etcd member cut off: the others followed after (ms)", took.as_millis());
     cluster.reconnect(member);
 
     // Alone, a member has no leader and may not be believed.
@@ -58,9 +48,7 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     let watched = || app.status().endpoint;
     cluster.kill(one);
     cluster.kill(two);
-    eventually(NOTICED, "the lack of a leader noticed", || {
-        watched().is_none().then_some(())
-    });
+    eventually(NOTICED, "the lack of a leader noticed", || watched().is_none().then_some(()));
     observe(Duration::from_secs(2));
     assert_eq!(app.now().len(), 3);
     cluster.restart(one);
@@ -68,10 +56,5 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     app.wait_for(&["a", "b", "c", "d"], RECOVERY);
     wait_for(&lb, &["a", "b", "c", "d"], RECOVERY);
     load.assert_flawless("etcd's leader is killed, a member cut off, and the majority lost");
-    assert!(
-        app.sets()
-            .windows(2)
-            .all(|pair| pair[0].1.len() < pair[1].1.len()),
-        "no server was ever away"
-    );
+    assert!(app.sets().windows(2).all(|pair| pair[0].1.len() < pair[1].1.len()), "no server was ever away");
 }

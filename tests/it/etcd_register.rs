@@ -21,9 +21,7 @@ const KEY: &str = "/app/a";
 fn register(dir: &Path, etcd: &Etcd, origin: &Origin, rest: &[&str]) -> Process {
     let mut command = Command::new(BINARY);
     command.args(["register", "--etcd", &etcd.endpoint(), "--key", KEY]);
-    command
-        .args(["--addr", &origin.addr().to_string(), "--ttl", "2"])
-        .args(rest);
+    command.args(["--addr", &origin.addr().to_string(), "--ttl", "2"]).args(rest);
     Process::start("register", dir, &command)
 }
 
@@ -42,17 +40,12 @@ fn the_key_is_put_once_the_check_passes_and_kept_beyond_its_lease() {
     let mut origin = Origin::start(Behaviour::Http(10));
     origin.set_http_status(503);
     let app = register(dir.path(), &etcd, &origin, &["--check", "http:/ping"]);
-    eventually(SOON, "some failed checks", || {
-        (origin.requests() >= 2).then_some(())
-    });
+    eventually(SOON, "some failed checks", || (origin.requests() >= 2).then_some(()));
     assert!(etcd.all("/app/").is_empty());
     assert!(app.stderr().contains("is not well yet"), "{}", app.stderr());
     origin.set_http_status(200);
     eventually(SOON, "the key", || is_there(&etcd));
-    assert_eq!(
-        etcd.all("/app/"),
-        [("a".to_owned(), origin.addr().to_string())]
-    );
+    assert_eq!(etcd.all("/app/"), [("a".to_owned(), origin.addr().to_string())]);
     observe(Duration::from_secs(5));
     assert_eq!(etcd.all("/app/").len(), 1);
     // What becomes of it later is for the balancer's checks.
@@ -73,12 +66,7 @@ fn the_key_goes_first_then_the_drain_then_the_command_whose_exit_code_is_ours() 
         told.display(),
         hup.display()
     );
-    let mut app = register(
-        dir.path(),
-        &etcd,
-        &origin,
-        &["--drain", "5s", "--", "sh", "-c", &script],
-    );
+    let mut app = register(dir.path(), &etcd, &origin, &["--drain", "5s", "--", "sh", "-c", &script]);
     eventually(SOON, "the key", || is_there(&etcd));
     app.signal(Signal::SIGHUP);
     eventually(SOON, "the signal passed on", || hup.exists().then_some(()));
@@ -88,10 +76,7 @@ fn the_key_goes_first_then_the_drain_then_the_command_whose_exit_code_is_ours() 
     assert!(!told.exists() && app.ended().is_none());
     assert_eq!(app.wait(HANG).code(), Some(7));
     let drained = gone.elapsed();
-    assert!(
-        told.exists() && drained > Duration::from_millis(2500),
-        "{drained:?}"
-    );
+    assert!(told.exists() && drained > Duration::from_millis(2500), "{drained:?}");
 }
 
 #[test]
@@ -100,10 +85,7 @@ fn a_command_that_ends_takes_its_key_along() {
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
     let pid = dir.path().join("pid");
-    let script = format!(
-        "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 100",
-        pid.display()
-    );
+    let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 100", pid.display());
     let mut app = register(dir.path(), &etcd, &origin, &["--", "sh", "-c", &script]);
     eventually(SOON, "the key", || is_there(&etcd));
     // The key may be there before the command has said who it is.
@@ -121,16 +103,7 @@ fn a_command_that_does_not_stop_is_killed() {
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
     let script = "trap '' TERM; while :; do sleep 0.05; done";
-    let options = [
-        "--drain",
-        "0s",
-        "--kill-after",
-        "1s",
-        "--",
-        "sh",
-        "-c",
-        script,
-    ];
+    let options = ["--drain", "0s", "--kill-after", "1s", "--", "sh", "-c", script];
     let mut app = register(dir.path(), &etcd, &origin, &options);
     eventually(SOON, "the key", || is_there(&etcd));
     app.signal(Signal::SIGTERM);
@@ -159,9 +132,7 @@ fn one_that_is_killed_leaves_its_key_to_the_lease() {
     let mut app = register(dir.path(), &etcd, &origin, &[]);
     eventually(SOON, "the key", || is_there(&etcd));
     assert_eq!(app.kill().signal(), Some(9));
-    eventually(Duration::from_secs(8), "the end of the lease", || {
-        is_gone(&etcd)
-    });
+    eventually(Duration::from_secs(8), "the end of the lease", || is_gone(&etcd));
 }
 
 #[test]
@@ -174,26 +145,20 @@ fn an_etcd_that_was_away_longer_than_the_lease_has_the_key_again() {
     let script = format!("echo > {}; exec sleep 1000", started.display());
     let app = register(dir.path(), &etcd, &origin, &["--", "sh", "-c", &script]);
     eventually(SOON, "the command", || started.exists().then_some(()));
-    eventually(SOON, "the message", || {
-        app.stderr().contains("trying again").then_some(())
-    });
+    eventually(SOON, "the message", || app.stderr().contains("trying again").then_some(()));
     etcd.restart();
     eventually(SOON + SOON, "the key", || is_there(&etcd));
     etcd.freeze();
     observe(Duration::from_secs(4));
     etcd.thaw();
     let times = || app.stderr().matches("is registered").count();
-    eventually(SOON + SOON, "the key put anew", || {
-        (times() == 2).then_some(())
-    });
+    eventually(SOON + SOON, "the key put anew", || (times() == 2).then_some(()));
     eventually(SOON, "the key", || is_there(&etcd));
     // A restored etcd that never heard of the key is told again.
     etcd.delete(KEY);
     let snapshot = etcd.snapshot();
     etcd.restore(&snapshot, "another");
-    eventually(SOON + SOON, "the key put anew", || {
-        (times() == 3).then_some(())
-    });
+    eventually(SOON + SOON, "the key put anew", || (times() == 3).then_some(()));
     assert_eq!(is_there(&etcd), Some(()));
 }
 
@@ -207,10 +172,7 @@ fn a_key_that_somebody_else_has_put_is_left_alone() {
     etcd.put(KEY, "10.0.0.9:80");
     app.signal(Signal::SIGTERM);
     app.wait(SOON);
-    assert_eq!(
-        etcd.all("/app/"),
-        [("a".to_owned(), "10.0.0.9:80".to_owned())]
-    );
+    assert_eq!(etcd.all("/app/"), [("a".to_owned(), "10.0.0.9:80".to_owned())]);
 }
 
 #[test]
@@ -220,9 +182,5 @@ fn a_command_that_cannot_be_started_is_said_as_a_shell_does() {
     let origin = Origin::start(Behaviour::Http(10));
     let mut app = register(dir.path(), &etcd, &origin, &["--", "/no/such/program"]);
     assert_eq!(app.wait(SOON).code(), Some(127));
-    assert!(
-        app.stderr().contains("cannot start /no/such/program"),
-        "{}",
-        app.stderr()
-    );
+    assert!(app.stderr().contains("cannot start /no/such/program"), "{}", app.stderr());
 }

@@ -43,9 +43,7 @@ fn a_token_that_is_no_longer_valid_is_replaced() {
     etcd.change_password("second");
     etcd.kill();
     etcd.restart();
-    let error = eventually(RECOVERY, "the refusal", || {
-        app.status().error.filter(|error| error.contains("auth"))
-    });
+    let error = eventually(RECOVERY, "the refusal", || app.status().error.filter(|error| error.contains("auth")));
     assert!(error.contains("authentication failed"), "{error}");
     assert_eq!(app.now().len(), 3);
     secret(dir.path(), "second\n", 0o600);
@@ -62,10 +60,7 @@ fn a_password_file_that_others_can_read_is_refused_by_name() {
     following.etcd.password_file = Some(secret(dir.path(), "first", 0o644));
     let app = following.start();
     let error = eventually(SOON, "the refusal", || app.status().error);
-    assert!(
-        error.contains("can be read by others (mode 0644)"),
-        "{error}"
-    );
+    assert!(error.contains("can be read by others (mode 0644)"), "{error}");
 }
 
 #[test]
@@ -90,10 +85,7 @@ fn a_client_certificate_lets_in_and_its_key_must_be_secret() {
     following.etcd.key = Some(copy);
     let careless = following.start();
     let error = eventually(SOON, "the refusal", || careless.status().error);
-    assert!(
-        error.contains("copy.key can be read by others (mode 0640)"),
-        "{error}"
-    );
+    assert!(error.contains("copy.key can be read by others (mode 0640)"), "{error}");
     assert!(stranger.now().is_empty() && careless.now().is_empty());
 }
 

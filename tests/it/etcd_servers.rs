@@ -25,9 +25,7 @@ pub(crate) fn discovering(endpoints: &[String], guard_delay: &str) -> Config {
 fn discovering_with(config: Config, endpoints: &[String], guard_delay: &str) -> Config {
     config
         .backend(r#"discovery = { etcd = "/app/" }"#)
-        .table(&format!(
-            "[etcd]\nendpoints = {endpoints:?}\nguard_delay = \"{guard_delay}\""
-        ))
+        .table(&format!("[etcd]\nendpoints = {endpoints:?}\nguard_delay = \"{guard_delay}\""))
 }
 
 /// An address of this machine at which `origin` answers: 127.0.0.1 to 127.0.0.254 are servers of their own.
@@ -38,9 +36,7 @@ pub(crate) fn nth(origin: &Origin, number: usize) -> String {
 /// Names of the servers now, without those that only drain.
 #[track_caller]
 pub(crate) fn wait_for(lb: &Lb, names: &[&str], deadline: Duration) {
-    eventually_eq(deadline, names.to_vec().join(" "), || {
-        lb.status().servers("app").join(" ")
-    });
+    eventually_eq(deadline, names.to_vec().join(" "), || lb.status().servers("app").join(" "));
 }
 
 #[test]
@@ -58,9 +54,7 @@ fn a_server_serves_as_soon_as_it_is_put() {
         let key = format!("/app/new{number}");
         let put = Instant::now();
         etcd.put(&key, &origin.server());
-        eventually(SOON, "its first request", || {
-            (origin.requests() > 0).then_some(())
-        });
+        eventually(SOON, "its first request", || (origin.requests() > 0).then_some(()));
         latencies.push(put.elapsed());
         etcd.delete(&key);
         let gone = || lb.status().servers("app").len() == 1;
@@ -68,15 +62,8 @@ fn a_server_serves_as_soon_as_it_is_put() {
         removed.push(origin);
     }
     latencies.sort();
-    let (p50, p90, max) = (
-        latencies[10].as_millis(),
-        latencies[18].as_millis(),
-        latencies[19].as_millis(),
-    );
-    figure(
-        "from put to the first connection (ms)",
-        format!("p50 {p50} p90 {p90} max {max}, 20 puts"),
-    );
+    let (p50, p90, max) = (latencies[10].as_millis(), latencies[18].as_millis(), latencies[19].as_millis());
+    figure("from put to the first connection (ms)", format!("p50 {p50} p90 {p90} max {max}, 20 puts"));
     load.assert_flawless("servers are put and deleted");
 }
 
@@ -84,8 +71,7 @@ fn a_server_serves_as_soon_as_it_is_put() {
 fn no_trouble_of_etcd_reaches_a_client() {
     let mut etcd = Etcd::start();
     let origin = Origin::start_everywhere(Behaviour::Http(100));
-    let put =
-        |etcd: &Etcd, name: &str, number| etcd.put(&format!("/app/{name}"), &nth(&origin, number));
+    let put = |etcd: &Etcd, name: &str, number| etcd.put(&format!("/app/{name}"), &nth(&origin, number));
     put(&etcd, "a", 1);
     put(&etcd, "b", 2);
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "6s"));
@@ -140,14 +126,7 @@ fn no_trouble_of_etcd_reaches_a_client() {
 
     let load = Load::start(lb.addr("web"));
     etcd.delete_prefix("/app/");
-    let held = |lb: &Lb| {
-        lb.status()
-            .backend("app")
-            .discovery("held")
-            .as_array()
-            .unwrap()
-            .len()
-    };
+    let held = |lb: &Lb| lb.status().backend("app").discovery("held").as_array().unwrap().len();
     eventually_eq(SOON, 5, || held(&lb));
     wait_for(&lb, &["a", "b", "c", "e", "g"], SOON);
     for (number, name) in ["a", "b", "c", "e", "g"].into_iter().enumerate() {
@@ -157,11 +136,7 @@ fn no_trouble_of_etcd_reaches_a_client() {
     load.assert_flawless("all keys are deleted and put again");
 
     let load = Load::start(lb.addr("web"));
-    etcd.transact(
-        ["a", "b", "c"]
-            .map(|name| etcd_client::TxnOp::delete(format!("/app/{name}"), None))
-            .into(),
-    );
+    etcd.transact(["a", "b", "c"].map(|name| etcd_client::TxnOp::delete(format!("/app/{name}"), None)).into());
     eventually_eq(SOON, 3, || held(&lb));
     let status = lb.tell(&["status"]);
     assert!(status.contains("3 held"), "{status}");
@@ -171,19 +146,11 @@ fn no_trouble_of_etcd_reaches_a_client() {
         put(&etcd, name, number);
     }
     wait_for(&lb, &["a", "b", "c", "e", "g"], SOON);
-    etcd.transact(
-        ["a", "b", "c"]
-            .map(|name| etcd_client::TxnOp::delete(format!("/app/{name}"), None))
-            .into(),
-    );
+    etcd.transact(["a", "b", "c"].map(|name| etcd_client::TxnOp::delete(format!("/app/{name}"), None)).into());
     eventually_eq(SOON, 3, || held(&lb));
     wait_for(&lb, &["e", "g"], Duration::from_secs(6) + SOON);
     load.assert_flawless("60 % of the keys are deleted");
-    assert!(
-        lb.stderr().contains("3 servers left etcd at once"),
-        "{}",
-        lb.stderr()
-    );
+    assert!(lb.stderr().contains("3 servers left etcd at once"), "{}", lb.stderr());
 }
 
 #[test]
@@ -191,19 +158,12 @@ fn an_invalid_token_reaches_no_client() {
     let dir = tempfile::tempdir().unwrap();
     let password = dir.path().join("password");
     std::fs::write(&password, "secret\n").unwrap();
-    std::fs::set_permissions(
-        &password,
-        std::os::unix::fs::PermissionsExt::from_mode(0o600),
-    )
-    .unwrap();
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let mut etcd = Etcd::start();
     let origin = Origin::start_everywhere(Behaviour::Http(100));
     etcd.put("/app/a", &nth(&origin, 1));
     etcd.require_password("secret");
-    let user = format!(
-        "username = \"root\"\npassword_file = \"{}\"",
-        password.display()
-    );
+    let user = format!("username = \"root\"\npassword_file = \"{}\"", password.display());
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "0").table(&user));
     let load = Load::start(lb.addr("web"));
     // Tokens live in the memory of an etcd: its restart makes all of them invalid, and so does a change of users.
@@ -224,13 +184,10 @@ fn a_start_without_etcd_serves_from_the_last_known_servers() {
     let origin = Origin::start_everywhere(Behaviour::Http(100));
     etcd.put("/app/a", &nth(&origin, 1));
     etcd.put("/app/b", &nth(&origin, 2));
-    let config = discovering(&[etcd.endpoint()], "30s")
-        .global(&format!("state_dir = \"{}\"", state.path().display()));
+    let config = discovering(&[etcd.endpoint()], "30s").global(&format!("state_dir = \"{}\"", state.path().display()));
     let lb = Lb::start(&config);
     wait_for(&lb, &["a", "b"], SOON);
-    eventually(SOON, "the set on the disk", || {
-        state.path().join("app.servers").exists().then_some(())
-    });
+    eventually(SOON, "the set on the disk", || state.path().join("app.servers").exists().then_some(()));
     drop(lb);
     for (how, frozen) in [("away", false), ("frozen", true)] {
         if frozen {
@@ -243,10 +200,7 @@ fn a_start_without_etcd_serves_from_the_last_known_servers() {
         let lb = Lb::start(&config);
         let load = Load::start(lb.addr("web"));
         let ready = begun.elapsed();
-        figure(
-            &format!("cold start with etcd {how}: ready after (ms)"),
-            ready.as_millis(),
-        );
+        figure(&format!("cold start with etcd {how}: ready after (ms)"), ready.as_millis());
         // It waits a second for etcd.
         assert!(ready < Duration::from_secs(3), "{ready:?}");
         wait_for(&lb, &["a", "b"], SOON);
@@ -277,16 +231,11 @@ fn a_removed_server_finishes_its_sessions_and_is_the_same_when_it_returns() {
     etcd.put("/app/a", &nth(&origin, 1));
     wait_for(&lb, &["a", "b"], SOON);
     let server = lb.status().server("app/a");
-    assert_eq!(
-        (server.number("sessions"), server.number("sessions_total")),
-        (1, 1)
-    );
+    assert_eq!((server.number("sessions"), server.number("sessions_total")), (1, 1));
     echo(&mut session);
     // Another address is another server in all but name: what was counted stays, its health begins anew.
     etcd.put("/app/a", &nth(&origin, 3));
-    eventually_eq(SOON, nth(&origin, 3), || {
-        lb.status().server("app/a").text("addr")
-    });
+    eventually_eq(SOON, nth(&origin, 3), || lb.status().server("app/a").text("addr"));
     assert_eq!(lb.status().server("app/a").number("sessions_total"), 1);
     echo(&mut session);
 }
@@ -304,24 +253,15 @@ fn the_configuration_wins_over_a_key_of_the_same_name_and_a_reload_keeps_what_wa
     let etcd = Etcd::start();
     let origin = Origin::start_everywhere(Behaviour::Http(100));
     etcd.put("/app/a", &nth(&origin, 1));
-    etcd.put(
-        "/app/b",
-        r#"{"addr":"localhost:1","weight":7,"backup":true}"#,
-    );
+    etcd.put("/app/b", r#"{"addr":"localhost:1","weight":7,"backup":true}"#);
     let config = discovering(&[etcd.endpoint()], "30s").server("a", nth(&origin, 9));
     let lb = Lb::start(&config);
     wait_for(&lb, &["a", "b"], SOON);
-    eventually_eq(SOON, "127.0.0.1:1".to_owned(), || {
-        lb.status().server("app/b").text("addr")
-    });
+    eventually_eq(SOON, "127.0.0.1:1".to_owned(), || lb.status().server("app/b").text("addr"));
     let server = lb.status().server("app/b");
     assert_eq!(server.number("weight"), 7);
     assert_eq!(lb.status().server("app/a").text("addr"), nth(&origin, 9));
-    assert!(
-        lb.stderr().contains("server a is in the configuration too"),
-        "{}",
-        lb.stderr()
-    );
+    assert!(lb.stderr().contains("server a is in the configuration too"), "{}", lb.stderr());
     lb.reload(&config);
     wait_for(&lb, &["a", "b"], SOON);
     assert_eq!(lb.status().server("app/b").text("addr"), "127.0.0.1:1");
@@ -339,36 +279,15 @@ fn a_server_that_stops_by_lb_register_costs_no_connection() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "30s"));
-    let mut origins: Vec<Origin> = (0..3)
-        .map(|_| Origin::start(Behaviour::Http(100)))
-        .collect();
+    let mut origins: Vec<Origin> = (0..3).map(|_| Origin::start(Behaviour::Http(100))).collect();
     let register = |origin: &Origin, name: &str| {
         let mut command = std::process::Command::new(BINARY);
-        command.args([
-            "register",
-            "--etcd",
-            &etcd.endpoint(),
-            "--key",
-            &format!("/app/{name}"),
-        ]);
-        command.args([
-            "--addr",
-            &origin.server(),
-            "--ttl",
-            "5",
-            "--check",
-            "http:/",
-            "--drain",
-            "1s",
-        ]);
+        command.args(["register", "--etcd", &etcd.endpoint(), "--key", &format!("/app/{name}")]);
+        command.args(["--addr", &origin.server(), "--ttl", "5", "--check", "http:/", "--drain", "1s"]);
         Process::start(name, dir.path(), &command)
     };
     let names = ["a", "b", "c"];
-    let mut registered: Vec<Process> = origins
-        .iter()
-        .zip(names)
-        .map(|(origin, name)| register(origin, name))
-        .collect();
+    let mut registered: Vec<Process> = origins.iter().zip(names).map(|(origin, name)| register(origin, name)).collect();
     wait_for(&lb, &names, RECOVERY);
     let load = Load::start(lb.addr("web"));
     for (index, name) in names.into_iter().enumerate() {
@@ -396,12 +315,7 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
     etcd.somewhere_else(|etcd| {
         for batch in 0..10 {
             let put = |number: usize| {
-                let addr = format!(
-                    "127.0.{}.{}:{}",
-                    batch + 1,
-                    number + 1,
-                    origin.addr().port()
-                );
+                let addr = format!("127.0.{}.{}:{}", batch + 1, number + 1, origin.addr().port());
                 etcd_client::TxnOp::put(format!("/app/s{batch}-{number}"), addr, None)
             };
             etcd.transact((0..100).map(put).collect());
@@ -419,10 +333,7 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
     observe(Duration::from_millis(300));
     let used = control_thread_time(pid) - before;
     assert_eq!(lb.status().servers("app").len(), 1001);
-    figure(
-        "control-thread time for a listing of 1,000 servers (ms)",
-        used.as_millis(),
-    );
+    figure("control-thread time for a listing of 1,000 servers (ms)", used.as_millis());
     load.assert_flawless("1,000 servers come at once");
     assert!(used < Duration::from_millis(300), "{used:?}");
 }
@@ -430,19 +341,9 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
 /// The control thread is the first of its process.
 fn control_thread_time(pid: u64) -> Duration {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = text
-        .rsplit_once(')')
-        .unwrap()
-        .1
-        .split_whitespace()
-        .collect();
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
     // utime and stime, in hundredths of a second.
-    Duration::from_millis(
-        [11, 12]
-            .iter()
-            .map(|field| fields[*field].parse::<u64>().unwrap() * 10)
-            .sum(),
-    )
+    Duration::from_millis([11, 12].iter().map(|field| fields[*field].parse::<u64>().unwrap() * 10).sum())
 }
 
 #[test]
@@ -455,14 +356,7 @@ fn an_upgrade_takes_the_found_servers_along_and_what_is_held_stays_held() {
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "1h"));
     let load = Load::start(lb.addr("web"));
     etcd.delete_prefix("/app/");
-    let held = || {
-        lb.status()
-            .backend("app")
-            .discovery("held")
-            .as_array()
-            .unwrap()
-            .len()
-    };
+    let held = || lb.status().backend("app").discovery("held").as_array().unwrap().len();
     eventually_eq(SOON, 3, held);
     lb.tell(&["upgrade", "--probation", "0s"]);
     assert_eq!(lb.status().number("generation"), 2);

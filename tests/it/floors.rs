@@ -26,32 +26,18 @@ fn imports_point_down() {
     let mut wrong = Vec::new();
     for file in &files {
         let path = file.strip_prefix(&src).unwrap();
-        let module = path
-            .components()
-            .next()
-            .unwrap()
-            .as_os_str()
-            .to_str()
-            .unwrap()
-            .trim_end_matches(".rs");
+        let module = path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
         if module == "lib" {
             continue;
         }
         let text = fs::read_to_string(file).unwrap();
         for used in uses(&text) {
             if !may_use(module, &used) {
-                wrong.push(format!(
-                    "{}: `{module}` may not use `{used}`",
-                    path.display()
-                ));
+                wrong.push(format!("{}: `{module}` may not use `{used}`", path.display()));
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "floors of tests/it/floors.rs broken:\n{}",
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "floors of tests/it/floors.rs broken:\n{}", wrong.join("\n"));
 }
 
 fn may_use(module: &str, used: &str) -> bool {
@@ -65,10 +51,7 @@ fn may_use(module: &str, used: &str) -> bool {
 
 /// The modules that the code (not its comments) names by `crate::` or, from the binary, `lb::`.
 fn uses(text: &str) -> BTreeSet<String> {
-    let code: String = text
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n")
-        .collect();
+    let code: String = text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
     let mut found = BTreeSet::new();
     for root in ["crate::", "lb::"] {
         for (at, _) in code.match_indices(root) {
@@ -78,12 +61,7 @@ fn uses(text: &str) -> BTreeSet<String> {
             }
             let rest = &code[at + root.len()..];
             let names = rest.strip_prefix('{').map_or_else(|| vec![rest], members);
-            found.extend(
-                names
-                    .into_iter()
-                    .map(first_name)
-                    .filter(|name| !name.is_empty()),
-            );
+            found.extend(names.into_iter().map(first_name).filter(|name| !name.is_empty()));
         }
     }
     found
@@ -111,17 +89,9 @@ fn members(text: &str) -> Vec<&str> {
 }
 
 fn first_name(text: &str) -> String {
-    let name: String = text
-        .trim_start()
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect();
+    let name: String = text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     // Items of the crate's root (`crate::Thing`, `crate::macro!`) are no planes.
-    if name.chars().next().is_some_and(char::is_lowercase) {
-        name
-    } else {
-        String::new()
-    }
+    if name.chars().next().is_some_and(char::is_lowercase) { name } else { String::new() }
 }
 
 fn collect(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
@@ -138,10 +108,7 @@ fn collect(dir: &Path, files: &mut Vec<std::path::PathBuf>) {
 #[test]
 fn an_import_that_points_up_or_sideways_is_seen() {
     let text = "use crate::proxy::{Relay, sys}; // crate::cli\nuse crate::{\n stats::{a, log},\n control::Checker,\n};\nlb::app::run();";
-    assert_eq!(
-        uses(text).into_iter().collect::<Vec<_>>(),
-        ["app", "control", "proxy", "stats"]
-    );
+    assert_eq!(uses(text).into_iter().collect::<Vec<_>>(), ["app", "control", "proxy", "stats"]);
     assert!(may_use("proxy", "backend") && may_use("main", "cli") && may_use("control", "control"));
     assert!(!may_use("proxy", "control") && !may_use("control", "proxy"));
     assert!(

@@ -21,35 +21,20 @@ use crate::support::wait::{eventually, eventually_eq, observe, settled};
 #[test]
 fn a_server_goes_down_after_fall_failures_and_comes_up_after_rise() {
     let mut origin = Origin::start(Behaviour::Http(1));
-    let lb = Lb::start(&with_check(
-        r#"{ type = "http", inter = "50ms", rise = 4, fall = 3 }"#,
-        &origin,
-    ));
+    let lb = Lb::start(&with_check(r#"{ type = "http", inter = "50ms", rise = 4, fall = 3 }"#, &origin));
     let checks = || lb.status().server("app/a").checks();
     eventually(HANG, "a first result", || checks().first().cloned());
     origin.stop();
     wait_for(&lb, "DOWN");
     let last = checks();
     let failures = last.iter().take_while(|(passed, ..)| !passed).count();
-    assert!(
-        failures >= 3 && last[0].1.to_lowercase().contains("refused"),
-        "{last:?}"
-    );
+    assert!(failures >= 3 && last[0].1.to_lowercase().contains("refused"), "{last:?}");
     let before = origin.requests();
     origin.restart();
     wait_for(&lb, "UP");
-    assert!(
-        origin.requests() - before >= 4,
-        "UP after {} checks",
-        origin.requests() - before
-    );
-    eventually(HANG, "sixteen results and no more", || {
-        (checks().len() == 16).then_some(())
-    });
-    assert_eq!(
-        settled(HANG, Duration::from_millis(300), || checks().len()),
-        16
-    );
+    assert!(origin.requests() - before >= 4, "UP after {} checks", origin.requests() - before);
+    eventually(HANG, "sixteen results and no more", || (checks().len() == 16).then_some(()));
+    assert_eq!(settled(HANG, Duration::from_millis(300), || checks().len()), 16);
 }
 
 #[test]
@@ -87,10 +72,7 @@ fn a_script_finds_the_primary_among_redis_servers() {
         { send = "QUIT\r\n" }, { expect = "+OK" },
     ] }"#;
     let check = check.replace('\n', " ");
-    let config = Config::bare()
-        .backend(&check)
-        .server("a", primary.addr())
-        .server("b", replica.addr());
+    let config = Config::bare().backend(&check).server("a", primary.addr()).server("b", replica.addr());
     let lb = Lb::start(&config);
     let states = || ["app/a", "app/b"].map(|server| lb.status().server(server).text("status"));
     eventually_eq(HANG, ["UP", "DOWN"].map(str::to_owned), states);
@@ -103,8 +85,7 @@ fn a_script_finds_the_primary_among_redis_servers() {
 
 #[test]
 fn drain_maint_and_ready_do_what_they_are_called() {
-    let origins =
-        ["a", "b"].map(|name| Origin::start(Behaviour::SpeakFirst(name.as_bytes().to_vec())));
+    let origins = ["a", "b"].map(|name| Origin::start(Behaviour::SpeakFirst(name.as_bytes().to_vec())));
     let lb = Lb::start(&Config::new().origins(&origins));
     let addr = lb.addr("web");
     let open: Vec<TcpStream> = (0..4).map(|_| connect(addr).unwrap()).collect();
@@ -114,18 +95,8 @@ fn drain_maint_and_ready_do_what_they_are_called() {
         assert_eq!(lb.status().server("app/a").text("status"), state);
         let served: Vec<String> = (0..6).map(|_| greeting(addr).unwrap()).collect();
         assert_eq!(served, ["b"; 6], "no new sessions");
-        assert_eq!(
-            lb.status().server("app/a").number("sessions"),
-            2,
-            "open ones stay"
-        );
-        let age = || {
-            lb.status()
-                .server("app/a")
-                .checks()
-                .first()
-                .map_or(u64::MAX, |newest| newest.2)
-        };
+        assert_eq!(lb.status().server("app/a").number("sessions"), 2, "open ones stay");
+        let age = || lb.status().server("app/a").checks().first().map_or(u64::MAX, |newest| newest.2);
         let checked = command == "drain";
         eventually_eq(HANG, checked, || {
             observe(Duration::from_millis(350));
@@ -133,9 +104,7 @@ fn drain_maint_and_ready_do_what_they_are_called() {
         });
         lb.tell(&["server", "ready", "app/a"]);
         wait_for(&lb, "UP");
-        eventually(HANG, "sessions again", || {
-            (greeting(addr).unwrap() == "a").then_some(())
-        });
+        eventually(HANG, "sessions again", || (greeting(addr).unwrap() == "a").then_some(()));
     }
     for stream in open {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
@@ -145,10 +114,7 @@ fn drain_maint_and_ready_do_what_they_are_called() {
 
 #[test]
 fn a_server_that_is_down_keeps_its_sessions_unless_told_otherwise() {
-    for (option, cut) in [
-        ("", false),
-        (r#"on_marked_down = "shutdown-sessions""#, true),
-    ] {
+    for (option, cut) in [("", false), (r#"on_marked_down = "shutdown-sessions""#, true)] {
         // Checked by HTTP, which the origin starts to answer badly; sessions themselves are fine.
         let origin = Origin::start(Behaviour::Http(10));
         let check = r#"{ type = "http", inter = "50ms", rise = 2, fall = 2 }"#;
@@ -161,13 +127,7 @@ fn a_server_that_is_down_keeps_its_sessions_unless_told_otherwise() {
             assert_ne!(read_to_end(&session).1, Ending::Timeout);
             eventually_eq(HANG, true, || lb.stdout().contains(" D"));
         } else {
-            assert_eq!(
-                settled(HANG, Duration::from_millis(200), || lb
-                    .status()
-                    .server("app/a")
-                    .number("sessions")),
-                1
-            );
+            assert_eq!(settled(HANG, Duration::from_millis(200), || lb.status().server("app/a").number("sessions")), 1);
         }
     }
 }
@@ -179,9 +139,7 @@ fn checks_of_a_thousand_servers_cost_little() {
     let lb = Lb::start(&config);
     // A check of a port leaves no trace at the server; the results tell how many there were.
     let results = || lb.status().check_results("app");
-    eventually(HANG, "a first check of each", || {
-        (results() >= 1000).then_some(())
-    });
+    eventually(HANG, "a first check of each", || (results() >= 1000).then_some(()));
     let (before, cpu, watch) = (results(), lb.cpu(), Stopwatch::start());
     let bare = bare_connect(origin.addr(), Duration::from_secs(6));
     let cpu = lb.cpu() - cpu;
@@ -225,29 +183,19 @@ fn a_check_that_hangs_holds_up_no_other_and_no_session() {
     let stalled = Origin::start(Behaviour::Stall);
     let fine = Origin::start(Behaviour::Echo);
     let check = r#"{ type = "script", steps = [{ send = "x" }, { expect = "x" }], inter = "100ms", timeout = "300ms", rise = 1, fall = 2 }"#;
-    let lb = Lb::start(
-        &Config::bare()
-            .backend(&format!("check = {check}"))
-            .origins([&stalled, &fine]),
-    );
+    let lb = Lb::start(&Config::bare().backend(&format!("check = {check}")).origins([&stalled, &fine]));
     wait_for(&lb, "DOWN");
     assert_eq!(lb.status().server("app/b").text("status"), "UP");
-    PingPong::start(lb.addr("web"), 10)
-        .finish()
-        .assert_unharmed();
+    PingPong::start(lb.addr("web"), 10).finish().assert_unharmed();
 }
 
 fn with_check(check: &str, origin: &Origin) -> Config {
-    Config::bare()
-        .backend(&format!("check = {check}"))
-        .origins([origin])
+    Config::bare().backend(&format!("check = {check}")).origins([origin])
 }
 
 #[track_caller]
 fn wait_for(lb: &Lb, state: &str) {
-    eventually_eq(HANG, state.to_owned(), || {
-        lb.status().server("app/a").text("status")
-    });
+    eventually_eq(HANG, state.to_owned(), || lb.status().server("app/a").text("status"));
 }
 
 /// What the server behind `addr` says of itself.
@@ -255,8 +203,5 @@ fn role(addr: SocketAddr) -> String {
     let mut stream = connect(addr).unwrap();
     std::io::Write::write_all(&mut stream, b"info replication\r\nquit\r\n").unwrap();
     let text = String::from_utf8(read_to_end(&stream).0).unwrap();
-    text.lines()
-        .find(|line| line.starts_with("role:"))
-        .unwrap_or_default()
-        .to_owned()
+    text.lines().find(|line| line.starts_with("role:")).unwrap_or_default().to_owned()
 }

@@ -19,38 +19,21 @@ fn four_thousand_idle_sessions_hold_little_memory_no_pipe_and_no_cpu() {
     // Two descriptors a session in this process, which is client and server.
     let count = 4000.min((raise_descriptors() as usize - 500) / 2);
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::bare()
-            .backend("timeout = { client = \"300s\", server = \"300s\" }")
-            .origins([&origin]),
-    );
+    let lb =
+        Lb::start(&Config::bare().backend("timeout = { client = \"300s\", server = \"300s\" }").origins([&origin]));
     let addr = lb.addr("web");
     let pipes = proc::pipes(lb.pid());
     // Allocators and pools settle on a first few.
-    let _first: Vec<TcpStream> = (0..50)
-        .map(|_| busy_then_idle(connect(addr).unwrap(), 300_000))
-        .collect();
+    let _first: Vec<TcpStream> = (0..50).map(|_| busy_then_idle(connect(addr).unwrap(), 300_000)).collect();
     let before = proc::private_memory(lb.pid());
     let sessions: Vec<TcpStream> = (0..count)
-        .map(|index| {
-            busy_then_idle(
-                connect(addr).unwrap(),
-                if index % 100 == 0 { 300_000 } else { 100 },
-            )
-        })
+        .map(|index| busy_then_idle(connect(addr).unwrap(), if index % 100 == 0 { 300_000 } else { 100 }))
         .collect();
-    eventually_eq(HANG, count as u64 + 50, || {
-        lb.status().frontend("web").number("sessions")
-    });
+    eventually_eq(HANG, count as u64 + 50, || lb.status().frontend("web").number("sessions"));
     let memory = (proc::private_memory(lb.pid()) - before) / count as u64;
-    figure(
-        &format!("private memory of an idle session, of {count}"),
-        format!("{memory} bytes"),
-    );
+    figure(&format!("private memory of an idle session, of {count}"), format!("{memory} bytes"));
 
-    eventually(HANG, "no more pipes than before", || {
-        (proc::pipes(lb.pid()) <= pipes).then_some(())
-    });
+    eventually(HANG, "no more pipes than before", || (proc::pipes(lb.pid()) <= pipes).then_some(()));
     lb.assert_at_rest(&format!("{count} idle sessions"), Duration::from_secs(6));
     assert!(memory <= 3500, "{memory} bytes an idle session");
     drop(sessions);

@@ -23,86 +23,40 @@ fn a_line_has_the_fields_of_tcplog() {
     assert!(client.finish(|| {}).is_whole(70_000));
     let line = line_of(&lb, source);
     let words: Vec<&str> = line.split(' ').collect();
-    let start = words
-        .iter()
-        .position(|word| *word == source.to_string())
-        .unwrap();
-    let [
-        _,
-        date,
-        frontend,
-        server,
-        times,
-        bytes,
-        ending,
-        counts,
-        queues,
-    ] = words[start..start + 9]
-    else {
+    let start = words.iter().position(|word| *word == source.to_string()).unwrap();
+    let [_, date, frontend, server, times, bytes, ending, counts, queues] = words[start..start + 9] else {
         panic!("too few fields: {line}")
     };
-    assert!(
-        date.starts_with('[') && date.ends_with(']') && date.contains('/'),
-        "{line}"
-    );
-    assert_eq!(
-        (frontend, server, bytes, ending),
-        ("web", "app/a", "70000", "--"),
-        "{line}"
-    );
-    let numbers = |text: &str| {
-        text.split('/')
-            .map(|number| number.parse::<i64>())
-            .collect::<Result<Vec<_>, _>>()
-    };
+    assert!(date.starts_with('[') && date.ends_with(']') && date.contains('/'), "{line}");
+    assert_eq!((frontend, server, bytes, ending), ("web", "app/a", "70000", "--"), "{line}");
+    let numbers = |text: &str| text.split('/').map(|number| number.parse::<i64>()).collect::<Result<Vec<_>, _>>();
     let times = numbers(times).unwrap();
-    assert!(
-        times.len() == 3 && times[2] >= times[1] && times.iter().all(|&time| time >= 0),
-        "{line}"
-    );
-    assert_eq!(
-        (
-            numbers(counts).unwrap().len(),
-            numbers(queues).unwrap().len()
-        ),
-        (5, 2),
-        "{line}"
-    );
+    assert!(times.len() == 3 && times[2] >= times[1] && times.iter().all(|&time| time >= 0), "{line}");
+    assert_eq!((numbers(counts).unwrap().len(), numbers(queues).unwrap().len()), (5, 2), "{line}");
 }
 
 #[test]
 fn a_session_that_ended_in_order_says_so() {
     let (_origin, lb) = stage(Behaviour::Planned, "");
-    let plan = Plan {
-        server: ServerEnd::HalfClose,
-        ..Plan::new(1, 10, 10)
-    };
+    let plan = Plan { server: ServerEnd::HalfClose, ..Plan::new(1, 10, 10) };
     assert_eq!(ending_of(&lb, |addr| finish(addr, plan)), "--");
 }
 
 #[test]
 fn a_client_that_resets_and_a_server_that_resets_are_told_apart() {
     let (_origin, lb) = stage(Behaviour::Planned, "");
-    let plan = Plan {
-        client: ClientEnd::Reset,
-        ..Plan::new(1, 10_000, 10)
-    };
+    let plan = Plan { client: ClientEnd::Reset, ..Plan::new(1, 10_000, 10) };
     assert_eq!(ending_of(&lb, |addr| finish(addr, plan)), "CD");
-    let plan = Plan {
-        server: ServerEnd::Reset,
-        client: ClientEnd::AfterServer,
-        ..Plan::new(2, 10, 10_000)
-    };
+    let plan = Plan { server: ServerEnd::Reset, client: ClientEnd::AfterServer, ..Plan::new(2, 10, 10_000) };
     assert_eq!(ending_of(&lb, |addr| finish(addr, plan)), "SD");
 }
 
 #[test]
 fn silence_is_the_clients_or_the_servers() {
     // The side that is expected to speak is the one with the shorter timeout here.
-    for (timeouts, ending) in [
-        ("client = \"200ms\", server = \"20s\"", "cD"),
-        ("client = \"20s\", server = \"200ms\"", "sD"),
-    ] {
+    for (timeouts, ending) in
+        [("client = \"200ms\", server = \"20s\"", "cD"), ("client = \"20s\", server = \"200ms\"", "sD")]
+    {
         let (_origin, lb) = stage(Behaviour::Echo, &format!("timeout = {{ {timeouts} }}"));
         let silent = |addr| {
             let mut stream = connect(addr).unwrap();
@@ -120,9 +74,7 @@ fn silence_is_the_clients_or_the_servers() {
 fn a_server_that_refuses_and_one_that_does_not_answer_are_told_apart() {
     let dead = Origin::stopped(Behaviour::Echo);
     // Neither checks nor live traffic take it down, so that every attempt is made.
-    let config = Config::bare()
-        .backend("check = false\nobserve = \"none\"\nretries = 1")
-        .origins([&dead]);
+    let config = Config::bare().backend("check = false\nobserve = \"none\"\nretries = 1").origins([&dead]);
     let lb = Lb::start(&config);
     assert_eq!(ending_of(&lb, closed_on), "SC");
 }
@@ -131,16 +83,12 @@ fn a_server_that_refuses_and_one_that_does_not_answer_are_told_apart() {
 fn patience_lost_in_the_queue_shows() {
     let (mut origin, lb) = stage(Behaviour::Echo, r#"timeout = { queue = "200ms" }"#);
     origin.stop();
-    eventually_eq(HANG, "DOWN".to_owned(), || {
-        lb.status().server("app/a").text("status")
-    });
+    eventually_eq(HANG, "DOWN".to_owned(), || lb.status().server("app/a").text("status"));
     assert_eq!(ending_of(&lb, closed_on), "sQ");
     let gives_up = |addr| {
         let stream = connect(addr).unwrap();
         eventually_eq(HANG, 1, || lb.status().backend("app").number("queue"));
-        SockRef::from(&stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
         stream.local_addr().unwrap()
     };
     assert_eq!(ending_of(&lb, gives_up), "CQ");
@@ -167,59 +115,32 @@ fn sessions_of_a_server_that_was_marked_down_say_so() {
 #[test]
 fn sessions_without_a_byte_are_left_out_when_asked() {
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::new()
-            .global("log = { dontlognull = true }")
-            .origins([&origin]),
-    );
+    let lb = Lb::start(&Config::new().global("log = { dontlognull = true }").origins([&origin]));
     let addr = lb.addr("web");
     let empty = closed_on(addr);
     let full = echoed(addr);
     line_of(&lb, full);
-    assert!(
-        !lb.stdout().contains(&format!("{empty} ")),
-        "{}",
-        lb.stdout()
-    );
+    assert!(!lb.stdout().contains(&format!("{empty} ")), "{}", lb.stdout());
     assert_eq!(lb.status().frontend("web").number("sessions_total"), 2);
 }
 
 #[test]
 fn the_log_can_be_switched_off_and_its_rate_is_limited() {
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::new()
-            .global("log = { rate = 10 }")
-            .origins([&origin]),
-    );
+    let lb = Lb::start(&Config::new().global("log = { rate = 10 }").origins([&origin]));
     let addr = lb.addr("web");
     for _ in 0..200 {
         echoed(addr);
     }
-    eventually_eq(HANG, 200, || {
-        lb.status().frontend("web").number("sessions_total")
-    });
-    let lines = settled(HANG, Duration::from_millis(300), || {
-        lb.stdout()
-            .lines()
-            .filter(|line| line.contains("app/a"))
-            .count()
-    });
+    eventually_eq(HANG, 200, || lb.status().frontend("web").number("sessions_total"));
+    let lines =
+        settled(HANG, Duration::from_millis(300), || lb.stdout().lines().filter(|line| line.contains("app/a")).count());
     assert!((10..=100).contains(&lines), "{lines} lines");
-    lb.reload(
-        &Config::new()
-            .global("log = { sessions = false }")
-            .origins([&origin]),
-    );
+    lb.reload(&Config::new().global("log = { sessions = false }").origins([&origin]));
     let before = lb.stdout().len();
     echoed(addr);
-    eventually_eq(HANG, 201, || {
-        lb.status().frontend("web").number("sessions_total")
-    });
-    assert_eq!(
-        settled(HANG, Duration::from_millis(300), || lb.stdout().len()),
-        before
-    );
+    eventually_eq(HANG, 201, || lb.status().frontend("web").number("sessions_total"));
+    assert_eq!(settled(HANG, Duration::from_millis(300), || lb.stdout().len()), before);
 }
 
 #[test]
@@ -229,19 +150,13 @@ fn syslog_gets_the_lines() {
     let syslog = UnixDatagram::bind(&path).unwrap();
     syslog.set_read_timeout(Some(HANG)).unwrap();
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::new()
-            .global(&format!("log = {{ target = \"{}\" }}", path.display()))
-            .origins([&origin]),
-    );
+    let lb =
+        Lb::start(&Config::new().global(&format!("log = {{ target = \"{}\" }}", path.display())).origins([&origin]));
     let source = echoed(lb.addr("web"));
     let mut buffer = [0; 2048];
     let size = syslog.recv(&mut buffer).unwrap();
     let text = String::from_utf8_lossy(&buffer[..size]);
-    assert!(
-        text.starts_with('<') && text.contains(&source.to_string()) && text.contains("app/a"),
-        "{text}"
-    );
+    assert!(text.starts_with('<') && text.contains(&source.to_string()) && text.contains("app/a"), "{text}");
 }
 
 #[test]
@@ -298,10 +213,7 @@ fn echoed(addr: SocketAddr) -> SocketAddr {
 #[track_caller]
 fn line_of(lb: &Lb, source: SocketAddr) -> String {
     eventually(HANG, "the session's line", || {
-        lb.stdout()
-            .lines()
-            .find(|line| line.contains(&format!("{source} ")))
-            .map(str::to_owned)
+        lb.stdout().lines().find(|line| line.contains(&format!("{source} "))).map(str::to_owned)
     })
 }
 
@@ -311,9 +223,6 @@ fn ending_of(lb: &Lb, session: impl FnOnce(SocketAddr) -> SocketAddr) -> String 
     let source = session(lb.addr("web"));
     let line = line_of(lb, source);
     let words: Vec<&str> = line.split(' ').collect();
-    let start = words
-        .iter()
-        .position(|word| *word == source.to_string())
-        .unwrap();
+    let start = words.iter().position(|word| *word == source.to_string()).unwrap();
     words[start + 6].to_owned()
 }

@@ -29,11 +29,7 @@ fn a_server_added_by_reload_serves_who_waits() {
     let mut clients = Waiting::queue(lb.addr("web"), 5);
     eventually_eq(HANG, 5, || lb.status().backend("app").number("queue"));
     let other = Origin::start(Behaviour::Echo);
-    lb.reload(
-        &Config::new()
-            .backend(r#"timeout = { queue = "20s" }"#)
-            .server("b", other.server()),
-    );
+    lb.reload(&Config::new().backend(r#"timeout = { queue = "20s" }"#).server("b", other.server()));
     eventually_eq(HANG, 5, || served(&mut clients));
 }
 
@@ -45,8 +41,7 @@ fn patience_ends_at_the_queues_timeout() {
     let (bytes, _) = read_to_end(&client);
     assert!(bytes.is_empty());
     assert!(
-        watch.by_the_clock() >= Duration::from_millis(490)
-            && watch.elapsed() < Duration::from_secs(2),
+        watch.by_the_clock() >= Duration::from_millis(490) && watch.elapsed() < Duration::from_secs(2),
         "{watch:?}"
     );
     eventually_eq(HANG, 0, || lb.status().backend("app").number("queue"));
@@ -58,17 +53,12 @@ fn the_queue_is_bounded_and_served_in_order() {
     let mut waiting = Vec::new();
     for index in 1..=3 {
         waiting.push(Waiting::new(lb.addr("web"), index));
-        eventually_eq(HANG, u64::from(index), || {
-            lb.status().backend("app").number("queue")
-        });
+        eventually_eq(HANG, u64::from(index), || lb.status().backend("app").number("queue"));
     }
     let client = connect(lb.addr("web")).unwrap();
     let watch = Stopwatch::start();
     assert!(read_to_end(&client).0.is_empty());
-    assert!(
-        watch.elapsed() < Duration::from_secs(2),
-        "the fourth is turned away at once"
-    );
+    assert!(watch.elapsed() < Duration::from_secs(2), "the fourth is turned away at once");
     origin.restart();
     eventually_eq(HANG, 3, || served(&mut waiting));
 }
@@ -76,17 +66,14 @@ fn the_queue_is_bounded_and_served_in_order() {
 #[test]
 fn one_at_a_time_they_are_served_first_come_first_served() {
     let origin = Origin::start(Behaviour::Echo);
-    let config = Config::new()
-        .backend(r#"timeout = { queue = "20s" }"#)
-        .server_with("a", origin.server(), "maxconn = 1");
+    let config =
+        Config::new().backend(r#"timeout = { queue = "20s" }"#).server_with("a", origin.server(), "maxconn = 1");
     let lb = Lb::start(&config);
     let mut clients = vec![Waiting::new(lb.addr("web"), 0)];
     eventually_eq(HANG, 1, || served(&mut clients));
     for index in 1..8 {
         clients.push(Waiting::new(lb.addr("web"), index));
-        eventually_eq(HANG, u64::from(index), || {
-            lb.status().backend("app").number("queue")
-        });
+        eventually_eq(HANG, u64::from(index), || lb.status().backend("app").number("queue"));
     }
     while !clients.is_empty() {
         assert!(clients[0].is_served());
@@ -110,17 +97,13 @@ fn a_client_that_gives_up_leaves_the_queue() {
 fn a_server_in_a_restart_of_a_second_fails_no_request() {
     let _alone = alone();
     let mut origin = Origin::start(Behaviour::Http(100));
-    let config = Config::new()
-        .backend("replay = \"16k\"\ntimeout = { queue = \"10s\" }")
-        .origins([&origin]);
+    let config = Config::new().backend("replay = \"16k\"\ntimeout = { queue = \"10s\" }").origins([&origin]);
     let lb = Lb::start(&config);
     let mut ab = Ab::start(lb.addr("web"), 30_000, 16, &[]);
     let mut restarts = 0;
     while ab.is_running() {
         let served = origin.requests();
-        eventually_eq(HANG, true, || {
-            origin.requests() > served + 500 || !ab.is_running()
-        });
+        eventually_eq(HANG, true, || origin.requests() > served + 500 || !ab.is_running());
         origin.stop();
         crate::support::wait::observe(Duration::from_millis(300));
         origin.restart();
@@ -134,16 +117,11 @@ fn a_server_in_a_restart_of_a_second_fails_no_request() {
 fn a_session_dialled_while_its_server_restarts_goes_to_it_once_it_listens() {
     // The port is bound but does not listen yet: the connection is refused, then accepted within `retries`.
     let mut origin = Origin::stopped(Behaviour::SpeakFirst(b"here".to_vec()));
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"timeout = { queue = "20s" }"#)
-            .origins([&origin]),
-    );
+    let lb = Lb::start(&Config::new().backend(r#"timeout = { queue = "20s" }"#).origins([&origin]));
     let addr = lb.addr("web");
     let client = std::thread::spawn(move || greeting(addr));
     eventually_eq(HANG, true, || {
-        lb.status().server("app/a").number("connect_errors") > 0
-            || lb.status().backend("app").number("queue") > 0
+        lb.status().server("app/a").number("connect_errors") > 0 || lb.status().backend("app").number("queue") > 0
     });
     origin.restart();
     assert_eq!(client.join().unwrap().unwrap(), "here");
@@ -153,8 +131,6 @@ fn a_session_dialled_while_its_server_restarts_goes_to_it_once_it_listens() {
 fn down(options: &str) -> (Origin, Lb) {
     let origin = Origin::stopped(Behaviour::Echo);
     let lb = Lb::start(&Config::new().backend(options).origins([&origin]));
-    eventually_eq(HANG, "DOWN".to_owned(), || {
-        lb.status().server("app/a").text("status")
-    });
+    eventually_eq(HANG, "DOWN".to_owned(), || lb.status().server("app/a").text("status"));
     (origin, lb)
 }

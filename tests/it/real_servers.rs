@@ -23,25 +23,11 @@ fn a_hundred_thousand_requests_over_three_servers_without_a_failure() {
     figure("ab -n 100000 -c 64 over three nginx", &report);
     report.assert_flawless();
     let status = lb.status();
-    let spread: Vec<u64> = ["a", "b", "c"]
-        .iter()
-        .map(|name| {
-            status
-                .server(&format!("app/{name}"))
-                .number("sessions_total")
-        })
-        .collect();
+    let spread: Vec<u64> =
+        ["a", "b", "c"].iter().map(|name| status.server(&format!("app/{name}")).number("sessions_total")).collect();
     figure("spread over the three", format!("{spread:?}"));
-    assert_eq!(
-        spread.iter().sum::<u64>(),
-        status.frontend("web").number("sessions_total")
-    );
-    assert!(
-        spread
-            .iter()
-            .all(|&sessions| sessions.abs_diff(spread[0]) <= 1),
-        "{spread:?}"
-    );
+    assert_eq!(spread.iter().sum::<u64>(), status.frontend("web").number("sessions_total"));
+    assert!(spread.iter().all(|&sessions| sessions.abs_diff(spread[0]) <= 1), "{spread:?}");
 }
 
 #[test]
@@ -49,14 +35,8 @@ fn a_server_killed_and_restarted_each_second_fails_nothing_with_replay() {
     let _alone = alone();
     let mut servers = three();
     let lb = Lb::start(&over(&servers).backend(r#"replay = "16k""#));
-    let (report, kills) = under_kills(
-        Ab::start(lb.addr("web"), amount(100_000, 1_000_000), 64, &[]),
-        &mut servers[1],
-    );
-    figure(
-        "a server killed each second, with replay",
-        format!("{kills} kills: {report}"),
-    );
+    let (report, kills) = under_kills(Ab::start(lb.addr("web"), amount(100_000, 1_000_000), 64, &[]), &mut servers[1]);
+    figure("a server killed each second, with replay", format!("{kills} kills: {report}"));
     report.assert_flawless();
     assert!(kills > 1, "ab was over before a second kill");
 }
@@ -75,44 +55,23 @@ fn without_replay_only_the_sessions_in_the_killed_servers_hands_fail() {
     };
     let haproxy = Haproxy::balance(&addrs, "");
     let theirs = hammered(haproxy.addr());
-    figure(
-        "a server killed each second, HAProxy",
-        format!("{kills} kills: {theirs}"),
-    );
+    figure("a server killed each second, HAProxy", format!("{kills} kills: {theirs}"));
     let lb = Lb::start(&over_addrs(&addrs));
     let ours = hammered(lb.addr("web"));
-    figure(
-        "a server killed each second, without replay",
-        format!("{kills} kills: {ours}"),
-    );
-    assert!(
-        ours.failed() <= kills * clients as u64,
-        "more failed than were in its hands: {ours}"
-    );
-    let elsewhere = ours
-        .failures
-        .keys()
-        .filter(|failure| failure.starts_with("connect: connection refused"));
-    assert_eq!(
-        elsewhere.count(),
-        0,
-        "the balancer itself always accepts: {ours}"
-    );
+    figure("a server killed each second, without replay", format!("{kills} kills: {ours}"));
+    assert!(ours.failed() <= kills * clients as u64, "more failed than were in its hands: {ours}");
+    let elsewhere = ours.failures.keys().filter(|failure| failure.starts_with("connect: connection refused"));
+    assert_eq!(elsewhere.count(), 0, "the balancer itself always accepts: {ours}");
 }
 
 #[test]
 fn the_only_server_restarts_within_the_queues_patience_and_nothing_fails() {
     let _alone = alone();
     let mut servers = [Nginx::start()];
-    let config = over(&servers)
-        .backend(r#"replay = "16k""#)
-        .backend(r#"timeout = { connect = "2s", queue = "10s" }"#);
+    let config = over(&servers).backend(r#"replay = "16k""#).backend(r#"timeout = { connect = "2s", queue = "10s" }"#);
     let lb = Lb::start(&config);
     let (report, kills) = under_kills(Ab::start(lb.addr("web"), 50_000, 64, &[]), &mut servers[0]);
-    figure(
-        "the only server restarted each second",
-        format!("{kills} restarts: {report}"),
-    );
+    figure("the only server restarted each second", format!("{kills} restarts: {report}"));
     report.assert_flawless();
     assert!(kills > 0, "ab was over before the first kill");
 }
@@ -127,11 +86,7 @@ fn over(servers: &[Nginx]) -> Config {
 
 fn over_addrs(servers: &[SocketAddr]) -> Config {
     let names = ["a", "b", "c"].into_iter();
-    names
-        .zip(servers)
-        .fold(Config::new(), |config, (name, server)| {
-            config.server(name, server)
-        })
+    names.zip(servers).fold(Config::new(), |config, (name, server)| config.server(name, server))
 }
 
 /// Until ab is done, the server is killed each second.

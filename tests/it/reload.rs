@@ -18,21 +18,17 @@ use crate::support::wait::{eventually, eventually_eq};
 #[test]
 fn servers_come_and_go_under_load_and_nothing_fails() {
     let _alone = alone();
-    let origins: Vec<Origin> = (0..4)
-        .map(|_| Origin::start(Behaviour::Http(500)))
-        .collect();
+    let origins: Vec<Origin> = (0..4).map(|_| Origin::start(Behaviour::Http(500))).collect();
     let config = |which: &[usize]| {
-        which.iter().fold(Config::new(), |config, &index| {
-            config.server(&format!("s{index}"), origins[index].server())
-        })
+        which.iter().fold(Config::new(), |config, &index| config.server(&format!("s{index}"), origins[index].server()))
     };
     let lb = Lb::start(&config(&[0, 1]));
     let echo = Origin::start(Behaviour::Echo);
     let with_echo = |config: Config| {
         config.table(&format!(
-        "[frontend.echo]\nbind = [\"127.0.0.1:0\"]\nbackend = \"echo\"\n[backend.echo.servers]\ne = \"{}\"",
-        echo.server()
-    ))
+            "[frontend.echo]\nbind = [\"127.0.0.1:0\"]\nbackend = \"echo\"\n[backend.echo.servers]\ne = \"{}\"",
+            echo.server()
+        ))
     };
     lb.reload(&with_echo(config(&[0, 1])));
     let sessions = PingPong::start(lb.addr("echo"), 10);
@@ -50,10 +46,7 @@ fn servers_come_and_go_under_load_and_nothing_fails() {
     let sessions = sessions.finish();
     sessions.assert_unharmed();
     let slowest = sessions.slowest;
-    figure(
-        "reloads under load",
-        format!("{reloads}, longest pause of an open session {slowest:?}"),
-    );
+    figure("reloads under load", format!("{reloads}, longest pause of an open session {slowest:?}"));
     assert!(reloads >= sets.len(), "ab was over after {reloads} reloads");
 }
 
@@ -71,22 +64,10 @@ fn a_surviving_server_keeps_its_counts_its_sessions_and_its_state() {
     lb.reload(&config);
     let status = lb.status();
     let server = |name: &str| status.server(&format!("app/{name}"));
+    assert_eq!((server("a").number("sessions"), server("a").number("sessions_total")), (5, 5));
+    assert_eq!((server("a").number("weight"), server("b").text("status")), (7, "DRAIN".to_owned()));
     assert_eq!(
-        (
-            server("a").number("sessions"),
-            server("a").number("sessions_total")
-        ),
-        (5, 5)
-    );
-    assert_eq!(
-        (server("a").number("weight"), server("b").text("status")),
-        (7, "DRAIN".to_owned())
-    );
-    assert_eq!(
-        (
-            server("c").number("sessions_total"),
-            status.backend("app").text("balance")
-        ),
+        (server("c").number("sessions_total"), status.backend("app").text("balance")),
         (0, "leastconn".to_owned())
     );
     sessions.go_on_for(200);
@@ -95,10 +76,7 @@ fn a_surviving_server_keeps_its_counts_its_sessions_and_its_state() {
 
 #[test]
 fn a_removed_server_finishes_its_sessions_and_gets_no_new_ones() {
-    let (a, b) = (
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Echo),
-    );
+    let (a, b) = (Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo));
     let lb = Lb::start(&Config::new().origins([&a]));
     let sessions = PingPong::start(lb.addr("web"), 4);
     lb.reload(&Config::new().server("b", b.server()));
@@ -121,9 +99,7 @@ fn any_error_refuses_the_reload_as_a_whole() {
     for config in [
         "rubbish [".to_owned(),
         changed().backend("blance = \"first\"").text(),
-        changed()
-            .table("[frontend.x]\nbind = [\"127.0.0.1:0\"]\nbackend = \"nowhere\"")
-            .text(),
+        changed().table("[frontend.x]\nbind = [\"127.0.0.1:0\"]\nbackend = \"nowhere\"").text(),
         changed().bind(&taken).text(),
     ] {
         lb.write_config(&config);
@@ -144,13 +120,8 @@ fn binds_are_added_and_removed_and_the_others_lose_nothing() {
     let origin = Origin::start(Behaviour::Http(100));
     let (kept, second) = (Port::reserve(), Port::reserve());
     let config = |binds: &[&Port]| {
-        let list: Vec<String> = binds
-            .iter()
-            .map(|port| format!("\"{}\"", port.addr()))
-            .collect();
-        Config::new()
-            .bind(&format!("[{}]", list.join(", ")))
-            .origins([&origin])
+        let list: Vec<String> = binds.iter().map(|port| format!("\"{}\"", port.addr())).collect();
+        Config::new().bind(&format!("[{}]", list.join(", "))).origins([&origin])
     };
     let lb = Lb::start(&config(&[&kept]));
     let mut ab = Ab::start(kept.addr(), 30_000, 32, &[]);
@@ -159,9 +130,7 @@ fn binds_are_added_and_removed_and_the_others_lose_nothing() {
         assert_eq!(lb.status().bound("web"), [kept.addr(), second.addr()]);
         Ab::run(second.addr(), 20, 4, &[]).assert_flawless();
         lb.reload(&config(&[&kept]));
-        eventually(HANG, "the removed bind refuses", || {
-            TcpStream::connect(second.addr()).err()
-        });
+        eventually(HANG, "the removed bind refuses", || TcpStream::connect(second.addr()).err());
     }
     ab.finish().assert_flawless();
 }
@@ -175,9 +144,7 @@ fn hup_reloads_too_and_a_bad_file_changes_nothing() {
     eventually_eq(HANG, "b".to_owned(), || greeting(lb.addr("web")).unwrap());
     lb.write_config("rubbish [");
     lb.signal(Signal::SIGHUP);
-    eventually(HANG, "the error is said", || {
-        lb.stderr().contains("lb.toml:1").then_some(())
-    });
+    eventually(HANG, "the error is said", || lb.stderr().contains("lb.toml:1").then_some(()));
     assert_eq!(greeting(lb.addr("web")).unwrap(), "b");
 }
 

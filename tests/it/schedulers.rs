@@ -23,21 +23,11 @@ fn round_robin_follows_the_weights_exactly_and_smoothly() {
     let lb = Lb::start(&config);
     let addr = lb.addr("web");
     let served: Vec<String> = (0..600).map(|_| greeting(addr).unwrap()).collect();
-    assert_eq!(
-        counts(&served),
-        [("a", 100), ("b", 200), ("c", 300)].map(own).into()
-    );
+    assert_eq!(counts(&served), [("a", 100), ("b", 200), ("c", 300)].map(own).into());
     // Smooth: never the heaviest three times running, as a plain cycle would.
-    assert!(
-        served
-            .windows(3)
-            .all(|three| !(three[0] == three[1] && three[1] == three[2]))
-    );
+    assert!(served.windows(3).all(|three| !(three[0] == three[1] && three[1] == three[2])));
     for round in served.chunks(6) {
-        assert_eq!(
-            counts(round),
-            [("a", 1), ("b", 2), ("c", 3)].map(own).into()
-        );
+        assert_eq!(counts(round), [("a", 1), ("b", 2), ("c", 3)].map(own).into());
     }
 }
 
@@ -54,11 +44,7 @@ fn a_weight_changed_by_command_counts_at_once() {
 #[test]
 fn leastconn_is_never_off_by_more_than_the_workers() {
     let origins = named(3);
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"balance = "leastconn""#)
-            .origins(&origins),
-    );
+    let lb = Lb::start(&Config::new().backend(r#"balance = "leastconn""#).origins(&origins));
     let addr = lb.addr("web");
     let mut open: Vec<TcpStream> = Vec::new();
     for round in 1..=20 {
@@ -70,20 +56,12 @@ fn leastconn_is_never_off_by_more_than_the_workers() {
     }
     // Opened all at once by many clients, too.
     let together: Vec<TcpStream> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..30)
-            .map(|_| scope.spawn(move || hold(addr, 4)))
-            .collect();
-        clients
-            .into_iter()
-            .flat_map(|client| client.join().unwrap())
-            .collect()
+        let clients: Vec<_> = (0..30).map(|_| scope.spawn(move || hold(addr, 4))).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     });
     let now = sessions(&lb, &["a", "b", "c"]);
     figure("leastconn after 300 sessions", format!("{now:?}"));
-    assert!(
-        now.iter().max().unwrap() - now.iter().min().unwrap() <= WORKERS,
-        "{now:?}"
-    );
+    assert!(now.iter().max().unwrap() - now.iter().min().unwrap() <= WORKERS, "{now:?}");
     drop((open, together));
 }
 
@@ -115,46 +93,22 @@ fn a_thousand_servers_each_get_their_turn() {
 #[test]
 fn source_keeps_a_client_with_its_server_and_moves_few_when_one_leaves() {
     let origins = named(10);
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"balance = "source""#)
-            .origins(&origins),
-    );
+    let lb = Lb::start(&Config::new().backend(r#"balance = "source""#).origins(&origins));
     let addr = lb.addr("web");
-    let clients: Vec<Ipv4Addr> = (0..200)
-        .map(|n| Ipv4Addr::new(127, 9, n / 100, n % 100 + 1))
-        .collect();
-    let ask = || -> Vec<String> {
-        clients
-            .iter()
-            .map(|&client| greeting_from(client, addr))
-            .collect()
-    };
+    let clients: Vec<Ipv4Addr> = (0..200).map(|n| Ipv4Addr::new(127, 9, n / 100, n % 100 + 1)).collect();
+    let ask = || -> Vec<String> { clients.iter().map(|&client| greeting_from(client, addr)).collect() };
     let before = ask();
     assert_eq!(before, ask(), "a client's server does not change by itself");
-    assert_eq!(
-        counts(&before).len(),
-        10,
-        "every server has clients: {:?}",
-        counts(&before)
-    );
+    assert_eq!(counts(&before).len(), 10, "every server has clients: {:?}", counts(&before));
     let without_c = origins.iter().enumerate().filter(|(index, _)| *index != 2);
-    let config = without_c.fold(
-        Config::new().backend(r#"balance = "source""#),
-        |config, (index, origin)| config.server(&name(index), origin.server()),
-    );
+    let config = without_c.fold(Config::new().backend(r#"balance = "source""#), |config, (index, origin)| {
+        config.server(&name(index), origin.server())
+    });
     lb.reload(&config);
     let after = ask();
-    let moved = before
-        .iter()
-        .zip(&after)
-        .filter(|(before, after)| before != after)
-        .count();
+    let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     let of_c = before.iter().filter(|server| *server == "c").count();
-    figure(
-        "clients that move when one of ten servers leaves",
-        format!("{moved} of 200, {of_c} were its own"),
-    );
+    figure("clients that move when one of ten servers leaves", format!("{moved} of 200, {of_c} were its own"));
     assert_eq!(moved, of_c, "only the clients of the server that left move");
     assert!(!after.contains(&"c".to_owned()));
 }
@@ -162,10 +116,12 @@ fn source_keeps_a_client_with_its_server_and_moves_few_when_one_leaves() {
 #[test]
 fn first_fills_one_server_before_the_next() {
     let origins = named(3);
-    let config = ["a", "b", "c"].iter().zip(&origins).fold(
-        Config::new().backend(r#"balance = "first""#),
-        |config, (name, origin)| config.server_with(name, origin.server(), "maxconn = 4"),
-    );
+    let config = ["a", "b", "c"]
+        .iter()
+        .zip(&origins)
+        .fold(Config::new().backend(r#"balance = "first""#), |config, (name, origin)| {
+            config.server_with(name, origin.server(), "maxconn = 4")
+        });
     let lb = Lb::start(&config);
     let _open = hold(lb.addr("web"), 10);
     assert_eq!(sessions(&lb, &["a", "b", "c"]), [4, 4, 2]);
@@ -174,16 +130,9 @@ fn first_fills_one_server_before_the_next() {
 #[test]
 fn random_of_two_choices_leaves_nobody_out() {
     let origins = named(4);
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"balance = "random""#)
-            .origins(&origins),
-    );
+    let lb = Lb::start(&Config::new().backend(r#"balance = "random""#).origins(&origins));
     let counts = spread(&lb, 400);
-    assert!(
-        counts.len() == 4 && counts.values().all(|count| (50..=150).contains(count)),
-        "{counts:?}"
-    );
+    assert!(counts.len() == 4 && counts.values().all(|count| (50..=150).contains(count)), "{counts:?}");
 }
 
 #[test]
@@ -203,25 +152,13 @@ fn backups_serve_only_when_no_other_can() {
     origins[0].stop();
     origins[1].stop();
     for server in ["app/a", "app/b"] {
-        eventually_eq(HANG, "DOWN".to_owned(), || {
-            lb.status().server(server).text("status")
-        });
+        eventually_eq(HANG, "DOWN".to_owned(), || lb.status().server(server).text("status"));
     }
-    assert_eq!(
-        spread(&lb, 10),
-        [("c", 10)].map(own).into(),
-        "the first backup alone"
-    );
+    assert_eq!(spread(&lb, 10), [("c", 10)].map(own).into(), "the first backup alone");
     lb.reload(&all);
-    assert_eq!(
-        spread(&lb, 10),
-        [("c", 5), ("d", 5)].map(own).into(),
-        "all backups"
-    );
+    assert_eq!(spread(&lb, 10), [("c", 5), ("d", 5)].map(own).into(), "all backups");
     origins[0].restart();
-    eventually_eq(HANG, "UP".to_owned(), || {
-        lb.status().server("app/a").text("status")
-    });
+    eventually_eq(HANG, "UP".to_owned(), || lb.status().server("app/a").text("status"));
     assert_eq!(spread(&lb, 10), [("a", 10)].map(own).into());
 }
 
@@ -231,18 +168,13 @@ pub(crate) fn thousand_servers() -> (Origin, Config) {
     let origin = Origin::start_everywhere(Behaviour::SpeakAddress);
     let port = origin.addr().port();
     let config = (0..1000).fold(Config::bare(), |config, index| {
-        config.server(
-            &format!("s{index}"),
-            format!("127.7.{}.{}:{port}", index / 250, index % 250 + 1),
-        )
+        config.server(&format!("s{index}"), format!("127.7.{}.{}:{port}", index / 250, index % 250 + 1))
     });
     (origin, config)
 }
 
 fn named(count: usize) -> Vec<Origin> {
-    (0..count)
-        .map(|index| Origin::start(Behaviour::SpeakFirst(name(index).into_bytes())))
-        .collect()
+    (0..count).map(|index| Origin::start(Behaviour::SpeakFirst(name(index).into_bytes()))).collect()
 }
 
 fn name(index: usize) -> String {
@@ -263,11 +195,7 @@ fn counts(served: &[String]) -> BTreeMap<String, usize> {
 
 fn spread(lb: &Lb, sessions: usize) -> BTreeMap<String, usize> {
     let addr = lb.addr("web");
-    counts(
-        &(0..sessions)
-            .map(|_| greeting(addr).unwrap())
-            .collect::<Vec<_>>(),
-    )
+    counts(&(0..sessions).map(|_| greeting(addr).unwrap()).collect::<Vec<_>>())
 }
 
 /// Opens sessions that stay, each once its server has spoken.
@@ -282,10 +210,7 @@ fn hold(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
 
 fn sessions(lb: &Lb, servers: &[&str]) -> Vec<u64> {
     let status = lb.status();
-    servers
-        .iter()
-        .map(|server| status.server(&format!("app/{server}")).number("sessions"))
-        .collect()
+    servers.iter().map(|server| status.server(&format!("app/{server}")).number("sessions")).collect()
 }
 
 fn greeting_from(client: Ipv4Addr, addr: SocketAddr) -> String {

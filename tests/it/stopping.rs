@@ -24,10 +24,7 @@ fn term_without_sessions_ends_at_once() {
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGTERM);
     assert!(lb.wait(HANG).success());
-    figure(
-        "time from TERM to the end, without sessions",
-        format!("{watch:?}"),
-    );
+    figure("time from TERM to the end, without sessions", format!("{watch:?}"));
     assert!(watch.elapsed() < Duration::from_secs(3), "{watch:?}");
     assert!(lb.notify().lines().contains(&"STOPPING=1".to_owned()));
     assert!(TcpStream::connect(addr).is_err(), "still something listens");
@@ -44,9 +41,7 @@ fn term_lets_sessions_finish_and_takes_no_new_ones() {
     let sessions = PingPong::start(addr, 5);
     lb.signal(Signal::SIGTERM);
     lb.wait_for_notice("STOPPING=1");
-    eventually(HANG, "new connections refused", || {
-        TcpStream::connect(addr).err()
-    });
+    eventually(HANG, "new connections refused", || TcpStream::connect(addr).err());
     sessions.go_on_for(500);
     assert!(lb.is_running());
     sessions.finish().assert_unharmed();
@@ -61,8 +56,7 @@ fn term_cuts_what_is_left_when_its_time_is_up() {
     lb.signal(Signal::SIGTERM);
     assert!(lb.wait(HANG).success());
     assert!(
-        watch.by_the_clock() >= Duration::from_millis(750)
-            && watch.elapsed() < Duration::from_secs(5),
+        watch.by_the_clock() >= Duration::from_millis(750) && watch.elapsed() < Duration::from_secs(5),
         "{watch:?}"
     );
     assert_ne!(read_to_end(&session).1, Ending::Timeout);
@@ -85,9 +79,7 @@ fn a_second_signal_ends_it_at_once() {
     let _session = established(addr);
     lb.signal(Signal::SIGTERM);
     lb.wait_for_notice("STOPPING=1");
-    eventually(HANG, "new connections refused", || {
-        TcpStream::connect(addr).err()
-    });
+    eventually(HANG, "new connections refused", || TcpStream::connect(addr).err());
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGTERM);
     lb.wait(HANG);

@@ -20,41 +20,21 @@ fn a_planned_session_is_whole_at_both_ends_directly_and_through_haproxy() {
         let seen = Client::run(addr, plan);
         assert!(seen.is_whole(5_000_003), "{seen:?}");
         let served = origin.outcome(seed);
-        assert!(
-            served.is_whole(3_000_001) && served.sent == 5_000_003,
-            "{served:?}"
-        );
+        assert!(served.is_whole(3_000_001) && served.sent == 5_000_003, "{served:?}");
     }
 }
 
 #[test]
 fn every_ending_shows_as_what_it_was() {
     let origin = Origin::start(Behaviour::Planned);
-    let reset = Plan {
-        server: ServerEnd::Reset,
-        client: ClientEnd::AfterServer,
-        ..Plan::new(1, 100, 10_000)
-    };
+    let reset = Plan { server: ServerEnd::Reset, client: ClientEnd::AfterServer, ..Plan::new(1, 100, 10_000) };
     let seen = Client::run(origin.addr(), reset);
-    assert_eq!(
-        (seen.received, seen.corrupt_at, seen.ending),
-        (10_000, None, Ending::Reset)
-    );
-    let reset = Plan {
-        client: ClientEnd::Reset,
-        ..Plan::new(2, 50_000, 1000)
-    };
+    assert_eq!((seen.received, seen.corrupt_at, seen.ending), (10_000, None, Ending::Reset));
+    let reset = Plan { client: ClientEnd::Reset, ..Plan::new(2, 50_000, 1000) };
     assert_eq!(Client::run(origin.addr(), reset).received, 1000);
     let served = origin.outcome(2);
-    assert_eq!(
-        (served.received, served.corrupt_at, served.ending),
-        (50_000, None, Ending::Reset)
-    );
-    let first = Plan {
-        server: ServerEnd::HalfClose,
-        client: ClientEnd::AfterServer,
-        ..Plan::new(3, 5, 10_000)
-    };
+    assert_eq!((served.received, served.corrupt_at, served.ending), (50_000, None, Ending::Reset));
+    let first = Plan { server: ServerEnd::HalfClose, client: ClientEnd::AfterServer, ..Plan::new(3, 5, 10_000) };
     assert!(Client::run(origin.addr(), first).is_whole(10_000));
     assert_eq!(origin.ending(77), None);
 }
@@ -65,13 +45,7 @@ fn a_stopped_origin_cuts_and_refuses_and_a_restarted_one_serves() {
     let sessions = PingPong::start(origin.addr(), 3);
     sessions.go_on_for(30);
     origin.stop();
-    assert!(
-        sessions
-            .finish()
-            .outcomes
-            .iter()
-            .all(|outcome| outcome.corrupt_at.is_none())
-    );
+    assert!(sessions.finish().outcomes.iter().all(|outcome| outcome.corrupt_at.is_none()));
     assert_eq!(
         Client::run(origin.addr(), Plan::new(1, 1, 1)).ending,
         Ending::Failed(std::io::ErrorKind::ConnectionRefused)
@@ -83,17 +57,10 @@ fn a_stopped_origin_cuts_and_refuses_and_a_restarted_one_serves() {
 
 #[test]
 fn fixed_behaviours_do_what_they_are_called() {
-    let ending =
-        |behaviour| Client::run(Origin::start(behaviour).addr(), Plan::new(1, 0, 1)).ending;
+    let ending = |behaviour| Client::run(Origin::start(behaviour).addr(), Plan::new(1, 0, 1)).ending;
     assert_eq!(ending(Behaviour::Reset), Ending::Reset);
-    assert_eq!(
-        greeting(Origin::start(Behaviour::SpeakFirst(b"220 ready".to_vec())).addr()).unwrap(),
-        "220 ready"
-    );
-    assert_eq!(
-        greeting(Origin::start_v6(Behaviour::Close).addr()).unwrap(),
-        ""
-    );
+    assert_eq!(greeting(Origin::start(Behaviour::SpeakFirst(b"220 ready".to_vec())).addr()).unwrap(), "220 ready");
+    assert_eq!(greeting(Origin::start_v6(Behaviour::Close).addr()).unwrap(), "");
     let web = Origin::start(Behaviour::Http(100));
     Ab::run(web.addr(), 500, 8, &[]).assert_flawless();
     Ab::run(web.addr(), 500, 8, &["-k"]).assert_flawless();
@@ -109,15 +76,8 @@ fn proxy_headers_of_haproxy_are_understood() {
         let haproxy = Haproxy::relay("", origin.addr(), word);
         assert!(Client::run(haproxy.addr(), Plan::new(1, 10, 10)).is_whole(10));
         let header = &origin.proxy_headers()[0];
-        assert_eq!(
-            (header.version, header.destination),
-            (version, Some(haproxy.addr()))
-        );
-        assert!(
-            header
-                .source
-                .is_some_and(|source| source.ip().is_loopback())
-        );
+        assert_eq!((header.version, header.destination), (version, Some(haproxy.addr())));
+        assert!(header.source.is_some_and(|source| source.ip().is_loopback()));
     }
 }
 
@@ -138,10 +98,7 @@ fn real_servers_start_die_and_return() {
 #[test]
 fn a_stalled_reader_stops_its_sender_and_still_gets_everything() {
     let origin = Origin::start(Behaviour::Planned);
-    let plan = Plan {
-        pace: Pace::ClientStalls,
-        ..Plan::new(5, 0, 30_000_000)
-    };
+    let plan = Plan { pace: Pace::ClientStalls, ..Plan::new(5, 0, 30_000_000) };
     let client = Client::connect(origin.addr(), plan).unwrap();
     let mut stuck = 0;
     let seen = client.finish(|| stuck = origin.wait_until_stuck(5));

@@ -14,29 +14,17 @@ use crate::support::wait::observe;
 
 #[test]
 fn a_silent_client_is_closed_after_its_timeout() {
-    closes_within(
-        r#"timeout = { client = "400ms", server = "20s" }"#,
-        |_| {},
-        400,
-    );
+    closes_within(r#"timeout = { client = "400ms", server = "20s" }"#, |_| {}, 400);
 }
 
 #[test]
 fn a_silent_server_is_closed_after_its_timeout() {
-    closes_within(
-        r#"timeout = { client = "20s", server = "400ms" }"#,
-        |_| {},
-        400,
-    );
+    closes_within(r#"timeout = { client = "20s", server = "400ms" }"#, |_| {}, 400);
 }
 
 #[test]
 fn tunnel_replaces_both_once_a_session_is_established() {
-    closes_within(
-        r#"timeout = { client = "100ms", server = "100ms", tunnel = "600ms" }"#,
-        |_| {},
-        600,
-    );
+    closes_within(r#"timeout = { client = "100ms", server = "100ms", tunnel = "600ms" }"#, |_| {}, 600);
 }
 
 #[test]
@@ -51,9 +39,7 @@ fn client_fin_counts_from_the_clients_fin() {
 #[test]
 fn what_speaks_now_and_then_lives_on() {
     let origin = Origin::start(Behaviour::Echo);
-    let config = Config::new()
-        .backend(r#"timeout = { client = "2s", server = "2s" }"#)
-        .origins([&origin]);
+    let config = Config::new().backend(r#"timeout = { client = "2s", server = "2s" }"#).origins([&origin]);
     let lb = Lb::start(&config);
     let mut stream = connect(lb.addr("web")).unwrap();
     for _ in 0..6 {
@@ -84,8 +70,7 @@ fn closes(origin: &Origin, options: &str, act: impl FnOnce(&TcpStream), ms: u64)
     assert_ne!(ending, Ending::Timeout, "still open");
     let expected = Duration::from_millis(ms);
     assert!(
-        watch.by_the_clock() > expected * 9 / 10
-            && watch.elapsed() < expected * 2 + Duration::from_secs(1),
+        watch.by_the_clock() > expected * 9 / 10 && watch.elapsed() < expected * 2 + Duration::from_secs(1),
         "closed after {watch:?}, expected {expected:?}"
     );
 }

@@ -18,36 +18,23 @@ fn more_busy_sessions_than_pipes_lose_no_byte() {
     let _alone = alone();
     raise_descriptors();
     let origin = Origin::start(Behaviour::Planned);
-    let lb = Lb::options()
-        .config(&Config::new().origins([&origin]))
-        .uid(NOBODY)
-        .start();
+    let lb = Lb::options().config(&Config::new().origins([&origin])).uid(NOBODY).start();
     let addr = lb.addr("web");
     let size = 3_000_000;
     // All stall at once with data on the way, which is when pipes are held.
     let (stalled, go) = (Barrier::new(SESSIONS + 1), Barrier::new(SESSIONS + 1));
     let run = &|seed| {
-        let plan = Plan {
-            pace: Pace::ClientStalls,
-            down_chunk: 128 * 1024,
-            ..Plan::new(seed, 100, size)
-        };
+        let plan = Plan { pace: Pace::ClientStalls, down_chunk: 128 * 1024, ..Plan::new(seed, 100, size) };
         Client::connect(addr, plan).unwrap().finish(|| {
             stalled.wait();
             go.wait();
         })
     };
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..SESSIONS as u64)
-            .map(|seed| scope.spawn(move || run(seed)))
-            .collect();
+        let runs: Vec<_> = (0..SESSIONS as u64).map(|seed| scope.spawn(move || run(seed))).collect();
         stalled.wait();
         let bytes = || lb.status().frontend("web").number("bytes_out");
-        settled(
-            crate::support::client::HANG,
-            Duration::from_millis(500),
-            bytes,
-        );
+        settled(crate::support::client::HANG, Duration::from_millis(500), bytes);
         figure(
             &format!("ends of pipes held by {SESSIONS} stalled sessions of an ordinary user"),
             proc::pipes(lb.pid()),

@@ -49,21 +49,12 @@ fn a_file_that_is_no_lb_is_refused_by_its_kind() {
         (file("of-group", 0o775, b"x"), "written by others"),
         (at("stranger"), "belongs to uid 4711"),
         (file("empty", 0o755, b""), "not a program for this machine"),
-        (
-            file("text", 0o755, b"hello"),
-            "not a program for this machine",
-        ),
-        (
-            file("foreign", 0o755, &foreign),
-            "not a program for this machine",
-        ),
+        (file("text", 0o755, b"hello"), "not a program for this machine"),
+        (file("foreign", 0o755, &foreign), "not a program for this machine"),
         (file("beginning", 0o755, &real[..100]), "cannot be executed"),
         (file("eighth", 0o755, &real[..real.len() / 8]), "killed by"),
         (file("holed", 0o755, &holed), "was killed by a signal"),
-        (
-            file("script", 0o755, b"#!/bin/sh\necho lb-handoff core=1\n"),
-            "a script",
-        ),
+        (file("script", 0o755, b"#!/bin/sh\necho lb-handoff core=1\n"), "a script"),
         ("/bin/true".into(), "is not lb"),
         ("/bin/false".into(), "ended with code 1"),
         ("/bin/echo".into(), "is not lb: engine --probe"),
@@ -78,14 +69,10 @@ fn a_file_that_is_no_lb_is_refused_by_its_kind() {
 #[test]
 fn a_probe_that_dies_hangs_or_talks_nonsense_is_told_so() {
     let stage = FailingUpgrade::new();
-    for (way, expected) in [
-        ("kill", "was killed by a signal"),
-        ("panic", "a test wants this panic"),
-        ("hang", "within 10 s"),
-    ] {
-        stage
-            .with_fault("engine.probe", way)
-            .assert(way, 3, expected);
+    for (way, expected) in
+        [("kill", "was killed by a signal"), ("panic", "a test wants this panic"), ("hang", "within 10 s")]
+    {
+        stage.with_fault("engine.probe", way).assert(way, 3, expected);
     }
     for (how, code, expected) in [
         ("probe-core-2", 4, "speaks hand-off protocol 2, this one 1"),
@@ -164,24 +151,14 @@ fn the_supervisors_death_in_an_upgrade_leaves_no_second_engine_for_long() {
     let output = stage.lb.command(&["upgrade", "--probation", "1s"]);
     assert!(!output.status.success(), "{output:?}");
     stage.lb.notify().clear_store();
-    eventually(Duration::from_secs(20), "nothing listens", || {
-        std::net::TcpStream::connect(stage.addr).err()
-    });
+    eventually(Duration::from_secs(20), "nothing listens", || std::net::TcpStream::connect(stage.addr).err());
 }
 
 #[track_caller]
 fn assert_rolled_back(kind: &str, told: &Told, expected: &str) {
     // It depends on the moment which of its signs of being stuck is seen first.
     let stuck = expected == STILL && told.text.contains("accepts no connections");
-    told.assert(
-        kind,
-        6,
-        if stuck {
-            "accepts no connections"
-        } else {
-            expected
-        },
-    );
+    told.assert(kind, 6, if stuck { "accepts no connections" } else { expected });
 }
 
 fn name(path: &Path) -> &str {

@@ -32,11 +32,7 @@ fn the_old_engine_killed_at_any_step_refuses_nobody() {
             // Who asked was connected to the one that died; the new engine was READY, so that the upgrade is done.
             assert_eq!(output.status.code(), Some(1), "{point}: {output:?}");
             eventually(HANG, "the supervisor's word", || {
-                stage
-                    .lb
-                    .stderr()
-                    .contains("the old one was lost")
-                    .then_some(())
+                stage.lb.stderr().contains("the old one was lost").then_some(())
             });
             stage.assert_one_engine_serves(2);
             assert_eq!(stage.finish().refused, 0, "{point}");
@@ -69,24 +65,12 @@ fn sessions_whose_turn_did_not_come_in_time_stay() {
     let dir = tempfile::tempdir().unwrap();
     let slow = fake_engine(dir.path(), "slow");
     // It takes the sessions of four workers of eight and dies when the time for moving has passed.
-    let output = lb.command(&[
-        "upgrade",
-        "--binary",
-        slow.to_str().unwrap(),
-        "--probation",
-        "100ms",
-    ]);
+    let output = lb.command(&["upgrade", "--binary", slow.to_str().unwrap(), "--probation", "100ms"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
-    let stayed = clients
-        .iter_mut()
-        .filter_map(|c| is_served(c).then_some(()))
-        .count();
+    let stayed = clients.iter_mut().filter_map(|c| is_served(c).then_some(())).count();
     // The kernel spreads them, evenly within limits.
     assert!((10..=70).contains(&stayed), "{stayed} of 80");
-    assert_eq!(
-        lb.status().server("app/a").number("sessions"),
-        stayed as u64
-    );
+    assert_eq!(lb.status().server("app/a").number("sessions"), stayed as u64);
 }
 
 fn is_served(client: &mut TcpStream) -> bool {
@@ -115,9 +99,7 @@ fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
             stage.lb.start_again_from_store();
             let clients = stage.clients.as_ref().unwrap();
             let served = clients.served();
-            eventually(HANG, "clients served", || {
-                (clients.served() > served + 20).then_some(())
-            });
+            eventually(HANG, "clients served", || (clients.served() > served + 20).then_some(()));
             assert_eq!(stage.finish().refused, 0, "{point}");
         }
     }
@@ -138,23 +120,11 @@ impl Stage {
         let origin = Origin::start(Behaviour::Echo);
         let dir = tempfile::tempdir().unwrap();
         let fault = dir.path().join("fault");
-        let lb = Lb::options()
-            .config(&Config::new().origins([&origin]))
-            .env("LB_FAULT", &fault)
-            .start();
+        let lb = Lb::options().config(&Config::new().origins([&origin])).env("LB_FAULT", &fault).start();
         let addr = lb.addr("web");
-        eventually(HANG, "listeners stored", || {
-            (lb.notify().stored().len() == 3).then_some(())
-        });
+        eventually(HANG, "listeners stored", || (lb.notify().stored().len() == 3).then_some(()));
         let clients = Some(Knocker::start(addr, 4));
-        Self {
-            lb,
-            addr,
-            fault,
-            clients,
-            _dir: dir,
-            _origin: origin,
-        }
+        Self { lb, addr, fault, clients, _dir: dir, _origin: origin }
     }
 
     /// Upgrades; who comes to `point` first is killed there.
@@ -190,9 +160,7 @@ impl Stage {
 
     #[track_caller]
     fn assert_one_engine_serves(&self, generation: u64) {
-        eventually(HANG, "one engine", || {
-            (proc::descendants(self.lb.pid()).len() == 1).then_some(())
-        });
+        eventually(HANG, "one engine", || (proc::descendants(self.lb.pid()).len() == 1).then_some(()));
         assert_eq!(self.lb.status().number("generation"), generation);
     }
 

@@ -39,9 +39,7 @@ fn upgrades_under_apachebench_fail_no_request_and_leave_nothing_behind() {
     let report = ab.finish();
     figure(&format!("ab through {done} upgrades"), &report);
     report.assert_flawless();
-    eventually(HANG, "one engine left", || {
-        (proc::descendants(lb.pid()).len() == 1).then_some(())
-    });
+    eventually(HANG, "one engine left", || (proc::descendants(lb.pid()).len() == 1).then_some(()));
     let after = Holdings::of(&lb);
     assert!(after.is_no_more_than(&before), "{before:?}, then {after:?}");
     assert_eq!(lb.status().number("generation"), done + 2);
@@ -60,10 +58,7 @@ fn new_connections_wait_no_longer_during_an_upgrade_than_otherwise() {
         upgrade(&lb, "100ms");
     }
     let knocks = clients.finish();
-    figure(
-        "connections through upgrades",
-        format!("{knocks:?}, longest without upgrades {otherwise:?}"),
-    );
+    figure("connections through upgrades", format!("{knocks:?}, longest without upgrades {otherwise:?}"));
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
     let limit = otherwise * 3 + Duration::from_millis(700);
     assert!(knocks.longest < limit, "{knocks:?}, {otherwise:?}");
@@ -75,18 +70,13 @@ fn usr2_upgrades_to_what_is_at_the_path_that_it_was_started_from() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lb");
     copy_of_binary(&path);
-    let lb = Lb::options()
-        .config(&Config::new().origins([&origin]))
-        .binary(&path)
-        .start();
+    let lb = Lb::options().config(&Config::new().origins([&origin])).binary(&path).start();
     let engine = lb.engine();
     let running = std::fs::metadata(&path).unwrap();
     // As a package manager does it: the file that runs is deleted.
     copy_of_binary(&path);
     lb.signal(Signal::SIGUSR2);
-    eventually(Duration::from_secs(30), "another engine", || {
-        (lb.engine() != engine).then_some(())
-    });
+    eventually(Duration::from_secs(30), "another engine", || (lb.engine() != engine).then_some(()));
     eventually(HANG, "the supervisor is the new file, too", || {
         use std::os::unix::fs::MetadataExt;
         let of = |pid: i32| std::fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino();
@@ -102,9 +92,7 @@ fn one_upgrade_at_a_time_the_others_are_told_and_end_with_5() {
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&origin]));
     let codes = std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..10)
-            .map(|_| scope.spawn(|| lb.command(&["upgrade", "--probation", "2s"])))
-            .collect();
+        let runs: Vec<_> = (0..10).map(|_| scope.spawn(|| lb.command(&["upgrade", "--probation", "2s"]))).collect();
         let outputs = runs.into_iter().map(|run| run.join().unwrap());
         let mut codes: Vec<_> = outputs
             .map(|output| {
@@ -145,9 +133,7 @@ fn term_in_probation_finishes_the_upgrade_and_then_stops() {
     let sessions = PingPong::start(addr, 5);
     std::thread::scope(|scope| {
         let run = scope.spawn(|| lb.command(&["upgrade", "--probation", "30s"]));
-        eventually(HANG, "probation", || {
-            lb.stderr().contains("probation of 30 s").then_some(())
-        });
+        eventually(HANG, "probation", || lb.stderr().contains("probation of 30 s").then_some(()));
         let newer = PingPong::start(addr, 5);
         lb.signal(Signal::SIGTERM);
         sessions.go_on_for(100);
@@ -167,12 +153,9 @@ fn a_standstill_in_probation_is_not_taken_for_the_new_engines_silence() {
     let engine = lb.engine();
     std::thread::scope(|scope| {
         let run = scope.spawn(|| lb.command(&["upgrade", "--probation", "5s"]));
-        eventually(HANG, "probation", || {
-            lb.stderr().contains("probation of 5 s").then_some(())
-        });
+        eventually(HANG, "probation", || lb.stderr().contains("probation of 5 s").then_some(()));
         let all = proc::tree(lb.pid()).into_iter().map(Pid::from_raw);
-        all.clone()
-            .for_each(|pid| kill(pid, Signal::SIGSTOP).unwrap());
+        all.clone().for_each(|pid| kill(pid, Signal::SIGSTOP).unwrap());
         observe(Duration::from_secs(3));
         // The supervisor first: it has nothing to go by but the time.
         for pid in all {
@@ -191,39 +174,21 @@ fn a_client_of_the_command_that_goes_away_does_not_stop_the_upgrade() {
     let lb = Lb::start(&Config::new().origins([&origin]));
     let engine = lb.engine();
     let mut client = UnixStream::connect(lb.dir().join("lb.sock")).unwrap();
-    std::io::Write::write_all(
-        &mut client,
-        b"{\"request\":\"upgrade\",\"probation_ms\":100}\n",
-    )
-    .unwrap();
-    eventually(HANG, "it begins", || {
-        lb.stderr().contains("upgrade: engine").then_some(())
-    });
+    std::io::Write::write_all(&mut client, b"{\"request\":\"upgrade\",\"probation_ms\":100}\n").unwrap();
+    eventually(HANG, "it begins", || lb.stderr().contains("upgrade: engine").then_some(()));
     drop(OwnedFd::from(client));
-    eventually(HANG, "another engine", || {
-        (lb.engine() != engine).then_some(())
-    });
+    eventually(HANG, "another engine", || (lb.engine() != engine).then_some(()));
 }
 
 #[test]
 fn an_upgrade_applies_what_the_configuration_says_now() {
     let origin = Origin::start(Behaviour::Echo);
     let config = |threads: u64, binds: &[&str]| {
-        let binds = binds
-            .iter()
-            .map(|bind| format!("\"{bind}\""))
-            .collect::<Vec<_>>();
-        let text = Config::new()
-            .bind(&format!("[{}]", binds.join(", ")))
-            .origins([&origin])
-            .text();
+        let binds = binds.iter().map(|bind| format!("\"{bind}\"")).collect::<Vec<_>>();
+        let text = Config::new().bind(&format!("[{}]", binds.join(", "))).origins([&origin]).text();
         text.replace("threads = 2", &format!("threads = {threads}"))
     };
-    let lb = Lb::start(
-        &Config::new()
-            .bind(r#"["127.0.0.1:0", "127.0.0.2:0"]"#)
-            .origins([&origin]),
-    );
+    let lb = Lb::start(&Config::new().bind(r#"["127.0.0.1:0", "127.0.0.2:0"]"#).origins([&origin]));
     let bound = lb.status().bound("web");
     let (kept, removed) = (bound[0], bound[1]);
     let clients = Knocker::start(kept, 8);
@@ -232,18 +197,12 @@ fn an_upgrade_applies_what_the_configuration_says_now() {
         upgrade(&lb, "100ms");
         let status = lb.status();
         assert_eq!(status.number("threads"), threads);
-        assert_eq!(
-            status.bound("web")[0],
-            kept,
-            "a port of 0 stays what it was"
-        );
+        assert_eq!(status.bound("web")[0], kept, "a port of 0 stays what it was");
         let added = status.bound("web")[1];
         PingPong::start(added, 2).finish().assert_unharmed();
     }
     // systemd's duplicates are given back, too, so that nothing listens there any more.
-    eventually(HANG, "the removed address refuses", || {
-        std::net::TcpStream::connect(removed).err()
-    });
+    eventually(HANG, "the removed address refuses", || std::net::TcpStream::connect(removed).err());
     let knocks = clients.finish();
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
 }
@@ -259,10 +218,7 @@ fn a_port_that_is_taken_fails_the_upgrade_before_anything_is_touched() {
     let output = lb.command(&["upgrade"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        text.contains("cannot bind") && text.contains("the old engine goes on"),
-        "{text}"
-    );
+    assert!(text.contains("cannot bind") && text.contains("the old engine goes on"), "{text}");
     assert_eq!((lb.addr("web"), lb.engine()), (addr, engine));
 }
 
@@ -285,13 +241,9 @@ fn after_an_upgrade_a_dead_engine_is_replaced_by_the_new_binary() {
     let engine = lb.engine();
     let clients = Knocker::start(lb.addr("web"), 4);
     kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
-    eventually(HANG, "another engine", || {
-        (lb.engine() != engine).then_some(())
-    });
+    eventually(HANG, "another engine", || (lb.engine() != engine).then_some(()));
     let served = clients.served();
-    eventually(HANG, "clients served", || {
-        (clients.served() > served + 100).then_some(())
-    });
+    eventually(HANG, "clients served", || (clients.served() > served + 100).then_some(()));
     assert_eq!(clients.finish().refused, 0);
     assert_eq!(lb.status().number("generation"), 2);
 }
@@ -300,18 +252,11 @@ fn after_an_upgrade_a_dead_engine_is_replaced_by_the_new_binary() {
 fn the_service_manager_sees_one_pid_and_the_same_sockets_through_an_upgrade() {
     let origin = Origin::start(Behaviour::Echo);
     let mut lb = Lb::start(&Config::new().origins([&origin]));
-    eventually(HANG, "listeners stored", || {
-        (lb.notify().stored().len() == 3).then_some(())
-    });
+    eventually(HANG, "listeners stored", || (lb.notify().stored().len() == 3).then_some(()));
     let names = lb.notify().stored();
     upgrade(&lb, "0s");
     assert_eq!(lb.notify().stored(), names);
-    assert!(
-        !lb.notify()
-            .lines()
-            .iter()
-            .any(|line| line.starts_with("MAINPID"))
-    );
+    assert!(!lb.notify().lines().iter().any(|line| line.starts_with("MAINPID")));
     let status = format!("STATUS=serving, engine {}", lb.engine());
     lb.wait_for_notice(&status);
     let watch = Stopwatch::start();
@@ -341,9 +286,7 @@ impl Holdings {
 
     fn is_no_more_than(&self, other: &Self) -> bool {
         // Sockets of checks come and go.
-        self.descriptors <= other.descriptors + 4
-            && self.threads <= other.threads
-            && self.processes <= other.processes
+        self.descriptors <= other.descriptors + 4 && self.threads <= other.threads && self.processes <= other.processes
     }
 }
 

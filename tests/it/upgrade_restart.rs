@@ -33,9 +33,7 @@ fn a_killed_engine_is_replaced_and_nobody_is_refused() {
         let served = clients.served();
         let watch = Stopwatch::start();
         kill_engine(&lb);
-        eventually(HANG, "clients served again", || {
-            (clients.served() > served + CLIENTS as u64).then_some(())
-        });
+        eventually(HANG, "clients served again", || (clients.served() > served + CLIENTS as u64).then_some(()));
         slowest = slowest.max(watch.elapsed());
     }
     let knocks = clients.finish();
@@ -45,10 +43,7 @@ fn a_killed_engine_is_replaced_and_nobody_is_refused() {
     );
     assert_eq!(knocks.refused, 0);
     let in_hand = u64::try_from(CLIENTS * kills).unwrap();
-    assert!(
-        knocks.broken <= in_hand,
-        "more than what was in hand: {knocks:?}"
-    );
+    assert!(knocks.broken <= in_hand, "more than what was in hand: {knocks:?}");
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     assert!(lb.stderr().contains("connections wait in the queues"));
 }
@@ -62,9 +57,7 @@ fn an_engine_that_dies_at_once_each_time_is_not_started_in_a_hurry() {
     // The next engines find a configuration that they cannot use.
     lb.write_config("[global]\nthreads = \"many\"\n");
     kill_engine(&lb);
-    eventually(HANG, "back-off of 400 ms", || {
-        lb.stderr().contains("in 400 ms").then_some(())
-    });
+    eventually(HANG, "back-off of 400 ms", || lb.stderr().contains("in 400 ms").then_some(()));
     assert!(lb.is_running());
     let starts = lb.stderr().matches("the next one starts").count();
     assert!(starts <= 5, "{starts} starts");
@@ -83,14 +76,7 @@ fn a_first_start_that_fails_ends_with_the_engines_code_and_its_words() {
     let dir = tempfile::tempdir().unwrap();
     // One missing level would be made.
     let socket = dir.path().join("none/of/these/lb.sock");
-    let flags = [
-        "run",
-        "--bind",
-        "127.0.0.1:0",
-        "--server",
-        "127.0.0.1:1",
-        "--socket",
-    ];
+    let flags = ["run", "--bind", "127.0.0.1:0", "--server", "127.0.0.1:1", "--socket"];
     let mut args = flags.to_vec();
     args.push(socket.to_str().unwrap());
     let output = lb(&args);
@@ -110,9 +96,7 @@ fn an_engine_without_its_supervisor_finishes_its_sessions_and_ends() {
     sessions.go_on_for(200);
     assert!(is_alive(engine));
     sessions.finish().assert_unharmed();
-    eventually(HANG, "the engine's end", || {
-        (!is_alive(engine)).then_some(())
-    });
+    eventually(HANG, "the engine's end", || (!is_alive(engine)).then_some(()));
 }
 
 #[test]
@@ -120,22 +104,16 @@ fn after_the_supervisors_death_its_successor_finds_the_queues_in_the_fd_store() 
     let origin = Origin::start(Behaviour::Echo);
     let mut lb = Lb::start(&Config::new().origins([&origin]));
     let addr = lb.addr("web");
-    eventually(HANG, "listeners stored", || {
-        (lb.notify().stored().len() >= 3).then_some(())
-    });
+    eventually(HANG, "listeners stored", || (lb.notify().stored().len() >= 3).then_some(()));
     let engine = lb.engine();
     let clients = Knocker::start(addr, CLIENTS);
-    eventually(HANG, "clients served", || {
-        (clients.served() > 100).then_some(())
-    });
+    eventually(HANG, "clients served", || (clients.served() > 100).then_some(()));
     // As systemd does it: the main process is gone, so the rest of the group goes, too.
     lb.signal(Signal::SIGKILL);
     kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
     lb.start_again_from_store();
     let served = clients.served();
-    eventually(HANG, "clients served by the successor", || {
-        (clients.served() > served + 200).then_some(())
-    });
+    eventually(HANG, "clients served by the successor", || (clients.served() > served + 200).then_some(()));
     let knocks = clients.finish();
     assert_eq!(knocks.refused, 0, "{knocks:?}");
     assert!(knocks.broken <= CLIENTS as u64, "{knocks:?}");
@@ -162,9 +140,7 @@ fn as_pid_1_it_reaps_strangers_passes_signals_on_and_ends() {
         args.extend(["--socket", socket.to_str().unwrap()]);
         lb(&args)
     };
-    eventually(HANG, "status", || {
-        ask(&["status"]).status.success().then_some(())
-    });
+    eventually(HANG, "status", || ask(&["status"]).status.success().then_some(()));
     let init = proc::descendants(process.pid())[0];
     // A stranger whose parent dies becomes a child of PID 1, and must not stay a zombie.
     let mut stranger = Command::new("nsenter");

@@ -22,11 +22,8 @@ use crate::support::wait::{eventually, eventually_eq, observe};
 #[test]
 fn sessions_in_every_state_go_on_byte_by_byte() {
     let _alone = alone();
-    let (planned, echo, http) = (
-        Origin::start(Behaviour::Planned),
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Http(100)),
-    );
+    let (planned, echo, http) =
+        (Origin::start(Behaviour::Planned), Origin::start(Behaviour::Echo), Origin::start(Behaviour::Http(100)));
     let lb = Lb::start(
         &Config::new()
             // Who stalls is not to be cut for it, however slow the machine.
@@ -42,16 +39,11 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
     let stop = AtomicBool::new(false);
     let moved = std::thread::scope(|scope| {
         let ping_pong = PingPong::start(lb.addr("echo"), 100);
-        let bulks: Vec<_> = (0..20)
-            .map(|lane| scope.spawn(bulk_until(addr, lane, &stop)))
-            .collect();
+        let bulks: Vec<_> = (0..20).map(|lane| scope.spawn(bulk_until(addr, lane, &stop))).collect();
         // Readers that take nothing until the end: residue in user space or in a pipe, at every upgrade.
         let stalled: Vec<_> = (0..20)
             .map(|n| {
-                let plan = Plan {
-                    pace: Pace::ClientStalls,
-                    ..Plan::new(1000 + n, 1000, 6_000_000 + n)
-                };
+                let plan = Plan { pace: Pace::ClientStalls, ..Plan::new(1000 + n, 1000, 6_000_000 + n) };
                 let client = Client::connect(addr, plan).unwrap();
                 let (stop, planned) = (&stop, &planned);
                 scope.spawn(move || {
@@ -66,10 +58,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
         // Clients that have said FIN; their server has not read yet.
         let half_closed: Vec<_> = (0..20)
             .map(|n| {
-                let plan = Plan {
-                    pace: Pace::ServerStalls,
-                    ..Plan::new(2000 + n, 50_000 + 70_000 * n, 3000)
-                };
+                let plan = Plan { pace: Pace::ServerStalls, ..Plan::new(2000 + n, 50_000 + 70_000 * n, 3000) };
                 let (client, stop) = (Client::connect(addr, plan).unwrap(), &stop);
                 // The answer's end comes when the server has read everything, which is after the last upgrade.
                 scope.spawn(move || (plan, client.finish(|| wait_for(stop))))
@@ -85,10 +74,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
             upgrades += 1;
         }
         let report = ab.finish();
-        figure(
-            &format!("ab beside moving sessions, {upgrades} upgrades"),
-            &report,
-        );
+        figure(&format!("ab beside moving sessions, {upgrades} upgrades"), &report);
         report.assert_flawless();
         stop.store(true, Ordering::Relaxed);
         planned.release();
@@ -100,9 +86,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
             format!("{:?}, before the first one {quiet:?}", ping_pong.slowest),
         );
         let bulk_bytes: u64 = bulks.into_iter().map(|bulk| bulk.join().unwrap()).sum();
-        stalled
-            .into_iter()
-            .for_each(|stalled| stalled.join().unwrap());
+        stalled.into_iter().for_each(|stalled| stalled.join().unwrap());
         for half_closed in half_closed {
             let (plan, outcome) = half_closed.join().unwrap();
             assert!(outcome.is_whole(plan.down), "{plan:?}: {outcome:?}");
@@ -114,11 +98,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
     figure("sessions moved", moved);
     figure(
         "TcpOutRsts and ListenDrops meanwhile, other tests included",
-        format!(
-            "{} {}",
-            proc::netstat("TcpOutRsts") - resets,
-            proc::netstat("ListenDrops") - drops
-        ),
+        format!("{} {}", proc::netstat("TcpOutRsts") - resets, proc::netstat("ListenDrops") - drops),
     );
     assert!(moved >= 140 * amount(10, 100), "{moved}");
 }
@@ -130,11 +110,7 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
     // Both ends of the clients' and the servers' connections are in this process.
     let count = if limit >= 40_000 { 9000 } else { 4000 };
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"timeout = { client = "10m", server = "10m" }"#)
-            .origins([&origin]),
-    );
+    let lb = Lb::start(&Config::new().backend(r#"timeout = { client = "10m", server = "10m" }"#).origins([&origin]));
     let addr = lb.addr("web");
     let mut open: Vec<_> = (0..count)
         .map(|_| {
@@ -144,8 +120,7 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
         })
         .collect();
     let mut byte = [0];
-    open.iter_mut()
-        .for_each(|stream| stream.read_exact(&mut byte).unwrap());
+    open.iter_mut().for_each(|stream| stream.read_exact(&mut byte).unwrap());
     let pulse = PingPong::start(addr, 8);
     pulse.go_on_for(2000);
     let quiet = pulse.finish().slowest;
@@ -154,19 +129,14 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
         let pulse = PingPong::start(addr, 8);
         let moved = upgrade(&lb, "100ms");
         let begun = Instant::now();
-        eventually(HANG, "the old engine is gone", || {
-            (proc::descendants(lb.pid()).len() == 1).then_some(())
-        });
+        eventually(HANG, "the old engine is gone", || (proc::descendants(lb.pid()).len() == 1).then_some(()));
         let gone = begun.elapsed();
         pulse.go_on_for(100);
         let pulse = pulse.finish();
         pulse.assert_unharmed();
         pauses.push(pulse.slowest);
         assert!(moved >= count, "round {round}: {moved} moved");
-        figure(
-            "old engine gone after the upgrade was told",
-            format!("{gone:?}"),
-        );
+        figure("old engine gone after the upgrade was told", format!("{gone:?}"));
         // Each one still works, and is one byte ahead.
         for stream in &mut open {
             stream.write_all(b"b").unwrap();
@@ -187,19 +157,13 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
 
 #[test]
 fn counts_health_administration_and_weights_come_along() {
-    let (a, b, c) = (
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Echo),
-    );
+    let (a, b, c) = (Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo));
     let dead = Origin::stopped(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&a, &b, &c, &dead]));
     let addr = lb.addr("web");
     lb.tell(&["server", "drain", "app/b"]);
     lb.tell(&["server", "weight", "app/c", "3"]);
-    eventually(HANG, "d is DOWN", || {
-        (lb.status().server("app/d").text("status") == "DOWN").then_some(())
-    });
+    eventually(HANG, "d is DOWN", || (lb.status().server("app/d").text("status") == "DOWN").then_some(()));
     for _ in 0..40 {
         echo_once(addr, b"count me");
     }
@@ -208,65 +172,33 @@ fn counts_health_administration_and_weights_come_along() {
     let before = lb.status();
     upgrade(&lb, "0s");
     eventually(HANG, "the last counts", || {
-        (lb.status().frontend("web").number("sessions_total")
-            >= before.frontend("web").number("sessions_total"))
-        .then_some(())
+        (lb.status().frontend("web").number("sessions_total") >= before.frontend("web").number("sessions_total"))
+            .then_some(())
     });
     open.go_on_for(100);
     open.finish().assert_unharmed();
     eventually_eq(HANG, 0, || lb.status().frontend("web").number("sessions"));
     let after = lb.status();
-    assert_eq!(
-        after.frontend("web").number("sessions_total"),
-        before.frontend("web").number("sessions_total")
-    );
-    let sum = |status: &Status, key| {
-        ["app/a", "app/b", "app/c"]
-            .iter()
-            .map(|s| status.server(s).number(key))
-            .sum::<u64>()
-    };
-    assert_eq!(
-        sum(&after, "sessions_total"),
-        sum(&before, "sessions_total")
-    );
-    assert_eq!(
-        sum(&after, "sessions"),
-        0,
-        "leastconn's counts are exact again"
-    );
-    assert_eq!(
-        sum(&after, "bytes_in"),
-        after.frontend("web").number("bytes_in")
-    );
+    assert_eq!(after.frontend("web").number("sessions_total"), before.frontend("web").number("sessions_total"));
+    let sum =
+        |status: &Status, key| ["app/a", "app/b", "app/c"].iter().map(|s| status.server(s).number(key)).sum::<u64>();
+    assert_eq!(sum(&after, "sessions_total"), sum(&before, "sessions_total"));
+    assert_eq!(sum(&after, "sessions"), 0, "leastconn's counts are exact again");
+    assert_eq!(sum(&after, "bytes_in"), after.frontend("web").number("bytes_in"));
     assert!(after.frontend("web").number("bytes_in") > before.frontend("web").number("bytes_in"));
     assert_eq!(after.server("app/b").text("status"), "DRAIN");
     assert_eq!(after.server("app/c").number("weight"), 3);
     assert_eq!(after.server("app/d").text("status"), "DOWN");
     let of_d = |status: &Status| status.server("app/d").number("connect_errors");
-    assert_eq!(
-        of_d(&after),
-        of_d(&before),
-        "a server that was DOWN got traffic"
-    );
-    let times = after
-        .server("app/a")
-        .at("/session_ms/p99")
-        .and_then(|p99| p99.as_f64());
-    assert!(
-        times.is_some_and(|p99| p99 > 0.0),
-        "the histograms began anew: {times:?}"
-    );
+    assert_eq!(of_d(&after), of_d(&before), "a server that was DOWN got traffic");
+    let times = after.server("app/a").at("/session_ms/p99").and_then(|p99| p99.as_f64());
+    assert!(times.is_some_and(|p99| p99 > 0.0), "the histograms began anew: {times:?}");
 }
 
 #[test]
 fn an_idle_timeout_goes_on_counting() {
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"timeout = { client = "4s", server = "4s" }"#)
-            .origins([&origin]),
-    );
+    let lb = Lb::start(&Config::new().backend(r#"timeout = { client = "4s", server = "4s" }"#).origins([&origin]));
     let mut stream = connect(lb.addr("web")).unwrap();
     stream.write_all(b"x").unwrap();
     stream.read_exact(&mut [0]).unwrap();
@@ -275,14 +207,10 @@ fn an_idle_timeout_goes_on_counting() {
     upgrade(&lb, "0s");
     let (rest, ending) = read_to_end(&stream);
     assert_eq!((rest.as_slice(), ending), (&b""[..], Ending::Fin));
-    figure(
-        "idle timeout of 4 s, moved after 2.5 s: ended after",
-        format!("{idle:?}"),
-    );
+    figure("idle timeout of 4 s, moved after 2.5 s: ended after", format!("{idle:?}"));
     // Begun anew it would have taken 6.5 s and more.
     assert!(
-        idle.by_the_clock() > Duration::from_millis(3900)
-            && idle.elapsed() < Duration::from_millis(6000),
+        idle.by_the_clock() > Duration::from_millis(3900) && idle.elapsed() < Duration::from_millis(6000),
         "{idle:?}"
     );
 }
@@ -290,14 +218,8 @@ fn an_idle_timeout_goes_on_counting() {
 #[test]
 fn sessions_that_wait_for_a_server_go_on_waiting_in_the_new_engine() {
     let mut origin = Origin::stopped(Behaviour::Echo);
-    let lb = Lb::start(
-        &Config::new()
-            .backend(r#"timeout = { queue = "60s" }"#)
-            .origins([&origin]),
-    );
-    eventually(HANG, "DOWN", || {
-        (lb.status().server("app/a").text("status") == "DOWN").then_some(())
-    });
+    let lb = Lb::start(&Config::new().backend(r#"timeout = { queue = "60s" }"#).origins([&origin]));
+    eventually(HANG, "DOWN", || (lb.status().server("app/a").text("status") == "DOWN").then_some(()));
     let mut held: Vec<_> = (0..10_u8)
         .map(|n| {
             let mut stream = connect(lb.addr("web")).unwrap();
@@ -318,10 +240,7 @@ fn sessions_that_wait_for_a_server_go_on_waiting_in_the_new_engine() {
 
 #[test]
 fn a_removed_frontend_and_a_removed_backend_keep_their_sessions() {
-    let (origin, old) = (
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Echo),
-    );
+    let (origin, old) = (Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo));
     let config = Config::new().origins([&origin]);
     let lb = Lb::start(&config.clone().table(&also("old", &old)));
     let sessions = PingPong::start(lb.addr("old"), 5);
@@ -340,11 +259,7 @@ fn the_number_of_workers_may_change_with_an_upgrade() {
     let lb = Lb::start(&config);
     let sessions = PingPong::start(lb.addr("web"), 20);
     for threads in [4, 1, 2] {
-        lb.write_config(
-            &config
-                .text()
-                .replace("threads = 2", &format!("threads = {threads}")),
-        );
+        lb.write_config(&config.text().replace("threads = 2", &format!("threads = {threads}")));
         upgrade(&lb, "0s");
         assert_eq!(lb.status().number("threads"), threads);
         // Connections of every listener of the group are served, whoever polls it.
@@ -357,20 +272,12 @@ fn the_number_of_workers_may_change_with_an_upgrade() {
 }
 
 /// Client after client, each with megabytes both ways, until told to stop. Returns the bytes that were checked.
-fn bulk_until(
-    addr: std::net::SocketAddr,
-    lane: u64,
-    stop: &AtomicBool,
-) -> impl FnOnce() -> u64 + Send {
+fn bulk_until(addr: std::net::SocketAddr, lane: u64, stop: &AtomicBool) -> impl FnOnce() -> u64 + Send {
     static SEED: AtomicU64 = AtomicU64::new(1 << 32);
     move || {
         let mut bytes = 0;
         while !stop.load(Ordering::Relaxed) {
-            let plan = Plan::new(
-                SEED.fetch_add(1, Ordering::Relaxed),
-                3_000_000 + lane,
-                4_000_000 - lane,
-            );
+            let plan = Plan::new(SEED.fetch_add(1, Ordering::Relaxed), 3_000_000 + lane, 4_000_000 - lane);
             let outcome = Client::run(addr, plan);
             assert!(outcome.is_whole(plan.down), "{plan:?}: {outcome:?}");
             bytes += plan.up + plan.down;
@@ -380,9 +287,7 @@ fn bulk_until(
 }
 
 fn wait_for(flag: &AtomicBool) {
-    eventually(Duration::from_secs(600), "the end", || {
-        flag.load(Ordering::Relaxed).then_some(())
-    });
+    eventually(Duration::from_secs(600), "the end", || flag.load(Ordering::Relaxed).then_some(()));
 }
 
 fn echo_once(addr: std::net::SocketAddr, message: &[u8]) {
@@ -407,16 +312,9 @@ fn also(name: &str, origin: &Origin) -> String {
 fn upgrade(lb: &Lb, probation: &str) -> u64 {
     let output = lb.command(&["upgrade", "--probation", probation]);
     let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{told}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_eq!(output.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&output.stderr));
     // "upgraded in 0.4 s: engine 15851 serves, 200 sessions moved, 0 left to drain"
     let before = told.split(" sessions moved").next().unwrap();
     let moved = before.rsplit(' ').next().unwrap();
-    moved
-        .parse()
-        .unwrap_or_else(|_| panic!("no number of sessions in {told}"))
+    moved.parse().unwrap_or_else(|_| panic!("no number of sessions in {told}"))
 }

@@ -33,21 +33,16 @@ fn new_connections_and_long_ones_through_upgrades_beside_haproxy_and_nginx() {
     let rows = std::thread::scope(|scope| {
         let subjects: [(&str, Start); 5] = [
             ("lb upgrade", |origin| Box::new(Ours::start(origin))),
-            ("HAProxy reload", |origin| {
-                Box::new(Haproxy::start(origin, ""))
-            }),
-            ("HAProxy reload, hard-stop-after 5s", |origin| {
-                Box::new(Haproxy::start(origin, "hard-stop-after 5s"))
-            }),
+            ("HAProxy reload", |origin| Box::new(Haproxy::start(origin, ""))),
+            ("HAProxy reload, hard-stop-after 5s", |origin| Box::new(Haproxy::start(origin, "hard-stop-after 5s"))),
             ("nginx USR2", |origin| Box::new(Nginx::start(origin, ""))),
             ("nginx USR2, worker_shutdown_timeout 2s", |origin| {
                 Box::new(Nginx::start(origin, "worker_shutdown_timeout 2s;"))
             }),
         ];
         let (origin, turn) = (&origin, &turn);
-        let runs = subjects.map(|(name, start)| {
-            scope.spawn(move || (name, observe_upgrades(&mut *start(origin), turn)))
-        });
+        let runs =
+            subjects.map(|(name, start)| scope.spawn(move || (name, observe_upgrades(&mut *start(origin), turn))));
         runs.map(|run| run.join().unwrap())
     });
     figure(
@@ -55,27 +50,14 @@ fn new_connections_and_long_ones_through_upgrades_beside_haproxy_and_nginx() {
         "upgrades, new connections failed of made, sessions cut of 50, old processes 10 s later",
     );
     for (name, row) in &rows {
-        let Row {
-            upgrades,
-            knocks,
-            cut,
-            left,
-        } = row;
+        let Row { upgrades, knocks, cut, left } = row;
         let failed = knocks.refused + knocks.broken;
         let made = failed + knocks.served;
-        figure(
-            name,
-            format!("{upgrades} of {UPGRADES}; {failed} of {made}; {cut} of {SESSIONS}; {left}"),
-        );
+        figure(name, format!("{upgrades} of {UPGRADES}; {failed} of {made}; {cut} of {SESSIONS}; {left}"));
     }
     let ours = &rows[0].1;
     assert_eq!((ours.upgrades, ours.cut, ours.left), (UPGRADES, 0, 0));
-    assert_eq!(
-        (ours.knocks.refused, ours.knocks.broken),
-        (0, 0),
-        "{:?}",
-        ours.knocks
-    );
+    assert_eq!((ours.knocks.refused, ours.knocks.broken), (0, 0), "{:?}", ours.knocks);
 }
 
 type Start = fn(&Origin) -> Box<dyn Subject>;
@@ -101,12 +83,8 @@ trait Subject {
 fn observe_upgrades(subject: &mut dyn Subject, turn: &Mutex<()>) -> Row {
     let addr = subject.addr();
     let mut sessions: Vec<_> = (0..SESSIONS).map(|_| connect(addr).unwrap()).collect();
-    let living = |sessions: &mut Vec<TcpStream>| {
-        sessions
-            .iter_mut()
-            .filter_map(|stream| echoes(stream).then_some(()))
-            .count()
-    };
+    let living =
+        |sessions: &mut Vec<TcpStream>| sessions.iter_mut().filter_map(|stream| echoes(stream).then_some(())).count();
     assert_eq!(living(&mut sessions), SESSIONS);
     let before = subject.processes();
     // Where there is work to do, one at a time; the quiet ends go side by side.
@@ -120,12 +98,7 @@ fn observe_upgrades(subject: &mut dyn Subject, turn: &Mutex<()>) -> Row {
     let knocks = clients.finish();
     drop(busy);
     observe(Duration::from_secs(10));
-    Row {
-        upgrades,
-        knocks,
-        cut: SESSIONS - living(&mut sessions),
-        left: subject.processes().saturating_sub(before),
-    }
+    Row { upgrades, knocks, cut: SESSIONS - living(&mut sessions), left: subject.processes().saturating_sub(before) }
 }
 
 fn echoes(stream: &mut TcpStream) -> bool {
@@ -139,9 +112,7 @@ impl Ours {
     fn start(origin: &Origin) -> Self {
         // As for the others: those whose turn comes last are silent for long.
         let timeouts = r#"timeout = { client = "5m", server = "5m" }"#;
-        Self(Lb::start(
-            &Config::new().backend(timeouts).origins([origin]),
-        ))
+        Self(Lb::start(&Config::new().backend(timeouts).origins([origin])))
     }
 }
 
@@ -180,21 +151,11 @@ impl Haproxy {
         fs::write(&file, text).unwrap();
         let mut command = Command::new("haproxy");
         let master_socket = format!("{},mode,600", dir.path().join("master").display());
-        command
-            .arg("-W")
-            .args(["-S", &master_socket])
-            .arg("-f")
-            .arg(&file);
+        command.arg("-W").args(["-S", &master_socket]).arg("-f").arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
         wait_for(port.addr());
-        eventually(HANG, "the first worker", || {
-            process.stderr().contains("Loading success").then_some(())
-        });
-        Self {
-            process,
-            port,
-            _dir: dir,
-        }
+        eventually(HANG, "the first worker", || process.stderr().contains("Loading success").then_some(()));
+        Self { process, port, _dir: dir }
     }
 }
 
@@ -239,10 +200,7 @@ impl Nginx {
         fs::write(&file, text).unwrap();
         // It must be a daemon to be able to do this, and named by its path. In a pid namespace its end is the end of them all.
         let mut command = Command::new("unshare");
-        let script = format!(
-            "$(command -v nginx) -c {} && while :; do sleep 1; done",
-            file.display()
-        );
+        let script = format!("$(command -v nginx) -c {} && while :; do sleep 1; done", file.display());
         command.args(["--pid", "--fork", "--kill-child", "sh", "-c", &script]);
         let process = Process::start("nginx", dir.path(), &command);
         wait_for(port.addr());
@@ -254,10 +212,7 @@ impl Nginx {
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             status.contains("Name:\tnginx\n") && !status.contains("State:\tZ")
         };
-        proc::descendants(self.process.pid())
-            .into_iter()
-            .filter(is_nginx)
-            .collect()
+        proc::descendants(self.process.pid()).into_iter().filter(is_nginx).collect()
     }
 
     /// The process that has this pid in its own namespace, by the file that says so.
@@ -278,10 +233,7 @@ impl Subject for Nginx {
     }
 
     fn upgrade(&mut self) -> bool {
-        let (pid, old) = (
-            self.dir.path().join("nginx.pid"),
-            self.dir.path().join("nginx.pid.oldbin"),
-        );
+        let (pid, old) = (self.dir.path().join("nginx.pid"), self.dir.path().join("nginx.pid.oldbin"));
         // Time for the one before to go, if it goes.
         if !within(Duration::from_secs(3), || !old.exists()) {
             return false;
@@ -290,11 +242,7 @@ impl Subject for Nginx {
         let master = eventually(HANG, "the master", || self.named_by(&pid));
         kill(Pid::from_raw(master), Signal::SIGUSR2).unwrap();
         eventually(HANG, "new workers", || {
-            let new = self
-                .pids()
-                .iter()
-                .filter(|pid| !before.contains(pid))
-                .count();
+            let new = self.pids().iter().filter(|pid| !before.contains(pid)).count();
             (new >= 3 && old.exists()).then_some(())
         });
         kill(Pid::from_raw(master), Signal::SIGQUIT).unwrap();

@@ -25,10 +25,7 @@ use crate::support::wait::eventually;
 #[test]
 fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut() {
     let _alone = alone();
-    let (echo, http) = (
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Http(100)),
-    );
+    let (echo, http) = (Origin::start(Behaviour::Echo), Origin::start(Behaviour::Http(100)));
     let http_tables = format!(
         "[frontend.http]\nbind = [\"127.0.0.1:0\"]\nbackend = \"http\"\n\
          [backend.http]\n[backend.http.servers]\na = \"{}\"\n",
@@ -54,10 +51,7 @@ fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut
         assert_eq!(status.bound("web"), [addr]);
     }
     // What has taken over is a balancer as any other.
-    assert!(
-        lb.tell(&["upgrade", "--probation", "100ms"])
-            .contains("upgraded")
-    );
+    assert!(lb.tell(&["upgrade", "--probation", "100ms"]).contains("upgraded"));
     let mut old = lb;
     lb = shared.start();
     assert_retires(&mut old);
@@ -70,10 +64,7 @@ fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
     let sessions = sessions.finish();
     sessions.assert_unharmed();
-    figure(
-        "longest pause of a ping-pong session through takeovers under load",
-        format!("{:?}", sessions.slowest),
-    );
+    figure("longest pause of a ping-pong session through takeovers under load", format!("{:?}", sessions.slowest));
     assert!(moved >= 50 * takeovers, "{moved} moved");
     lb.signal(Signal::SIGTERM);
     assert!(lb.wait(HANG).success());
@@ -90,14 +81,7 @@ fn between_namespaces_of_pids_and_mounts_all_is_taken_over_and_each_has_its_own_
     let socket = private.join("lb.sock");
     // As in a container: the same paths, and only the shared directory is the same one.
     let script = format!("mount -t tmpfs none {} && exec \"$@\"", private.display());
-    let unshare = [
-        "unshare",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        "--uts",
-        "--ipc",
-    ];
+    let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--ipc"];
     let within = [&unshare[..], &["--kill-child", "sh", "-c", &script, "sh"]].concat();
     let start = || {
         let options = shared.options().within(&within).socket(socket.clone());
@@ -146,10 +130,7 @@ fn two_at_once_a_reload_and_an_upgrade_are_refused_while_one_takes_over() {
     let second = shared.options_with("2s").launch();
     says(&second, "probation");
     let (code, word) = failure(shared.options().launch());
-    assert_eq!(
-        (code, &*word),
-        (5, "lb: not taken over: takeover in progress")
-    );
+    assert_eq!((code, &*word), (5, "lb: not taken over: takeover in progress"));
     let upgrade = second.command(&["upgrade"]);
     assert_eq!(upgrade.status.code(), Some(5), "{upgrade:?}");
     let reload = second.command(&["reload"]);
@@ -165,10 +146,7 @@ fn two_at_once_a_reload_and_an_upgrade_are_refused_while_one_takes_over() {
         let upgrade = scope.spawn(|| second.command(&["upgrade", "--probation", "2s"]));
         says(&second, "upgrade: checked");
         let (code, word) = failure(shared.options().launch());
-        assert_eq!(
-            (code, &*word),
-            (5, "lb: not taken over: upgrade in progress")
-        );
+        assert_eq!((code, &*word), (5, "lb: not taken over: upgrade in progress"));
         assert!(upgrade.join().unwrap().status.success());
     });
 }
@@ -184,9 +162,7 @@ fn many_that_are_started_at_once_end_with_one_that_serves() {
         (all.len() == 1).then_some(())
     });
     all[0].wait_for_notice("READY=1");
-    PingPong::start(all[0].addr("web"), 2)
-        .finish()
-        .assert_unharmed();
+    PingPong::start(all[0].addr("web"), 2).finish().assert_unharmed();
 }
 
 #[test]
@@ -196,16 +172,10 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     let first = shared.start();
     let addr = first.addr("web");
     let sessions = PingPong::start(addr, 3);
-    let wrong = shared
-        .options()
-        .text("[global]\nthreads = \"many\"\n")
-        .launch();
+    let wrong = shared.options().text("[global]\nthreads = \"many\"\n").launch();
     let (code, word) = failure(wrong);
     assert_eq!(code, 3, "{word}");
-    assert!(
-        word.contains("not taken over, the old engine goes on"),
-        "{word}"
-    );
+    assert!(word.contains("not taken over, the old engine goes on"), "{word}");
     assert_eq!(first.status().number("generation"), 1);
     sessions.go_on_for(50);
     sessions.finish().assert_unharmed();
@@ -221,17 +191,11 @@ fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
     let sessions = PingPong::start(addr, 5);
     let clients = Knocker::start(addr, 4);
     // Killed, stopped so that it is silent, and a supervisor that is asked to stop.
-    for (signal, code) in [
-        (Signal::SIGKILL, Some(6)),
-        (Signal::SIGSTOP, Some(6)),
-        (Signal::SIGTERM, None),
-    ] {
+    for (signal, code) in [(Signal::SIGKILL, Some(6)), (Signal::SIGSTOP, Some(6)), (Signal::SIGTERM, None)] {
         let mut second = shared.options_with("10s").launch();
         says(&second, "probation");
         let served = clients.served();
-        eventually(HANG, "clients of the new engine", || {
-            (clients.served() > served + 10).then_some(())
-        });
+        eventually(HANG, "clients of the new engine", || (clients.served() > served + 10).then_some(()));
         if signal == Signal::SIGTERM {
             second.signal(signal);
         } else {
@@ -244,9 +208,7 @@ fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
             says(&second, "rolled back, the old engine serves again");
         }
         let served = clients.served();
-        eventually(HANG, "clients of the old engine", || {
-            (clients.served() > served + 10).then_some(())
-        });
+        eventually(HANG, "clients of the old engine", || (clients.served() > served + 10).then_some(()));
         assert_eq!(first.status().number("generation"), 1);
     }
     sessions.go_on_for(50);
@@ -271,9 +233,7 @@ fn an_old_one_that_is_told_to_stop_lets_the_new_one_serve() {
     assert_retires(&mut first);
     second.wait_for_notice("READY=1");
     let served = clients.served();
-    eventually(HANG, "clients of the new engine", || {
-        (clients.served() > served + 100).then_some(())
-    });
+    eventually(HANG, "clients of the new engine", || (clients.served() > served + 100).then_some(()));
     let knocks = clients.finish();
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
 }
@@ -292,9 +252,7 @@ fn one_that_is_to_linger_waits_for_its_end_after_it_was_taken_over() {
         assert!(proc::descendants(first.pid()).is_empty());
         first.signal(signal);
         assert_retires(&mut first);
-        PingPong::start(second.addr("web"), 2)
-            .finish()
-            .assert_unharmed();
+        PingPong::start(second.addr("web"), 2).finish().assert_unharmed();
         first = second;
     }
 }
@@ -312,17 +270,7 @@ fn inside(lb: &Lb, socket: &Path) -> Status {
 
 /// How many came along, by the last line of a takeover.
 fn moved_sessions(stderr: &str) -> u64 {
-    let number = |line: &str| {
-        line.split(" sessions moved")
-            .next()?
-            .rsplit(' ')
-            .next()?
-            .parse()
-            .ok()
-    };
-    let line = stderr
-        .lines()
-        .find(|line| line.starts_with("lb: taken over in"));
-    line.and_then(number)
-        .unwrap_or_else(|| panic!("no takeover in {stderr}"))
+    let number = |line: &str| line.split(" sessions moved").next()?.rsplit(' ').next()?.parse().ok();
+    let line = stderr.lines().find(|line| line.starts_with("lb: taken over in"));
+    line.and_then(number).unwrap_or_else(|| panic!("no takeover in {stderr}"))
 }

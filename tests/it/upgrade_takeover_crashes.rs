@@ -59,13 +59,7 @@ fn an_old_supervisor_that_dies_before_it_has_given_anything_is_succeeded_all_the
 
 #[test]
 fn the_new_supervisor_killed_at_any_step_leaves_the_old_one_which_refuses_nobody() {
-    for point in [
-        "taker.welcome",
-        "taker.born",
-        "taker.start",
-        "taker.ready",
-        "taker.handover",
-    ] {
+    for point in ["taker.welcome", "taker.born", "taker.start", "taker.ready", "taker.handover"] {
         for _ in 0..amount(1, 10) {
             let mut stage = Stage::new();
             let sessions = PingPong::start(stage.addr, 4);
@@ -94,9 +88,7 @@ fn the_new_supervisor_killed_when_all_is_its_own_is_started_again() {
     assert_retires(&mut stage.old);
     // As after the death of any supervisor: its engine drains, and the port is free.
     let next = stage.shared.start();
-    PingPong::start(next.addr("web"), 2)
-        .finish()
-        .assert_unharmed();
+    PingPong::start(next.addr("web"), 2).finish().assert_unharmed();
     drop(new);
 }
 
@@ -164,14 +156,7 @@ impl Stage {
         let old = shared.options().env("LB_FAULT", &fault).start();
         let addr = old.addr("web");
         let clients = Knocker::start(addr, 4);
-        Self {
-            shared,
-            old,
-            addr,
-            fault,
-            clients,
-            _origin: origin,
-        }
+        Self { shared, old, addr, fault, clients, _origin: origin }
     }
 
     /// The old supervisor or its engine, whichever comes there, is killed at this point.
@@ -204,9 +189,7 @@ impl Stage {
     #[track_caller]
     fn assert_served(&self, point: &str) {
         let served = self.clients.served();
-        eventually(HANG, point, || {
-            (self.clients.served() > served + 20).then_some(())
-        });
+        eventually(HANG, point, || (self.clients.served() > served + 20).then_some(()));
     }
 
     #[track_caller]

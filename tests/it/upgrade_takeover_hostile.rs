@@ -52,9 +52,7 @@ fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
     // One of our own is replaced.
     chown(&shared.path(), Some(0.into()), None).unwrap();
     let lb = shared.start();
-    PingPong::start(lb.addr("web"), 1)
-        .finish()
-        .assert_unharmed();
+    PingPong::start(lb.addr("web"), 1).finish().assert_unharmed();
 }
 
 #[test]
@@ -96,11 +94,7 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
     let shared = Shared::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let sessions = PingPong::start(first.addr("web"), 3);
-    let held = |lb: &Lb| {
-        fs::read_dir(format!("/proc/{}/fd", lb.pid()))
-            .unwrap()
-            .count()
-    };
+    let held = |lb: &Lb| fs::read_dir(format!("/proc/{}/fd", lb.pid())).unwrap().count();
     let before = held(&first);
     let takeover = Control::Takeover(Takeover { probation_ms: None });
     let whole = raw(&hello(Role::Supervisor), 0, 0);
@@ -124,10 +118,7 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
         vec![(raw(&takeover, 0, 0), 0)],
         vec![(raw(&Control::Go(Go {}), 0, 0), 0)],
         vec![(whole.clone(), 0), (raw(&hello(Role::Supervisor), 0, 1), 0)],
-        vec![
-            (whole.clone(), 0),
-            (raw(&Control::Taken(Taken {}), 0, 1), 0),
-        ],
+        vec![(whole.clone(), 0), (raw(&Control::Taken(Taken {}), 0, 1), 0)],
         vec![(major, 0)],
     ];
     for peer in &peers {
@@ -185,9 +176,7 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
                 assert_sent_away(&socket);
             }
         }
-        eventually(HANG, "the end of that takeover", || {
-            (!first.status().upgrading()).then_some(())
-        });
+        eventually(HANG, "the end of that takeover", || (!first.status().upgrading()).then_some(()));
     }
     assert_eq!(first.status().number("generation"), 1);
     sessions.go_on_for(30);
@@ -216,25 +205,10 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
     let cases: [(&[Vec<u8>], bool, i32, &str); 7] = [
         (&[], true, 3, "is closed; it may run as another user"),
         (&[], false, 3, "does not answer"),
-        (
-            &[b"HTTP/1.1 400".to_vec()],
-            false,
-            3,
-            "not a hand-off message",
-        ),
+        (&[b"HTTP/1.1 400".to_vec()], false, 3, "not a hand-off message"),
         (&[major], false, 4, "hand-off protocol 99"),
-        (
-            &[raw(&hello(Role::Engine), 0, 0)],
-            false,
-            3,
-            "does not answer",
-        ),
-        (
-            &[welcome.clone(), b"rubbish".to_vec()],
-            false,
-            3,
-            "not a hand-off message",
-        ),
+        (&[raw(&hello(Role::Engine), 0, 0)], false, 3, "does not answer"),
+        (&[welcome.clone(), b"rubbish".to_vec()], false, 3, "not a hand-off message"),
         (&[welcome, listener], false, 3, "field 1 is missing"),
     ];
     for (words, hangs_up, code, reason) in cases {
@@ -256,24 +230,12 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
 }
 
 fn hello(role: Role) -> Control {
-    Control::Hello(Hello {
-        role,
-        pid: 1,
-        version: "9".into(),
-        offers: vec![],
-    })
+    Control::Hello(Hello { role, pid: 1, version: "9".into(), offers: vec![] })
 }
 
 fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {
     let (kind, critical, body) = message.encode();
-    Frame {
-        kind,
-        critical,
-        fds,
-        sequence,
-        body,
-    }
-    .encode()
+    Frame { kind, critical, fds, sequence, body }.encode()
 }
 
 /// Connects, as soon as there is room.

@@ -43,9 +43,7 @@ fn a_line_that_one_side_gives_up_leaves_the_old_one_and_ends_the_new_one() {
         let (ended, word) = failure(new);
         assert_eq!(ended, code, "{harm:?} {at:?}: {word}");
         assert!(word.contains(reason), "{harm:?} {at:?}: {word}");
-        eventually(HANG, "the end of that takeover", || {
-            (!stage.first.status().upgrading()).then_some(())
-        });
+        eventually(HANG, "the end of that takeover", || (!stage.first.status().upgrading()).then_some(()));
         assert_eq!(stage.first.status().number("generation"), 1);
         sessions.go_on_for(30);
         let _next = stage.shared.start();
@@ -77,9 +75,7 @@ fn one_that_is_stopped_while_it_hands_over_removes_nothing_that_is_its_successor
     assert_retires(&mut stage.first);
     assert!(stage.shared.path().exists());
     assert_eq!(new.status().number("generation"), 2);
-    PingPong::start(new.addr("web"), 2)
-        .finish()
-        .assert_unharmed();
+    PingPong::start(new.addr("web"), 2).finish().assert_unharmed();
 }
 
 /// What happens to the line.
@@ -121,13 +117,7 @@ impl Stage {
     fn new() -> Self {
         let origin = Origin::start(Behaviour::Echo);
         let shared = Shared::new(&Config::new().origins([&origin]));
-        Self {
-            first: shared.start(),
-            shared,
-            door: None,
-            between: None,
-            _origin: origin,
-        }
+        Self { first: shared.start(), shared, door: None, between: None, _origin: origin }
     }
 
     /// Starts the new one, which asks who stands between.
@@ -155,9 +145,7 @@ impl Drop for Stage {
 }
 
 fn stand_between(door: &OwnedFd, old: &Path, harm: Harm, at: At) {
-    let mut new = Some(eventually(HANG, "the new one", || {
-        local::accept(door.as_fd()).unwrap()
-    }));
+    let mut new = Some(eventually(HANG, "the new one", || local::accept(door.as_fd()).unwrap()));
     let mut old = Some(knock(old));
     let (mut done, mut deaf) = (false, false);
     while let (Some(old_end), Some(new_end)) = (&old, &new) {
@@ -171,12 +159,8 @@ fn stand_between(door: &OwnedFd, old: &Path, harm: Harm, at: At) {
                 Passed::Word(word) if !done && at.is(&word) => {
                     done = true;
                     match harm {
-                        Harm::Rubbish(Side::Old) => {
-                            fd::send(old_end.as_fd(), b"rubbish", &[]).unwrap()
-                        }
-                        Harm::Rubbish(Side::New) => {
-                            fd::send(new_end.as_fd(), b"rubbish", &[]).unwrap()
-                        }
+                        Harm::Rubbish(Side::Old) => fd::send(old_end.as_fd(), b"rubbish", &[]).unwrap(),
+                        Harm::Rubbish(Side::New) => fd::send(new_end.as_fd(), b"rubbish", &[]).unwrap(),
                         Harm::Cut => ended = Some(side),
                         Harm::Deaf => deaf = true,
                     }
@@ -201,9 +185,7 @@ fn pass(from: &OwnedFd, to: &OwnedFd, swallow: bool) -> Passed {
     let mut buffer = vec![0; 300_000];
     let received = match fd::recv(from.as_fd(), &mut buffer) {
         // Closed with something unread, which is told before what was said.
-        Err(RecvError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => {
-            fd::recv(from.as_fd(), &mut buffer)
-        }
+        Err(RecvError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => fd::recv(from.as_fd(), &mut buffer),
         received => received,
     };
     let (length, fds) = match received {
@@ -215,11 +197,9 @@ fn pass(from: &OwnedFd, to: &OwnedFd, swallow: bool) -> Passed {
     if !swallow {
         let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
         // Who has hung up is seen when it is read.
-        eventually(HANG, "room", || {
-            match fd::send(to.as_fd(), &buffer[..length], &borrowed) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-                Ok(()) | Err(_) => Some(()),
-            }
+        eventually(HANG, "room", || match fd::send(to.as_fd(), &buffer[..length], &borrowed) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Ok(()) | Err(_) => Some(()),
         });
     }
     let frame = Frame::decode(&buffer[..length], fds.len());

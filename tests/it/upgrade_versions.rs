@@ -25,14 +25,8 @@ fn features_without_a_common_version_are_left_out_in_either_direction() {
 }
 
 fn upgrade_between(old: &Path, new: &Path) {
-    let origins = [
-        Origin::start(Behaviour::Echo),
-        Origin::start(Behaviour::Echo),
-    ];
-    let lb = Lb::options()
-        .config(&Config::new().origins(&origins))
-        .binary(old)
-        .start();
+    let origins = [Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo)];
+    let lb = Lb::options().config(&Config::new().origins(&origins)).binary(old).start();
     let addr = lb.addr("web");
     lb.tell(&["server", "drain", "app/b"]);
     let clients = Knocker::start(addr, 4);
@@ -47,15 +41,9 @@ fn upgrade_between(old: &Path, new: &Path) {
     let left = number_before(&told, " left to drain");
     assert!((8..=12).contains(&left), "{told}");
     assert_eq!(number_before(&told, " sessions moved"), 0, "{told}");
-    assert!(
-        told.contains("(the new binary takes no sessions from this one)"),
-        "{told}"
-    );
+    assert!(told.contains("(the new binary takes no sessions from this one)"), "{told}");
     let log = lb.stderr();
-    assert!(
-        log.contains("both engines speak health 1, discovery 1\n"),
-        "{log}"
-    );
+    assert!(log.contains("both engines speak health 1, discovery 1\n"), "{log}");
     // Health, which both speak, came along; counters begin anew.
     assert_eq!(lb.status().server("app/b").text("status"), "DRAIN");
     let newer = PingPong::start(addr, 8);
@@ -78,9 +66,7 @@ fn upgrade_between(old: &Path, new: &Path) {
     newer.go_on_for(200);
     older.finish().assert_unharmed();
     newer.finish().assert_unharmed();
-    eventually(HANG, "one engine", || {
-        (proc::descendants(lb.pid()).len() == 1).then_some(())
-    });
+    eventually(HANG, "one engine", || (proc::descendants(lb.pid()).len() == 1).then_some(()));
     assert_eq!(lb.status().number("generation"), 3);
 }
 

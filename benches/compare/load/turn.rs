@@ -21,11 +21,7 @@ impl Load {
     /// Looks at the kernel once and then moves one block of bulk.
     pub(super) fn turn(&mut self, patience: Duration) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); 256];
-        let patience = if self.bulk.is_empty() {
-            patience
-        } else {
-            Duration::ZERO
-        };
+        let patience = if self.bulk.is_empty() { patience } else { Duration::ZERO };
         let timeout = EpollTimeout::try_from(patience).unwrap_or(EpollTimeout::ZERO);
         let count = match self.epoll.wait(&mut events, timeout) {
             Ok(count) => count,
@@ -103,10 +99,7 @@ impl Load {
                 if self.run.phase != Phase::Closing {
                     self.run.outcome.fail(why, whose.is_some());
                 }
-                if self.run.phase == Phase::Measured
-                    && self.run.traffic.manner == Manner::Fresh
-                    && whose.is_some()
-                {
+                if self.run.phase == Phase::Measured && self.run.traffic.manner == Manner::Fresh && whose.is_some() {
                     self.next(Instant::now())?;
                 }
             }

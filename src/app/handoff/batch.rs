@@ -46,10 +46,7 @@ pub(super) enum Refused {
 
 impl Filling {
     pub(super) fn new(number: u64) -> Self {
-        let message = Batch {
-            number,
-            sessions: Vec::new(),
-        };
+        let message = Batch { number, sessions: Vec::new() };
         Self {
             frozen: Vec::new(),
             body: message.to_bytes().len(),
@@ -102,9 +99,7 @@ mod tests {
     /// As long as a record of it can be.
     fn session(name: usize, residue: usize, pipes: bool) -> Frozen {
         let name: Arc<str> = "n".repeat(name).into();
-        let addr = "[1111:2222:3333:4444:5555:6666:7777:8888]:65535"
-            .parse()
-            .ok();
+        let addr = "[1111:2222:3333:4444:5555:6666:7777:8888]:65535".parse().ok();
         let flow = |residue| FrozenFlow {
             residue: vec![7; residue],
             pipe: pipes.then(|| Pipe::new(PIPE_BYTES).unwrap()),
@@ -162,12 +157,7 @@ mod tests {
             let residues = batch.residues.iter().map(|part| part.bytes.len());
             let residues: usize = residues.sum();
             assert!(residues <= BYTES || batch.frozen.len() == 1);
-            assert!(
-                batch
-                    .residues
-                    .iter()
-                    .all(|part| part.to_bytes().len() <= MAX_BODY)
-            );
+            assert!(batch.residues.iter().all(|part| part.to_bytes().len() <= MAX_BODY));
         }
         filled.iter().map(|batch| batch.frozen.len()).collect()
     }
@@ -188,10 +178,7 @@ mod tests {
     #[test]
     fn a_session_with_many_bytes_goes_alone() {
         let residues = [10, BYTES, 3 * BYTES, 20, 20];
-        assert_eq!(
-            fill(residues.map(|residue| session(3, residue, false))),
-            [1, 1, 1, 2]
-        );
+        assert_eq!(fill(residues.map(|residue| session(3, residue, false))), [1, 1, 1, 2]);
     }
 
     proptest! {

@@ -47,11 +47,7 @@ impl Daemon {
 
     /// Old engine: hands over what can be handed over within `limit`, then the last counts.
     pub(in crate::app) async fn hand_over(&self, export: Export, limit: Duration) -> Done {
-        let Export {
-            mut bridge,
-            agreed,
-            told,
-        } = export;
+        let Export { mut bridge, agreed, told } = export;
         let (mut moved, mut why) = (0, None);
         if agreed.has(Feature::Sessions) {
             let until = Instant::now() + limit;
@@ -81,20 +77,11 @@ impl Daemon {
         if let Err(error) = last.await {
             tracing::warn!("hand-off: the last counts were not handed over: {error}");
         }
-        Done {
-            moved,
-            left: left as u64,
-            why,
-        }
+        Done { moved, left: left as u64, why }
     }
 
     /// Freezes and sends batch after batch until nobody is left.
-    async fn move_sessions(
-        &self,
-        bridge: &mut Bridge,
-        until: Instant,
-        moved: &mut u64,
-    ) -> Result<(), BridgeError> {
+    async fn move_sessions(&self, bridge: &mut Bridge, until: Instant, moved: &mut u64) -> Result<(), BridgeError> {
         let mut number = 0;
         while !self.ends_move(until) {
             let mut progress = false;
@@ -110,9 +97,7 @@ impl Daemon {
                 }
                 progress = true;
                 let froze = began.elapsed();
-                let count = self
-                    .send_batch(bridge, worker, frozen, &mut number, until)
-                    .await?;
+                let count = self.send_batch(bridge, worker, frozen, &mut number, until).await?;
                 tracing::debug!(
                     "hand-off: {count} sessions of worker {worker} moved, frozen after {froze:?}, given away after {:?}",
                     began.elapsed()
@@ -190,22 +175,14 @@ impl Daemon {
                     }
                 }
             }
-            let Filling {
-                frozen: batch,
-                message,
-                residues,
-                fds,
-                ..
-            } = batch;
+            let Filling { frozen: batch, message, residues, fds, .. } = batch;
             if batch.is_empty() {
                 return Ok(moved);
             }
             *number += 1;
             let sent = async {
                 for residue in residues {
-                    bridge
-                        .send(&PeerMessage::Residue(residue), Vec::new())
-                        .await?;
+                    bridge.send(&PeerMessage::Residue(residue), Vec::new()).await?;
                 }
                 bridge.send(&PeerMessage::Batch(message), fds).await?;
                 fault::point("old.offered");
@@ -220,9 +197,7 @@ impl Daemon {
                 return Err(error);
             }
             let count = batch.len() as u64;
-            let commit = bridge
-                .send(&PeerMessage::Commit(Commit { number: *number }), Vec::new())
-                .await;
+            let commit = bridge.send(&PeerMessage::Commit(Commit { number: *number }), Vec::new()).await;
             if let Err(error) = commit {
                 // Not sent, and never will be: without it the other engine does not touch them while we live.
                 self.thaw_all(worker, batch.into_iter().chain(kept).chain(waiting));
@@ -262,11 +237,7 @@ impl Daemon {
         let mut ghosts = self.ghosts.borrow_mut();
         let ghost = ghosts.frontends.entry(name.to_owned()).or_insert_with(|| {
             let backend = backend.map_or_else(|| empty_backend(""), Arc::clone);
-            Frontend::new(
-                config::Frontend::new(name, Vec::new(), ""),
-                backend,
-                Arc::clone(&self.global),
-            )
+            Frontend::new(config::Frontend::new(name, Vec::new(), ""), backend, Arc::clone(&self.global))
         });
         Arc::clone(ghost)
     }
@@ -276,12 +247,7 @@ impl Daemon {
             return Arc::clone(backend);
         }
         let mut ghosts = self.ghosts.borrow_mut();
-        Arc::clone(
-            ghosts
-                .backends
-                .entry(name.to_owned())
-                .or_insert_with(|| empty_backend(name)),
-        )
+        Arc::clone(ghosts.backends.entry(name.to_owned()).or_insert_with(|| empty_backend(name)))
     }
 
     /// Sessions on all workers.

@@ -31,36 +31,23 @@ pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
         waiting: Vec::new(),
     };
     match &frozen.stage {
-        Stage::Waiting {
-            ended,
-            introduced,
-            waited,
-            ..
-        } => session.waiting.push(Waiting {
-            ended: *ended,
-            introduced: *introduced,
-            waited_us: micros(*waited),
-        }),
-        Stage::Relaying {
-            relay,
-            backend,
-            server,
-            queue,
-            connect,
-            retries,
-            redispatched,
-        } => session.relay.push(Relay {
-            backend: backend.to_string(),
-            server: server.to_string(),
-            queue_us: micros(*queue),
-            connect_us: micros(*connect),
-            retries: *retries,
-            redispatched: *redispatched,
-            client_idle_us: micros(relay.client_idle),
-            server_idle_us: micros(relay.server_idle),
-            server_owes: relay.server_owes,
-            flows: vec![describe_flow(&relay.up), describe_flow(&relay.down)],
-        }),
+        Stage::Waiting { ended, introduced, waited, .. } => {
+            session.waiting.push(Waiting { ended: *ended, introduced: *introduced, waited_us: micros(*waited) })
+        }
+        Stage::Relaying { relay, backend, server, queue, connect, retries, redispatched } => {
+            session.relay.push(Relay {
+                backend: backend.to_string(),
+                server: server.to_string(),
+                queue_us: micros(*queue),
+                connect_us: micros(*connect),
+                retries: *retries,
+                redispatched: *redispatched,
+                client_idle_us: micros(relay.client_idle),
+                server_idle_us: micros(relay.server_idle),
+                server_owes: relay.server_owes,
+                flows: vec![describe_flow(&relay.up), describe_flow(&relay.down)],
+            })
+        }
     }
     session
 }
@@ -69,17 +56,12 @@ pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
 pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<Residue> {
     let directions = match &frozen.stage {
         Stage::Waiting { first, .. } => vec![(Direction::Up, first)],
-        Stage::Relaying { relay, .. } => vec![
-            (Direction::Up, &relay.up.residue),
-            (Direction::Down, &relay.down.residue),
-        ],
+        Stage::Relaying { relay, .. } => {
+            vec![(Direction::Up, &relay.up.residue), (Direction::Down, &relay.down.residue)]
+        }
     };
     let parts = directions.into_iter().flat_map(|(direction, bytes)| {
-        bytes.chunks(RESIDUE_PART).map(move |part| Residue {
-            session: key,
-            direction,
-            bytes: part.to_vec(),
-        })
+        bytes.chunks(RESIDUE_PART).map(move |part| Residue { session: key, direction, bytes: part.to_vec() })
     });
     parts.collect()
 }
@@ -93,10 +75,7 @@ pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
                 .into_iter()
                 .filter_map(|flow| flow.pipe.as_ref())
                 .flat_map(|pipe| <[_; 2]>::from(pipe.ends()));
-            [relay.client.as_fd(), relay.server.as_fd()]
-                .into_iter()
-                .chain(pipes)
-                .collect()
+            [relay.client.as_fd(), relay.server.as_fd()].into_iter().chain(pipes).collect()
         }
     };
     let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Arc::new);
@@ -112,14 +91,10 @@ pub(super) fn unpack(
     let key = session.key;
     let mut fd = || fds.next().ok_or(Nonsense("a descriptor is missing"));
     let client = fd()?;
-    let stage = match (
-        <[Relay; 1]>::try_from(session.relay),
-        <[Waiting; 1]>::try_from(session.waiting),
-    ) {
+    let stage = match (<[Relay; 1]>::try_from(session.relay), <[Waiting; 1]>::try_from(session.waiting)) {
         (Ok([relay]), Err(waiting)) if waiting.is_empty() => {
             let server = fd()?;
-            let [up, down] =
-                <[Flow; 2]>::try_from(relay.flows).map_err(|_| Nonsense("not two directions"))?;
+            let [up, down] = <[Flow; 2]>::try_from(relay.flows).map_err(|_| Nonsense("not two directions"))?;
             let up = thaw_flow(up, residues.remove(&(key, Direction::Up)), &mut fd)?;
             let down = thaw_flow(down, residues.remove(&(key, Direction::Down)), &mut fd)?;
             Stage::Relaying {
@@ -207,9 +182,7 @@ fn thaw_flow(
 const RESIDUE_PART: usize = 60 * 1024;
 
 fn since_epoch(time: SystemTime) -> u64 {
-    let since = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

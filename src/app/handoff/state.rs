@@ -8,8 +8,7 @@ use crate::backend::health::{CheckResult, Health, Standing};
 use crate::backend::{Admin, Member, Server, State};
 use crate::lifecycle::bridge::{Bridge, BridgeError};
 use crate::lifecycle::peer::{
-    AdminState, Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage,
-    Server as ServerRecord, Timed,
+    AdminState, Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage, Server as ServerRecord, Timed,
 };
 use crate::lifecycle::version::{Agreed, Feature};
 use crate::proxy::frontend;
@@ -41,9 +40,7 @@ impl Daemon {
         if agreed.has(Feature::Counters) {
             for (name, frontend) in &now.frontends {
                 let message = less_frontend(frontend, told.frontends.get(name));
-                bridge
-                    .send(&PeerMessage::Frontend(message), Vec::new())
-                    .await?;
+                bridge.send(&PeerMessage::Frontend(message), Vec::new()).await?;
             }
         }
         for (key, server) in &now.servers {
@@ -57,9 +54,7 @@ impl Daemon {
             if !first || !agreed.has(Feature::Health) {
                 message.knowledge.clear();
             }
-            bridge
-                .send(&PeerMessage::Server(message), Vec::new())
-                .await?;
+            bridge.send(&PeerMessage::Server(message), Vec::new()).await?;
         }
         Ok(now)
     }
@@ -93,11 +88,7 @@ impl Daemon {
             return;
         };
         let snapshot = backend.snapshot();
-        let Some(member) = snapshot
-            .members
-            .iter()
-            .find(|member| *member.server.name == *record.name)
-        else {
+        let Some(member) = snapshot.members.iter().find(|member| *member.server.name == *record.name) else {
             return;
         };
         add_server(&member.server.stats, record);
@@ -112,14 +103,12 @@ impl Daemon {
     fn gather(&self) -> Baseline {
         let mut all = Baseline::default();
         for (name, served) in &*self.frontends.borrow() {
-            all.frontends
-                .insert(name.clone(), frontend_record(&served.frontend));
+            all.frontends.insert(name.clone(), frontend_record(&served.frontend));
         }
         for (name, backend) in &*self.backends.borrow() {
             for member in &backend.snapshot().members {
                 let record = server_record(name, member);
-                all.servers
-                    .insert((name.clone(), record.name.clone()), record);
+                all.servers.insert((name.clone(), record.name.clone()), record);
             }
         }
         all
@@ -163,22 +152,14 @@ fn server_record(backend: &str, member: &Member) -> ServerRecord {
         name: server.name.to_string(),
         addr: member.spec.addr.to_string(),
         counts: counters(&server.stats)
-            .map(|(what, counter)| Count {
-                what: what as u32,
-                value: counter.value(),
-            })
+            .map(|(what, counter)| Count { what: what as u32, value: counter.value() })
             .into(),
         histograms: server
             .stats
             .times_if_any()
             .map(|times| histograms(times).map(histogram_record).into())
             .unwrap_or_default(),
-        knowledge: vec![knowledge(
-            server,
-            &server.state(),
-            member.spec.disabled,
-            Instant::now(),
-        )],
+        knowledge: vec![knowledge(server, &server.state(), member.spec.disabled, Instant::now())],
     }
 }
 
@@ -189,15 +170,8 @@ fn add_server(stats: &ServerStats, record: &ServerRecord) {
         }
     }
     for theirs in &record.histograms {
-        if let Some((_, ours)) = histograms(stats.times())
-            .into_iter()
-            .find(|(what, _)| *what as u32 == theirs.what)
-        {
-            let buckets: Vec<_> = theirs
-                .buckets
-                .iter()
-                .map(|bucket| (bucket.number, bucket.count))
-                .collect();
+        if let Some((_, ours)) = histograms(stats.times()).into_iter().find(|(what, _)| *what as u32 == theirs.what) {
+            let buckets: Vec<_> = theirs.buckets.iter().map(|bucket| (bucket.number, bucket.count)).collect();
             ours.restore(&buckets);
         }
     }
@@ -208,26 +182,15 @@ fn less_server(now: &ServerRecord, told: Option<&ServerRecord>) -> ServerRecord 
     let Some(told) = told else { return rest };
     for count in &mut rest.counts {
         let before = told.counts.iter().find(|other| other.what == count.what);
-        count.value = count
-            .value
-            .saturating_sub(before.map_or(0, |before| before.value));
+        count.value = count.value.saturating_sub(before.map_or(0, |before| before.value));
     }
     for histogram in &mut rest.histograms {
-        let Some(before) = told
-            .histograms
-            .iter()
-            .find(|other| other.what == histogram.what)
-        else {
+        let Some(before) = told.histograms.iter().find(|other| other.what == histogram.what) else {
             continue;
         };
         for bucket in &mut histogram.buckets {
-            let before = before
-                .buckets
-                .iter()
-                .find(|other| other.number == bucket.number);
-            bucket.count = bucket
-                .count
-                .saturating_sub(before.map_or(0, |before| before.count));
+            let before = before.buckets.iter().find(|other| other.number == bucket.number);
+            bucket.count = bucket.count.saturating_sub(before.map_or(0, |before| before.count));
         }
     }
     rest
@@ -247,33 +210,21 @@ fn counters(stats: &ServerStats) -> [(Counted, &Counter); 8] {
 }
 
 fn histograms(times: &Times) -> [(Timed, &stats::Histogram); 3] {
-    [
-        (Timed::Queue, &times.queue),
-        (Timed::Connect, &times.connect),
-        (Timed::Session, &times.session),
-    ]
+    [(Timed::Queue, &times.queue), (Timed::Connect, &times.connect), (Timed::Session, &times.session)]
 }
 
 fn histogram_record((what, histogram): (Timed, &stats::Histogram)) -> Histogram {
     let bucket = |(number, count)| Bucket { number, count };
-    Histogram {
-        what: what as u32,
-        buckets: histogram.counts().into_iter().map(bucket).collect(),
-    }
+    Histogram { what: what as u32, buckets: histogram.counts().into_iter().map(bucket).collect() }
 }
 
 fn knowledge(server: &Server, state: &State, configured: bool, now: Instant) -> Knowledge {
     let standing = state.health.map(|health| health.value());
     let age = |since: Option<Instant>| {
-        since.map(|since| {
-            u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
-        })
+        since.map(|since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX))
     };
-    let history: Vec<(&CheckResult, Option<u64>)> = state
-        .history
-        .iter()
-        .map(|result| (result, age(result.ended)))
-        .collect();
+    let history: Vec<(&CheckResult, Option<u64>)> =
+        state.history.iter().map(|result| (result, age(result.ended))).collect();
     Knowledge {
         admin: match state.admin {
             Admin::Ready => AdminState::Ready,
@@ -320,9 +271,7 @@ fn know(member: &Member, knowledge: &Knowledge, now: Instant) {
     let since = |age: Option<u64>| age.and_then(|age| now.checked_sub(Duration::from_millis(age)));
     state.recovering_since = since(knowledge.recovering_ms);
     state.changed = since(knowledge.changed_ms);
-    if let Ok(history) =
-        serde_json::from_slice::<Vec<(CheckResult, Option<u64>)>>(&knowledge.history)
-    {
+    if let Ok(history) = serde_json::from_slice::<Vec<(CheckResult, Option<u64>)>>(&knowledge.history) {
         for (result, age) in history {
             let ended = since(age);
             state.history.push(CheckResult { ended, ..result });

@@ -28,10 +28,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
         // The move begins after probation, whenever that is.
         match bridge.receive().await? {
             (PeerMessage::Residue(residue), _) => {
-                residues
-                    .entry((residue.session, residue.direction))
-                    .or_default()
-                    .extend(residue.bytes);
+                residues.entry((residue.session, residue.direction)).or_default().extend(residue.bytes);
             }
             (PeerMessage::Batch(batch), fds) => {
                 if daemon.stopping.get() {
@@ -39,10 +36,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                     return Err(BridgeError::Stopping);
                 }
                 let mut fds = fds.into_iter();
-                let unpacked = batch
-                    .sessions
-                    .into_iter()
-                    .map(|session| unpack(session, &mut fds, &mut residues));
+                let unpacked = batch.sessions.into_iter().map(|session| unpack(session, &mut fds, &mut residues));
                 let sessions = unpacked.collect::<Result<Vec<_>, _>>();
                 residues.clear();
                 let sessions = match sessions {
@@ -55,14 +49,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                 };
                 fault::point("new.offered");
                 daemon.moving.set(Moving::Yes);
-                bridge
-                    .send(
-                        &PeerMessage::Accept(Accept {
-                            number: batch.number,
-                        }),
-                        Vec::new(),
-                    )
-                    .await?;
+                bridge.send(&PeerMessage::Accept(Accept { number: batch.number }), Vec::new()).await?;
                 let ours = match bridge.answer().await {
                     Ok((PeerMessage::Commit(commit), _)) => commit.number == batch.number,
                     Ok(_) => false,
@@ -105,17 +92,8 @@ mod tests {
     fn engine() -> (Daemon, impl Sized) {
         let (ours, supervisor) = seqpacket_pair().unwrap();
         let (orders, reports) = link::connect(ours).unwrap();
-        let start = Start {
-            source: Source::File(PathBuf::new()),
-            socket: None,
-            default_socket: PathBuf::new(),
-        };
-        let origin = Origin {
-            mode: Mode::Upgrade,
-            supervisor: 0,
-            generation: 2,
-            uptime: Duration::ZERO,
-        };
+        let start = Start { source: Source::File(PathBuf::new()), socket: None, default_socket: PathBuf::new() };
+        let origin = Origin { mode: Mode::Upgrade, supervisor: 0, generation: 2, uptime: Duration::ZERO };
         let text = "[global]\nthreads = 1\n\
             [frontend.web]\nbind = [\"127.0.0.1:0\"]\nbackend = \"app\"\n\
             [backend.app.servers]\na = \"127.0.0.1:1\"\n";
@@ -135,16 +113,9 @@ mod tests {
             accepted_ms: 0,
             age_us: 0,
             relay: Vec::new(),
-            waiting: vec![Waiting {
-                ended: false,
-                introduced: true,
-                waited_us: 0,
-            }],
+            waiting: vec![Waiting { ended: false, introduced: true, waited_us: 0 }],
         };
-        let batch = Batch {
-            number,
-            sessions: vec![session],
-        };
+        let batch = Batch { number, sessions: vec![session] };
         (PeerMessage::Batch(batch), vec![Arc::new(client.into())])
     }
 
@@ -172,9 +143,7 @@ mod tests {
             assert!(daemon.is_moving());
             let commit = PeerMessage::Commit(Commit { number: 1 });
             old.send(&commit, Vec::new()).await.unwrap();
-            old.send(&PeerMessage::End(End {}), Vec::new())
-                .await
-                .unwrap();
+            old.send(&PeerMessage::End(End {}), Vec::new()).await.unwrap();
         };
         let ((), taken) = tokio::join!(gives, take(&daemon, &mut new));
         assert_eq!(taken.unwrap(), 1);

@@ -54,16 +54,12 @@ mod tests {
         let mut history = History::default();
         assert_eq!(history.newest(), None);
         for n in 1..=20u16 {
-            history.push(
-                CheckResult::new(CheckStatus::L7Ok, "", Duration::from_millis(1)).with_code(n),
-            );
+            history.push(CheckResult::new(CheckStatus::L7Ok, "", Duration::from_millis(1)).with_code(n));
         }
         assert!(history.iter().map(|result| result.code.unwrap()).eq(5..=20));
         assert_eq!(history.newest().unwrap().code, Some(20));
         let json = serde_json::to_string(&history).unwrap();
-        assert!(json.starts_with(
-            r#"[{"status":"L7OK","code":5,"cause":"","duration_us":1000,"source":"check"}"#
-        ));
+        assert!(json.starts_with(r#"[{"status":"L7OK","code":5,"cause":"","duration_us":1000,"source":"check"}"#));
         assert_eq!(serde_json::from_str::<History>(&json).unwrap(), history);
     }
 }

@@ -28,30 +28,17 @@ pub struct CheckResult {
 impl CheckResult {
     /// The result of a check. The cause may hold anything; what is not printable is escaped, what is too long is cut.
     pub fn new(status: CheckStatus, cause: &str, duration: Duration) -> Self {
-        Self {
-            status,
-            code: None,
-            cause: printable(cause),
-            duration,
-            source: Source::Check,
-            ended: None,
-        }
+        Self { status, code: None, cause: printable(cause), duration, source: Source::Check, ended: None }
     }
 
     /// The same, learnt from a live session.
     pub fn from_traffic(self) -> Self {
-        Self {
-            source: Source::Traffic,
-            ..self
-        }
+        Self { source: Source::Traffic, ..self }
     }
 
     /// The same, with an HTTP status code.
     pub fn with_code(self, code: u16) -> Self {
-        Self {
-            code: Some(code),
-            ..self
-        }
+        Self { code: Some(code), ..self }
     }
 }
 
@@ -143,11 +130,7 @@ fn printable(text: &str) -> String {
     let mut room = MAX_CAUSE;
     for c in text.chars() {
         let escaped = c.is_control() || is_invisible(c);
-        let width = if escaped {
-            c.escape_default().count()
-        } else {
-            1
-        };
+        let width = if escaped { c.escape_default().count() } else { 1 };
         // One place is kept for the ellipsis until the text is known to end.
         if width >= room {
             shown.push('…');
@@ -173,16 +156,11 @@ mod micros {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_micros)
     }
 }
@@ -198,25 +176,13 @@ mod tests {
     #[test]
     fn shows_the_words_of_haproxy() {
         use CheckStatus::*;
-        let shown = [
-            Ini, SockErr, L4Ok, L4Tout, L4Con, L7Ok, L7Tout, L7Rsp, L7Sts,
-        ]
-        .map(|status| {
-            assert_eq!(
-                serde_json::to_string(&status).unwrap(),
-                format!("\"{status}\"")
-            );
+        let shown = [Ini, SockErr, L4Ok, L4Tout, L4Con, L7Ok, L7Tout, L7Rsp, L7Sts].map(|status| {
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
             status.to_string()
         });
-        assert_eq!(
-            shown.join(" "),
-            "INI SOCKERR L4OK L4TOUT L4CON L7OK L7TOUT L7RSP L7STS"
-        );
+        assert_eq!(shown.join(" "), "INI SOCKERR L4OK L4TOUT L4CON L7OK L7TOUT L7RSP L7STS");
         let sts = CheckResult::new(L7Sts, "status 503, expected 200-399", 12 * MS).with_code(503);
-        assert_eq!(
-            sts.to_string(),
-            "L7STS/503 in 12ms: status 503, expected 200-399"
-        );
+        assert_eq!(sts.to_string(), "L7STS/503 in 12ms: status 503, expected 200-399");
     }
 
     #[test]
@@ -232,10 +198,7 @@ mod tests {
         for (given, shown) in [
             ("", "".to_owned()),
             ("connection refused", "connection refused".to_owned()),
-            (
-                "a\r\nb\x1b[31m\u{202e}",
-                "a\\r\\nb\\u{1b}[31m\\u{202e}".to_owned(),
-            ),
+            ("a\r\nb\x1b[31m\u{202e}", "a\\r\\nb\\u{1b}[31m\\u{202e}".to_owned()),
             (&"é".repeat(119), "é".repeat(119)),
             (&"é".repeat(500), "é".repeat(119) + "…"),
         ] {

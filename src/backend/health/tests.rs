@@ -27,67 +27,31 @@ fn moves_as_haproxy_does() {
         (2, 3, Up, "-", "UP 1/3, vDOWN"),
         (2, 3, Up, "-++", "UP 1/3, vDOWN, DOWN 1/2, ^UP"),
         (2, 3, FullyUp, "---", "UP, UP 2/3, UP 1/3, vDOWN"),
-        (
-            2,
-            3,
-            FullyUp,
-            "--+--",
-            "UP, UP 2/3, UP 1/3, UP, UP 2/3, UP 1/3",
-        ),
-        (
-            2,
-            3,
-            FullyDown,
-            "-+-++",
-            "DOWN, DOWN, DOWN 1/2, DOWN, DOWN 1/2, ^UP",
-        ),
+        (2, 3, FullyUp, "--+--", "UP, UP 2/3, UP 1/3, UP, UP 2/3, UP 1/3"),
+        (2, 3, FullyDown, "-+-++", "DOWN, DOWN, DOWN 1/2, DOWN, DOWN 1/2, ^UP"),
         (2, 3, Down, "+", "DOWN 1/2, ^UP"),
         (2, 3, Down, "-+", "DOWN 1/2, DOWN, DOWN 1/2"),
-        (
-            3,
-            1,
-            Up,
-            "-+++-",
-            "UP, vDOWN, DOWN 1/3, DOWN 2/3, ^UP, vDOWN",
-        ),
+        (3, 1, Up, "-+++-", "UP, vDOWN, DOWN 1/3, DOWN 2/3, ^UP, vDOWN"),
         (1, 1, Up, "-+-", "UP, vDOWN, ^UP, vDOWN"),
         // 0 counts as 1.
         (0, 0, FullyDown, "+-", "DOWN, ^UP, vDOWN"),
     ] {
-        assert_eq!(
-            positions(rise, fall, init, results),
-            expected,
-            "rise {rise} fall {fall} {init:?} {results}"
-        );
+        assert_eq!(positions(rise, fall, init, results), expected, "rise {rise} fall {fall} {init:?} {results}");
     }
 }
 
 #[test]
 fn asks_faster_while_the_state_is_changing() {
     let [inter, fast, down] = [2000, 500, 7000].map(Duration::from_millis);
-    let check = Check {
-        inter,
-        fastinter: fast,
-        downinter: down,
-        rise: 3,
-        fall: 2,
-        ..Check::default()
-    };
+    let check = Check { inter, fastinter: fast, downinter: down, rise: 3, fall: 2, ..Check::default() };
     let mut health = Health::new(check.rise, check.fall, InitState::Up);
     let mut asked = vec![health.next_interval(&check)];
-    for ok in [
-        true, false, false, false, true, true, false, true, true, true,
-    ] {
+    for ok in [true, false, false, false, true, true, false, true, true, true] {
         health.record(ok);
         assert_eq!(health.changing(), health.next_interval(&check) == fast);
         asked.push(health.next_interval(&check));
     }
-    assert_eq!(
-        asked,
-        [
-            fast, inter, fast, down, down, fast, fast, down, fast, fast, inter
-        ]
-    );
+    assert_eq!(asked, [fast, inter, fast, down, down, fast, fast, down, fast, fast, inter]);
 }
 
 #[test]
@@ -107,16 +71,9 @@ fn a_reload_keeps_up_and_down_and_as_much_of_the_count_as_fits() {
         let mut health = Health::restore(before, 3, 3);
         assert_eq!(health.value(), before);
         health.retune(rise, fall);
-        assert_eq!(
-            health.value(),
-            after,
-            "{before:?} to rise {rise} fall {fall}"
-        );
+        assert_eq!(health.value(), after, "{before:?} to rise {rise} fall {fall}");
         let handed_over = serde_json::to_string(&health.value()).unwrap();
-        assert_eq!(
-            Health::restore(serde_json::from_str(&handed_over).unwrap(), rise, fall),
-            health
-        );
+        assert_eq!(Health::restore(serde_json::from_str(&handed_over).unwrap(), rise, fall), health);
     }
 }
 
@@ -145,12 +102,7 @@ impl Counter {
 }
 
 fn init_state() -> impl Strategy<Value = InitState> {
-    prop::sample::select(vec![
-        InitState::Up,
-        InitState::FullyUp,
-        InitState::Down,
-        InitState::FullyDown,
-    ])
+    prop::sample::select(vec![InitState::Up, InitState::FullyUp, InitState::Down, InitState::FullyDown])
 }
 
 proptest! {

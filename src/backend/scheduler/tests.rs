@@ -22,24 +22,15 @@ impl Bench {
                 name_hash: xxh3_64(format!("s{member}").as_bytes()),
             })
             .collect();
-        Self {
-            schedule: Schedule::new(balance, candidates),
-            loads,
-            cursor: AtomicUsize::new(0),
-        }
+        Self { schedule: Schedule::new(balance, candidates), loads, cursor: AtomicUsize::new(0) }
     }
 
     fn take(&self, hint: &Hint) -> Option<usize> {
-        self.schedule
-            .take(&self.loads, &self.cursor, hint)
-            .map(|c| c.member)
+        self.schedule.take(&self.loads, &self.cursor, hint).map(|c| c.member)
     }
 
     fn from(&self, client: u32) -> usize {
-        let hint = Hint {
-            client: Some(Ipv4Addr::from(client).into()),
-            avoid: None,
-        };
+        let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: None };
         self.take(&hint).unwrap()
     }
 }
@@ -47,26 +38,18 @@ impl Bench {
 #[test]
 fn roundrobin_follows_the_weights_exactly_and_smoothly() {
     let bench = Bench::new(Balance::RoundRobin, &[1, 2, 3]);
-    let picks: Vec<usize> = (0..600)
-        .map(|_| bench.take(&Hint::default()).unwrap())
-        .collect();
+    let picks: Vec<usize> = (0..600).map(|_| bench.take(&Hint::default()).unwrap()).collect();
     for window in picks.chunks(6) {
         let count = |m| window.iter().filter(|p| **p == m).count();
         assert_eq!([count(0), count(1), count(2)], [1, 2, 3], "{window:?}");
     }
-    assert!(
-        !picks[..6].windows(3).any(|w| w == [2, 2, 2]),
-        "bunched: {:?}",
-        &picks[..6]
-    );
+    assert!(!picks[..6].windows(3).any(|w| w == [2, 2, 2]), "bunched: {:?}", &picks[..6]);
 }
 
 #[test]
 fn equal_weights_make_a_cycle_of_one_turn_each() {
     let bench = Bench::new(Balance::RoundRobin, &[256; 1000]);
-    let first: Vec<usize> = (0..1000)
-        .map(|_| bench.take(&Hint::default()).unwrap())
-        .collect();
+    let first: Vec<usize> = (0..1000).map(|_| bench.take(&Hint::default()).unwrap()).collect();
     assert_eq!(first, (0..1000).collect::<Vec<_>>());
 }
 
@@ -84,10 +67,7 @@ fn leastconn_fills_in_proportion_to_the_weights() {
         bench.take(&Hint::default()).unwrap();
     }
     let loads: Vec<u32> = (0..3).map(|slot| bench.loads.sessions(slot)).collect();
-    assert!(
-        loads[0].abs_diff(10) <= 1 && loads[1].abs_diff(20) <= 1 && loads[2].abs_diff(30) <= 1,
-        "{loads:?}"
-    );
+    assert!(loads[0].abs_diff(10) <= 1 && loads[1].abs_diff(20) <= 1 && loads[2].abs_diff(30) <= 1, "{loads:?}");
 }
 
 #[test]
@@ -99,10 +79,7 @@ fn leastconn_is_off_by_no_more_than_the_threads_that_pick() {
         }
     });
     let loads: Vec<u32> = (0..10).map(|slot| bench.loads.sessions(slot)).collect();
-    assert!(
-        loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 4,
-        "{loads:?}"
-    );
+    assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 4, "{loads:?}");
 }
 
 #[test]
@@ -110,10 +87,7 @@ fn removing_one_server_moves_only_its_clients() {
     let all = Bench::new(Balance::Source, &[1; 10]);
     let mut fewer: Vec<Candidate> = all.schedule.candidates.clone();
     fewer.remove(3);
-    let fewer = Bench {
-        schedule: Schedule::new(Balance::Source, fewer),
-        ..Bench::new(Balance::Source, &[1; 10])
-    };
+    let fewer = Bench { schedule: Schedule::new(Balance::Source, fewer), ..Bench::new(Balance::Source, &[1; 10]) };
     let mut share: HashMap<usize, u32> = HashMap::new();
     for client in 0..20_000 {
         let before = all.from(client);
@@ -122,10 +96,7 @@ fn removing_one_server_moves_only_its_clients() {
             assert_eq!(fewer.from(client), before);
         }
     }
-    assert!(
-        share.values().all(|n| (1200..2900).contains(n)),
-        "{share:?}"
-    );
+    assert!(share.values().all(|n| (1200..2900).contains(n)), "{share:?}");
 }
 
 #[test]
@@ -135,82 +106,40 @@ fn random_keeps_the_load_even() {
         bench.take(&Hint::default()).unwrap();
     }
     let loads: Vec<u32> = (0..20).map(|slot| bench.loads.sessions(slot)).collect();
-    assert!(
-        loads.iter().all(|load| load.abs_diff(1000) < 30),
-        "{loads:?}"
-    );
+    assert!(loads.iter().all(|load| load.abs_diff(1000) < 30), "{loads:?}");
 }
 
 #[test]
 fn first_fills_one_server_before_the_next() {
     let mut bench = Bench::new(Balance::First, &[1; 3]);
-    bench
-        .schedule
-        .candidates
-        .iter_mut()
-        .for_each(|c| c.maxconn = 2);
+    bench.schedule.candidates.iter_mut().for_each(|c| c.maxconn = 2);
     let picks: Vec<_> = (0..7).map(|_| bench.take(&Hint::default())).collect();
-    assert_eq!(
-        picks,
-        [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), None]
-    );
+    assert_eq!(picks, [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), None]);
 }
 
 #[test]
 fn suspects_and_the_avoided_are_the_last_resort() {
-    for balance in [
-        Balance::RoundRobin,
-        Balance::LeastConn,
-        Balance::Random,
-        Balance::Source,
-        Balance::First,
-    ] {
+    for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
         let bench = Bench::new(balance, &[1; 3]);
         bench.loads.set_suspect(0, true);
         for client in 0..50 {
-            let hint = Hint {
-                client: Some(Ipv4Addr::from(client).into()),
-                avoid: Some(1),
-            };
+            let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: Some(1) };
             assert_eq!(bench.take(&hint), Some(2), "{balance}");
         }
         bench.loads.set_suspect(2, true);
-        let hint = Hint {
-            client: None,
-            avoid: Some(1),
-        };
-        assert!(
-            bench.take(&hint).is_some_and(|m| m != 1),
-            "{balance}: a suspect before the avoided"
-        );
+        let hint = Hint { client: None, avoid: Some(1) };
+        assert!(bench.take(&hint).is_some_and(|m| m != 1), "{balance}: a suspect before the avoided");
         let alone = Bench::new(balance, &[1]);
         alone.loads.set_suspect(0, true);
-        assert_eq!(
-            alone.take(&Hint {
-                client: None,
-                avoid: Some(0)
-            }),
-            Some(0),
-            "{balance}"
-        );
+        assert_eq!(alone.take(&Hint { client: None, avoid: Some(0) }), Some(0), "{balance}");
     }
 }
 
 #[test]
 fn full_servers_are_passed_over() {
-    for balance in [
-        Balance::RoundRobin,
-        Balance::LeastConn,
-        Balance::Random,
-        Balance::Source,
-        Balance::First,
-    ] {
+    for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
         let mut bench = Bench::new(balance, &[1; 100]);
-        bench
-            .schedule
-            .candidates
-            .iter_mut()
-            .for_each(|c| c.maxconn = 1);
+        bench.schedule.candidates.iter_mut().for_each(|c| c.maxconn = 1);
         for _ in 0..100 {
             assert!(bench.take(&Hint::default()).is_some(), "{balance}");
         }

@@ -45,25 +45,12 @@ impl Child {
         prepare: impl FnOnce(&mut Command),
     ) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("demo-child")
-            .arg("--parent")
-            .arg(std::process::id().to_string());
-        command
-            .arg("--signal")
-            .arg((last_signal as i32).to_string())
-            .arg("--")
-            .args(arguments);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.arg("demo-child").arg("--parent").arg(std::process::id().to_string());
+        command.arg("--signal").arg((last_signal as i32).to_string()).arg("--").args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.env_remove("NOTIFY_SOCKET").process_group(0);
         prepare(&mut command);
-        Ok(Self {
-            process: command.spawn()?,
-            last_signal,
-        })
+        Ok(Self { process: command.spawn()?, last_signal })
     }
 
     /// `None` once it has ended and that was noticed.
@@ -123,11 +110,7 @@ pub(in crate::cli) fn become_child(args: ChildArgs) -> ExitStatus {
         return ExitStatus::Failed;
     }
     match std::env::current_exe() {
-        Ok(binary) => fail(
-            std::process::Command::new(binary)
-                .args(args.arguments)
-                .exec(),
-        ),
+        Ok(binary) => fail(std::process::Command::new(binary).args(args.arguments).exec()),
         Err(error) => fail(error),
     }
 }

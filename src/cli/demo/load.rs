@@ -70,12 +70,7 @@ impl Load {
     /// Starts the clients. Needs a runtime with `spawn_local`.
     pub(super) fn start(front: SocketAddr) -> Self {
         let tally = RefCell::new(Tally::new());
-        let shared = Rc::new(Shared {
-            front,
-            begin: Instant::now(),
-            ending: Cell::new(false),
-            tally,
-        });
+        let shared = Rc::new(Shared { front, begin: Instant::now(), ending: Cell::new(false), tally });
         let mut clients = JoinSet::new();
         for _ in 0..SINGLE {
             clients.spawn_local(ask_once_each(Rc::clone(&shared)));
@@ -88,10 +83,7 @@ impl Load {
 
     /// What there is so far.
     pub(super) fn tally(&self) -> Tally {
-        Tally {
-            elapsed: self.shared.begin.elapsed(),
-            ..self.shared.tally.borrow().clone()
-        }
+        Tally { elapsed: self.shared.begin.elapsed(), ..self.shared.tally.borrow().clone() }
     }
 
     /// Lets every client finish what it has asked for.
@@ -125,8 +117,7 @@ impl Shared {
 
 impl Tally {
     fn new() -> Self {
-        let times = Histogram::new_with_max(60_000_000, 3)
-            .expect("1 to 60,000,000 with 3 digits is a valid range");
+        let times = Histogram::new_with_max(60_000_000, 3).expect("1 to 60,000,000 with 3 digits is a valid range");
         Self {
             elapsed: Duration::ZERO,
             requests: 0,
@@ -172,12 +163,8 @@ async fn keep_asking(shared: Rc<Shared>) {
     }
 }
 
-pub(super) async fn within_deadline<T>(
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    timeout(DEADLINE, work)
-        .await
-        .unwrap_or(Err(Failure::TooLate))
+pub(super) async fn within_deadline<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(DEADLINE, work).await.unwrap_or(Err(Failure::TooLate))
 }
 
 pub(super) async fn connect(front: SocketAddr) -> Result<TcpStream, Failure> {
@@ -191,10 +178,7 @@ pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Fa
     let path = format!("/{:08x}", fastrand::u32(..));
     let connection = if keep { "keep-alive" } else { "close" };
     let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: {connection}\r\n\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .map_err(Failure::Unanswered)?;
+    stream.write_all(request.as_bytes()).await.map_err(Failure::Unanswered)?;
     let mut answer = Vec::with_capacity(2048);
     loop {
         let count = match stream.read_buf(&mut answer).await {
@@ -202,11 +186,7 @@ pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Fa
             other => other,
         };
         if let Err(error) = count {
-            return Err(if answer.is_empty() {
-                Failure::Unanswered(error)
-            } else {
-                Failure::Cut(error)
-            });
+            return Err(if answer.is_empty() { Failure::Unanswered(error) } else { Failure::Cut(error) });
         }
         if let Some(server) = check(&answer, &path)? {
             break read_end(stream, keep).await.map(|()| server);
@@ -233,10 +213,7 @@ fn check(answer: &[u8], path: &str) -> Result<Option<String>, Failure> {
         return Ok(None);
     };
     let wrong = || Failure::Wrong(text.chars().take(120).collect());
-    let server = head
-        .lines()
-        .find_map(|line| line.strip_prefix("Server: "))
-        .ok_or_else(wrong)?;
+    let server = head.lines().find_map(|line| line.strip_prefix("Server: ")).ok_or_else(wrong)?;
     let expected = body(path, server);
     if !head.starts_with("HTTP/1.1 200 ") || !expected.starts_with(got) {
         return Err(wrong());
@@ -262,20 +239,11 @@ mod tests {
 
     #[test]
     fn only_the_whole_right_answer_counts() {
-        let right = format!(
-            "HTTP/1.1 200 OK\r\nServer: anna\r\n\r\n{}",
-            body("/1", "anna")
-        );
+        let right = format!("HTTP/1.1 200 OK\r\nServer: anna\r\n\r\n{}", body("/1", "anna"));
         for cut in 0..right.len() {
-            assert!(
-                matches!(check(&right.as_bytes()[..cut], "/1"), Ok(None)),
-                "{cut}"
-            );
+            assert!(matches!(check(&right.as_bytes()[..cut], "/1"), Ok(None)), "{cut}");
         }
-        assert_eq!(
-            check(right.as_bytes(), "/1").unwrap().as_deref(),
-            Some("anna")
-        );
+        assert_eq!(check(right.as_bytes(), "/1").unwrap().as_deref(), Some("anna"));
         let wrong = [
             right.replace("200 OK", "503 Service Unavailable"),
             right.replace("Server: anna", "Server: bert"),
@@ -283,10 +251,7 @@ mod tests {
             right.replace("Server", "Baker"),
         ];
         for answer in wrong {
-            assert!(
-                matches!(check(answer.as_bytes(), "/1"), Err(Failure::Wrong(_))),
-                "{answer}"
-            );
+            assert!(matches!(check(answer.as_bytes(), "/1"), Err(Failure::Wrong(_))), "{answer}");
         }
         assert!(check(right.as_bytes(), "/2").is_err());
     }

@@ -30,11 +30,7 @@ pub(super) struct Summary {
 
 impl Live {
     pub(super) fn new(stage: &Stage) -> Self {
-        Self {
-            admin: stage.admin(),
-            in_place: io::stderr().is_terminal(),
-            last: None,
-        }
+        Self { admin: stage.admin(), in_place: io::stderr().is_terminal(), last: None }
     }
 
     /// Something happened: a line that stays.
@@ -64,9 +60,7 @@ impl Live {
         let status = self.admin.status().await.unwrap_or_default();
         let word = |name: &str| {
             let mut servers = status.backends.iter().flat_map(|backend| &backend.servers);
-            servers
-                .find(|server| server.name == name)
-                .map_or("?", |server| server.status.word())
+            servers.find(|server| server.name == name).map_or("?", |server| server.status.word())
         };
         NAMES.map(|name| (name, word(name))).to_vec()
     }
@@ -103,15 +97,12 @@ impl Summary {
         }
         if tally.repeated > 0 {
             let repeated = grouped(tally.repeated);
-            text.push_str(&format!("repeated  {repeated} on kept connections whose server was killed, as HTTP clients do\n"));
+            text.push_str(&format!(
+                "repeated  {repeated} on kept connections whose server was killed, as HTTP clients do\n"
+            ));
         }
-        let times = self
-            .quantiles()
-            .map(|(name, ms)| format!("{name} {ms:.2} ms"))
-            .join("  ");
-        let servers = NAMES
-            .map(|name| format!("{name} {:.1} %", share(tally, None, name)))
-            .join("  ");
+        let times = self.quantiles().map(|(name, ms)| format!("{name} {ms:.2} ms")).join("  ");
+        let servers = NAMES.map(|name| format!("{name} {:.1} %", share(tally, None, name))).join("  ");
         text.push_str(&format!("time      {times}\nservers   {servers}\n"));
         text.push_str(&match &self.witnessed {
             Ok(answered) => format!(
@@ -120,11 +111,7 @@ impl Summary {
             ),
             Err(why) => format!("open      the connection that was to stay open: {why}\n"),
         });
-        text.push_str(if self.nobody_noticed() {
-            "nobody noticed\n"
-        } else {
-            "somebody noticed\n"
-        });
+        text.push_str(if self.nobody_noticed() { "nobody noticed\n" } else { "somebody noticed\n" });
         text
     }
 
@@ -154,32 +141,17 @@ impl Summary {
     fn quantiles(&self) -> [(&'static str, f64); 4] {
         let times = &self.tally.times;
         let quantile = |quantile| times.value_at_quantile(quantile);
-        [
-            ("p50", quantile(0.5)),
-            ("p90", quantile(0.9)),
-            ("p99", quantile(0.99)),
-            ("max", times.max()),
-        ]
-        .map(|(name, micros)| (name, micros as f64 / 1_000.0))
+        [("p50", quantile(0.5)), ("p90", quantile(0.9)), ("p99", quantile(0.99)), ("max", times.max())]
+            .map(|(name, micros)| (name, micros as f64 / 1_000.0))
     }
 }
 
-fn live_line(
-    time: Duration,
-    now: &Tally,
-    last: Option<&Tally>,
-    servers: &[(&str, &str)],
-) -> String {
+fn live_line(time: Duration, now: &Tally, last: Option<&Tally>, servers: &[(&str, &str)]) -> String {
     let (requests, elapsed) = match last {
-        Some(last) => (
-            now.requests - last.requests,
-            now.elapsed.saturating_sub(last.elapsed),
-        ),
+        Some(last) => (now.requests - last.requests, now.elapsed.saturating_sub(last.elapsed)),
         None => (now.requests, now.elapsed),
     };
-    let servers = servers
-        .iter()
-        .map(|(name, word)| format!("  {name} {word} {:.0} %", share(now, last, name)));
+    let servers = servers.iter().map(|(name, word)| format!("  {name} {word} {:.0} %", share(now, last, name)));
     format!(
         "{:5.1} s  {}/s  {} requests  {} failed {}",
         time.as_secs_f64(),
@@ -196,20 +168,12 @@ fn share(now: &Tally, last: Option<&Tally>, server: &str) -> f64 {
     let all = |tally: &Tally| tally.servers.values().sum::<u64>();
     let part = of(now) - last.map_or(0, of);
     let whole = all(now) - last.map_or(0, all);
-    if whole == 0 {
-        0.0
-    } else {
-        100.0 * part as f64 / whole as f64
-    }
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
 }
 
 fn per_second(count: u64, time: Duration) -> u64 {
     let seconds = time.as_secs_f64();
-    if seconds == 0.0 {
-        0
-    } else {
-        (count as f64 / seconds).round() as u64
-    }
+    if seconds == 0.0 { 0 } else { (count as f64 / seconds).round() as u64 }
 }
 
 /// `1,234,567`.
@@ -231,13 +195,7 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_by_three() {
-        let table = [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (123_456, "123,456"),
-            (1_234_567, "1,234,567"),
-        ];
+        let table = [(0, "0"), (999, "999"), (1_000, "1,000"), (123_456, "123,456"), (1_234_567, "1,234,567")];
         for (number, text) in table {
             assert_eq!(grouped(number), text);
         }

@@ -29,12 +29,7 @@ const SCRIPT: [(u32, Step); 5] = [
 ];
 
 /// Plays the script for `whole`, and shows how it goes once a second.
-pub(super) async fn play(
-    stage: &mut Stage,
-    load: &Load,
-    live: &mut Live,
-    whole: Duration,
-) -> Result<(), DemoError> {
+pub(super) async fn play(stage: &mut Stage, load: &Load, live: &mut Live, whole: Duration) -> Result<(), DemoError> {
     let begin = Instant::now();
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,10 +53,7 @@ impl Step {
     /// Does it, and says what was done.
     async fn take(self, stage: &mut Stage) -> Result<String, DemoError> {
         Ok(match self {
-            Self::Kill(name) => format!(
-                "{name} is killed (SIGKILL to pid {})",
-                stage.kill_server(name).await?
-            ),
+            Self::Kill(name) => format!("{name} is killed (SIGKILL to pid {})", stage.kill_server(name).await?),
             Self::Return(name) => {
                 stage.return_server(name).await?;
                 format!("{name} is back")
@@ -74,10 +66,7 @@ impl Step {
                 stage.administer(name, ServerState::Ready).await?;
                 format!("{name} is ready again (lb server ready demo/{name})")
             }
-            Self::Upgrade => format!(
-                "the balancer is replaced (lb upgrade): {}",
-                stage.upgrade().await?
-            ),
+            Self::Upgrade => format!("the balancer is replaced (lb upgrade): {}", stage.upgrade().await?),
         })
     }
 }

@@ -19,9 +19,7 @@ pub(in crate::cli) struct ServerArgs {
 
 /// `lb demo-server`: hidden; says one line on stdout when it listens, and serves until it is killed.
 pub(in crate::cli) fn serve(args: ServerArgs) -> ExitStatus {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     match runtime.and_then(|runtime| runtime.block_on(listen(args))) {
         Ok(()) => ExitStatus::Done,
         Err(error) => {
@@ -38,12 +36,7 @@ pub(super) fn body(path: &str, name: &str) -> String {
 
 async fn listen(args: ServerArgs) -> io::Result<()> {
     let listener = TcpListener::bind(args.listen).await?;
-    writeln!(
-        io::stdout(),
-        "{} listens on {}",
-        args.name,
-        listener.local_addr()?
-    )?;
+    writeln!(io::stdout(), "{} listens on {}", args.name, listener.local_addr()?)?;
     loop {
         // Any error of accept is a connection that went away or too many of them; the load is bounded.
         let Ok((stream, _)) = listener.accept().await else {
@@ -71,9 +64,7 @@ async fn converse(mut stream: TcpStream, name: &str) -> io::Result<()> {
         let head = String::from_utf8_lossy(&received[..end]).into_owned();
         received.drain(..end);
         let last = is_last(&head);
-        stream
-            .write_all(answer(&head, name, last).as_bytes())
-            .await?;
+        stream.write_all(answer(&head, name, last).as_bytes()).await?;
         if last {
             return Ok(());
         }
@@ -89,25 +80,16 @@ fn is_last(head: &str) -> bool {
             })
         })
     };
-    let is_old = head
-        .lines()
-        .next()
-        .is_some_and(|line| line.ends_with("HTTP/1.0"));
+    let is_old = head.lines().next().is_some_and(|line| line.ends_with("HTTP/1.0"));
     asks("close") || (is_old && !asks("keep-alive"))
 }
 
 fn answer(head: &str, name: &str, last: bool) -> String {
     let path = head.split_ascii_whitespace().nth(1).unwrap_or("/");
-    let body = if head.starts_with("HEAD ") {
-        String::new()
-    } else {
-        body(path, name)
-    };
+    let body = if head.starts_with("HEAD ") { String::new() } else { body(path, name) };
     let connection = if last { "close" } else { "keep-alive" };
     let length = body.len();
-    format!(
-        "HTTP/1.1 200 OK\r\nServer: {name}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n{body}"
-    )
+    format!("HTTP/1.1 200 OK\r\nServer: {name}\r\nContent-Length: {length}\r\nConnection: {connection}\r\n\r\n{body}")
 }
 
 const LONGEST_HEAD: usize = 16 * 1024;

@@ -64,13 +64,7 @@ impl Stage {
             front = admin.front() => front?,
             ended = balancer.ended() => return Err(DemoError::BalancerEnded(outcome(ended))),
         };
-        Ok(Self {
-            front,
-            admin,
-            servers,
-            balancer,
-            directory,
-        })
+        Ok(Self { front, admin, servers, balancer, directory })
     }
 
     /// Where the balancer listens.
@@ -92,15 +86,9 @@ impl Stage {
     /// SIGKILLs a server; returns its pid.
     pub(super) async fn kill_server(&mut self, name: &str) -> Result<u32, DemoError> {
         let server = self.server(name);
-        let mut process = server
-            .process
-            .take()
-            .expect("the script kills a running server");
+        let mut process = server.process.take().expect("the script kills a running server");
         let pid = process.pid().unwrap_or_default();
-        process
-            .kill()
-            .await
-            .map_err(DemoError::io("cannot kill a server"))?;
+        process.kill().await.map_err(DemoError::io("cannot kill a server"))?;
         Ok(pid)
     }
 
@@ -109,25 +97,14 @@ impl Stage {
     }
 
     /// As `lb server ready|drain|maint demo/NAME`.
-    pub(super) async fn administer(
-        &mut self,
-        name: &str,
-        state: ServerState,
-    ) -> Result<(), DemoError> {
-        let request = Request::SetServer {
-            backend: BACKEND.into(),
-            server: name.into(),
-            state,
-        };
+    pub(super) async fn administer(&mut self, name: &str, state: ServerState) -> Result<(), DemoError> {
+        let request = Request::SetServer { backend: BACKEND.into(), server: name.into(), state };
         self.admin.ask(request).await.map(drop)
     }
 
     /// As `lb upgrade`, to this very binary. Returns what `lb upgrade` would print.
     pub(super) async fn upgrade(&mut self) -> Result<String, DemoError> {
-        let request = Request::Upgrade {
-            binary: None,
-            probation_ms: Some(PROBATION_MS),
-        };
+        let request = Request::Upgrade { binary: None, probation_ms: Some(PROBATION_MS) };
         let outcome = self.admin.ask(request).await?;
         let message = outcome.get("message").unwrap_or(&outcome);
         Ok(message.as_str().unwrap_or("done").to_owned())
@@ -143,10 +120,7 @@ impl Stage {
     }
 
     fn server(&mut self, name: &str) -> &mut Server {
-        self.servers
-            .iter_mut()
-            .find(|server| server.name == name)
-            .expect("the script names a server of the stage")
+        self.servers.iter_mut().find(|server| server.name == name).expect("the script names a server of the stage")
     }
 }
 
@@ -156,32 +130,14 @@ impl Server {
         // The server itself binds beside it, which both must allow.
         reserved.set_reuse_address(true)?;
         reserved.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
-        let addr = reserved
-            .local_addr()?
-            .as_socket()
-            .expect("an IPv4 socket has an IPv4 address");
-        Ok(Self {
-            name,
-            addr,
-            process: None,
-            _reserved: reserved,
-        })
+        let addr = reserved.local_addr()?.as_socket().expect("an IPv4 socket has an IPv4 address");
+        Ok(Self { name, addr, process: None, _reserved: reserved })
     }
 
     /// Returns when it listens.
     async fn start(&mut self) -> Result<(), DemoError> {
-        let failed = |why: String| DemoError::Start {
-            what: format!("server {}", self.name),
-            why,
-        };
-        let arguments = [
-            "demo-server",
-            "--name",
-            self.name,
-            "--listen",
-            &self.addr.to_string(),
-        ]
-        .map(OsString::from);
+        let failed = |why: String| DemoError::Start { what: format!("server {}", self.name), why };
+        let arguments = ["demo-server", "--name", self.name, "--listen", &self.addr.to_string()].map(OsString::from);
         let process = Child::start(&arguments, Signal::SIGKILL, |command| {
             command.stdout(std::process::Stdio::piped());
         });
@@ -203,9 +159,7 @@ impl Admin {
     pub(super) async fn ask(&self, request: Request) -> Result<Value, DemoError> {
         let daemon = self.0.clone();
         let asked = tokio::task::spawn_blocking(move || daemon.ask(&request)).await;
-        asked
-            .expect("asking does not panic")
-            .map_err(|refusal| DemoError::Admin(refusal.message))
+        asked.expect("asking does not panic").map_err(|refusal| DemoError::Admin(refusal.message))
     }
 
     pub(super) async fn status(&self) -> Result<Status, DemoError> {
@@ -216,10 +170,7 @@ impl Admin {
     /// Where the balancer really listens.
     async fn front(&self) -> Result<SocketAddr, DemoError> {
         let status = self.status().await?;
-        let bound = status
-            .frontends
-            .first()
-            .and_then(|frontend| frontend.bind.first());
+        let bound = status.frontends.first().and_then(|frontend| frontend.bind.first());
         let bound = bound.and_then(|bound| bound.parse().ok());
         bound.ok_or_else(|| DemoError::Admin("the status names no bound address".into()))
     }
@@ -229,10 +180,7 @@ impl Directory {
     fn new() -> Result<Self, DemoError> {
         let name = format!("lb-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let path = std::env::temp_dir().join(name);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(DemoError::io("cannot make a directory"))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(DemoError::io("cannot make a directory"))?;
         Ok(Self(path))
     }
 
@@ -257,24 +205,14 @@ impl Drop for Directory {
 }
 
 /// Starts `lb run -f FILE` and waits for its READY=1, as systemd does.
-async fn start_balancer(
-    directory: &Directory,
-    bind: SocketAddr,
-    servers: &[Server],
-) -> Result<Child, DemoError> {
-    let failed = |why: String| DemoError::Start {
-        what: "the balancer".into(),
-        why,
-    };
+async fn start_balancer(directory: &Directory, bind: SocketAddr, servers: &[Server]) -> Result<Child, DemoError> {
+    let failed = |why: String| DemoError::Start { what: "the balancer".into(), why };
     let file = directory.path("lb.toml");
     let socket = directory.path("lb.sock");
-    fs::write(&file, configuration(&socket, bind, servers))
-        .map_err(DemoError::io("cannot write the configuration"))?;
-    let log =
-        File::create(directory.path("lb.log")).map_err(DemoError::io("cannot write a log"))?;
+    fs::write(&file, configuration(&socket, bind, servers)).map_err(DemoError::io("cannot write the configuration"))?;
+    let log = File::create(directory.path("lb.log")).map_err(DemoError::io("cannot write a log"))?;
     let notify_path = directory.path("notify.sock");
-    let notify =
-        UnixDatagram::bind(&notify_path).map_err(DemoError::io("cannot make a notify socket"))?;
+    let notify = UnixDatagram::bind(&notify_path).map_err(DemoError::io("cannot make a notify socket"))?;
     let arguments = [OsString::from("run"), "-f".into(), file.into()];
     let mut balancer = Child::start(&arguments, Signal::SIGINT, |command| {
         command.env("NOTIFY_SOCKET", &notify_path).stderr(log);
@@ -289,21 +227,14 @@ async fn start_balancer(
         ended = balancer.ended() => outcome(ended),
     };
     let log = directory.log_tail();
-    Err(failed(if log.is_empty() {
-        started
-    } else {
-        format!("{started}\n{log}")
-    }))
+    Err(failed(if log.is_empty() { started } else { format!("{started}\n{log}") }))
 }
 
 async fn wait_for_ready(notify: &UnixDatagram) -> std::io::Result<()> {
     let mut message = [0; 4096];
     loop {
         let length = notify.recv(&mut message).await?;
-        if message[..length]
-            .split(|&byte| byte == b'\n')
-            .any(|line| line == b"READY=1")
-        {
+        if message[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1") {
             return Ok(());
         }
     }
@@ -311,9 +242,7 @@ async fn wait_for_ready(notify: &UnixDatagram) -> std::io::Result<()> {
 
 /// What an operator would write, with quicker checks; the summary is the log.
 fn configuration(socket: &Path, bind: SocketAddr, servers: &[Server]) -> String {
-    let servers = servers
-        .iter()
-        .map(|server| format!("{} = \"{}\"\n", server.name, server.addr));
+    let servers = servers.iter().map(|server| format!("{} = \"{}\"\n", server.name, server.addr));
     let servers = servers.collect::<String>();
     // A JSON string is a TOML string too.
     let socket = Value::from(socket.to_string_lossy());

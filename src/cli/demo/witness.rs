@@ -35,9 +35,7 @@ impl Witness {
     /// Requests that were answered on the one connection, or what befell it.
     pub(super) async fn end(self) -> Result<u64, String> {
         self.ending.set(true);
-        self.task
-            .await
-            .unwrap_or_else(|error| Err(error.to_string()))
+        self.task.await.unwrap_or_else(|error| Err(error.to_string()))
     }
 }
 

@@ -31,11 +31,7 @@ pub(super) struct StartError {
 impl StartError {
     /// As a shell says it: 127 not found, 126 not executable.
     pub(super) fn exit_code(&self) -> u8 {
-        if self.source.kind() == io::ErrorKind::NotFound {
-            127
-        } else {
-            126
-        }
+        if self.source.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
     }
 }
 
@@ -46,10 +42,7 @@ impl Running {
             return Ok(Self { child: None });
         };
         let started = Command::new(program).args(arguments).spawn();
-        let child = started.map_err(|source| StartError {
-            program: program.clone(),
-            source,
-        })?;
+        let child = started.map_err(|source| StartError { program: program.clone(), source })?;
         Ok(Self { child: Some(child) })
     }
 
@@ -89,11 +82,8 @@ impl Running {
 
 /// The exit code, or 128 and the signal that killed it.
 fn code_of(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(UNKNOWN)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(UNKNOWN)
 }
 
 /// The signals that mean something here, and as PID 1 the deaths of orphans.
@@ -109,23 +99,10 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn new() -> io::Result<Self> {
         let kind = |number: Signal| signal(SignalKind::from_raw(number as i32));
-        let stops = [
-            kind(Signal::SIGTERM)?,
-            kind(Signal::SIGINT)?,
-            kind(Signal::SIGQUIT)?,
-        ];
-        let passed = [
-            kind(Signal::SIGHUP)?,
-            kind(Signal::SIGUSR1)?,
-            kind(Signal::SIGUSR2)?,
-        ];
+        let stops = [kind(Signal::SIGTERM)?, kind(Signal::SIGINT)?, kind(Signal::SIGQUIT)?];
+        let passed = [kind(Signal::SIGHUP)?, kind(Signal::SIGUSR1)?, kind(Signal::SIGUSR2)?];
         let children = kind(Signal::SIGCHLD)?;
-        Ok(Self {
-            stops,
-            passed,
-            children,
-            command: None,
-        })
+        Ok(Self { stops, passed, children, command: None })
     }
 
     /// COMMAND is not to be taken for an orphan.
@@ -157,8 +134,7 @@ fn reap_orphans(command: Option<u32>) {
         return;
     }
     let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = waitid(Id::All, peek)
-    {
+    while let Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) = waitid(Id::All, peek) {
         let is_command = command == Some(pid.as_raw().cast_unsigned());
         if is_command || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
             return;

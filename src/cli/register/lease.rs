@@ -36,16 +36,7 @@ impl Registration {
     /// `ttl_s` in seconds.
     pub(super) fn new(etcd: Etcd, key: String, addr: Address, ttl_s: i64, check: Check) -> Self {
         let endpoint = fastrand::usize(..etcd.endpoints.len().max(1));
-        Self {
-            etcd,
-            key,
-            addr,
-            ttl_s,
-            check,
-            endpoint,
-            lease: None,
-            shown: None,
-        }
+        Self { etcd, key, addr, ttl_s, check, endpoint, lease: None, shown: None }
     }
 
     /// Registers and stays registered. Cancel safety: what was begun is undone by [`remove`](Self::remove) and
@@ -73,21 +64,14 @@ impl Registration {
         let removing = async {
             let mut pause = Pause::default();
             while let Err(error) = self.try_remove(lease).await {
-                complain(&format!(
-                    "etcd {}: cannot remove {}: {error}",
-                    self.endpoint(),
-                    self.key
-                ));
+                complain(&format!("etcd {}: cannot remove {}: {error}", self.endpoint(), self.key));
                 self.endpoint += 1;
                 sleep(pause.after(Duration::ZERO)).await;
             }
         };
         match timeout(REMOVAL, removing).await {
             Ok(()) => complain(&format!("{} is removed", self.key)),
-            Err(_) => complain(&format!(
-                "{} could not be removed and ends with its lease",
-                self.key
-            )),
+            Err(_) => complain(&format!("{} could not be removed and ends with its lease", self.key)),
         }
     }
 
@@ -126,10 +110,7 @@ impl Registration {
         };
         let answer = in_time("reading the key", client.get(self.key.as_str(), None)).await?;
         let value = self.addr.to_string();
-        Ok(answer
-            .kvs()
-            .iter()
-            .any(|kv| kv.lease() == lease && kv.value() == value.as_bytes()))
+        Ok(answer.kvs().iter().any(|kv| kv.lease() == lease && kv.value() == value.as_bytes()))
     }
 
     async fn pass_the_check(&mut self) {
@@ -160,13 +141,9 @@ impl Registration {
             Address::Ip(addr) => Ok(Addr::Ip(*addr)),
             Address::Unix(path) => Ok(Addr::Unix(path.clone())),
             Address::Host(host, port) => {
-                let found = lookup_host((host.as_str(), *port))
-                    .await
-                    .map_err(|error| error.to_string())?;
+                let found = lookup_host((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
                 let first = { found }.next();
-                first
-                    .map(Addr::Ip)
-                    .ok_or_else(|| format!("{host} has no address"))
+                first.map(Addr::Ip).ok_or_else(|| format!("{host} has no address"))
             }
         }
     }
@@ -204,11 +181,7 @@ impl Registration {
         let mut client = connect(&self.etcd, self.endpoint()).await?;
         let ours = Compare::lease(self.key.as_str(), CompareOp::Equal, lease);
         let delete = TxnOp::delete(self.key.as_str(), None);
-        in_time(
-            "removing the key",
-            client.txn(Txn::new().when([ours]).and_then([delete])),
-        )
-        .await?;
+        in_time("removing the key", client.txn(Txn::new().when([ours]).and_then([delete]))).await?;
         Ok(())
     }
 

@@ -15,11 +15,7 @@ use crate::control::admin::status::{Backend, Percentiles, Server, ServerStatus};
 /// Everything on one page.
 pub(super) fn page(status: &Status, colour: bool) -> String {
     let mut page = head(status);
-    for table in [
-        frontend_table(status),
-        backend_table(status),
-        server_table(&status.backends),
-    ] {
+    for table in [frontend_table(status), backend_table(status), server_table(&status.backends)] {
         page.push('\n');
         page.push_str(&table.render(colour));
     }
@@ -81,13 +77,7 @@ fn head(status: &Status) -> String {
     );
     // Writing to a String does not fail.
     if let Some(upgrade) = &status.upgrade {
-        writeln!(
-            head,
-            "upgrade: {} for {}",
-            harmless(&upgrade.phase),
-            duration_ms(upgrade.elapsed_ms as f64)
-        )
-        .ok();
+        writeln!(head, "upgrade: {} for {}", harmless(&upgrade.phase), duration_ms(upgrade.elapsed_ms as f64)).ok();
     }
     if let Some(etcd) = &status.etcd {
         writeln!(head, "etcd: {}", facts(etcd)).ok();
@@ -99,15 +89,7 @@ fn head(status: &Status) -> String {
 }
 
 fn frontend_table(status: &Status) -> Table {
-    let mut table = Table::new(&[
-        "FRONTEND",
-        "BIND",
-        "BACKEND",
-        ">SESSIONS",
-        ">TOTAL",
-        ">IN",
-        ">OUT",
-    ]);
+    let mut table = Table::new(&["FRONTEND", "BIND", "BACKEND", ">SESSIONS", ">TOTAL", ">IN", ">OUT"]);
     for frontend in &status.frontends {
         table.row(vec![
             Cell::left(&frontend.name),
@@ -123,21 +105,9 @@ fn frontend_table(status: &Status) -> Table {
 }
 
 fn backend_table(status: &Status) -> Table {
-    let mut table = Table::new(&[
-        "BACKEND",
-        "BALANCE",
-        ">UP",
-        ">QUEUE",
-        ">SESSIONS",
-        ">TOTAL",
-        "DISCOVERY",
-    ]);
+    let mut table = Table::new(&["BACKEND", "BALANCE", ">UP", ">QUEUE", ">SESSIONS", ">TOTAL", "DISCOVERY"]);
     for backend in &status.backends {
-        let up = backend
-            .servers
-            .iter()
-            .filter(|server| server.status == ServerStatus::Up)
-            .count();
+        let up = backend.servers.iter().filter(|server| server.status == ServerStatus::Up).count();
         let colour = if up == 0 { Some(Colour::Red) } else { None };
         let up = Cell::right(format!("{up}/{}", backend.servers.len()));
         table.row(vec![
@@ -165,30 +135,18 @@ fn status_cell(status: ServerStatus) -> Cell {
 
 /// `now`, or `now/limit` where there is one.
 fn of_limit(now: u64, limit: u64) -> Cell {
-    if limit == 0 {
-        Cell::number(now)
-    } else {
-        Cell::right(format!("{now}/{limit}"))
-    }
+    if limit == 0 { Cell::number(now) } else { Cell::right(format!("{now}/{limit}")) }
 }
 
 fn errors(count: u64) -> Cell {
-    if count == 0 {
-        Cell::number(0)
-    } else {
-        Cell::number(count).coloured(Colour::Yellow)
-    }
+    if count == 0 { Cell::number(0) } else { Cell::number(count).coloured(Colour::Yellow) }
 }
 
 fn quantiles(times: Percentiles) -> Cell {
     if times.max == 0.0 {
         Cell::right("")
     } else {
-        Cell::right(format!(
-            "{}/{}",
-            duration_ms(times.p50),
-            duration_ms(times.p99)
-        ))
+        Cell::right(format!("{}/{}", duration_ms(times.p50), duration_ms(times.p99)))
     }
 }
 
@@ -196,22 +154,10 @@ fn last_check(server: &Server) -> Cell {
     let Some(last) = server.check.last.first() else {
         return Cell::left(&server.check.status);
     };
-    let cause = if last.cause.is_empty() {
-        String::new()
-    } else {
-        format!(" {}", last.cause)
-    };
-    let text = format!(
-        "{}{cause} in {}, {} ago",
-        last.status,
-        duration_ms(last.duration_ms),
-        duration_ms(last.age_ms as f64)
-    );
-    if last.ok {
-        Cell::left(text)
-    } else {
-        Cell::left(text).coloured(Colour::Red)
-    }
+    let cause = if last.cause.is_empty() { String::new() } else { format!(" {}", last.cause) };
+    let text =
+        format!("{}{cause} in {}, {} ago", last.status, duration_ms(last.duration_ms), duration_ms(last.age_ms as f64));
+    if last.ok { Cell::left(text) } else { Cell::left(text).coloured(Colour::Red) }
 }
 
 /// An object's facts without braces: `connected true, revision 7, held 2`. Of a list only its length; what is

@@ -10,14 +10,7 @@ use super::*;
 /// Any configuration that is valid.
 pub(super) fn config() -> impl Strategy<Value = Config> {
     let etcd = (any::<bool>(), 0..100u64).prop_map(|(tls, guard)| Etcd {
-        endpoints: vec![
-            if tls {
-                "https://e1:2379/"
-            } else {
-                "http://[::1]:2379"
-            }
-            .to_owned(),
-        ],
+        endpoints: vec![if tls { "https://e1:2379/" } else { "http://[::1]:2379" }.to_owned()],
         username: tls.then(|| "user".to_owned()),
         password_file: tls.then(|| "/p".into()),
         ca: tls.then(|| "/ca".into()),
@@ -25,42 +18,25 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         key: tls.then(|| "/k".into()),
         guard_delay: Duration::from_millis(guard),
     });
-    (
-        global(),
-        etcd,
-        vec((frontend(), any::<u16>()), 1..4),
-        vec(backend(), 1..4),
-    )
-        .prop_map(|(global, etcd, frontends, mut backends)| {
+    (global(), etcd, vec((frontend(), any::<u16>()), 1..4), vec(backend(), 1..4)).prop_map(
+        |(global, etcd, frontends, mut backends)| {
             for (index, backend) in backends.iter_mut().enumerate() {
                 backend.name = format!("b.{index}");
             }
-            let frontends =
-                frontends
-                    .into_iter()
-                    .enumerate()
-                    .map(|(index, (mut frontend, backend))| {
-                        frontend.name = format!("f:{index}");
-                        frontend.backend =
-                            backends[usize::from(backend) % backends.len()].name.clone();
-                        // A port of its own for each frontend, so that none is bound twice.
-                        let port = 1 + u16::try_from(index).unwrap();
-                        frontend
-                            .bind
-                            .iter_mut()
-                            .for_each(|bind| bind.set_port(port));
-                        frontend.bind.dedup();
-                        frontend
-                    });
+            let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
+                frontend.name = format!("f:{index}");
+                frontend.backend = backends[usize::from(backend) % backends.len()].name.clone();
+                // A port of its own for each frontend, so that none is bound twice.
+                let port = 1 + u16::try_from(index).unwrap();
+                frontend.bind.iter_mut().for_each(|bind| bind.set_port(port));
+                frontend.bind.dedup();
+                frontend
+            });
             let frontends = frontends.collect();
             let discovers = backends.iter().any(|backend| backend.discovery.is_some());
-            Config {
-                global,
-                etcd: discovers.then_some(etcd),
-                frontends,
-                backends,
-            }
-        })
+            Config { global, etcd: discovers.then_some(etcd), frontends, backends }
+        },
+    )
 }
 
 fn global() -> impl Strategy<Value = Global> {
@@ -70,85 +46,43 @@ fn global() -> impl Strategy<Value = Global> {
         Just(LogTarget::SyslogUdp("[::1]:514".parse().unwrap())),
     ];
     let log = (target, any::<bool>(), any::<bool>(), 0..1000u32);
-    let log = log.prop_map(|(target, sessions, dontlognull, rate)| Log {
-        target,
-        sessions,
-        dontlognull,
-        rate,
-    });
+    let log = log.prop_map(|(target, sessions, dontlognull, rate)| Log { target, sessions, dontlognull, rate });
     let paths = proptest::option::of(Just("/run/lb \"quoted\"\n".into()));
-    (
-        proptest::option::of(1..100_000u32),
-        proptest::option::of(1..257usize),
-        paths,
-        time(),
-        log,
-    )
-        .prop_map(|(maxconn, threads, path, hard_stop_after, log)| Global {
+    (proptest::option::of(1..100_000u32), proptest::option::of(1..257usize), paths, time(), log).prop_map(
+        |(maxconn, threads, path, hard_stop_after, log)| Global {
             maxconn,
             threads,
             socket: path.clone(),
             state_dir: path,
             hard_stop_after,
             log,
-        })
+        },
+    )
 }
 
 fn frontend() -> impl Strategy<Value = Frontend> {
-    let binds =
-        proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1"], 1..4);
-    (
-        binds,
-        proptest::option::of(1..9999u32),
-        any::<[bool; 2]>(),
-        1..9999u32,
+    let binds = proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1"], 1..4);
+    (binds, proptest::option::of(1..9999u32), any::<[bool; 2]>(), 1..9999u32).prop_map(
+        |(binds, maxconn, [accept_proxy, defer_accept], backlog)| Frontend {
+            maxconn,
+            accept_proxy,
+            defer_accept,
+            backlog,
+            ..Frontend::new("", binds.into_iter().map(|bind| bind.parse().unwrap()).collect(), "")
+        },
     )
-        .prop_map(
-            |(binds, maxconn, [accept_proxy, defer_accept], backlog)| Frontend {
-                maxconn,
-                accept_proxy,
-                defer_accept,
-                backlog,
-                ..Frontend::new(
-                    "",
-                    binds
-                        .into_iter()
-                        .map(|bind| bind.parse().unwrap())
-                        .collect(),
-                    "",
-                )
-            },
-        )
 }
 
 fn backend() -> impl Strategy<Value = Backend> {
     let words = (
         proptest::sample::select(
-            &[
-                Balance::RoundRobin,
-                Balance::LeastConn,
-                Balance::Random,
-                Balance::Source,
-                Balance::First,
-            ][..],
+            &[Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First][..],
         ),
         any::<[bool; 5]>(),
         proxy_version(),
     );
-    let numbers = (
-        0..101u32,
-        0..=1usize << 20,
-        0..10_000u32,
-        0..5000u64,
-        1..32_768u64,
-    );
-    let all = (
-        words,
-        numbers,
-        timeouts(),
-        proptest::option::of(check()),
-        vec(server(), 1..5),
-    );
+    let numbers = (0..101u32, 0..=1usize << 20, 0..10_000u32, 0..5000u64, 1..32_768u64);
+    let all = (words, numbers, timeouts(), proptest::option::of(check()), vec(server(), 1..5));
     all.prop_map(
         |(
             (balance, [redispatch, allbackups, observe, cut, discovers], send_proxy),
@@ -208,54 +142,20 @@ fn check() -> impl Strategy<Value = Check> {
         bytes().prop_map(Step::Expect),
         bytes().prop_map(Step::ExpectNot),
         "[a-z.*]{0,8}[a-z]"
-            .prop_filter("an expression", |text| regex::bytes::Regex::new(text)
-                .is_ok())
+            .prop_filter("an expression", |text| regex::bytes::Regex::new(text).is_ok())
             .prop_map(|text| { Step::ExpectRegex(regex::bytes::Regex::new(&text).unwrap()) }),
     ];
     let kind = prop_oneof![
         Just(CheckKind::Tcp),
-        (
-            "[A-Z]{1,7}",
-            "/[!-~]{0,20}",
-            proptest::option::of("[a-z.]{1,20}"),
-            status
-        )
-            .prop_map(|(method, path, host, status)| CheckKind::Http {
-                method,
-                path,
-                host,
-                status
-            }),
+        ("[A-Z]{1,7}", "/[!-~]{0,20}", proptest::option::of("[a-z.]{1,20}"), status)
+            .prop_map(|(method, path, host, status)| CheckKind::Http { method, path, host, status }),
         vec(step, 1..6).prop_map(CheckKind::Script),
     ];
-    let state = &[
-        InitState::Up,
-        InitState::FullyUp,
-        InitState::Down,
-        InitState::FullyDown,
-    ][..];
-    let elsewhere = (
-        proptest::option::of(1..65535u16),
-        any::<bool>(),
-        proxy_version(),
-    );
-    (
-        kind,
-        [time(), time(), time(), time()],
-        1..1000u32,
-        1..1000u32,
-        elsewhere,
-        proptest::sample::select(state),
-    )
-        .prop_map(
-            |(
-                kind,
-                [inter, fastinter, downinter, timeout],
-                rise,
-                fall,
-                (port, addr, send_proxy),
-                init_state,
-            )| Check {
+    let state = &[InitState::Up, InitState::FullyUp, InitState::Down, InitState::FullyDown][..];
+    let elsewhere = (proptest::option::of(1..65535u16), any::<bool>(), proxy_version());
+    (kind, [time(), time(), time(), time()], 1..1000u32, 1..1000u32, elsewhere, proptest::sample::select(state))
+        .prop_map(|(kind, [inter, fastinter, downinter, timeout], rise, fall, (port, addr, send_proxy), init_state)| {
+            Check {
                 kind,
                 inter,
                 fastinter,
@@ -267,33 +167,21 @@ fn check() -> impl Strategy<Value = Check> {
                 addr: addr.then(|| "::1".parse().unwrap()),
                 init_state,
                 send_proxy,
-            },
-        )
+            }
+        })
 }
 
 fn server() -> impl Strategy<Value = Server> {
-    let addr = proptest::sample::select(
-        &[
-            "10.0.0.1:80",
-            "[::1]:1",
-            "app_1.example.:65535",
-            "unix@/run/a b",
-        ][..],
-    );
-    (
-        addr,
-        0..=MAX_WEIGHT,
-        proptest::option::of(1..9999u32),
-        any::<bool>(),
-        any::<bool>(),
-    )
-        .prop_map(|(addr, weight, maxconn, backup, disabled)| Server {
+    let addr = proptest::sample::select(&["10.0.0.1:80", "[::1]:1", "app_1.example.:65535", "unix@/run/a b"][..]);
+    (addr, 0..=MAX_WEIGHT, proptest::option::of(1..9999u32), any::<bool>(), any::<bool>()).prop_map(
+        |(addr, weight, maxconn, backup, disabled)| Server {
             weight,
             maxconn,
             backup,
             disabled,
             ..Server::new("", addr.parse().unwrap())
-        })
+        },
+    )
 }
 
 fn time() -> impl Strategy<Value = Duration> {

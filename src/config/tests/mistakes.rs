@@ -11,21 +11,13 @@ fn problems(section: &str, line: &str) -> String {
         for base in *lines {
             let key = base.split(' ').next().unwrap_or(base);
             let replaced = *name == section && line.split(' ').next() == Some(key);
-            text += &if replaced {
-                String::new()
-            } else {
-                format!("{base}\n")
-            };
+            text += &if replaced { String::new() } else { format!("{base}\n") };
         }
         if *name == section {
             text += &format!("{line}\n");
         }
     }
-    let at = text
-        .lines()
-        .position(|there| there == line.split('\n').next().unwrap_or(line))
-        .unwrap()
-        + 1;
+    let at = text.lines().position(|there| there == line.split('\n').next().unwrap_or(line)).unwrap() + 1;
     match parse("f", &text) {
         Ok(_) => String::new(),
         Err(problems) => problems.to_string().replace(&format!("f:{at}:"), ""),
@@ -91,13 +83,8 @@ fn what_an_open_bracket_swallows_is_not_judged() {
 
 #[test]
 fn a_backend_can_have_too_many_servers() {
-    let lines: Vec<_> = (0..=MAX_SERVERS)
-        .map(|n| format!("s{n} = \"h:1\""))
-        .collect();
-    let text = format!(
-        "[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b.servers]\n{}\n",
-        lines.join("\n")
-    );
+    let lines: Vec<_> = (0..=MAX_SERVERS).map(|n| format!("s{n} = \"h:1\"")).collect();
+    let text = format!("[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b.servers]\n{}\n", lines.join("\n"));
     assert_eq!(
         parse("f", &text).unwrap_err().to_string(),
         "f:4101:1: `s4096` is one too many: there are 4097 servers; keep at most 4096 a backend"
@@ -107,12 +94,7 @@ fn a_backend_can_have_too_many_servers() {
 #[test]
 fn nothing_that_a_terminal_obeys_gets_through() {
     let problems = parse("f", "[backend.\"a\\u001b[31m\\n\"]\n\"b\\u0007\" = 1\n").unwrap_err();
-    assert!(
-        problems
-            .iter()
-            .all(|problem| !problem.message.contains(char::is_control)),
-        "{problems:?}"
-    );
+    assert!(problems.iter().all(|problem| !problem.message.contains(char::is_control)), "{problems:?}");
 }
 
 const BASE: &[(&str, &[&str])] = &[

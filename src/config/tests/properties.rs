@@ -65,12 +65,7 @@ fn survives(text: &str) -> Result<(), TestCaseError> {
         last = place;
         let line = lines.get(problem.line.wrapping_sub(1));
         let columns = 1..=line.map_or(0, |line| line.chars().count() + 1);
-        prop_assert!(
-            columns.contains(&problem.column),
-            "{} is not within {:?}",
-            problem,
-            text
-        );
+        prop_assert!(columns.contains(&problem.column), "{} is not within {:?}", problem, text);
         prop_assert!(!problem.message.contains(char::is_control), "{:?}", problem);
     }
     Ok(())

@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::*;
 
 fn backend(lines: &str) -> Backend {
-    let text = format!(
-        "[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b]\nservers.a = \"h:1\"\n{lines}\n"
-    );
+    let text = format!("[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b]\nservers.a = \"h:1\"\n{lines}\n");
     let mut config = parse("lb.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
     config.backends.remove(0)
 }
@@ -22,85 +20,48 @@ const fn seconds(seconds: u64) -> Duration {
 
 #[test]
 fn queue_follows_connect_and_zero_is_no_limit() {
-    let timeout =
-        backend("timeout = { connect = \"1s\", client = \"0\", server = \"0s\" }").timeout;
+    let timeout = backend("timeout = { connect = \"1s\", client = \"0\", server = \"0s\" }").timeout;
     assert_eq!((timeout.connect, timeout.queue), (seconds(1), seconds(1)));
     assert_eq!((timeout.client, timeout.server), (None, None));
-    let backend =
-        backend("keepalive = \"0\"\nuser_timeout = \"0\"\nslowstart = \"0\"\nreplay = \"16k\"");
+    let backend = backend("keepalive = \"0\"\nuser_timeout = \"0\"\nslowstart = \"0\"\nreplay = \"16k\"");
     assert_eq!((backend.keepalive, backend.user_timeout), (None, None));
     assert_eq!((backend.slowstart, backend.replay), (Duration::ZERO, 16384));
 }
 
 #[test]
 fn intervals_of_a_check_follow_inter() {
-    let all = |check: &Check| {
-        [check.inter, check.fastinter, check.downinter, check.timeout].map(|d| d.as_secs())
-    };
+    let all = |check: &Check| [check.inter, check.fastinter, check.downinter, check.timeout].map(|d| d.as_secs());
     assert_eq!(all(&check("")), [2, 2, 2, 2]);
     assert_eq!(all(&check("check = true")), [2, 2, 2, 2]);
     assert_eq!(all(&check("check = { inter = \"7s\" }")), [7, 7, 7, 7]);
-    assert_eq!(
-        all(&check(
-            "check = { inter = \"7s\", fastinter = \"1s\", downinter = \"9s\" }"
-        )),
-        [7, 1, 9, 7]
-    );
+    assert_eq!(all(&check("check = { inter = \"7s\", fastinter = \"1s\", downinter = \"9s\" }")), [7, 1, 9, 7]);
     assert_eq!(all(&check("timeout.check = \"3s\"")), [2, 2, 2, 3]);
-    assert_eq!(
-        all(&check("timeout.check = \"3s\"\ncheck.inter = \"7s\"")),
-        [7, 7, 7, 3]
-    );
-    assert_eq!(
-        all(&check("timeout.check = \"3s\"\ncheck.timeout = \"4s\"")),
-        [2, 2, 2, 4]
-    );
+    assert_eq!(all(&check("timeout.check = \"3s\"\ncheck.inter = \"7s\"")), [7, 7, 7, 3]);
+    assert_eq!(all(&check("timeout.check = \"3s\"\ncheck.timeout = \"4s\"")), [2, 2, 2, 4]);
     assert_eq!(backend("check = false").check, None);
 }
 
 #[test]
 fn a_check_sends_the_proxy_header_of_its_backend_unless_it_goes_elsewhere() {
     assert_eq!(check("").send_proxy, None);
-    assert_eq!(
-        check("send_proxy = \"v2\"").send_proxy,
-        Some(ProxyVersion::V2)
-    );
-    assert_eq!(
-        check("send_proxy = \"v2\"\ncheck = {}").send_proxy,
-        Some(ProxyVersion::V2)
-    );
-    assert_eq!(
-        check("send_proxy = \"v2\"\ncheck.port = 81").send_proxy,
-        None
-    );
-    assert_eq!(
-        check("send_proxy = \"v2\"\ncheck.send_proxy = \"none\"").send_proxy,
-        None
-    );
-    assert_eq!(
-        check("check = { port = 81, send_proxy = \"v1\" }").send_proxy,
-        Some(ProxyVersion::V1)
-    );
+    assert_eq!(check("send_proxy = \"v2\"").send_proxy, Some(ProxyVersion::V2));
+    assert_eq!(check("send_proxy = \"v2\"\ncheck = {}").send_proxy, Some(ProxyVersion::V2));
+    assert_eq!(check("send_proxy = \"v2\"\ncheck.port = 81").send_proxy, None);
+    assert_eq!(check("send_proxy = \"v2\"\ncheck.send_proxy = \"none\"").send_proxy, None);
+    assert_eq!(check("check = { port = 81, send_proxy = \"v1\" }").send_proxy, Some(ProxyVersion::V1));
 }
 
 #[test]
 fn an_http_check_expects_what_haproxy_expects() {
-    let http =
-        |method: &str, path: &str, host: Option<&str>, status: &[(u16, u16)]| CheckKind::Http {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            host: host.map(str::to_owned),
-            status: status.to_vec(),
-        };
-    assert_eq!(
-        check("check.type = \"http\"").kind,
-        http("GET", "/", None, &[(200, 399)])
-    );
+    let http = |method: &str, path: &str, host: Option<&str>, status: &[(u16, u16)]| CheckKind::Http {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        host: host.map(str::to_owned),
+        status: status.to_vec(),
+    };
+    assert_eq!(check("check.type = \"http\"").kind, http("GET", "/", None, &[(200, 399)]));
     let text = "check = { type = \"http\", method = \"HEAD\", path = \"/p?q=1\", host = \"h.example\", status = 204 }";
-    assert_eq!(
-        check(text).kind,
-        http("HEAD", "/p?q=1", Some("h.example"), &[(204, 204)])
-    );
+    assert_eq!(check(text).kind, http("HEAD", "/p?q=1", Some("h.example"), &[(204, 204)]));
     for (text, status) in [
         ("\"200-399\"", vec![(200, 399)]),
         ("\"200,204\"", vec![(200, 200), (204, 204)]),
@@ -154,19 +115,9 @@ fn discovery_needs_no_servers_and_brings_etcd() {
                 [backend.b]\ndiscovery = { etcd = \"/app/servers/\" }\n";
     let config = parse("lb.toml", text).unwrap();
     let etcd = config.etcd.unwrap();
-    assert_eq!(
-        (etcd.endpoints, etcd.guard_delay),
-        (vec!["https://e.example:2379".to_owned()], Duration::ZERO)
-    );
-    assert_eq!(
-        config.backends[0].discovery.as_deref(),
-        Some("/app/servers/")
-    );
-    assert_eq!(
-        config.frontends[0].bind.len(),
-        2,
-        "port 0 may be asked for more than once"
-    );
+    assert_eq!((etcd.endpoints, etcd.guard_delay), (vec!["https://e.example:2379".to_owned()], Duration::ZERO));
+    assert_eq!(config.backends[0].discovery.as_deref(), Some("/app/servers/"));
+    assert_eq!(config.frontends[0].bind.len(), 2, "port 0 may be asked for more than once");
 }
 
 #[test]
@@ -174,10 +125,7 @@ fn a_log_goes_where_it_is_sent() {
     for (text, target) in [
         ("stdout", LogTarget::Stdout),
         ("/dev/log", LogTarget::SyslogUnix("/dev/log".into())),
-        (
-            "127.0.0.1:514",
-            LogTarget::SyslogUdp("127.0.0.1:514".parse().unwrap()),
-        ),
+        ("127.0.0.1:514", LogTarget::SyslogUdp("127.0.0.1:514".parse().unwrap())),
     ] {
         let sample = SAMPLE.replace("target = \"stdout\"", &format!("target = \"{text}\""));
         assert_eq!(parse("lb.toml", &sample).unwrap().global.log.target, target);

@@ -8,27 +8,12 @@ use super::*;
 /// The text form of a configuration, every key spelt out.
 pub(super) fn written(config: &Config) -> String {
     let mut out = Text(String::new());
-    let Global {
-        maxconn,
-        threads,
-        socket,
-        state_dir,
-        hard_stop_after,
-        log,
-    } = &config.global;
+    let Global { maxconn, threads, socket, state_dir, hard_stop_after, log } = &config.global;
     out.header("global");
     out.maybe("maxconn", maxconn.map(|n| n.to_string()));
     out.maybe("threads", threads.map(|n| n.to_string()));
-    out.maybe(
-        "socket",
-        socket.as_ref().map(|path| quoted(path.to_str().unwrap())),
-    );
-    out.maybe(
-        "state_dir",
-        state_dir
-            .as_ref()
-            .map(|path| quoted(path.to_str().unwrap())),
-    );
+    out.maybe("socket", socket.as_ref().map(|path| quoted(path.to_str().unwrap())));
+    out.maybe("state_dir", state_dir.as_ref().map(|path| quoted(path.to_str().unwrap())));
     out.key("hard_stop_after", duration(*hard_stop_after));
     out.header("global.log");
     out.key(
@@ -46,16 +31,10 @@ pub(super) fn written(config: &Config) -> String {
         out.header("etcd");
         out.key("endpoints", format!("{:?}", etcd.endpoints));
         out.maybe("username", etcd.username.as_deref().map(quoted));
-        for (key, path) in [
-            ("password_file", &etcd.password_file),
-            ("ca", &etcd.ca),
-            ("cert", &etcd.cert),
-            ("key", &etcd.key),
-        ] {
-            out.maybe(
-                key,
-                path.as_ref().map(|path| quoted(path.to_str().unwrap())),
-            );
+        for (key, path) in
+            [("password_file", &etcd.password_file), ("ca", &etcd.ca), ("cert", &etcd.cert), ("key", &etcd.key)]
+        {
+            out.maybe(key, path.as_ref().map(|path| quoted(path.to_str().unwrap())));
         }
         out.key("guard_delay", duration(etcd.guard_delay));
     }
@@ -101,35 +80,19 @@ impl Text {
         self.key("replay", quoted(&backend.replay.to_string()));
         self.key("maxqueue", backend.maxqueue);
         self.key("allbackups", backend.allbackups);
-        self.key(
-            "observe",
-            quoted(if backend.observe { "layer4" } else { "none" }),
-        );
-        let cut = if backend.shutdown_sessions_when_down {
-            "shutdown-sessions"
-        } else {
-            "none"
-        };
+        self.key("observe", quoted(if backend.observe { "layer4" } else { "none" }));
+        let cut = if backend.shutdown_sessions_when_down { "shutdown-sessions" } else { "none" };
         self.key("on_marked_down", quoted(cut));
         self.key("slowstart", duration(backend.slowstart));
         self.key("send_proxy", proxy_word(backend.send_proxy));
         self.key("keepalive", duration(backend.keepalive.unwrap_or_default()));
-        self.key(
-            "user_timeout",
-            duration(backend.user_timeout.unwrap_or_default()),
-        );
+        self.key("user_timeout", duration(backend.user_timeout.unwrap_or_default()));
         self.maybe("discovery.etcd", backend.discovery.as_deref().map(quoted));
         let timeout = &backend.timeout;
         self.key("timeout.connect", duration(timeout.connect));
         self.key("timeout.queue", duration(timeout.queue));
-        self.key(
-            "timeout.client",
-            duration(timeout.client.unwrap_or_default()),
-        );
-        self.key(
-            "timeout.server",
-            duration(timeout.server.unwrap_or_default()),
-        );
+        self.key("timeout.client", duration(timeout.client.unwrap_or_default()));
+        self.key("timeout.server", duration(timeout.server.unwrap_or_default()));
         self.maybe("timeout.tunnel", timeout.tunnel.map(duration));
         self.maybe("timeout.client_fin", timeout.client_fin.map(duration));
         self.maybe("timeout.server_fin", timeout.server_fin.map(duration));
@@ -138,10 +101,7 @@ impl Text {
             Some(check) => self.check(check),
         }
         for server in &backend.servers {
-            let maxconn = server
-                .maxconn
-                .map(|n| format!("maxconn = {n}, "))
-                .unwrap_or_default();
+            let maxconn = server.maxconn.map(|n| format!("maxconn = {n}, ")).unwrap_or_default();
             let value = format!(
                 "{{ addr = {}, weight = {}, {maxconn}backup = {}, disabled = {} }}",
                 quoted(&server.addr.to_string()),
@@ -161,10 +121,7 @@ impl Text {
         self.key("check.fall", check.fall);
         self.key("check.timeout", duration(check.timeout));
         self.maybe("check.port", check.port.map(|n| n.to_string()));
-        self.maybe(
-            "check.addr",
-            check.addr.map(|addr| quoted(&addr.to_string())),
-        );
+        self.maybe("check.addr", check.addr.map(|addr| quoted(&addr.to_string())));
         self.key("check.send_proxy", proxy_word(check.send_proxy));
         self.key(
             "check.init_state",
@@ -177,20 +134,12 @@ impl Text {
         );
         match &check.kind {
             CheckKind::Tcp => self.key("check.type", quoted("tcp")),
-            CheckKind::Http {
-                method,
-                path,
-                host,
-                status,
-            } => {
+            CheckKind::Http { method, path, host, status } => {
                 self.key("check.type", quoted("http"));
                 self.key("check.method", quoted(method));
                 self.key("check.path", quoted(path));
                 self.maybe("check.host", host.as_deref().map(quoted));
-                let status: Vec<_> = status
-                    .iter()
-                    .map(|(least, most)| format!("{least}-{most}"))
-                    .collect();
+                let status: Vec<_> = status.iter().map(|(least, most)| format!("{least}-{most}")).collect();
                 self.key("check.status", quoted(&status.join(",")));
             }
             CheckKind::Script(steps) => {
@@ -221,11 +170,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn duration(duration: Duration) -> String {
-    if duration.is_zero() {
-        quoted("0")
-    } else {
-        quoted(&humantime::format_duration(duration).to_string())
-    }
+    if duration.is_zero() { quoted("0") } else { quoted(&humantime::format_duration(duration).to_string()) }
 }
 
 fn proxy_word(version: Option<ProxyVersion>) -> String {

@@ -30,10 +30,7 @@ pub enum ClientError {
     #[error("the daemon behind {0} closed the connection before its answer")]
     Closed(PathBuf),
     #[error("cannot read the answer of the daemon behind {path}")]
-    Garbled {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
+    Garbled { path: PathBuf, source: serde_json::Error },
     #[error("cannot use {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
 }
@@ -52,10 +49,7 @@ impl Client {
             Ok(UnixStream::from(std::os::fd::OwnedFd::from(socket)))
         };
         match connect() {
-            Ok(stream) => Ok(Self {
-                path: path.to_owned(),
-                stream,
-            }),
+            Ok(stream) => Ok(Self { path: path.to_owned(), stream }),
             Err(error) => Err(ClientError::from_io(path, SILENCE, error)),
         }
     }
@@ -65,15 +59,10 @@ impl Client {
     ///
     /// # Errors
     /// When the answer does not come or cannot be read. That the daemon refuses is an answer, not an error here.
-    pub fn ask(
-        mut self,
-        request: &Request,
-        mut on_progress: impl FnMut(&str),
-    ) -> Result<Answer, ClientError> {
+    pub fn ask(mut self, request: &Request, mut on_progress: impl FnMut(&str)) -> Result<Answer, ClientError> {
         let fail = |error| ClientError::from_io(&self.path, SILENCE, error);
         self.stream.set_read_timeout(Some(SILENCE)).map_err(fail)?;
-        let mut line =
-            serde_json::to_vec(request).expect("a request holds only strings and numbers");
+        let mut line = serde_json::to_vec(request).expect("a request holds only strings and numbers");
         line.push(b'\n');
         if let Err(error) = self.stream.write_all(&line) {
             // A daemon that refuses early may have closed; its answer is then still there to be read.
@@ -95,10 +84,7 @@ impl Client {
                 Ok(Answer::Heartbeat) => {}
                 Ok(last) => return Ok(last),
                 Err(source) => {
-                    return Err(ClientError::Garbled {
-                        path: self.path,
-                        source,
-                    });
+                    return Err(ClientError::Garbled { path: self.path, source });
                 }
             }
         }
@@ -162,35 +148,20 @@ mod tests {
         let words = b"{\"answer\":\"progress\",\"value\":\"one\"}\n{\"answer\":\"heartbeat\"}\n\
             {\"answer\":\"ok\",\"value\":{\"message\":\"two\"}}\n";
         let (answer, progress) = ask(words);
-        assert_eq!(
-            answer.unwrap(),
-            Answer::Ok(serde_json::json!({"message": "two"}))
-        );
+        assert_eq!(answer.unwrap(), Answer::Ok(serde_json::json!({"message": "two"})));
         assert_eq!(progress, ["one"]);
     }
 
     #[test]
     fn each_way_of_no_answer_has_its_own_error() {
         assert!(matches!(ask(b"").0, Err(ClientError::Closed(_))));
-        assert!(matches!(
-            ask(b"HTTP/1.1 400 Bad Request\r\n").0,
-            Err(ClientError::Garbled { .. })
-        ));
+        assert!(matches!(ask(b"HTTP/1.1 400 Bad Request\r\n").0, Err(ClientError::Garbled { .. })));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lb.sock");
-        assert!(matches!(
-            Client::connect(&path),
-            Err(ClientError::NoSocket(_))
-        ));
+        assert!(matches!(Client::connect(&path), Err(ClientError::NoSocket(_))));
         drop(UnixListener::bind(&path).unwrap());
-        assert!(matches!(
-            Client::connect(&path),
-            Err(ClientError::NobodyListens(_))
-        ));
+        assert!(matches!(Client::connect(&path), Err(ClientError::NobodyListens(_))));
         let endless = dir.path().join("x".repeat(200));
-        assert!(matches!(
-            Client::connect(&endless),
-            Err(ClientError::Io { .. })
-        ));
+        assert!(matches!(Client::connect(&endless), Err(ClientError::Io { .. })));
     }
 }

@@ -19,17 +19,9 @@ pub enum Request {
     /// Answered with the `backends` of a `Status` alone.
     ServerList,
     /// Change a server's administration.
-    SetServer {
-        backend: String,
-        server: String,
-        state: ServerState,
-    },
+    SetServer { backend: String, server: String, state: ServerState },
     /// Change a server's weight (0–256) until the configuration or discovery says another.
-    SetWeight {
-        backend: String,
-        server: String,
-        weight: u16,
-    },
+    SetWeight { backend: String, server: String, weight: u16 },
     /// Read the configuration again.
     Reload,
     /// Apply a discovery change that is held back because it would take most servers away.
@@ -105,8 +97,7 @@ impl Request {
         if line.is_empty() {
             return Err(Answer::bad_request("the request is empty"));
         }
-        serde_json::from_slice(line)
-            .map_err(|error| Answer::bad_request(format!("cannot read the request: {error}")))
+        serde_json::from_slice(line).map_err(|error| Answer::bad_request(format!("cannot read the request: {error}")))
     }
 }
 
@@ -120,10 +111,7 @@ impl Answer {
     pub fn value(value: &impl Serialize) -> Self {
         match serde_json::to_value(value) {
             Ok(value) => Self::Ok(value),
-            Err(error) => Self::failed(
-                ExitStatus::Failed,
-                format!("cannot write the answer: {error}"),
-            ),
+            Err(error) => Self::failed(ExitStatus::Failed, format!("cannot write the answer: {error}")),
         }
     }
 
@@ -149,18 +137,13 @@ impl Answer {
 
     /// The answer as a line, newline included.
     pub fn to_line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self)
-            .expect("an answer holds only strings, numbers and JSON values");
+        let mut line = serde_json::to_vec(self).expect("an answer holds only strings, numbers and JSON values");
         line.push(b'\n');
         line
     }
 
     fn error(kind: ErrorKind, exit: ExitStatus, message: impl Into<String>) -> Self {
-        Self::Error {
-            kind,
-            exit: exit.code(),
-            message: message.into(),
-        }
+        Self::Error { kind, exit: exit.code(), message: message.into() }
     }
 }
 

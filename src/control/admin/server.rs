@@ -36,11 +36,7 @@ impl Progress {
 ///
 /// Needs a runtime with `spawn_local` (tokio's `LocalRuntime`); `handler` runs as a task of its own, and a panic
 /// in it becomes an error answer.
-pub async fn serve<H, F>(
-    listener: UnixListener,
-    conversations: Conversations,
-    handler: H,
-) -> Infallible
+pub async fn serve<H, F>(listener: UnixListener, conversations: Conversations, handler: H) -> Infallible
 where
     H: Fn(Request, Progress) -> F + 'static,
     F: Future<Output = Answer> + 'static,
@@ -66,10 +62,7 @@ impl Conversations {
     /// At most `max` at once; more wait in the kernel's queue.
     pub fn new(max: u32) -> Self {
         let permits = usize::try_from(max).unwrap_or(Semaphore::MAX_PERMITS);
-        Self {
-            permits: Arc::new(Semaphore::new(permits)),
-            max,
-        }
+        Self { permits: Arc::new(Semaphore::new(permits)), max }
     }
 
     /// Ready when every connection has its last answer. To be asked after `serve` was dropped: one that waits for
@@ -92,11 +85,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            request: Duration::from_secs(5),
-            write: Duration::from_secs(10),
-            heartbeat: Duration::from_secs(2),
-        }
+        Self { request: Duration::from_secs(5), write: Duration::from_secs(10), heartbeat: Duration::from_secs(2) }
     }
 }
 
@@ -113,10 +102,7 @@ where
     let handler = Rc::new(handler);
     let mut pause = SHORTEST_PAUSE;
     loop {
-        let permit = Arc::clone(&conversations.permits)
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let permit = Arc::clone(&conversations.permits).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
                 pause = SHORTEST_PAUSE;
@@ -151,10 +137,7 @@ where
     }
     let request = match timeout(limits.request, read_line(&mut stream)).await {
         Ok(line) => line?.and_then(|line| Request::parse(&line)),
-        Err(_) => Err(Answer::bad_request(format!(
-            "no request came within {} s",
-            limits.request.as_secs()
-        ))),
+        Err(_) => Err(Answer::bad_request(format!("no request came within {} s", limits.request.as_secs()))),
     };
     let last = match request {
         Ok(request) => work(&mut stream, limits, handler, request).await?,
@@ -176,9 +159,7 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Result<Vec<u8>, Answer
             return Ok(Ok(line));
         }
         if line.len() > MAX_REQUEST {
-            return Ok(Err(Answer::bad_request(format!(
-                "the request is longer than {MAX_REQUEST} bytes"
-            ))));
+            return Ok(Err(Answer::bad_request(format!("the request is longer than {MAX_REQUEST} bytes"))));
         }
         if count == 0 {
             return Ok(Ok(line));
@@ -188,22 +169,14 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Result<Vec<u8>, Answer
 
 /// Lets the handler work in its own task, so that a client that does not read cannot hold it up, and passes on
 /// its progress. Returns the last answer.
-async fn work<H, F>(
-    stream: &mut UnixStream,
-    limits: Limits,
-    handler: &H,
-    request: Request,
-) -> io::Result<Answer>
+async fn work<H, F>(stream: &mut UnixStream, limits: Limits, handler: &H, request: Request) -> io::Result<Answer>
 where
     H: Fn(Request, Progress) -> F,
     F: Future<Output = Answer> + 'static,
 {
     let (sender, mut lines) = mpsc::channel(64);
     let mut task = tokio::task::spawn_local(handler(request, Progress(sender)));
-    let mut heartbeat = interval_at(
-        tokio::time::Instant::now() + limits.heartbeat,
-        limits.heartbeat,
-    );
+    let mut heartbeat = interval_at(tokio::time::Instant::now() + limits.heartbeat, limits.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

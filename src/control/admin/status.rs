@@ -178,10 +178,7 @@ mod tests {
     fn every_promised_field_is_there_under_its_name() {
         let status = Status {
             frontends: vec![Frontend::default()],
-            backends: vec![Backend {
-                servers: vec![Server::default()],
-                ..Backend::default()
-            }],
+            backends: vec![Backend { servers: vec![Server::default()], ..Backend::default() }],
             ..Status::default()
         };
         let json = serde_json::to_value(&status).unwrap();
@@ -206,50 +203,16 @@ mod tests {
                 "etcd",
             ],
         );
-        has(
-            "/frontends/0",
-            &[
-                "name",
-                "bind",
-                "sessions",
-                "sessions_total",
-                "bytes_in",
-                "bytes_out",
-            ],
-        );
+        has("/frontends/0", &["name", "bind", "sessions", "sessions_total", "bytes_in", "bytes_out"]);
         has("/backends/0", &["name", "balance", "queue", "servers"]);
         has(
             "/backends/0/servers/0",
-            &[
-                "name",
-                "addr",
-                "status",
-                "check",
-                "weight",
-                "backup",
-                "sessions",
-                "sessions_total",
-            ],
+            &["name", "addr", "status", "check", "weight", "backup", "sessions", "sessions_total"],
         );
-        has(
-            "/backends/0/servers/0",
-            &[
-                "bytes_in",
-                "bytes_out",
-                "connect_errors",
-                "retries",
-                "redispatches",
-            ],
-        );
-        has(
-            "/backends/0/servers/0",
-            &["queue_ms", "connect_ms", "session_ms"],
-        );
+        has("/backends/0/servers/0", &["bytes_in", "bytes_out", "connect_errors", "retries", "redispatches"]);
+        has("/backends/0/servers/0", &["queue_ms", "connect_ms", "session_ms"]);
         has("/backends/0/servers/0/check", &["status", "health", "last"]);
-        has(
-            "/backends/0/servers/0/connect_ms",
-            &["p50", "p90", "p99", "max"],
-        );
+        has("/backends/0/servers/0/connect_ms", &["p50", "p90", "p99", "max"]);
     }
 
     #[test]
@@ -258,11 +221,7 @@ mod tests {
         assert_eq!(older.pid, 7);
         let newer = r#"{"pid":7,"moon":"full","backends":[{"servers":[{"status":"NOLB"},{"status":"DRAIN"}]}]}"#;
         let newer: Status = serde_json::from_str(newer).unwrap();
-        let words = newer.backends[0]
-            .servers
-            .iter()
-            .map(|server| server.status.word())
-            .collect::<Vec<_>>();
+        let words = newer.backends[0].servers.iter().map(|server| server.status.word()).collect::<Vec<_>>();
         assert_eq!(words, ["?", "DRAIN"]);
     }
 }

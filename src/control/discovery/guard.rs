@@ -45,12 +45,7 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(delay: Duration) -> Self {
-        Self {
-            delay: delay.min(LONGEST),
-            applied: Arc::default(),
-            held: BTreeMap::new(),
-            departures: BTreeMap::new(),
-        }
+        Self { delay: delay.min(LONGEST), applied: Arc::default(), held: BTreeMap::new(), departures: BTreeMap::new() }
     }
 
     pub(super) fn resume(&mut self, servers: &Servers) {
@@ -77,9 +72,8 @@ impl Guard {
     ) -> bool {
         if !self.delay.is_zero() {
             self.held.retain(|name, _| !wanted.contains_key(name));
-            self.departures.retain(|name, left| {
-                !wanted.contains_key(name) && now.saturating_duration_since(*left) < WINDOW
-            });
+            self.departures
+                .retain(|name, left| !wanted.contains_key(name) && now.saturating_duration_since(*left) < WINDOW);
             self.hold(wanted, &expired, now, passes);
             self.held.retain(|name, held| {
                 let over = fresh && now >= held.until;

@@ -18,15 +18,8 @@ pub struct Merged {
 
 /// Puts the discovered servers after the configured ones.
 pub fn merge(configured: &[Server], discovered: &Servers) -> Merged {
-    let names: BTreeSet<&str> = configured
-        .iter()
-        .map(|server| server.name.as_str())
-        .collect();
-    let mut merged = Merged {
-        servers: configured.to_vec(),
-        shadowed: Vec::new(),
-        left_out: 0,
-    };
+    let names: BTreeSet<&str> = configured.iter().map(|server| server.name.as_str()).collect();
+    let mut merged = Merged { servers: configured.to_vec(), shadowed: Vec::new(), left_out: 0 };
     for (name, found) in discovered {
         if names.contains(name.as_str()) {
             merged.shadowed.push(name.clone());
@@ -53,9 +46,7 @@ mod tests {
     fn the_configuration_wins_over_a_discovered_server_of_the_same_name() {
         let addr = |text: &str| text.parse().unwrap();
         let configured = [Server::new("b", addr("10.0.0.1:80"))];
-        let discovered = ["a", "b", "c"]
-            .map(|name| (name.to_owned(), Discovered::new(addr("10.0.0.2:80"))))
-            .into();
+        let discovered = ["a", "b", "c"].map(|name| (name.to_owned(), Discovered::new(addr("10.0.0.2:80")))).into();
         let merged = merge(&configured, &discovered);
         let names: Vec<_> = merged.servers.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["b", "a", "c"]);
@@ -66,9 +57,7 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many_servers_only() {
         let server = Discovered::new("10.0.0.2:80".parse().unwrap());
-        let discovered = (0..MAX_SERVERS)
-            .map(|i| (format!("s{i}"), server.clone()))
-            .collect();
+        let discovered = (0..MAX_SERVERS).map(|i| (format!("s{i}"), server.clone())).collect();
         let configured = [Server::new("b", server.addr)];
         let merged = merge(&configured, &discovered);
         assert_eq!((merged.servers.len(), merged.left_out), (MAX_SERVERS, 1));

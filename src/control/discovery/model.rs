@@ -41,12 +41,7 @@ impl Store {
             let event = match change {
                 Some((value, lease)) => {
                     let value = value.into_bytes();
-                    let kv = Kv {
-                        key,
-                        value,
-                        mod_revision,
-                        lease,
-                    };
+                    let kv = Kv { key, value, mod_revision, lease };
                     self.keys.insert(name, kv.clone());
                     Event::Put(kv)
                 }
@@ -74,11 +69,7 @@ impl Store {
     }
 
     fn listing(&self) -> Listing {
-        Listing {
-            cluster_id: self.cluster_id,
-            revision: self.revision,
-            kvs: self.keys.values().cloned().collect(),
-        }
+        Listing { cluster_id: self.cluster_id, revision: self.revision, kvs: self.keys.values().cloned().collect() }
     }
 }
 
@@ -171,10 +162,7 @@ impl World {
         if self.rng.bool() {
             return format!("10.0.0.1:{port}");
         }
-        format!(
-            "{{\"addr\":\"10.0.0.1:{port}\",\"weight\":{},\"x\":1}}",
-            self.rng.u8(0..3)
-        )
+        format!("{{\"addr\":\"10.0.0.1:{port}\",\"weight\":{},\"x\":1}}", self.rng.u8(0..3))
     }
 
     fn a_lease(&mut self) -> i64 {
@@ -287,9 +275,7 @@ impl World {
         let held = self.discovery.held().clone();
         let failing = self.failing.clone();
         let passes = |name: &str| !failing.contains(name);
-        let changed = self
-            .discovery
-            .settle(leaving, &alive, fresh, self.now, &passes);
+        let changed = self.discovery.settle(leaving, &alive, fresh, self.now, &passes);
         assert_eq!(changed, before != *self.discovery.applied());
         if self.delay.is_zero() {
             return self.check_unguarded();
@@ -308,25 +294,15 @@ impl World {
             assert_ne!(held, wanted.contains_key(name), "the rest is held: {name}");
         }
         for (name, held) in self.discovery.held() {
-            assert!(
-                held.why == Why::Mass || passes(name),
-                "{name} fails its check and is held for its lease"
-            );
+            assert!(held.why == Why::Mass || passes(name), "{name} fails its check and is held for its lease");
         }
         let ten = Duration::from_secs(10);
-        let gone = self
-            .left
-            .values()
-            .filter(|at| self.now - **at < ten)
-            .count();
+        let gone = self.left.values().filter(|at| self.now - **at < ten).count();
         let mass = wanted.is_empty() || gone > 2 && 2 * gone > gone + wanted.len();
         for name in before.keys().filter(|name| !applied.contains_key(*name)) {
             match held.get(name) {
                 Some(held) if fresh && self.now >= held.until => {}
-                Some(held) => assert!(
-                    held.why == Why::Lease && !passes(name),
-                    "{name} left a hold"
-                ),
+                Some(held) => assert!(held.why == Why::Lease && !passes(name), "{name} left a hold"),
                 None => {
                     assert!(!mass, "{name} was part of a mass");
                     let lease = leases.get(name).copied().unwrap_or(0);
@@ -339,10 +315,7 @@ impl World {
 
     fn check_unguarded(&self) {
         if !self.bad_values {
-            assert!(
-                self.real.contains(&**self.discovery.applied())
-                    || **self.discovery.applied() == self.store.good()
-            );
+            assert!(self.real.contains(&**self.discovery.applied()) || **self.discovery.applied() == self.store.good());
         }
     }
 
@@ -371,10 +344,7 @@ impl World {
 fn run(seeds: std::ops::Range<u64>, delay: Duration, bad_values: bool) {
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| World::new(seed, delay, bad_values).run());
-        assert!(
-            outcome.is_ok(),
-            "seed {seed}, delay {delay:?}, bad values {bad_values}"
-        );
+        assert!(outcome.is_ok(), "seed {seed}, delay {delay:?}, bad values {bad_values}");
     }
 }
 

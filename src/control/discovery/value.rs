@@ -51,21 +51,13 @@ pub enum ValueError {
     #[error("`addr` is missing")]
     NoAddr,
     #[error("`{field}` must be {wanted}")]
-    BadField {
-        field: &'static str,
-        wanted: &'static str,
-    },
+    BadField { field: &'static str, wanted: &'static str },
 }
 
 impl Discovered {
     /// A server with every default.
     pub fn new(addr: Address) -> Self {
-        Self {
-            addr,
-            weight: 1,
-            maxconn: None,
-            backup: false,
-        }
+        Self { addr, weight: 1, maxconn: None, backup: false }
     }
 
     /// Reads a value; also says how many JSON fields were not understood and therefore ignored.
@@ -73,9 +65,7 @@ impl Discovered {
         if value.len() > MAX_VALUE {
             return Err(ValueError::TooLong);
         }
-        let text = std::str::from_utf8(value)
-            .map_err(|_| ValueError::NotText)?
-            .trim();
+        let text = std::str::from_utf8(value).map_err(|_| ValueError::NotText)?.trim();
         if text.is_empty() {
             return Err(ValueError::Empty);
         }
@@ -130,10 +120,7 @@ fn parse_json(text: &str) -> Result<(Discovered, usize), ValueError> {
 }
 
 fn text_of(value: &Value) -> Result<&str, ValueError> {
-    value.as_str().ok_or(ValueError::BadField {
-        field: "addr",
-        wanted: "a text like \"10.0.0.1:8000\"",
-    })
+    value.as_str().ok_or(ValueError::BadField { field: "addr", wanted: "a text like \"10.0.0.1:8000\"" })
 }
 
 fn weight_of(value: &Value) -> Result<u16, ValueError> {
@@ -141,10 +128,7 @@ fn weight_of(value: &Value) -> Result<u16, ValueError> {
         .as_u64()
         .and_then(|weight| u16::try_from(weight).ok())
         .filter(|weight| *weight <= MAX_WEIGHT)
-        .ok_or(ValueError::BadField {
-            field: "weight",
-            wanted: "a whole number from 0 to 256",
-        })
+        .ok_or(ValueError::BadField { field: "weight", wanted: "a whole number from 0 to 256" })
 }
 
 fn maxconn_of(value: &Value) -> Result<Option<u32>, ValueError> {
@@ -152,18 +136,13 @@ fn maxconn_of(value: &Value) -> Result<Option<u32>, ValueError> {
         return Ok(None);
     }
     let limit = value.as_u64().and_then(|limit| u32::try_from(limit).ok());
-    let limit = limit.ok_or(ValueError::BadField {
-        field: "maxconn",
-        wanted: "a whole number from 0 to 4294967295",
-    })?;
+    let limit =
+        limit.ok_or(ValueError::BadField { field: "maxconn", wanted: "a whole number from 0 to 4294967295" })?;
     Ok((limit > 0).then_some(limit))
 }
 
 fn backup_of(value: &Value) -> Result<bool, ValueError> {
-    value.as_bool().ok_or(ValueError::BadField {
-        field: "backup",
-        wanted: "true or false",
-    })
+    value.as_bool().ok_or(ValueError::BadField { field: "backup", wanted: "true or false" })
 }
 
 /// The longest server name.
@@ -194,10 +173,7 @@ mod tests {
     #[test]
     fn json_values_give_every_field() {
         let server = ok(r#" {"addr":"10.0.0.1:80","weight":5,"maxconn":7,"backup":true} "#);
-        assert_eq!(
-            (server.weight, server.maxconn, server.backup),
-            (5, Some(7), true)
-        );
+        assert_eq!((server.weight, server.maxconn, server.backup), (5, Some(7), true));
         assert_eq!(ok(r#"{"addr":"10.0.0.1:80","maxconn":0}"#).maxconn, None);
         assert_eq!(ok(r#"{"addr":"10.0.0.1:80"}"#).weight, 1);
     }
@@ -231,10 +207,7 @@ mod tests {
             assert!(reason.contains(expected), "{value}: {reason}");
         }
         assert_eq!(Discovered::parse(&[0xff]).unwrap_err(), ValueError::NotText);
-        assert_eq!(
-            Discovered::parse(&[b'a'; MAX_VALUE + 1]).unwrap_err(),
-            ValueError::TooLong
-        );
+        assert_eq!(Discovered::parse(&[b'a'; MAX_VALUE + 1]).unwrap_err(), ValueError::TooLong);
         // Deep nesting ends in an error, not in a stack overflow.
         let deep = format!("{{\"x\":{}", "[".repeat(4000));
         assert!(reason(&deep).contains("not JSON"));
@@ -244,14 +217,8 @@ mod tests {
     fn names_are_checked() {
         assert_eq!(name_of(b"/p/app-1.a:b_C", 3).unwrap(), "app-1.a:b_C");
         assert_eq!(name_of(b"/p/", 3), Err(NameError::Empty));
-        assert_eq!(
-            name_of(b"/p/a/b", 3),
-            Err(NameError::BadCharacter("/".into()))
-        );
-        assert_eq!(
-            name_of(b"/p/a\n", 3),
-            Err(NameError::BadCharacter("\\n".into()))
-        );
+        assert_eq!(name_of(b"/p/a/b", 3), Err(NameError::BadCharacter("/".into())));
+        assert_eq!(name_of(b"/p/a\n", 3), Err(NameError::BadCharacter("\\n".into())));
         assert_eq!(name_of(b"/p/\xff", 3), Err(NameError::NotText));
         let long = [b"/p/".as_slice(), &[b'a'; 129]].concat();
         assert_eq!(name_of(&long, 3), Err(NameError::TooLong));

@@ -69,12 +69,7 @@ impl View {
         }
     }
 
-    pub(super) fn resume(
-        &mut self,
-        cluster_id: u64,
-        revision: i64,
-        servers: &[(String, Discovered, i64)],
-    ) {
+    pub(super) fn resume(&mut self, cluster_id: u64, revision: i64, servers: &[(String, Discovered, i64)]) {
         self.cluster_id = Some(cluster_id);
         self.revision = revision;
         self.servers.clear();
@@ -124,14 +119,8 @@ impl View {
     pub fn relist(&self, cluster_id: u64, revision: i64) -> Option<Relist> {
         match self.cluster_id {
             None => Some(Relist::First),
-            Some(before) if before != cluster_id => Some(Relist::OtherCluster {
-                before,
-                now: cluster_id,
-            }),
-            Some(_) if revision < self.revision => Some(Relist::Backwards {
-                before: self.revision,
-                now: revision,
-            }),
+            Some(before) if before != cluster_id => Some(Relist::OtherCluster { before, now: cluster_id }),
+            Some(_) if revision < self.revision => Some(Relist::Backwards { before: self.revision, now: revision }),
             Some(_) => None,
         }
     }
@@ -148,9 +137,10 @@ impl View {
         let leases = std::mem::take(&mut self.leases);
         let bad = std::mem::take(&mut self.bad);
         self.crowded = false;
-        let (known, new): (Vec<_>, Vec<_>) = listing.kvs.into_iter().partition(|kv| {
-            name_of(&kv.key, self.prefix.len()).is_ok_and(|name| before.contains_key(&name))
-        });
+        let (known, new): (Vec<_>, Vec<_>) = listing
+            .kvs
+            .into_iter()
+            .partition(|kv| name_of(&kv.key, self.prefix.len()).is_ok_and(|name| before.contains_key(&name)));
         // Who serves already is never pushed out by newcomers.
         for kv in known.into_iter().chain(new) {
             self.put(kv, &mut before, &bad);
@@ -159,11 +149,7 @@ impl View {
         self.revision = listing.revision;
         before.retain(|name, _| !self.servers.contains_key(name));
         let lease = |name: &String| leases.get(name).copied().unwrap_or(0);
-        before
-            .into_keys()
-            .map(|name| (lease(&name), name))
-            .map(|(lease, name)| (name, lease))
-            .collect()
+        before.into_keys().map(|name| (lease(&name), name)).map(|(lease, name)| (name, lease)).collect()
     }
 
     /// Folds events in their order; returns who left, with their leases.
@@ -191,12 +177,7 @@ impl View {
 
     /// Takes one key in and returns its name if its value is good. `before` and `known_bad` are what a listing replaces:
     /// a bad value keeps the good one from there, and is announced only if it was not there already.
-    fn put(
-        &mut self,
-        kv: Kv,
-        before: &mut Servers,
-        known_bad: &BTreeMap<String, Bad>,
-    ) -> Option<String> {
+    fn put(&mut self, kv: Kv, before: &mut Servers, known_bad: &BTreeMap<String, Bad>) -> Option<String> {
         let name = match name_of(&kv.key, self.prefix.len()) {
             Ok(name) => name,
             Err(error) => return self.refuse(&kv, error.to_string(), known_bad),
@@ -209,11 +190,7 @@ impl View {
         if let Some(server) = server {
             if self.servers.len() >= MAX_SERVERS && !self.servers.contains_key(&name) {
                 self.crowded = true;
-                return self.refuse(
-                    &kv,
-                    format!("there are {MAX_SERVERS} servers already"),
-                    known_bad,
-                );
+                return self.refuse(&kv, format!("there are {MAX_SERVERS} servers already"), known_bad);
             }
             self.servers.insert(name.clone(), server);
         }
@@ -250,20 +227,9 @@ impl View {
     }
 
     /// Always `None`, so that it can end [`put`](Self::put).
-    fn refuse(
-        &mut self,
-        kv: &Kv,
-        reason: String,
-        known_bad: &BTreeMap<String, Bad>,
-    ) -> Option<String> {
-        let bad = Bad {
-            key: printable(&kv.key),
-            reason,
-            mod_revision: kv.mod_revision,
-        };
-        let known = known_bad
-            .get(&bad.key)
-            .is_some_and(|known| known.mod_revision == bad.mod_revision);
+    fn refuse(&mut self, kv: &Kv, reason: String, known_bad: &BTreeMap<String, Bad>) -> Option<String> {
+        let bad = Bad { key: printable(&kv.key), reason, mod_revision: kv.mod_revision };
+        let known = known_bad.get(&bad.key).is_some_and(|known| known.mod_revision == bad.mod_revision);
         if !known {
             self.counters.bad_values += 1;
             if self.news.len() < MAX_NEWS {
@@ -280,10 +246,7 @@ impl View {
 /// A key as it can be logged: what is not printable is escaped, and it has an end.
 fn printable(key: &[u8]) -> String {
     let text = String::from_utf8_lossy(key);
-    text.chars()
-        .take(MAX_SHOWN)
-        .flat_map(char::escape_debug)
-        .collect()
+    text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect()
 }
 
 /// Bad values announced one by one between two calls of `take_news`; the others are counted.

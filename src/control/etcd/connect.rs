@@ -51,10 +51,7 @@ fn authority(etcd: &config::Etcd) -> Result<PathBuf, LinkError> {
 }
 
 fn read_public(path: &Path) -> Result<Vec<u8>, LinkError> {
-    std::fs::read(path).map_err(|source| LinkError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map_err(|source| LinkError::Read { path: path.to_owned(), source })
 }
 
 /// A password file may end with a line feed, which is no part of the password.
@@ -76,8 +73,5 @@ const KEEP_ALIVE: Duration = Duration::from_secs(3);
 pub(super) const REQUEST: Duration = Duration::from_secs(4);
 
 /// Where distributions keep the authorities that they trust.
-const BUNDLES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
+const BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];

@@ -33,9 +33,7 @@ async fn one_session(shared: &Arc<Shared>, etcd: &config::Etcd, endpoint: &str) 
 
 /// Runs a session in a task of its own, so that a panic in the library is one more way for a connection to end; says how
 /// it ended.
-async fn isolated(
-    session: impl Future<Output = Result<Infallible, LinkError>> + Send + 'static,
-) -> String {
+async fn isolated(session: impl Future<Output = Result<Infallible, LinkError>> + Send + 'static) -> String {
     let mut task = Ended(tokio::spawn(session));
     match (&mut task.0).await {
         Ok(Err(error)) => error.to_string(),
@@ -79,9 +77,6 @@ mod tests {
     async fn a_panic_of_the_library_is_one_more_way_for_a_connection_to_end() {
         let text = isolated(async { panic!("unknown event 9") }).await;
         assert!(text.contains("unknown event 9"), "{text}");
-        assert_eq!(
-            isolated(async { Err(LinkError::Closed) }).await,
-            "the watch was closed"
-        );
+        assert_eq!(isolated(async { Err(LinkError::Closed) }).await, "the watch was closed");
     }
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Event as EtcdEvent, EventType, GetOptions, KeyValue, KvClient, ResponseHeader,
-    WatchOptions, WatchRequestSender, WatchResponseStream,
+    Client, Event as EtcdEvent, EventType, GetOptions, KeyValue, KvClient, ResponseHeader, WatchOptions,
+    WatchRequestSender, WatchResponseStream,
 };
 use tokio::time::timeout;
 
@@ -53,11 +53,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn new(
-        etcd: &config::Etcd,
-        endpoint: &str,
-        prefix: &str,
-    ) -> Result<Self, LinkError> {
+    pub(super) async fn new(etcd: &config::Etcd, endpoint: &str, prefix: &str) -> Result<Self, LinkError> {
         let client = connect(etcd, endpoint).await?;
         let kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
         let prefix = prefix.to_owned();
@@ -79,10 +75,7 @@ impl Link {
         let mut listing: Option<Listing> = None;
         loop {
             let revision = listing.as_ref().map_or(0, |listing| listing.revision);
-            let options = GetOptions::new()
-                .with_range(end.clone())
-                .with_limit(PAGE)
-                .with_revision(revision);
+            let options = GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
             let answer = self.kv.get(from.clone(), Some(options));
             let mut answer = in_time("listing", answer).await?;
             let (cluster_id, revision) = position_of(answer.header())?;
@@ -92,11 +85,7 @@ impl Link {
             if let Some(last) = kvs.last() {
                 from = [last.key.as_slice(), &[0]].concat();
             }
-            let all = listing.get_or_insert(Listing {
-                cluster_id,
-                revision,
-                kvs: Vec::new(),
-            });
+            let all = listing.get_or_insert(Listing { cluster_id, revision, kvs: Vec::new() });
             all.kvs.extend(kvs);
             if !more {
                 break;
@@ -128,13 +117,8 @@ impl Link {
         &mut self,
         revision: i64,
     ) -> Result<(WatchRequestSender, WatchResponseStream), LinkError> {
-        let mut watch = self
-            .client
-            .watch_client()
-            .max_decoding_message_size(MAX_MESSAGE);
-        let options = WatchOptions::new()
-            .with_prefix()
-            .with_start_revision(revision);
+        let mut watch = self.client.watch_client().max_decoding_message_size(MAX_MESSAGE);
+        let options = WatchOptions::new().with_prefix().with_start_revision(revision);
         let stream = watch.watch(self.prefix.as_str(), Some(options));
         Ok(in_time("starting the watch", stream).await?.split())
     }
@@ -160,22 +144,14 @@ pub(super) fn event_of(event: &EtcdEvent) -> Option<Event> {
     let kv = event.kv()?;
     Some(match event.event_type() {
         EventType::Put => Event::Put(kv_of(kv.clone())),
-        EventType::Delete => Event::Delete {
-            key: kv.key().to_vec(),
-            mod_revision: kv.mod_revision(),
-        },
+        EventType::Delete => Event::Delete { key: kv.key().to_vec(), mod_revision: kv.mod_revision() },
     })
 }
 
 fn kv_of(kv: KeyValue) -> Kv {
     let (mod_revision, lease) = (kv.mod_revision(), kv.lease());
     let (key, value) = kv.into_key_value();
-    Kv {
-        key,
-        value,
-        mod_revision,
-        lease,
-    }
+    Kv { key, value, mod_revision, lease }
 }
 
 /// The first key after all that begin with `prefix`; a zero byte stands for "no end".
@@ -199,9 +175,7 @@ impl From<etcd_client::Error> for LinkError {
 /// The library's errors name their kind and hide the cause in nested sources.
 fn explain(error: &etcd_client::Error) -> String {
     let mut text = match error {
-        etcd_client::Error::GRpcStatus(status) if !status.message().is_empty() => {
-            status.message().to_owned()
-        }
+        etcd_client::Error::GRpcStatus(status) if !status.message().is_empty() => status.message().to_owned(),
         other => other.to_string(),
     };
     let mut source: Option<&dyn std::error::Error> = match error {

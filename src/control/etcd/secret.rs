@@ -14,9 +14,7 @@ pub enum SecretError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path} can be read by others (mode {mode:04o}); make it 0600: chmod 600 {path}")]
     Readable { path: PathBuf, mode: u32 },
-    #[error(
-        "{path} belongs to uid {owner}; it must belong to root or to uid {us}, which runs this program"
-    )]
+    #[error("{path} belongs to uid {owner}; it must belong to root or to uid {us}, which runs this program")]
     Owner { path: PathBuf, owner: u32, us: u32 },
     #[error("{path} has more than {MAX} bytes")]
     TooLong { path: PathBuf },
@@ -32,38 +30,25 @@ pub fn read_secret(path: &Path) -> Result<Vec<u8>, SecretError> {
 }
 
 fn read_checked(path: &Path, us: Uid, credentials: Option<&Path>) -> Result<Vec<u8>, SecretError> {
-    let failed = |source| SecretError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| SecretError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Of the opened file, not of the path: what was checked is what is read.
     let facts = file.metadata().map_err(failed)?;
-    let exempt =
-        credentials.is_some_and(|directory| directory.is_absolute() && path.starts_with(directory));
+    let exempt = credentials.is_some_and(|directory| directory.is_absolute() && path.starts_with(directory));
     if !exempt {
         let mode = facts.mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(SecretError::Readable {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(SecretError::Readable { path: path.to_owned(), mode });
         }
         let owner = facts.uid();
         if owner != 0 && owner != us.as_raw() {
-            return Err(SecretError::Owner {
-                path: path.to_owned(),
-                owner,
-                us: us.as_raw(),
-            });
+            return Err(SecretError::Owner { path: path.to_owned(), owner, us: us.as_raw() });
         }
     }
     let mut bytes = Vec::new();
     file.take(MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX {
-        return Err(SecretError::TooLong {
-            path: path.to_owned(),
-        });
+        return Err(SecretError::TooLong { path: path.to_owned() });
     }
     Ok(bytes)
 }
@@ -97,10 +82,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o660] {
             let (_dir, path) = secret(mode);
             let error = read_secret(&path).unwrap_err().to_string();
-            assert!(
-                error.contains("can be read by others") && error.contains("chmod 600"),
-                "{error}"
-            );
+            assert!(error.contains("can be read by others") && error.contains("chmod 600"), "{error}");
         }
     }
 

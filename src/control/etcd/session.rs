@@ -15,32 +15,18 @@ use crate::config;
 use crate::control::discovery::{Event, Relist};
 
 /// Follows the prefix until something is wrong with the connection.
-pub(super) async fn run(
-    shared: &Shared,
-    etcd: &config::Etcd,
-    endpoint: &str,
-) -> Result<Infallible, LinkError> {
+pub(super) async fn run(shared: &Shared, etcd: &config::Etcd, endpoint: &str) -> Result<Infallible, LinkError> {
     let link = Link::new(etcd, endpoint, shared.prefix()).await?;
-    let mut session = Session {
-        shared,
-        link,
-        relist_at: soon(),
-    };
+    let mut session = Session { shared, link, relist_at: soon() };
     let (cluster_id, revision) = session.link.position().await?;
     match shared.relist(cluster_id, revision) {
         Some(why) => session.list(&why.to_string()).await?,
-        None => info!(
-            "backend {}: etcd {endpoint}: going on at revision {}",
-            shared.backend(),
-            shared.revision()
-        ),
+        None => info!("backend {}: etcd {endpoint}: going on at revision {}", shared.backend(), shared.revision()),
     }
     shared.connected(endpoint);
     loop {
         let compacted = session.watch().await?;
-        session
-            .list(&format!("revisions before {compacted} were compacted away"))
-            .await?;
+        session.list(&format!("revisions before {compacted} were compacted away")).await?;
     }
 }
 
@@ -59,10 +45,7 @@ impl Session<'_> {
         let alive = self.link.alive(leases).await;
         self.shared.settle(&alive, true);
         self.relist_at = later();
-        info!(
-            "backend {}: {keys} keys listed at revision {revision} ({why})",
-            self.shared.backend()
-        );
+        info!("backend {}: {keys} keys listed at revision {revision} ({why})", self.shared.backend());
         Ok(())
     }
 
@@ -113,8 +96,7 @@ impl Session<'_> {
         }
         // Only the cluster is compared: the revision of a message may be older than a listing made meanwhile.
         let (cluster_id, _) = position_of(answer.header())?;
-        if let Some(moved @ Relist::OtherCluster { .. }) = self.shared.relist(cluster_id, i64::MAX)
-        {
+        if let Some(moved @ Relist::OtherCluster { .. }) = self.shared.relist(cluster_id, i64::MAX) {
             return Err(LinkError::Moved(moved));
         }
         self.shared.heard();

@@ -51,11 +51,7 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(
-        options: &Options,
-        apply: Apply,
-        passes: Passes,
-    ) -> (Arc<Self>, watch::Receiver<bool>) {
+    pub(super) fn new(options: &Options, apply: Apply, passes: Passes) -> (Arc<Self>, watch::Receiver<bool>) {
         let (listed, receiver) = watch::channel(false);
         let discovery = Discovery::new(options.prefix.as_str(), options.etcd.guard_delay);
         let state = State {
@@ -117,10 +113,7 @@ impl Shared {
         let mut state = self.lock();
         // One line for each new reason, not for each attempt.
         if state.error.as_ref() != Some(&error) {
-            warn!(
-                "backend {}: etcd {endpoint}: {error}; the servers stay as they are",
-                self.backend
-            );
+            warn!("backend {}: etcd {endpoint}: {error}; the servers stay as they are", self.backend);
         }
         state.error = Some(error);
         state.endpoint = None;
@@ -144,21 +137,13 @@ impl Shared {
         self.folded(state, leaving, false)
     }
 
-    fn folded(
-        &self,
-        mut state: MutexGuard<'_, State>,
-        leaving: Leaving,
-        fresh: bool,
-    ) -> BTreeSet<i64> {
+    fn folded(&self, mut state: MutexGuard<'_, State>, leaving: Leaving, fresh: bool) -> BTreeSet<i64> {
         let leases = leaving.leases();
         state.leaving = Some((leaving, fresh));
         let news = state.discovery.take_news();
         drop(state);
         for Bad { key, reason, .. } in news {
-            warn!(
-                "backend {}: key {key}: {reason}; it changes nothing",
-                self.backend
-            );
+            warn!("backend {}: key {key}: {reason}; it changes nothing", self.backend);
         }
         leases
     }
@@ -179,17 +164,11 @@ impl Shared {
         let (leaving, fresh) = state.leaving.take().unwrap_or_default();
         let before: BTreeSet<String> = state.discovery.held().keys().cloned().collect();
         let now = Instant::now();
-        let changed = state
-            .discovery
-            .settle(leaving, alive, fresh, now, &self.passes);
+        let changed = state.discovery.settle(leaving, alive, fresh, now, &self.passes);
         let held = state.discovery.held();
         let new = held.iter().filter(|(name, _)| !before.contains(*name));
         for (count, why) in count_by_why(new.map(|(_, held)| held.why)) {
-            let delay = held
-                .values()
-                .map(|held| held.until)
-                .max()
-                .map(|until| until - now);
+            let delay = held.values().map(|held| held.until).max().map(|until| until - now);
             let seconds = delay.unwrap_or_default().as_secs();
             warn!(
                 "backend {backend}: {count} servers {why} and are kept for {seconds} s; `lb server accept {backend}` lets them go",
@@ -230,10 +209,7 @@ impl Shared {
         let mut state = self.lock();
         let count = state.discovery.accept();
         self.publish(&state, count > 0);
-        info!(
-            "backend {}: the operator lets {count} held servers go",
-            self.backend
-        );
+        info!("backend {}: the operator lets {count} held servers go", self.backend);
         count
     }
 
@@ -241,20 +217,12 @@ impl Shared {
         let state = self.lock();
         let (now, view) = (Instant::now(), state.discovery.view());
         let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
-        let before = if state.source == Source::File {
-            state.file_age_s
-        } else {
-            0
-        };
-        let held = state
-            .discovery
-            .held()
-            .iter()
-            .map(|(name, held)| HeldServer {
-                name: name.clone(),
-                why: held.why,
-                seconds_left: held.until.saturating_duration_since(now).as_secs(),
-            });
+        let before = if state.source == Source::File { state.file_age_s } else { 0 };
+        let held = state.discovery.held().iter().map(|(name, held)| HeldServer {
+            name: name.clone(),
+            why: held.why,
+            seconds_left: held.until.saturating_duration_since(now).as_secs(),
+        });
         SourceStatus {
             source: state.source,
             prefix: self.prefix.clone(),
@@ -278,10 +246,7 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("backend", &self.backend)
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("backend", &self.backend).field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -293,9 +258,6 @@ fn count_by_why(held: impl Iterator<Item = Why>) -> impl Iterator<Item = (u64, &
             Why::Lease => lease += 1,
         }
     }
-    let counts = [
-        (mass, "left etcd at once"),
-        (lease, "lost their lease but pass their checks"),
-    ];
+    let counts = [(mass, "left etcd at once"), (lease, "lost their lease but pass their checks")];
     counts.into_iter().filter(|(count, _)| *count > 0)
 }

@@ -1,12 +1,7 @@
 use super::*;
 
 fn saved() -> Saved {
-    let app1 = Discovered {
-        addr: "10.0.0.1:80".parse().unwrap(),
-        weight: 3,
-        maxconn: Some(9),
-        backup: true,
-    };
+    let app1 = Discovered { addr: "10.0.0.1:80".parse().unwrap(), weight: 3, maxconn: Some(9), backup: true };
     let app2 = Discovered::new("app2.internal:80".parse().unwrap());
     let servers = vec![("app1".to_owned(), app1, 7), ("app2".to_owned(), app2, 0)];
     Saved::new("/app/", 0xdead_beef_dead_beef, 42, 1_800_000_000, servers)
@@ -31,46 +26,26 @@ fn every_damaged_byte_is_found_and_the_file_set_aside() {
         let mut bytes = good.clone();
         bytes[position] ^= 0x10;
         assert!(Saved::decode(&bytes).is_err(), "byte {position}");
-        assert!(
-            Saved::decode(&good[..position]).is_err(),
-            "cut at {position}"
-        );
+        assert!(Saved::decode(&good[..position]).is_err(), "cut at {position}");
     }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("app.servers"), &good[..good.len() - 1]).unwrap();
     let error = Saved::load(dir.path(), "app").unwrap_err().to_string();
-    assert!(
-        error.contains("checksum is wrong") && error.contains("app.damaged"),
-        "{error}"
-    );
+    assert!(error.contains("checksum is wrong") && error.contains("app.damaged"), "{error}");
     assert!(Saved::load(dir.path(), "app").unwrap().is_none());
-    assert_eq!(
-        fs::read(dir.path().join("app.damaged")).unwrap(),
-        good[..good.len() - 1]
-    );
+    assert_eq!(fs::read(dir.path().join("app.damaged")).unwrap(), good[..good.len() - 1]);
 }
 
 #[test]
 fn a_file_with_a_right_checksum_and_wrong_content_is_damaged_too() {
     let mut wrong = saved();
     wrong.servers[0].addr = "nowhere".to_owned();
-    assert!(matches!(
-        Saved::decode(&wrong.encode()),
-        Err(Damage::Content(_))
-    ));
+    assert!(matches!(Saved::decode(&wrong.encode()), Err(Damage::Content(_))));
     wrong = saved();
     wrong.servers[0].weight = 999;
-    assert!(matches!(
-        Saved::decode(&wrong.encode()),
-        Err(Damage::Content(_))
-    ));
-    let newer = String::from_utf8(saved().encode())
-        .unwrap()
-        .replacen(" 1 ", " 2 ", 1);
-    assert_eq!(
-        Saved::decode(newer.as_bytes()),
-        Err(Damage::Version("2".to_owned()))
-    );
+    assert!(matches!(Saved::decode(&wrong.encode()), Err(Damage::Content(_))));
+    let newer = String::from_utf8(saved().encode()).unwrap().replacen(" 1 ", " 2 ", 1);
+    assert_eq!(Saved::decode(newer.as_bytes()), Err(Damage::Version("2".to_owned())));
 }
 
 #[test]

@@ -34,24 +34,15 @@ pub(super) enum Talk {
 
 impl Conn {
     /// Connects, and sends the PROXY header of a connection of our own if one is wanted.
-    pub(super) async fn open(
-        addr: &Addr,
-        talk: Talk,
-        proxy: Option<ProxyVersion>,
-    ) -> Result<Self, Failure> {
-        let talk = if proxy.is_some() {
-            Talk::Something
-        } else {
-            talk
-        };
+    pub(super) async fn open(addr: &Addr, talk: Talk, proxy: Option<ProxyVersion>) -> Result<Self, Failure> {
+        let talk = if proxy.is_some() { Talk::Something } else { talk };
         let mut conn = match addr {
             Addr::Ip(addr) => open_tcp(*addr, talk).await.map(Self::Tcp),
             Addr::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
         }
         .map_err(|err| Failure::connecting(&err))?;
         if let Some(version) = proxy {
-            conn.send(&proxy_protocol::encode(version, None, None))
-                .await?;
+            conn.send(&proxy_protocol::encode(version, None, None)).await?;
         }
         Ok(conn)
     }
@@ -66,11 +57,7 @@ impl Conn {
 
     /// Waits for bytes and adds them to `received`, which stays below `limit` before and at most there afterwards.
     /// `Ok(0)`: the server has closed its side.
-    pub(super) async fn receive(
-        &mut self,
-        received: &mut Vec<u8>,
-        limit: usize,
-    ) -> Result<usize, Failure> {
+    pub(super) async fn receive(&mut self, received: &mut Vec<u8>, limit: usize) -> Result<usize, Failure> {
         debug_assert!(received.len() < limit);
         let room = (limit - received.len()) as u64;
         if received.capacity() == 0 {
@@ -93,11 +80,7 @@ impl Conn {
 }
 
 async fn open_tcp(addr: SocketAddr, talk: Talk) -> io::Result<TcpStream> {
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_zero_linger()?;
     match talk {
         Talk::Nothing => SockRef::from(&socket).set_tcp_quickack(false)?,

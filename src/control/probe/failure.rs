@@ -19,25 +19,17 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(status: CheckStatus, cause: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            code: None,
-            cause: cause.into(),
-        }
+        Self { status, code: None, cause: cause.into() }
     }
 
     /// No connection came about.
     pub(super) fn connecting(err: &io::Error) -> Self {
         match errno(err) {
             // This host lacks something: that is no news of the server. Ports run out for each destination.
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => Self::new(
-                CheckStatus::SockErr,
-                format!("this host: {}", describe(err)),
-            ),
-            Errno::EADDRNOTAVAIL => Self::new(
-                CheckStatus::SockErr,
-                "this host: no free local port or address",
-            ),
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => {
+                Self::new(CheckStatus::SockErr, format!("this host: {}", describe(err)))
+            }
+            Errno::EADDRNOTAVAIL => Self::new(CheckStatus::SockErr, "this host: no free local port or address"),
             // connect(2) to a unix socket does not wait for room in the queue.
             Errno::EAGAIN => Self::new(CheckStatus::L4Con, "accept queue is full"),
             Errno::ETIMEDOUT => Self::new(CheckStatus::L4Tout, describe(err)),
@@ -60,8 +52,7 @@ fn describe(err: &io::Error) -> String {
 }
 
 fn errno(err: &io::Error) -> Errno {
-    err.raw_os_error()
-        .map_or(Errno::UnknownErrno, Errno::from_raw)
+    err.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
 /// The beginning of some bytes as text, for a quotation; `…` stands for the rest.
@@ -76,11 +67,7 @@ pub(super) fn excerpt(bytes: &[u8]) -> String {
     }
     // The last line break before the cut carries nothing, and would be shown escaped.
     let shown = text.trim_end_matches(['\r', '\n']);
-    if cut.len() < bytes.len() {
-        format!("{shown}…")
-    } else {
-        shown.to_owned()
-    }
+    if cut.len() < bytes.len() { format!("{shown}…") } else { shown.to_owned() }
 }
 
 /// Bytes quoted of an answer: two such quotations fit into a cause.
@@ -93,33 +80,13 @@ mod tests {
     #[test]
     fn tells_what_this_host_lacks_from_what_the_server_does() {
         for (errno, status, cause) in [
-            (
-                Errno::ECONNREFUSED,
-                CheckStatus::L4Con,
-                "connection refused",
-            ),
+            (Errno::ECONNREFUSED, CheckStatus::L4Con, "connection refused"),
             (Errno::EHOSTUNREACH, CheckStatus::L4Con, "no route to host"),
-            (
-                Errno::ENOENT,
-                CheckStatus::L4Con,
-                "no such file or directory",
-            ),
+            (Errno::ENOENT, CheckStatus::L4Con, "no such file or directory"),
             (Errno::EAGAIN, CheckStatus::L4Con, "accept queue is full"),
-            (
-                Errno::ETIMEDOUT,
-                CheckStatus::L4Tout,
-                "connection timed out",
-            ),
-            (
-                Errno::EMFILE,
-                CheckStatus::SockErr,
-                "this host: too many open files",
-            ),
-            (
-                Errno::EADDRNOTAVAIL,
-                CheckStatus::SockErr,
-                "this host: no free local port or address",
-            ),
+            (Errno::ETIMEDOUT, CheckStatus::L4Tout, "connection timed out"),
+            (Errno::EMFILE, CheckStatus::SockErr, "this host: too many open files"),
+            (Errno::EADDRNOTAVAIL, CheckStatus::SockErr, "this host: no free local port or address"),
         ] {
             let failure = Failure::connecting(&io::Error::from(errno));
             assert_eq!((failure.status, &*failure.cause), (status, cause));

@@ -33,29 +33,17 @@ pub(super) async fn ask(
             Parsed::Status(code) => return judge(code, expected),
             Parsed::Malformed => {
                 let got = excerpt(received);
-                return Err(Failure::new(
-                    CheckStatus::L7Rsp,
-                    format!("not an HTTP answer: `{got}`"),
-                ));
+                return Err(Failure::new(CheckStatus::L7Rsp, format!("not an HTTP answer: `{got}`")));
             }
             Parsed::Incomplete if closed && received.is_empty() => {
-                return Err(Failure::new(
-                    CheckStatus::L7Rsp,
-                    "connection closed without an answer",
-                ));
+                return Err(Failure::new(CheckStatus::L7Rsp, "connection closed without an answer"));
             }
             Parsed::Incomplete if closed => {
                 let got = excerpt(received);
-                return Err(Failure::new(
-                    CheckStatus::L7Rsp,
-                    format!("connection closed within `{got}`"),
-                ));
+                return Err(Failure::new(CheckStatus::L7Rsp, format!("connection closed within `{got}`")));
             }
             Parsed::Incomplete if received.len() == MAX_HEAD => {
-                return Err(Failure::new(
-                    CheckStatus::L7Rsp,
-                    "no whole status line in the first 16k",
-                ));
+                return Err(Failure::new(CheckStatus::L7Rsp, "no whole status line in the first 16k"));
             }
             Parsed::Incomplete => {}
         }
@@ -63,30 +51,13 @@ pub(super) async fn ask(
 }
 
 fn judge(code: u16, expected: &[(u16, u16)]) -> Result<Pass, Failure> {
-    if expected
-        .iter()
-        .any(|&(from, to)| (from..=to).contains(&code))
-    {
-        return Ok(Pass {
-            status: CheckStatus::L7Ok,
-            code: Some(code),
-        });
+    if expected.iter().any(|&(from, to)| (from..=to).contains(&code)) {
+        return Ok(Pass { status: CheckStatus::L7Ok, code: Some(code) });
     }
-    let ranges: Vec<_> = expected
-        .iter()
-        .map(|&(from, to)| {
-            if from == to {
-                from.to_string()
-            } else {
-                format!("{from}-{to}")
-            }
-        })
-        .collect();
+    let ranges: Vec<_> =
+        expected.iter().map(|&(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") }).collect();
     let cause = format!("status {code}, expected {}", ranges.join(", "));
-    Err(Failure {
-        code: Some(code),
-        ..Failure::new(CheckStatus::L7Sts, cause)
-    })
+    Err(Failure { code: Some(code), ..Failure::new(CheckStatus::L7Sts, cause) })
 }
 
 /// What the beginning of an answer amounts to.
@@ -119,11 +90,7 @@ fn status(received: &[u8]) -> Parsed {
 
 fn status_line(line: &[u8]) -> Parsed {
     // A wrong byte is wrong whatever follows; so a server that speaks first, like ssh, is found at once.
-    if line
-        .iter()
-        .zip(SHAPE)
-        .any(|(&byte, shape)| !fits(byte, *shape))
-    {
+    if line.iter().zip(SHAPE).any(|(&byte, shape)| !fits(byte, *shape)) {
         return Parsed::Malformed;
     }
     let Some((head, tail)) = line.split_at_checked(SHAPE.len()) else {
@@ -138,11 +105,7 @@ fn status_line(line: &[u8]) -> Parsed {
         return Parsed::Incomplete;
     }
     let digits = &head[SHAPE.len() - 3..];
-    Parsed::Status(
-        digits
-            .iter()
-            .fold(0, |code, digit| code * 10 + u16::from(digit - b'0')),
-    )
+    Parsed::Status(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
 fn fits(byte: u8, shape: u8) -> bool {
@@ -154,14 +117,8 @@ fn fits(byte: u8, shape: u8) -> bool {
 
 /// The length of a head with its empty line.
 fn head_end(head: &[u8]) -> Option<usize> {
-    let crlf = head
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .map(|at| at + 4);
-    let lf = head
-        .windows(2)
-        .position(|two| two == b"\n\n")
-        .map(|at| at + 2);
+    let crlf = head.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+    let lf = head.windows(2).position(|two| two == b"\n\n").map(|at| at + 2);
     crlf.into_iter().chain(lf).min()
 }
 
@@ -192,10 +149,7 @@ mod tests {
             ("HTTP/1.1 999 \n", Status(999)),
             ("HTTP/1.1 100 Continue\r\n", Incomplete),
             ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20", Incomplete),
-            (
-                "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n",
-                Status(204),
-            ),
+            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n", Status(204)),
             ("HTTP/1.1 103 Early Hints\n\nHTTP/1.1 204 \r\n", Status(204)),
             ("HTTP/1.1 100 Continue\r\n\r\nSSH", Malformed),
             ("HTTP/1.1 101 Switching Protocols\r\n", Status(101)),
@@ -214,10 +168,7 @@ mod tests {
         let failure = judge(503, &[(200, 204), (301, 301)]).err().unwrap();
         assert_eq!(failure.cause, "status 503, expected 200-204, 301");
         assert_eq!(failure.code, Some(503));
-        assert_eq!(
-            judge(301, &[(200, 204), (301, 301)]).ok().unwrap().code,
-            Some(301)
-        );
+        assert_eq!(judge(301, &[(200, 204), (301, 301)]).ok().unwrap().code, Some(301));
     }
 
     proptest! {

@@ -23,11 +23,7 @@ pub(super) async fn ask<'a>(
         all => all,
     };
     let silent = steps.iter().all(|step| matches!(step, Step::Connect));
-    let talk = if silent {
-        Talk::Nothing
-    } else {
-        Talk::Something
-    };
+    let talk = if silent { Talk::Nothing } else { Talk::Something };
     let mut conn = Conn::open(place, talk, check.send_proxy).await?;
     for step in steps {
         match step {
@@ -51,11 +47,7 @@ pub(super) async fn ask<'a>(
     if matches!(steps.last(), Some(Step::Send(_))) {
         conn.leave();
     }
-    let status = if silent {
-        CheckStatus::L4Ok
-    } else {
-        CheckStatus::L7Ok
-    };
+    let status = if silent { CheckStatus::L4Ok } else { CheckStatus::L7Ok };
     Ok(Pass { status, code: None })
 }
 
@@ -89,11 +81,7 @@ struct Matcher<'a> {
 
 impl<'a> Matcher<'a> {
     fn new(step: &'a Step) -> Self {
-        Self {
-            step,
-            from: 0,
-            scanned: 0,
-        }
+        Self { step, from: 0, scanned: 0 }
     }
 
     /// `Ok(false)`: more must be received. `received` only ever grows at its end between calls.
@@ -148,14 +136,7 @@ pub(super) fn wanted(step: &Step) -> String {
 /// Where the answer comes closest to the wanted bytes, so that `role:slave` is quoted out of a long answer to
 /// a question about `role:master`; the beginning if nothing comes close.
 fn nearest(received: &[u8], bytes: &[u8]) -> usize {
-    let common = |at: usize| {
-        received[at..]
-            .iter()
-            .zip(bytes)
-            .take(NEAR)
-            .take_while(|(a, b)| a == b)
-            .count()
-    };
+    let common = |at: usize| received[at..].iter().zip(bytes).take(NEAR).take_while(|(a, b)| a == b).count();
     let mut best = (CLOSE - 1, 0);
     for at in 0..received.len().min(NEAR_WITHIN) {
         let length = common(at);
@@ -212,30 +193,19 @@ mod tests {
 
     #[test]
     fn an_unwanted_answer_fails_at_once() {
-        let failure =
-            is_met(&Step::ExpectNot(b"LOADING".to_vec()), "-LOADING Redis is").unwrap_err();
-        assert_eq!(
-            failure,
-            Failure::new(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer")
-        );
+        let failure = is_met(&Step::ExpectNot(b"LOADING".to_vec()), "-LOADING Redis is").unwrap_err();
+        assert_eq!(failure, Failure::new(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer"));
     }
 
     #[test]
     fn quotes_the_answer_where_it_comes_closest() {
-        let info =
-            b"$300\r\n# Replication\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:7000\r\n";
+        let info = b"$300\r\n# Replication\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:7000\r\n";
         let quoted = unmet(&Step::Expect(b"role:master".to_vec()), info).cause;
-        assert!(
-            quoted.starts_with("expected `role:master`, got `role:slave\r\nmaster_host:"),
-            "{quoted}"
-        );
+        assert!(quoted.starts_with("expected `role:master`, got `role:slave\r\nmaster_host:"), "{quoted}");
         let unlike = unmet(&Step::Expect(b"xyz".to_vec()), b"-ERR\r\n").cause;
         assert_eq!(unlike, "expected `xyz`, got `-ERR`");
         let pattern = unmet(&regex("^PONG"), b"-ERR unknown command\r\n").cause;
-        assert_eq!(
-            pattern,
-            "expected a match of `^PONG`, got `-ERR unknown command`"
-        );
+        assert_eq!(pattern, "expected a match of `^PONG`, got `-ERR unknown command`");
     }
 
     #[test]
@@ -243,9 +213,7 @@ mod tests {
         let step = regex("never");
         let mut matcher = Matcher::new(&step);
         let answer = vec![b'n'; MAX_ANSWER];
-        let tried = (1..=answer.len())
-            .take_while(|&len| matcher.is_met(&answer[..len]).is_ok())
-            .count();
+        let tried = (1..=answer.len()).take_while(|&len| matcher.is_met(&answer[..len]).is_ok()).count();
         assert!((2_000..4_000).contains(&tried), "{tried}");
     }
 

@@ -19,21 +19,12 @@ const SOON: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);
 
 fn check(kind: CheckKind) -> Check {
-    Check {
-        kind,
-        timeout: LONG,
-        ..Check::default()
-    }
+    Check { kind, timeout: LONG, ..Check::default() }
 }
 
 fn http() -> Check {
     let status = vec![(200, 399)];
-    check(CheckKind::Http {
-        method: "GET".into(),
-        path: "/ping".into(),
-        host: None,
-        status,
-    })
+    check(CheckKind::Http { method: "GET".into(), path: "/ping".into(), host: None, status })
 }
 
 fn script(steps: impl Into<Vec<Step>>) -> Check {

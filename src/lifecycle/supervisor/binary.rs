@@ -41,17 +41,11 @@ pub enum BinaryError {
 impl Binary {
     /// Opens and judges `path`.
     pub fn open(path: &Path) -> Result<Self, BinaryError> {
-        let failed = |errno: nix::Error| BinaryError::Open {
-            path: path.into(),
-            error: errno.into(),
-        };
+        let failed = |errno: nix::Error| BinaryError::Open { path: path.into(), error: errno.into() };
         let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
         // O_PATH needs no right to read, and fstat and execveat work on it.
         let file = File::from(fd);
-        let facts = file.metadata().map_err(|error| BinaryError::Open {
-            path: path.into(),
-            error,
-        })?;
+        let facts = file.metadata().map_err(|error| BinaryError::Open { path: path.into(), error })?;
         if !facts.is_file() {
             return Err(BinaryError::NotAFile(path.into()));
         }
@@ -59,18 +53,12 @@ impl Binary {
             return Err(BinaryError::NotExecutable(path.into()));
         }
         if facts.uid() != 0 && facts.uid() != geteuid().as_raw() {
-            return Err(BinaryError::Owner {
-                path: path.into(),
-                owner: facts.uid(),
-            });
+            return Err(BinaryError::Owner { path: path.into(), owner: facts.uid() });
         }
         if facts.mode() & 0o022 != 0 {
             return Err(BinaryError::Writable(path.into()));
         }
-        Ok(Self {
-            fd: file.into(),
-            path: path.into(),
-        })
+        Ok(Self { fd: file.into(), path: path.into() })
     }
 
     /// The program that this process runs, even if its file was replaced or deleted since; nothing to judge there.
@@ -81,10 +69,7 @@ impl Binary {
         // Without /proc the path is the only way.
         match own.or_else(|_| open(&path, flags, Mode::empty())) {
             Ok(fd) => Ok(Self { fd, path }),
-            Err(errno) => Err(BinaryError::Open {
-                path,
-                error: errno.into(),
-            }),
+            Err(errno) => Err(BinaryError::Open { path, error: errno.into() }),
         }
     }
 
@@ -95,10 +80,7 @@ impl Binary {
 
     /// The arguments of a process of this program: its name, then `args`.
     pub fn command_line(&self, args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-        [self.path.clone().into_os_string()]
-            .into_iter()
-            .chain(args)
-            .collect()
+        [self.path.clone().into_os_string()].into_iter().chain(args).collect()
     }
 }
 
@@ -119,9 +101,7 @@ pub fn started_from() -> io::Result<PathBuf> {
         vec![std::path::absolute(&name)?]
     } else {
         let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path)
-            .map(|folder| folder.join(&name))
-            .collect()
+        env::split_paths(&path).map(|folder| folder.join(&name)).collect()
     };
     // argv[0] is whatever the caller says: believed only if it is this very file.
     let own = File::open("/proc/self/exe").and_then(|file| file.metadata());
@@ -153,24 +133,15 @@ mod tests {
         assert!(matches!(judged(0o644), Err(BinaryError::NotExecutable(_))));
         assert!(matches!(judged(0o775), Err(BinaryError::Writable(_))));
         assert!(matches!(judged(0o757), Err(BinaryError::Writable(_))));
-        assert!(matches!(
-            Binary::open(folder.path()),
-            Err(BinaryError::NotAFile(_))
-        ));
+        assert!(matches!(Binary::open(folder.path()), Err(BinaryError::NotAFile(_))));
         let missing = Binary::open(&folder.path().join("none")).unwrap_err();
-        assert!(
-            missing.to_string().contains("none: No such file"),
-            "{missing}"
-        );
+        assert!(missing.to_string().contains("none: No such file"), "{missing}");
     }
 
     #[test]
     fn this_program_is_found_where_it_was_started_from() {
         let path = started_from().unwrap();
         assert!(path.is_absolute());
-        assert_eq!(
-            fs::canonicalize(path).unwrap(),
-            fs::canonicalize(env::current_exe().unwrap()).unwrap()
-        );
+        assert_eq!(fs::canonicalize(path).unwrap(), fs::canonicalize(env::current_exe().unwrap()).unwrap());
     }
 }

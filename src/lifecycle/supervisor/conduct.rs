@@ -16,8 +16,8 @@ use super::probe::{Probe, Report};
 use super::upgrade::{Action, Event, Upgrade};
 use super::{Supervisor, fault, millis, tell_to_stop};
 use crate::lifecycle::message::{
-    self, Abort, Commit, Control, Go, Heartbeat, Mode, Move, Park, Peer, Phase, Progress, Resume,
-    Side, Start, StopMode, Unlisten, UpgradePhase,
+    self, Abort, Commit, Control, Go, Heartbeat, Mode, Move, Park, Peer, Phase, Progress, Resume, Side, Start,
+    StopMode, Unlisten, UpgradePhase,
 };
 use crate::lifecycle::version::SUPERVISOR_STATE;
 use crate::sys::fd;
@@ -101,12 +101,7 @@ impl Supervisor {
     }
 
     /// A request that came through an engine's admin socket.
-    pub(super) fn request_upgrade(
-        &mut self,
-        engine: LineId,
-        request: &message::Upgrade,
-        now: Instant,
-    ) {
+    pub(super) fn request_upgrade(&mut self, engine: LineId, request: &message::Upgrade, now: Instant) {
         let probation = request.probation_ms.map(Duration::from_millis);
         let binary = request.binary.as_ref().map(PathBuf::from);
         self.begin_upgrade(Some((engine, request.request)), binary, probation, now);
@@ -185,31 +180,13 @@ impl Supervisor {
                 Action::Introduce => self.introduce_candidate(now),
                 Action::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
                 Action::Park => {
-                    let except = self
-                        .listeners
-                        .declined()
-                        .into_iter()
-                        .map(|cookie| Unlisten { cookie });
-                    self.send_active(
-                        &Control::Park(Park {
-                            except: except.collect(),
-                        }),
-                        "supervisor.park",
-                    );
+                    let except = self.listeners.declined().into_iter().map(|cookie| Unlisten { cookie });
+                    self.send_active(&Control::Park(Park { except: except.collect() }), "supervisor.park");
                 }
-                Action::Resume => {
-                    self.send_active(&Control::Resume(Resume {}), "supervisor.resume")
-                }
-                Action::Commit => {
-                    self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit")
-                }
+                Action::Resume => self.send_active(&Control::Resume(Resume {}), "supervisor.resume"),
+                Action::Commit => self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit"),
                 Action::Move(limit) => {
-                    self.send_active(
-                        &Control::Move(Move {
-                            limit_ms: millis(limit),
-                        }),
-                        "supervisor.move",
-                    );
+                    self.send_active(&Control::Move(Move { limit_ms: millis(limit) }), "supervisor.move");
                 }
                 Action::KillNew => self.kill_new(),
                 Action::HandOver => self.hand_over(now),
@@ -235,11 +212,7 @@ impl Supervisor {
     }
 
     pub(super) fn on_probe_output(&mut self) {
-        if let Some(probe) = self
-            .conduct
-            .as_mut()
-            .and_then(|conduct| conduct.probe.as_mut())
-        {
+        if let Some(probe) = self.conduct.as_mut().and_then(|conduct| conduct.probe.as_mut()) {
             probe.read();
         }
     }
@@ -286,11 +259,7 @@ impl Supervisor {
         let Some(conduct) = &mut self.conduct else {
             return false;
         };
-        if conduct
-            .candidate
-            .take_if(|engine| engine.pid == pid && !engine.is_foreign())
-            .is_none()
-        {
+        if conduct.candidate.take_if(|engine| engine.pid == pid && !engine.is_foreign()).is_none() {
             return false;
         }
         self.upgrade_event(Event::NewFailed(format!("it {how}")), now);
@@ -301,54 +270,28 @@ impl Supervisor {
     fn introduce_candidate(&mut self, now: Instant) {
         let result = self.try_introduce_candidate();
         if let Err(error) = result {
-            self.upgrade_event(
-                Event::NewFailed(format!("it cannot be given what it needs: {error}")),
-                now,
-            );
+            self.upgrade_event(Event::NewFailed(format!("it cannot be given what it needs: {error}")), now);
         }
     }
 
     fn try_introduce_candidate(&mut self) -> io::Result<()> {
-        let new = self
-            .conduct
-            .as_mut()
-            .and_then(|conduct| conduct.candidate.as_mut());
+        let new = self.conduct.as_mut().and_then(|conduct| conduct.candidate.as_mut());
         let (Some(old), Some(new)) = (&mut self.active, new) else {
             return Err(io::Error::other("an engine is missing"));
         };
         let (old_end, new_end) = fd::seqpacket_pair()?;
         let (old_pidfd, new_pidfd) = (old.pidfd()?, new.pidfd()?);
         let arcs = |a, b| vec![Arc::new(a), Arc::new(b)];
-        old.send(
-            &Control::Peer(Peer {
-                side: Side::Old,
-                pid: new.pid,
-            }),
-            arcs(old_end, new_pidfd),
-        );
+        old.send(&Control::Peer(Peer { side: Side::Old, pid: new.pid }), arcs(old_end, new_pidfd));
         let mut count = 0;
         for held in self.listeners.iter() {
-            new.send(
-                &Control::Listener(held.listener.clone()),
-                vec![Arc::clone(&held.socket)],
-            );
+            new.send(&Control::Listener(held.listener.clone()), vec![Arc::clone(&held.socket)]);
             count += 1;
         }
-        new.send(
-            &Control::Peer(Peer {
-                side: Side::New,
-                pid: old.pid,
-            }),
-            arcs(new_end, old_pidfd),
-        );
+        new.send(&Control::Peer(Peer { side: Side::New, pid: old.pid }), arcs(new_end, old_pidfd));
         new.introduced = true;
         let uptime_ms = millis(self.began.elapsed());
-        let start = Start {
-            mode: Mode::Upgrade,
-            generation: new.generation,
-            listeners: count,
-            uptime_ms,
-        };
+        let start = Start { mode: Mode::Upgrade, generation: new.generation, listeners: count, uptime_ms };
         new.send(&Control::Start(start), vec![]);
         fault::point("supervisor.introduce");
         Ok(())
@@ -363,11 +306,7 @@ impl Supervisor {
 
     fn send_candidate(&mut self, message: &Control, name: &str) {
         fault::point(name);
-        if let Some(engine) = self
-            .conduct
-            .as_mut()
-            .and_then(|conduct| conduct.candidate.as_mut())
-        {
+        if let Some(engine) = self.conduct.as_mut().and_then(|conduct| conduct.candidate.as_mut()) {
             engine.send(message, vec![]);
         }
     }
@@ -380,9 +319,7 @@ impl Supervisor {
             probe.kill();
         }
         if let Some(engine) = &mut conduct.candidate {
-            engine.send_last(&Control::Abort(Abort {
-                reason: "the upgrade failed".into(),
-            }));
+            engine.send_last(&Control::Abort(Abort { reason: "the upgrade failed".into() }));
             engine.kill();
         }
         self.listeners.retract();
@@ -401,10 +338,7 @@ impl Supervisor {
         };
         self.binary = Rc::clone(&conduct.binary);
         self.generation = new.generation;
-        self.replace_due = conduct
-            .report
-            .as_ref()
-            .is_some_and(|report| report.state >= SUPERVISOR_STATE);
+        self.replace_due = conduct.report.as_ref().is_some_and(|report| report.state >= SUPERVISOR_STATE);
         self.listeners.confirm(&self.notify);
         self.listeners.store(&self.notify);
         self.notify.ready(&format!("serving, engine {}", new.pid));
@@ -422,11 +356,7 @@ impl Supervisor {
         // Rolled back: the paths are this one's again. One that stops cannot know, and leaves them to be found dead.
         self.handed_over &= self.stopping;
         self.tell_phase();
-        for engine in self
-            .draining
-            .iter_mut()
-            .filter(|engine| engine.stop_by.is_none())
-        {
+        for engine in self.draining.iter_mut().filter(|engine| engine.stop_by.is_none()) {
             tell_to_stop(engine, StopMode::Drain, now);
         }
         if self.active.is_none() && !self.stopping && !self.retired {
@@ -465,10 +395,7 @@ impl Supervisor {
 
     /// Every engine knows where the upgrade is, for `lb status` and to refuse a reload.
     fn tell_phase(&mut self) {
-        let phase = self
-            .conduct
-            .as_ref()
-            .map_or(UpgradePhase::Idle, |conduct| conduct.machine.phase());
+        let phase = self.conduct.as_ref().map_or(UpgradePhase::Idle, |conduct| conduct.machine.phase());
         let candidate = match &mut self.conduct {
             Some(conduct) if conduct.told == phase => return,
             Some(conduct) => {
@@ -477,12 +404,7 @@ impl Supervisor {
             }
             None => None,
         };
-        for engine in self
-            .active
-            .iter_mut()
-            .chain(candidate)
-            .chain(&mut self.draining)
-        {
+        for engine in self.active.iter_mut().chain(candidate).chain(&mut self.draining) {
             engine.send(&Control::Phase(Phase { phase }), vec![]);
         }
     }
@@ -520,9 +442,7 @@ impl Supervisor {
 }
 
 fn limited(probation: Option<Duration>) -> Duration {
-    probation
-        .unwrap_or(DEFAULT_PROBATION)
-        .min(LONGEST_PROBATION)
+    probation.unwrap_or(DEFAULT_PROBATION).min(LONGEST_PROBATION)
 }
 
 /// The kernel's words for a program that is none are misleading: a script by descriptor is "no such file".

@@ -45,17 +45,13 @@ pub enum DoorError {
     NoDirectory(PathBuf),
     #[error("--takeover: {0} is not a directory itself; give the path without symbolic links")]
     NotADirectory(PathBuf),
-    #[error(
-        "--takeover: {path} belongs to uid {owner}; it must belong to root or to the user of lb"
-    )]
+    #[error("--takeover: {path} belongs to uid {owner}; it must belong to root or to the user of lb")]
     DirectoryOwner { path: PathBuf, owner: u32 },
     #[error("--takeover: {path} has mode {mode:04o}; others must not enter it: chmod 0700 {path}")]
     DirectoryMode { path: PathBuf, mode: u32 },
     #[error("--takeover: {0} is there already and is no takeover socket; choose another path")]
     NotASocket(PathBuf),
-    #[error(
-        "--takeover: {path} belongs to uid {owner}, and not to root or the user of lb; remove it"
-    )]
+    #[error("--takeover: {path} belongs to uid {owner}, and not to root or the user of lb; remove it")]
     SocketOwner { path: PathBuf, owner: u32 },
     #[error("--takeover: {path} has mode {mode:04o}, so that it is none of lb; remove it")]
     SocketMode { path: PathBuf, mode: u32 },
@@ -74,9 +70,7 @@ impl DoorError {
     pub fn exit(&self) -> ExitStatus {
         match self {
             Self::Crowded(_) | Self::Locked(_) => ExitStatus::Busy,
-            Self::Io { error, .. } if error.kind() != io::ErrorKind::InvalidInput => {
-                ExitStatus::Failed
-            }
+            Self::Io { error, .. } if error.kind() != io::ErrorKind::InvalidInput => ExitStatus::Failed,
             _ => ExitStatus::BadInput,
         }
     }
@@ -149,11 +143,7 @@ impl Door {
             return Ok(None);
         };
         let uid = fd::peer_credentials(socket.as_fd())?.uid();
-        Ok(Some(if is_trusted(uid) {
-            Ok(socket)
-        } else {
-            Err(uid)
-        }))
+        Ok(Some(if is_trusted(uid) { Ok(socket) } else { Err(uid) }))
     }
 
     /// For a successor.
@@ -188,10 +178,7 @@ fn lock(path: &Path, end: Instant) -> Result<Flock<File>, DoorError> {
         Ok(()) | Err(_) => {}
     }
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    let opened = File::options()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(folder);
+    let opened = File::options().read(true).custom_flags(flags.bits()).open(folder);
     let opened = opened.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => DoorError::NoDirectory(folder.into()),
         // A symbolic link, too.
@@ -306,12 +293,7 @@ mod tests {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Door::find(&path))).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        let count = |wanted: fn(&Found) -> bool| {
-            found
-                .iter()
-                .filter(|one| wanted(one.as_ref().unwrap()))
-                .count()
-        };
+        let count = |wanted: fn(&Found) -> bool| found.iter().filter(|one| wanted(one.as_ref().unwrap())).count();
         assert_eq!(count(|found| matches!(found, Found::Nobody(_))), 1);
         assert_eq!(count(|found| matches!(found, Found::Somebody(_))), 7);
     }

@@ -82,22 +82,10 @@ impl Engine {
     ) -> Result<Self, ChannelError> {
         let (ours, theirs) = fd::seqpacket_pair()?;
         let mut env = child_env();
-        env.push((
-            CONTROL_VARIABLE.into(),
-            theirs.as_raw_fd().to_string().into(),
-        ));
+        env.push((CONTROL_VARIABLE.into(), theirs.as_raw_fd().to_string().into()));
         let args = binary.command_line(["engine".into()].into_iter().chain(args.iter().cloned()));
-        let program = process::Program {
-            binary: binary.as_fd(),
-            args: &args,
-            env: &env,
-        };
-        let child = process::spawn(
-            &program,
-            Some(theirs.as_fd()),
-            Stdio::inherit(),
-            Stdio::inherit(),
-        )?;
+        let program = process::Program { binary: binary.as_fd(), args: &args, env: &env };
+        let child = process::spawn(&program, Some(theirs.as_fd()), Stdio::inherit(), Stdio::inherit())?;
         let restored = Restored {
             pid: child.id(),
             mode,
@@ -288,7 +276,5 @@ pub fn child_env() -> Vec<(OsString, OsString)> {
         CONTROL_VARIABLE,
         STATE_VARIABLE,
     ];
-    env::vars_os()
-        .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
-        .collect()
+    env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours)).collect()
 }

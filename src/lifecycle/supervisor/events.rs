@@ -13,9 +13,7 @@ use super::line::LineId;
 use super::notify::say;
 use super::upgrade::Event;
 use super::{Supervisor, fault, millis};
-use crate::lifecycle::message::{
-    Control, Go, Heartbeat, Listener, Mode, Ready, Reload, Role, Start, Status, StopMode,
-};
+use crate::lifecycle::message::{Control, Go, Heartbeat, Listener, Mode, Ready, Reload, Role, Start, Status, StopMode};
 
 /// Which engine a message came from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,11 +30,7 @@ impl Supervisor {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD) => self.reap(now),
                 Ok(signal @ (Signal::SIGTERM | Signal::SIGINT)) => {
-                    let mode = if signal == Signal::SIGTERM {
-                        StopMode::Drain
-                    } else {
-                        StopMode::Now
-                    };
+                    let mode = if signal == Signal::SIGTERM { StopMode::Drain } else { StopMode::Now };
                     // The second one means: at once.
                     let mode = if self.stopping { StopMode::Now } else { mode };
                     say(format!("{signal}: stopping"));
@@ -125,20 +119,10 @@ impl Supervisor {
             self.exit = Some(if code == 0 { 1 } else { code });
             return;
         }
-        let served = engine
-            .serving_since
-            .map(|since| now - since)
-            .unwrap_or_default();
+        let served = engine.serving_since.map(|since| now - since).unwrap_or_default();
         let delay = self.restart.delay(served);
-        let when = if delay.is_zero() {
-            "now".into()
-        } else {
-            format!("in {} ms", delay.as_millis())
-        };
-        say(format!(
-            "engine {} {how}; the next one starts {when}, connections wait in the queues",
-            engine.pid
-        ));
+        let when = if delay.is_zero() { "now".into() } else { format!("in {} ms", delay.as_millis()) };
+        say(format!("engine {} {how}; the next one starts {when}, connections wait in the queues", engine.pid));
         self.notify.status("engine lost, restarting");
         self.restart_at = Some(now + delay);
     }
@@ -178,9 +162,7 @@ impl Supervisor {
             return self.pass_on(message, fds, now);
         }
         match (self.place(id), message) {
-            (Place::Active, Control::Hello(hello)) if hello.role == Role::Engine => {
-                self.introduce_active()
-            }
+            (Place::Active, Control::Hello(hello)) if hello.role == Role::Engine => self.introduce_active(),
             (Place::Candidate, Control::Born(born)) => self.on_birth(id, &born, fds, now),
             (Place::Candidate, Control::Taken(_)) => self.upgrade_event(Event::Taken, now),
             (Place::Candidate, Control::Hello(hello)) if hello.role == Role::Engine => {
@@ -200,9 +182,7 @@ impl Supervisor {
             }
             (Place::Active, Control::Parked(_)) => self.upgrade_event(Event::Parked, now),
             (Place::Active, Control::Done(done)) => self.upgrade_event(Event::Done(done), now),
-            (Place::Candidate, Control::Abort(abort)) => {
-                self.upgrade_event(Event::NewFailed(abort.reason), now)
-            }
+            (Place::Candidate, Control::Abort(abort)) => self.upgrade_event(Event::NewFailed(abort.reason), now),
             (place, Control::Heartbeat(beat)) => self.on_beat(id, beat, place, now),
             (Place::Active, Control::Unlisten(gone)) => {
                 self.listeners.remove(gone.cookie, &self.notify);
@@ -223,19 +203,11 @@ impl Supervisor {
         engine.introduced = true;
         let mut count = 0;
         for held in self.listeners.iter() {
-            engine.send(
-                &Control::Listener(held.listener.clone()),
-                vec![Arc::clone(&held.socket)],
-            );
+            engine.send(&Control::Listener(held.listener.clone()), vec![Arc::clone(&held.socket)]);
             count += 1;
         }
         let uptime_ms = millis(self.began.elapsed());
-        let start = Start {
-            mode: engine.mode,
-            generation: engine.generation,
-            listeners: count,
-            uptime_ms,
-        };
+        let start = Start { mode: engine.mode, generation: engine.generation, listeners: count, uptime_ms };
         engine.send(&Control::Start(start), vec![]);
     }
 

@@ -80,11 +80,9 @@ impl Supervisor {
         let now = Instant::now();
         while let Some(door) = self.open_door() {
             match door.accept() {
-                Ok(Some(Ok(socket))) => self.callers.push(Caller {
-                    line: Line::new(socket),
-                    introduced: false,
-                    by: now + CALLER_LIMIT,
-                }),
+                Ok(Some(Ok(socket))) => {
+                    self.callers.push(Caller { line: Line::new(socket), introduced: false, by: now + CALLER_LIMIT })
+                }
                 Ok(Some(Err(uid))) => say(format!("takeover: uid {uid} may not ask for it")),
                 Ok(None) => return,
                 Err(error) => {
@@ -104,9 +102,7 @@ impl Supervisor {
             let caller = &mut self.callers[place];
             match caller.line.receive() {
                 Ok(None) => return,
-                Ok(Some((Control::Hello(hello), _)))
-                    if hello.role == Role::Supervisor && !caller.introduced =>
-                {
+                Ok(Some((Control::Hello(hello), _))) if hello.role == Role::Supervisor && !caller.introduced => {
                     caller.introduced = true;
                 }
                 Ok(Some((Control::Takeover(request), _))) if caller.introduced => {
@@ -180,10 +176,7 @@ impl Supervisor {
                 engine.send(&Control::Handover(Handover {}), vec![Arc::new(door)]);
             }
             (Some(Err(error)), _) => {
-                self.upgrade_event(
-                    Event::NewFailed(format!("it can be given no more: {error}")),
-                    now,
-                );
+                self.upgrade_event(Event::NewFailed(format!("it can be given no more: {error}")), now);
             }
             _ => self.upgrade_event(Event::NewFailed("nobody is at the door".to_owned()), now),
         }
@@ -207,11 +200,7 @@ impl Supervisor {
 }
 
 fn last_word(outcome: &Outcome) -> Control {
-    Control::Progress(Progress {
-        request: 0,
-        text: outcome.text.clone(),
-        exit: Some(u32::from(outcome.exit.code())),
-    })
+    Control::Progress(Progress { request: 0, text: outcome.text.clone(), exit: Some(u32::from(outcome.exit.code())) })
 }
 
 /// The most that are listened to at once; others wait in the queue.

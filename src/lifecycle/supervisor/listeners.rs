@@ -39,28 +39,15 @@ impl Listeners {
             return Err(io::Error::other("the socket does not listen"));
         }
         if fd::cookie(socket.as_fd())? != listener.cookie {
-            return Err(io::Error::other(
-                "the socket is not the one that was announced",
-            ));
+            return Err(io::Error::other("the socket is not the one that was announced"));
         }
-        if !self
-            .0
-            .iter()
-            .any(|held| held.listener.cookie == listener.cookie)
-        {
+        if !self.0.iter().any(|held| held.listener.cookie == listener.cookie) {
             let path_id = match listener.kind {
                 ListenerKind::Admin => path_id(Path::new(&listener.address)),
                 ListenerKind::Traffic => None,
             };
             let socket = Arc::new(socket);
-            self.0.push(Held {
-                listener,
-                socket,
-                tentative,
-                declined: false,
-                stored: false,
-                path_id,
-            });
+            self.0.push(Held { listener, socket, tentative, declined: false, stored: false, path_id });
         }
         Ok(())
     }
@@ -70,12 +57,9 @@ impl Listeners {
     pub fn pick_up(&mut self, sockets: Vec<(String, OwnedFd)>) {
         for (name, socket) in sockets {
             let label = name.clone();
-            match described(&name, &socket).and_then(|listener| self.keep(listener, socket, false))
-            {
+            match described(&name, &socket).and_then(|listener| self.keep(listener, socket, false)) {
                 Ok(()) => {}
-                Err(error) => {
-                    notify::say(format!("socket `{label}` of the service manager: {error}"))
-                }
+                Err(error) => notify::say(format!("socket `{label}` of the service manager: {error}")),
             }
         }
     }
@@ -96,22 +80,14 @@ impl Listeners {
 
     /// The new engine will not serve this one.
     pub fn decline(&mut self, cookie: u64) {
-        for held in self
-            .0
-            .iter_mut()
-            .filter(|held| held.listener.cookie == cookie)
-        {
+        for held in self.0.iter_mut().filter(|held| held.listener.cookie == cookie) {
             held.declined = true;
         }
     }
 
     /// Those that the new engine will not serve.
     pub fn declined(&self) -> Vec<u64> {
-        self.0
-            .iter()
-            .filter(|held| held.declined)
-            .map(|held| held.listener.cookie)
-            .collect()
+        self.0.iter().filter(|held| held.declined).map(|held| held.listener.cookie).collect()
     }
 
     /// The new engine serves: its listeners stay, those that it does not serve go.
@@ -134,10 +110,7 @@ impl Listeners {
 
     /// The daemon stops: what only duplicates kept open shall refuse connections as soon as the engines close.
     pub fn close_traffic(&mut self, notify: &Notify) {
-        let traffic = self
-            .0
-            .iter()
-            .filter(|held| held.listener.kind == ListenerKind::Traffic);
+        let traffic = self.0.iter().filter(|held| held.listener.kind == ListenerKind::Traffic);
         for cookie in traffic.map(|held| held.listener.cookie).collect::<Vec<_>>() {
             self.remove(cookie, notify);
         }
@@ -155,11 +128,7 @@ impl Listeners {
 
     /// Hands what is not there yet to the service manager.
     pub fn store(&mut self, notify: &Notify) {
-        for held in self
-            .0
-            .iter_mut()
-            .filter(|held| !held.stored && !held.tentative)
-        {
+        for held in self.0.iter_mut().filter(|held| !held.stored && !held.tentative) {
             notify.store(&held.listener, &held.socket);
             held.stored = true;
         }
@@ -218,21 +187,10 @@ fn described(name: &str, socket: &OwnedFd) -> io::Result<Listener> {
         cookie,
     };
     let Some((kind, frontend, bind, worker)) = notify::parse_name(name) else {
-        let kind = if address.starts_with('/') {
-            ListenerKind::Admin
-        } else {
-            ListenerKind::Traffic
-        };
+        let kind = if address.starts_with('/') { ListenerKind::Admin } else { ListenerKind::Traffic };
         return Ok(plain(kind));
     };
     let known = ListenerKind::ALL.iter().find(|k| **k as u32 == kind);
     let kind = *known.ok_or_else(|| io::Error::other("its name is of a later version"))?;
-    Ok(Listener {
-        kind,
-        frontend,
-        bind,
-        worker,
-        address,
-        cookie,
-    })
+    Ok(Listener { kind, frontend, bind, worker, address, cookie })
 }

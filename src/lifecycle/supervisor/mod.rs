@@ -147,41 +147,22 @@ impl Supervisor {
     fn new(args: Vec<OsString>, takeover: Option<Takeover>) -> Result<Self, StartError> {
         let now = Instant::now();
         let mut mask = SigSet::empty();
-        for signal in [
-            Signal::SIGCHLD,
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGHUP,
-            Signal::SIGUSR2,
-        ] {
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2] {
             mask.add(signal);
         }
         // Blocked before the first child exists, so that no death goes unnoticed; signals that came while a
         // predecessor was replaced by this program are still pending.
         mask.thread_block().map_err(io::Error::from)?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .map_err(io::Error::from)?;
+        let signals =
+            SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(io::Error::from)?;
         process::set_name(c"lb")?;
         resources::raise_descriptor_limit();
-        let inherited =
-            env::var_os(engine::STATE_VARIABLE).map(|number| State::take_over(&number, now));
-        let Inheritance {
-            generation,
-            age,
-            binary,
-            listeners,
-            mut engines,
-            ready_told,
-            door,
-        } = match inherited {
+        let inherited = env::var_os(engine::STATE_VARIABLE).map(|number| State::take_over(&number, now));
+        let Inheritance { generation, age, binary, listeners, mut engines, ready_told, door } = match inherited {
             Some(state) => state?,
             None => Self::fresh()?,
         };
-        let active = if engines.is_empty() {
-            None
-        } else {
-            Some(engines.remove(0))
-        };
+        let active = if engines.is_empty() { None } else { Some(engines.remove(0)) };
         let found = match (&takeover, door) {
             (Some(takeover), Some(door)) => {
                 let door = Door::restore(takeover.path.clone(), door);
@@ -224,14 +205,7 @@ impl Supervisor {
         if let Some(socket) = predecessor {
             supervisor.ask_for_everything(socket, now);
         } else if supervisor.active.is_none() {
-            supervisor.start_engine(
-                if ready_told {
-                    Mode::Restart
-                } else {
-                    Mode::Fresh
-                },
-                now,
-            );
+            supervisor.start_engine(if ready_told { Mode::Restart } else { Mode::Fresh }, now);
         }
         Ok(supervisor)
     }
@@ -242,15 +216,7 @@ impl Supervisor {
         listeners.pick_up(notify::passed_sockets());
         let binary = Rc::new(binary);
         let age = Duration::ZERO;
-        Ok(Inheritance {
-            generation: 1,
-            age,
-            binary,
-            listeners,
-            engines: Vec::new(),
-            ready_told: false,
-            door: None,
-        })
+        Ok(Inheritance { generation: 1, age, binary, listeners, engines: Vec::new(), ready_told: false, door: None })
     }
 
     fn serve(&mut self) -> u8 {
@@ -282,11 +248,7 @@ impl Supervisor {
     /// How long it may sleep until something is due. In an upgrade never long: that it slept too long shows then that
     /// the machine stood still.
     fn sleep_limit(&self, now: Instant) -> Duration {
-        let longest = if self.conduct.is_some() {
-            Duration::from_millis(100)
-        } else {
-            Duration::from_secs(60)
-        };
+        let longest = if self.conduct.is_some() { Duration::from_millis(100) } else { Duration::from_secs(60) };
         let due = self.wake_at();
         // Rounded up: waking a moment early would only go round the loop again.
         let due = due.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
@@ -317,15 +279,8 @@ impl Supervisor {
             // Nothing is lost by looking at everything.
             Err(_) => return sources,
         }
-        let ready = polled
-            .iter()
-            .map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty()));
-        sources
-            .into_iter()
-            .zip(ready)
-            .filter(|(_, ready)| *ready)
-            .map(|(source, _)| source)
-            .collect()
+        let ready = polled.iter().map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty()));
+        sources.into_iter().zip(ready).filter(|(_, ready)| *ready).map(|(source, _)| source).collect()
     }
 
     fn engines(&self) -> impl Iterator<Item = &Engine> {
@@ -352,22 +307,14 @@ impl Supervisor {
 
     fn engine_mut(&mut self, id: LineId) -> Option<&mut Engine> {
         let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
-        let mut engines = self
-            .active
-            .iter_mut()
-            .chain(candidate)
-            .chain(&mut self.draining);
+        let mut engines = self.active.iter_mut().chain(candidate).chain(&mut self.draining);
         engines.find(|engine| engine.id() == id)
     }
 
     /// When something is due.
     fn wake_at(&self) -> Option<Instant> {
         let stops = self.engines().filter_map(|engine| engine.stop_by);
-        let start = self
-            .active
-            .iter()
-            .filter(|e| e.serving_since.is_none())
-            .map(|e| e.started + START_LIMIT);
+        let start = self.active.iter().filter(|e| e.serving_since.is_none()).map(|e| e.started + START_LIMIT);
         let upgrade = self.conduct.as_ref().map(Conduct::wake_at);
         stops
             .chain(start)
@@ -384,14 +331,8 @@ impl Supervisor {
             self.restart_at = None;
             self.start_engine(Mode::Restart, now);
         }
-        for engine in self
-            .engines()
-            .filter(|engine| engine.stop_by.is_some_and(|by| now >= by))
-        {
-            say(format!(
-                "engine {} has not ended in time; it is killed",
-                engine.pid
-            ));
+        for engine in self.engines().filter(|engine| engine.stop_by.is_some_and(|by| now >= by)) {
+            say(format!("engine {} has not ended in time; it is killed", engine.pid));
             engine.kill();
         }
         if let Some(engine) = &mut self.active
@@ -400,10 +341,7 @@ impl Supervisor {
             && now >= engine.started + START_LIMIT
         {
             engine.stop_by = Some(now + KILL_GRACE);
-            say(format!(
-                "engine {} does not get ready; it is killed",
-                engine.pid
-            ));
+            say(format!("engine {} does not get ready; it is killed", engine.pid));
             engine.kill();
         }
         // Killed once is enough: what remains is the exit.
@@ -412,16 +350,11 @@ impl Supervisor {
                 engine.stop_by = Some(now + KILL_GRACE);
             }
         };
-        self.active
-            .iter_mut()
-            .chain(&mut self.draining)
-            .for_each(late);
+        self.active.iter_mut().chain(&mut self.draining).for_each(late);
         self.on_upgrade_time(now);
         self.on_door_time(now);
         self.on_taking_time(now);
-        let fresh = |engine: &Engine| {
-            engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE
-        };
+        let fresh = |engine: &Engine| engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE;
         let alive = self.active.as_ref().is_none_or(fresh);
         self.notify.ping(alive, now);
     }

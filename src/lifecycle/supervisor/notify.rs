@@ -23,10 +23,7 @@ impl Notify {
     /// Reads WATCHDOG_USEC.
     pub fn new(now: Instant) -> Self {
         let watchdog = sd_notify::watchdog_enabled();
-        Self {
-            watchdog,
-            next_ping: watchdog.map(|_| now),
-        }
+        Self { watchdog, next_ping: watchdog.map(|_| now) }
     }
 
     /// READY: from now on the service counts as started.
@@ -134,12 +131,7 @@ pub fn parse_name(name: &str) -> Option<(u32, String, String, u32)> {
     let ["lb", kind, frontend, bind, worker] = parts[..] else {
         return None;
     };
-    Some((
-        kind.parse().ok()?,
-        decoded(frontend)?,
-        decoded(bind)?,
-        worker.parse().ok()?,
-    ))
+    Some((kind.parse().ok()?, decoded(frontend)?, decoded(bind)?, worker.parse().ok()?))
 }
 
 fn encoded(text: &str) -> String {
@@ -181,15 +173,7 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in [
-            "",
-            "lb",
-            "web.socket",
-            "lb/1/web",
-            "lb/x/web/a/0",
-            "lb/1/%zz/a/0",
-            "lb/1/%e/a/0/",
-        ] {
+        for name in ["", "lb", "web.socket", "lb/1/web", "lb/x/web/a/0", "lb/1/%zz/a/0", "lb/1/%e/a/0/"] {
             assert_eq!(parse_name(name), None, "{name}");
         }
     }

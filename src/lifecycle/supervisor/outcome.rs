@@ -32,61 +32,35 @@ impl std::fmt::Display for Kind {
 impl Outcome {
     /// Nothing was touched.
     pub fn refused(kind: Kind, reason: impl std::fmt::Display) -> Self {
-        Self {
-            exit: ExitStatus::UpgradeFailed,
-            text: format!("not {kind}, the old engine goes on: {reason}"),
-        }
+        Self { exit: ExitStatus::UpgradeFailed, text: format!("not {kind}, the old engine goes on: {reason}") }
     }
 
     /// The new binary cannot be spoken to.
     pub fn incompatible(kind: Kind, reason: impl std::fmt::Display) -> Self {
-        Self {
-            exit: ExitStatus::Incompatible,
-            text: format!("not {kind}, the old engine goes on: {reason}"),
-        }
+        Self { exit: ExitStatus::Incompatible, text: format!("not {kind}, the old engine goes on: {reason}") }
     }
 
     /// Somebody else was first.
     pub fn busy(reason: &str) -> Self {
-        Self {
-            exit: ExitStatus::Busy,
-            text: reason.to_owned(),
-        }
+        Self { exit: ExitStatus::Busy, text: reason.to_owned() }
     }
 
     /// The old engine serves again.
     pub fn rolled_back(reason: impl std::fmt::Display) -> Self {
-        Self {
-            exit: ExitStatus::RolledBack,
-            text: format!("rolled back, the old engine serves again: {reason}"),
-        }
+        Self { exit: ExitStatus::RolledBack, text: format!("rolled back, the old engine serves again: {reason}") }
     }
 
     /// The new engine serves; what the old one still has, drains or is gone.
     pub fn some_left(text: impl Into<String>) -> Self {
-        Self {
-            exit: ExitStatus::SessionsLeft,
-            text: text.into(),
-        }
+        Self { exit: ExitStatus::SessionsLeft, text: text.into() }
     }
 
     /// The new engine serves.
     pub fn done(kind: Kind, pid: u32, done: &Done, seconds: f64) -> Self {
         let Done { moved, left, why } = done;
-        let why = why
-            .as_ref()
-            .map(|why| format!(" ({why})"))
-            .unwrap_or_default();
-        let text = format!(
-            "{kind} in {seconds:.1} s: engine {pid} serves, {moved} sessions moved, {left} left to drain{why}"
-        );
-        Self {
-            exit: if *left == 0 {
-                ExitStatus::Done
-            } else {
-                ExitStatus::SessionsLeft
-            },
-            text,
-        }
+        let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let text =
+            format!("{kind} in {seconds:.1} s: engine {pid} serves, {moved} sessions moved, {left} left to drain{why}");
+        Self { exit: if *left == 0 { ExitStatus::Done } else { ExitStatus::SessionsLeft }, text }
     }
 }

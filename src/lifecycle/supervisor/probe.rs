@@ -42,19 +42,10 @@ impl Probe {
         crate::sys::fd::set_nonblocking(output.as_fd())?;
         let own = ["engine", "--probe"].map(OsString::from);
         let args = binary.command_line(own.into_iter().chain(args.iter().cloned()));
-        let program = process::Program {
-            binary: binary.as_fd(),
-            args: &args,
-            env: &child_env(),
-        };
+        let program = process::Program { binary: binary.as_fd(), args: &args, env: &child_env() };
         let errors = Stdio::from(input.try_clone()?);
         let child = process::spawn(&program, None, Stdio::from(input), errors)?;
-        Ok(Self {
-            pid: child.id(),
-            output,
-            text: Vec::new(),
-            open: true,
-        })
+        Ok(Self { pid: child.id(), output, text: Vec::new(), open: true })
     }
 
     /// Reads what it has printed so far.
@@ -100,20 +91,12 @@ impl Probe {
 
 /// The line that `lb engine --probe` prints when the configuration is good.
 pub fn announcement() -> String {
-    format!(
-        "{WORD} core={MAJOR} state={SUPERVISOR_STATE} version={}",
-        env!("CARGO_PKG_VERSION")
-    )
+    format!("{WORD} core={MAJOR} state={SUPERVISOR_STATE} version={}", env!("CARGO_PKG_VERSION"))
 }
 
 fn judge(code: Option<i32>, text: &str) -> Result<Report, Event> {
     let failed = |what: &str| {
-        let said: String = text
-            .lines()
-            .filter(|line| !line.is_empty())
-            .take(5)
-            .collect::<Vec<_>>()
-            .join("; ");
+        let said: String = text.lines().filter(|line| !line.is_empty()).take(5).collect::<Vec<_>>().join("; ");
         let said: String = said.chars().filter(|c| !c.is_control()).take(600).collect();
         let colon = if said.is_empty() { "" } else { ": " };
         Event::ProbeFailed(format!("{what}{colon}{said}"))
@@ -122,22 +105,14 @@ fn judge(code: Option<i32>, text: &str) -> Result<Report, Event> {
         Some(0) => {}
         Some(2) => return Err(failed("the new binary does not accept the configuration")),
         Some(code) => {
-            return Err(failed(&format!(
-                "the check of the new binary ended with code {code}"
-            )));
+            return Err(failed(&format!("the check of the new binary ended with code {code}")));
         }
         None => return Err(failed("the check of the new binary was killed by a signal")),
     }
-    let Some(line) = text
-        .lines()
-        .find(|line| line.split(' ').next() == Some(WORD))
-    else {
+    let Some(line) = text.lines().find(|line| line.split(' ').next() == Some(WORD)) else {
         return Err(failed("the new binary is not lb"));
     };
-    let value = |name: &str| {
-        line.split(' ')
-            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-    };
+    let value = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     match value("core").map(str::parse::<u16>) {
         Some(Ok(MAJOR)) => {}
         Some(Ok(core)) => {
@@ -148,12 +123,7 @@ fn judge(code: Option<i32>, text: &str) -> Result<Report, Event> {
         _ => return Err(failed("the new binary is not lb")),
     }
     let version = value("version").unwrap_or("unknown").to_owned();
-    Ok(Report {
-        version,
-        state: value("state")
-            .and_then(|state| state.parse().ok())
-            .unwrap_or(0),
-    })
+    Ok(Report { version, state: value("state").and_then(|state| state.parse().ok()).unwrap_or(0) })
 }
 
 const WORD: &str = "lb-handoff";
@@ -166,52 +136,21 @@ mod tests {
     #[test]
     fn a_binary_is_believed_only_with_the_right_line_and_code() {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let good = Report {
-            version,
-            state: SUPERVISOR_STATE,
-        };
-        assert_eq!(
-            judge(Some(0), &format!("noise\n{}\n", announcement())).unwrap(),
-            good
-        );
+        let good = Report { version, state: SUPERVISOR_STATE };
+        assert_eq!(judge(Some(0), &format!("noise\n{}\n", announcement())).unwrap(), good);
         let later = judge(Some(0), "lb-handoff core=1 state=9 version=2.0 more=things").unwrap();
         assert_eq!((later.version.as_str(), later.state), ("2.0", 9));
         for (code, text, expected) in [
             (Some(0), "", "the new binary is not lb"),
-            (
-                Some(0),
-                "hello, world",
-                "the new binary is not lb: hello, world",
-            ),
-            (
-                Some(0),
-                "lb-handoff core=x",
-                "the new binary is not lb: lb-handoff core=x",
-            ),
-            (
-                Some(2),
-                "a.toml:1:2: no\n\nb",
-                "the new binary does not accept the configuration: a.toml:1:2: no; b",
-            ),
-            (
-                Some(101),
-                "\u{1b}[1mpanicked",
-                "the check of the new binary ended with code 101: [1mpanicked",
-            ),
-            (
-                None,
-                "",
-                "the check of the new binary was killed by a signal",
-            ),
+            (Some(0), "hello, world", "the new binary is not lb: hello, world"),
+            (Some(0), "lb-handoff core=x", "the new binary is not lb: lb-handoff core=x"),
+            (Some(2), "a.toml:1:2: no\n\nb", "the new binary does not accept the configuration: a.toml:1:2: no; b"),
+            (Some(101), "\u{1b}[1mpanicked", "the check of the new binary ended with code 101: [1mpanicked"),
+            (None, "", "the check of the new binary was killed by a signal"),
         ] {
-            let Err(Event::ProbeFailed(why)) = judge(code, text) else {
-                panic!("{text} was believed")
-            };
+            let Err(Event::ProbeFailed(why)) = judge(code, text) else { panic!("{text} was believed") };
             assert_eq!(why, expected);
         }
-        assert!(matches!(
-            judge(Some(0), "lb-handoff core=2"),
-            Err(Event::Incompatible(_))
-        ));
+        assert!(matches!(judge(Some(0), "lb-handoff core=2"), Err(Event::Incompatible(_))));
     }
 }

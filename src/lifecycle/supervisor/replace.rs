@@ -17,9 +17,7 @@ use crate::sys::process;
 impl Supervisor {
     /// Becomes the binary that the engine runs: same pid, same children, same descriptors.
     pub(super) fn replace_if_due(&mut self) {
-        let waiting = self.conduct.is_some()
-            || !self.callers.is_empty()
-            || self.engines().any(Engine::has_more);
+        let waiting = self.conduct.is_some() || !self.callers.is_empty() || self.engines().any(Engine::has_more);
         if !self.replace_due || waiting {
             return;
         }
@@ -52,29 +50,17 @@ impl Supervisor {
             .chain(self.door.iter().map(Door::as_fd))
             .chain([self.binary.as_fd(), record.as_fd()])
             .collect();
-        let inheritable = |yes: bool| {
-            inherited
-                .iter()
-                .try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes))
-        };
+        let inheritable = |yes: bool| inherited.iter().try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes));
         if let Err(error) = inheritable(true) {
             return error;
         }
-        let mut env: Vec<_> = env::vars_os()
-            .filter(|(name, _)| !not_for_successor(name))
-            .collect();
+        let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !not_for_successor(name)).collect();
         let number = record.as_raw_fd().to_string();
         env.push((engine::STATE_VARIABLE.into(), number.into()));
         let own = self.takeover.iter().flat_map(Takeover::words);
         let own = ["run".into()].into_iter().chain(own);
-        let args = self
-            .binary
-            .command_line(own.chain(self.args.iter().cloned()));
-        let program = process::Program {
-            binary: self.binary.as_fd(),
-            args: &args,
-            env: &env,
-        };
+        let args = self.binary.command_line(own.chain(self.args.iter().cloned()));
+        let program = process::Program { binary: self.binary.as_fd(), args: &args, env: &env };
         let error = process::replace(&program);
         match inheritable(false) {
             // If that fails, too, children inherit duplicates of which they know nothing; the service goes on.
@@ -100,12 +86,5 @@ impl Takeover {
 
 /// NOTIFY_SOCKET and WATCHDOG stay: the successor has the same pid. Sockets were taken from LISTEN_FDS long ago.
 fn not_for_successor(name: &OsString) -> bool {
-    [
-        engine::STATE_VARIABLE,
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "LISTEN_FDNAMES",
-    ]
-    .iter()
-    .any(|other| name == other)
+    [engine::STATE_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|other| name == other)
 }

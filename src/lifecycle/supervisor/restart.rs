@@ -34,9 +34,7 @@ mod tests {
     #[test]
     fn the_first_restart_is_immediate_and_a_crash_loop_backs_off_to_five_seconds() {
         let mut restart = Restart::default();
-        let delays: Vec<_> = (0..9)
-            .map(|_| restart.delay(Duration::ZERO).as_millis())
-            .collect();
+        let delays: Vec<_> = (0..9).map(|_| restart.delay(Duration::ZERO).as_millis()).collect();
         assert_eq!(delays, [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
         assert_eq!(restart.delay(STABLE), Duration::ZERO);
         assert_eq!(restart.delay(Duration::ZERO), FIRST);

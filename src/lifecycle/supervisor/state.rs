@@ -158,18 +158,7 @@ impl State {
         }
         let (generation, ready_told) = (state.generation, state.ready_told);
         let door = state.door.map(inherit).transpose()?;
-        let (listeners, age) = (
-            Listeners::restore(listeners),
-            Duration::from_millis(state.age_ms),
-        );
-        Ok(Inheritance {
-            generation,
-            age,
-            binary,
-            listeners,
-            engines,
-            ready_told,
-            door,
-        })
+        let (listeners, age) = (Listeners::restore(listeners), Duration::from_millis(state.age_ms));
+        Ok(Inheritance { generation, age, binary, listeners, engines, ready_told, door })
     }
 }

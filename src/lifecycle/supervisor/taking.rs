@@ -20,8 +20,7 @@ use crate::exit::ExitStatus;
 use crate::lifecycle::channel::ChannelError;
 use crate::lifecycle::frame::DecodeError;
 use crate::lifecycle::message::{
-    Abort, Born, Commit, Control, Listener, Mode, Phase, Progress, Role, Taken, Takeover,
-    UpgradePhase,
+    Abort, Born, Commit, Control, Listener, Mode, Phase, Progress, Role, Taken, Takeover, UpgradePhase,
 };
 
 /// A takeover as the new supervisor sees it.
@@ -61,10 +60,7 @@ impl Supervisor {
         let Some(takeover) = &self.takeover else {
             return;
         };
-        say(format!(
-            "another lb runs: taking over from {}",
-            takeover.path.display()
-        ));
+        say(format!("another lb runs: taking over from {}", takeover.path.display()));
         let probation_ms = takeover.probation.map(super::millis);
         let mut taking = Taking {
             line: Line::new(socket),
@@ -102,11 +98,7 @@ impl Supervisor {
         }
         match message {
             Control::Hello(hello) if hello.role == Role::Supervisor => self.on_welcome(now),
-            Control::Progress(Progress {
-                request: 0,
-                text,
-                exit,
-            }) => {
+            Control::Progress(Progress { request: 0, text, exit }) => {
                 say(&text);
                 match exit.map(|code| u8::try_from(code).unwrap_or(1)) {
                     None => self.notify.status(&text),
@@ -138,15 +130,13 @@ impl Supervisor {
         fault::point("taker.welcome");
         let generation = self.generation;
         let started = Engine::start(&self.binary, &self.args, Mode::Upgrade, generation, now);
-        let started = started
-            .map_err(|error| error.to_string())
-            .and_then(|mut engine| {
-                engine.introduced = true;
-                let pidfd = engine.pidfd().map_err(|error| error.to_string())?;
-                let born = Control::Born(Born { pid: engine.pid });
-                taking.send(&born, vec![Arc::new(pidfd)]);
-                Ok(engine)
-            });
+        let started = started.map_err(|error| error.to_string()).and_then(|mut engine| {
+            engine.introduced = true;
+            let pidfd = engine.pidfd().map_err(|error| error.to_string())?;
+            let born = Control::Born(Born { pid: engine.pid });
+            taking.send(&born, vec![Arc::new(pidfd)]);
+            Ok(engine)
+        });
         match started {
             Ok(engine) => self.active = Some(engine),
             Err(reason) => {
@@ -207,14 +197,9 @@ impl Supervisor {
 
     fn keep(&mut self, listener: &Listener, fds: &[OwnedFd]) {
         for socket in fds {
-            let kept = socket
-                .try_clone()
-                .and_then(|socket| self.listeners.keep(listener.clone(), socket, false));
+            let kept = socket.try_clone().and_then(|socket| self.listeners.keep(listener.clone(), socket, false));
             if let Err(error) = kept {
-                say(format!(
-                    "listener {} {}: {error}",
-                    listener.frontend, listener.bind
-                ));
+                say(format!("listener {} {}: {error}", listener.frontend, listener.bind));
             }
         }
     }
@@ -235,10 +220,7 @@ impl Supervisor {
     /// The old supervisor has said its last word.
     fn end_taking(&mut self, code: u8, now: Instant) {
         let done = [ExitStatus::Done, ExitStatus::SessionsLeft].map(ExitStatus::code);
-        let handed = self
-            .taking
-            .as_ref()
-            .is_some_and(|t| t.stage == Stage::Handed);
+        let handed = self.taking.as_ref().is_some_and(|t| t.stage == Stage::Handed);
         if handed && done.contains(&code) {
             self.begin_alone(now);
         } else {
@@ -263,14 +245,8 @@ impl Supervisor {
                 self.give_up_taking(ExitStatus::Incompatible.code());
             }
             error if taking.stage == Stage::Asked || !error.is_closed() => {
-                let perhaps = if error.is_closed() {
-                    "; it may run as another user"
-                } else {
-                    ""
-                };
-                say(format!(
-                    "not taken over: the lb at {path}: {error}{perhaps}"
-                ));
+                let perhaps = if error.is_closed() { "; it may run as another user" } else { "" };
+                say(format!("not taken over: the lb at {path}: {error}{perhaps}"));
                 let exit = taking.exit_of_failure();
                 self.give_up_taking(exit.code());
             }
@@ -382,8 +358,7 @@ impl Supervisor {
                 }
                 let phase = UpgradePhase::Idle;
                 engine.send(&Control::Phase(Phase { phase }), vec![]);
-                self.notify
-                    .ready(&format!("serving, engine {}", engine.pid));
+                self.notify.ready(&format!("serving, engine {}", engine.pid));
                 self.ready_told = true;
             }
             // It waits for words of which nobody knows what they were: its successor begins anew, on the same queues.
@@ -408,11 +383,7 @@ impl Taking {
 
     /// Of an end of which the old supervisor does not say what it was.
     fn exit_of_failure(&self) -> ExitStatus {
-        if self.served {
-            ExitStatus::RolledBack
-        } else {
-            ExitStatus::UpgradeFailed
-        }
+        if self.served { ExitStatus::RolledBack } else { ExitStatus::UpgradeFailed }
     }
 }
 

@@ -168,10 +168,7 @@ impl Upgrade {
                 vec![Action::End(Outcome::refused(self.kind, why))]
             }
             (Phase::Probe | Phase::Hello, Event::Incompatible(why)) => {
-                vec![
-                    Action::KillNew,
-                    Action::End(Outcome::incompatible(self.kind, why)),
-                ]
+                vec![Action::KillNew, Action::End(Outcome::incompatible(self.kind, why))]
             }
             (Phase::Hello, Event::Started(pid)) => {
                 self.new_pid = pid;
@@ -186,10 +183,7 @@ impl Upgrade {
             }
             (Phase::Prepare, Event::Prepared) => {
                 self.enter(Phase::Activate, READY_LIMIT, now);
-                vec![
-                    Action::Say(format!("engine {} has listeners and state", self.new_pid)),
-                    Action::Go,
-                ]
+                vec![Action::Say(format!("engine {} has listeners and state", self.new_pid)), Action::Go]
             }
             (Phase::Activate, Event::Ready) => {
                 self.enter(Phase::Probation, self.probation, now);
@@ -215,15 +209,12 @@ impl Upgrade {
                     return self.finish(&done, now);
                 }
                 if self.phase == Phase::Probation && self.fails_where_the_old_did_not(&beat) {
-                    return self
-                        .fail("its connections fail where those of the old engine did not".into());
+                    return self.fail("its connections fail where those of the old engine did not".into());
                 }
                 self.passed(now)
             }
             (Phase::Probation, Event::NotServing) => self.fail("it accepts no connections".into()),
-            (Phase::Move, Event::Done(done)) if done.left == 0 && done.why.is_none() => {
-                self.finish(&done, now)
-            }
+            (Phase::Move, Event::Done(done)) if done.left == 0 && done.why.is_none() => self.finish(&done, now),
             (Phase::Move, Event::Done(done)) => {
                 // That may be because the new engine is dead, of which its last heartbeat knows nothing.
                 self.done = Some(done);
@@ -238,13 +229,9 @@ impl Upgrade {
                 let outcome = self.old_lost(&why);
                 self.conclude(vec![Action::Commit], outcome, now)
             }
-            (_, Event::OldFailed(why)) => {
-                self.fail(format!("the old engine was lost meanwhile: {why}"))
-            }
+            (_, Event::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
             (Phase::Probation | Phase::Move, Event::Stop) => {
-                let outcome = Outcome::some_left(
-                    "the daemon is being stopped; sessions drain in both engines",
-                );
+                let outcome = Outcome::some_left("the daemon is being stopped; sessions drain in both engines");
                 self.conclude(vec![Action::Commit], outcome, now)
             }
             (_, Event::Stop) => self.fail("the daemon is being stopped".into()),
@@ -261,32 +248,23 @@ impl Upgrade {
     fn tick(&mut self, now: Instant) -> Vec<Action> {
         let watched = self.handed.is_none() && matches!(self.phase, Phase::Probation | Phase::Move);
         if watched && now >= self.last_beat + SILENCE_LIMIT {
-            return self.fail(format!(
-                "it has been silent for {} s",
-                SILENCE_LIMIT.as_secs()
-            ));
+            return self.fail(format!("it has been silent for {} s", SILENCE_LIMIT.as_secs()));
         }
         if now < self.deadline {
             return vec![];
         }
         let limit = |limit: Duration| format!("within {} s", limit.as_secs());
         match self.phase {
-            Phase::Probe => self.fail(format!(
-                "the new binary did not finish its check {}",
-                limit(PROBE_LIMIT)
-            )),
+            Phase::Probe => self.fail(format!("the new binary did not finish its check {}", limit(PROBE_LIMIT))),
             Phase::Hello => self.fail(format!("it did not say hello {}", limit(HELLO_LIMIT))),
             Phase::Prepare => self.fail(format!("it did not get ready {}", limit(PREPARE_LIMIT))),
-            Phase::Activate => {
-                self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT)))
-            }
+            Phase::Activate => self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT))),
             Phase::Probation => self.passed(now),
             Phase::Move if self.handed.is_some() => self.retire_unheard(),
             Phase::Move => {
                 let pid = self.new_pid;
-                let outcome = Outcome::some_left(format!(
-                    "engine {pid} serves, the old one does not answer and drains"
-                ));
+                let outcome =
+                    Outcome::some_left(format!("engine {pid} serves, the old one does not answer and drains"));
                 self.conclude(vec![], outcome, now)
             }
             Phase::Idle => vec![],
@@ -308,11 +286,7 @@ impl Upgrade {
             return vec![];
         }
         self.enter(Phase::Move, MOVE_LIMIT + MOVE_GRACE, now);
-        vec![
-            Action::Commit,
-            Action::Say("sessions move".into()),
-            Action::Move(MOVE_LIMIT),
-        ]
+        vec![Action::Commit, Action::Say("sessions move".into()), Action::Move(MOVE_LIMIT)]
     }
 
     fn finish(&mut self, done: &Done, now: Instant) -> Vec<Action> {
@@ -348,24 +322,14 @@ impl Upgrade {
         match self.phase {
             Phase::Probation | Phase::Move => {
                 let why = format!("the new engine {} failed: {why}", self.new_pid);
-                vec![
-                    Action::Resume,
-                    Action::KillNew,
-                    Action::End(Outcome::rolled_back(why)),
-                ]
+                vec![Action::Resume, Action::KillNew, Action::End(Outcome::rolled_back(why))]
             }
-            _ => vec![
-                Action::KillNew,
-                Action::End(Outcome::refused(self.kind, why)),
-            ],
+            _ => vec![Action::KillNew, Action::End(Outcome::refused(self.kind, why))],
         }
     }
 
     fn old_lost(&self, why: &str) -> Outcome {
-        Outcome::some_left(format!(
-            "engine {} serves, the old one was lost with its sessions: {why}",
-            self.new_pid
-        ))
+        Outcome::some_left(format!("engine {} serves, the old one was lost with its sessions: {why}", self.new_pid))
     }
 
     /// More than half of at least ten connections came to nothing, while before it was less than a tenth.

@@ -4,10 +4,7 @@ use super::*;
 
 /// A port that nobody listens on.
 fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
@@ -28,12 +25,7 @@ fn sessions_held_for_a_server_that_refuses_try_once_a_second_each() {
 
 /// Sends one byte as urgent data.
 fn send_urgent(stream: &TcpStream, byte: u8) {
-    assert_eq!(
-        socket2::SockRef::from(stream)
-            .send_out_of_band(&[byte])
-            .unwrap(),
-        1
-    );
+    assert_eq!(socket2::SockRef::from(stream).send_out_of_band(&[byte]).unwrap(), 1);
 }
 
 /// An origin that hands its connections over.
@@ -44,9 +36,7 @@ fn by_hand() -> (SocketAddr, TcpListener) {
 
 fn accept(listener: &TcpListener) -> TcpStream {
     let stream = listener.accept().unwrap().0;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream
 }
 
@@ -90,10 +80,7 @@ fn a_bulk_stream_with_urgent_data_in_it_arrives_whole() {
 /// Waits until the peer has reset `stream`.
 fn await_reset(stream: &TcpStream) {
     use nix::poll::{PollFd, PollFlags, poll};
-    let mut fds = [PollFd::new(
-        std::os::fd::AsFd::as_fd(stream),
-        PollFlags::empty(),
-    )];
+    let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(stream), PollFlags::empty())];
     assert_eq!(poll(&mut fds, 10_000_u16).unwrap(), 1, "no reset came");
     assert!(fds[0].revents().unwrap().contains(PollFlags::POLLERR));
 }
@@ -130,9 +117,7 @@ fn a_unix_server_with_a_full_queue_is_busy_and_not_dead() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("app.sock");
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
-    socket
-        .bind(&socket2::SockAddr::unix(&path).unwrap())
-        .unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
     socket.listen(0).unwrap();
     let addr = Addr::Unix(path);
     // Fills the queue.

@@ -6,10 +6,7 @@ use crate::proxy::Finding;
 fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
     let log = SessionLog::start(&config::Log::default()).unwrap();
     Rc::new(Context {
-        desk: RefCell::new(Desk {
-            buf: Box::default(),
-            pipes: Pipes::new(0),
-        }),
+        desk: RefCell::new(Desk { buf: Box::default(), pipes: Pipes::new(0) }),
         register: Rc::default(),
         log,
         notices,
@@ -64,11 +61,7 @@ fn a_failure_that_control_could_not_hear_of_is_told_by_the_next_one() {
     };
     backend.apply(settings, vec![spec], Instant::now()).unwrap();
     let server = Arc::clone(&backend.snapshot().members[0].server);
-    let notice = |finding| Notice {
-        backend: Arc::clone(&backend),
-        server: Arc::clone(&server),
-        finding,
-    };
+    let notice = |finding| Notice { backend: Arc::clone(&backend), server: Arc::clone(&server), finding };
     let after = Duration::ZERO;
     context.notify(notice(Finding::Slow));
     assert!(server.connect_failed());

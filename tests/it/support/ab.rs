@@ -31,39 +31,17 @@ pub(crate) struct AbReport {
 
 impl Ab {
     #[track_caller]
-    pub(crate) fn start(
-        addr: SocketAddr,
-        requests: u64,
-        concurrency: u32,
-        options: &[&str],
-    ) -> Self {
+    pub(crate) fn start(addr: SocketAddr, requests: u64, concurrency: u32, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("ab");
-        command
-            .args([
-                "-q",
-                "-n",
-                &requests.to_string(),
-                "-c",
-                &concurrency.to_string(),
-            ])
-            .args(options);
+        command.args(["-q", "-n", &requests.to_string(), "-c", &concurrency.to_string()]).args(options);
         command.arg(format!("http://{addr}/"));
-        Self {
-            process: Process::start("ab", dir.path(), &command),
-            requests,
-            _dir: dir,
-        }
+        Self { process: Process::start("ab", dir.path(), &command), requests, _dir: dir }
     }
 
     /// Runs it to its end.
     #[track_caller]
-    pub(crate) fn run(
-        addr: SocketAddr,
-        requests: u64,
-        concurrency: u32,
-        options: &[&str],
-    ) -> AbReport {
+    pub(crate) fn run(addr: SocketAddr, requests: u64, concurrency: u32, options: &[&str]) -> AbReport {
         Self::start(addr, requests, concurrency, options).finish()
     }
 
@@ -82,16 +60,11 @@ impl Ab {
 impl AbReport {
     fn parse(exit: Option<i32>, requests: u64, text: String) -> Self {
         let word = |label: &str| {
-            let line = text
-                .lines()
-                .map(str::trim_start)
-                .find(|line| line.starts_with(label))?;
+            let line = text.lines().map(str::trim_start).find(|line| line.starts_with(label))?;
             line[label.len()..].split_whitespace().next()
         };
         let number = |label: &str| word(label).and_then(|word| word.parse().ok()).unwrap_or(0);
-        let rate = word("Requests per second:")
-            .and_then(|word| word.parse().ok())
-            .unwrap_or(0.0);
+        let rate = word("Requests per second:").and_then(|word| word.parse().ok()).unwrap_or(0.0);
         Self {
             exit,
             requests,
@@ -108,10 +81,7 @@ impl AbReport {
     /// When a request failed, was answered otherwise than 2xx, or ab gave up.
     #[track_caller]
     pub(crate) fn assert_flawless(&self) {
-        let flawless = self.exit == Some(0)
-            && self.failed == 0
-            && self.non_2xx == 0
-            && self.complete == self.requests;
+        let flawless = self.exit == Some(0) && self.failed == 0 && self.non_2xx == 0 && self.complete == self.requests;
         assert!(flawless, "{self}\n{}", self.text);
     }
 }

@@ -19,11 +19,7 @@ impl Certificates {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        fs::write(
-            at("server.ext"),
-            "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n",
-        )
-        .unwrap();
+        fs::write(at("server.ext"), "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n").unwrap();
         fs::write(at("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
         openssl(
             dir.path(),
@@ -44,14 +40,7 @@ impl Certificates {
                 ),
             );
         }
-        let paths = [
-            "ca.pem",
-            "server.pem",
-            "server.key",
-            "client.pem",
-            "client.key",
-        ]
-        .map(at);
+        let paths = ["ca.pem", "server.pem", "server.key", "client.pem", "client.key"].map(at);
         Self { paths, dir }
     }
 
@@ -83,10 +72,7 @@ impl Certificates {
 
 fn openssl(dir: &Path, arguments: &str) {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!(
-        "cd '{}' && exec openssl {arguments}",
-        dir.display()
-    ));
+    command.arg("-c").arg(format!("cd '{}' && exec openssl {arguments}", dir.display()));
     let output = run(&command, Duration::from_secs(30));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {arguments}: {error}");

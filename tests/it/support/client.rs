@@ -27,23 +27,14 @@ impl Client {
     pub(crate) fn connect(addr: SocketAddr, plan: Plan) -> io::Result<Self> {
         let mut stream = connect(addr)?;
         stream.write_all(&plan.encode())?;
-        Ok(Self {
-            stream,
-            plan,
-            sent: Arc::default(),
-        })
+        Ok(Self { stream, plan, sent: Arc::default() })
     }
 
     /// Connects, and does all of the plan.
     pub(crate) fn run(addr: SocketAddr, plan: Plan) -> Outcome {
         match Self::connect(addr, plan) {
             Ok(client) => client.finish(|| {}),
-            Err(error) => Outcome {
-                sent: 0,
-                received: 0,
-                corrupt_at: None,
-                ending: error.into(),
-            },
+            Err(error) => Outcome { sent: 0, received: 0, corrupt_at: None, ending: error.into() },
         }
     }
 
@@ -59,18 +50,13 @@ impl Client {
     /// Does the plan, both directions at once; the first read waits for `before_reading`.
     pub(crate) fn finish(self, before_reading: impl FnOnce()) -> Outcome {
         let Self { stream, plan, sent } = self;
-        let mut receiver = Receiver {
-            stream: &stream,
-            verifier: Verifier::new(!plan.seed),
-            buffer: vec![0; 32 * 1024],
-        };
+        let mut receiver =
+            Receiver { stream: &stream, verifier: Verifier::new(!plan.seed), buffer: vec![0; 32 * 1024] };
         let early = plan.up_before_answer();
         let ending = std::thread::scope(|scope| {
             scope.spawn(|| {
                 // A write that fails shows in what comes back, too.
-                if send(&stream, &plan, &sent, early).is_ok()
-                    && plan.client == ClientEnd::HalfClose
-                    && !confirms(&plan)
+                if send(&stream, &plan, &sent, early).is_ok() && plan.client == ClientEnd::HalfClose && !confirms(&plan)
                 {
                     drop(stream.shutdown(Shutdown::Write));
                 }
@@ -95,12 +81,7 @@ fn confirms(plan: &Plan) -> bool {
 }
 
 /// What remains once the first part of the answer is there: confirm, or reset, or read on to the end.
-fn last_words(
-    stream: &TcpStream,
-    plan: &Plan,
-    sent: &AtomicU64,
-    receiver: &mut Receiver<'_>,
-) -> Ending {
+fn last_words(stream: &TcpStream, plan: &Plan, sent: &AtomicU64, receiver: &mut Receiver<'_>) -> Ending {
     if plan.client == ClientEnd::Reset {
         let done = send(stream, plan, sent, plan.up);
         drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
@@ -111,9 +92,7 @@ fn last_words(
     {
         return error.into();
     }
-    receiver
-        .read_until(u64::MAX)
-        .expect("only an end ends this")
+    receiver.read_until(u64::MAX).expect("only an end ends this")
 }
 
 fn send(mut stream: &TcpStream, plan: &Plan, sent: &AtomicU64, until: u64) -> io::Result<()> {

@@ -40,84 +40,45 @@ impl Config {
     }
 
     pub(crate) fn global(self, line: &str) -> Self {
-        Self {
-            global: self.global + line + "\n",
-            ..self
-        }
+        Self { global: self.global + line + "\n", ..self }
     }
 
     pub(crate) fn frontend(self, line: &str) -> Self {
-        Self {
-            frontend: self.frontend + line + "\n",
-            ..self
-        }
+        Self { frontend: self.frontend + line + "\n", ..self }
     }
 
     /// Instead of a free port of 127.0.0.1.
     pub(crate) fn bind(self, list: &str) -> Self {
-        Self {
-            bind: list.to_owned(),
-            ..self
-        }
+        Self { bind: list.to_owned(), ..self }
     }
 
     pub(crate) fn backend(self, line: &str) -> Self {
-        Self {
-            backend: self.backend + line + "\n",
-            ..self
-        }
+        Self { backend: self.backend + line + "\n", ..self }
     }
 
     /// A server by its address.
     pub(crate) fn server(self, name: &str, addr: impl std::fmt::Display) -> Self {
-        Self {
-            servers: format!("{}{name} = \"{addr}\"\n", self.servers),
-            ..self
-        }
+        Self { servers: format!("{}{name} = \"{addr}\"\n", self.servers), ..self }
     }
 
     /// A server with options: `weight = 2, backup = true`.
-    pub(crate) fn server_with(
-        self,
-        name: &str,
-        addr: impl std::fmt::Display,
-        options: &str,
-    ) -> Self {
-        Self {
-            servers: format!(
-                "{}{name} = {{ addr = \"{addr}\", {options} }}\n",
-                self.servers
-            ),
-            ..self
-        }
+    pub(crate) fn server_with(self, name: &str, addr: impl std::fmt::Display, options: &str) -> Self {
+        Self { servers: format!("{}{name} = {{ addr = \"{addr}\", {options} }}\n", self.servers), ..self }
     }
 
     /// `a`, `b`, `c`... in the order given.
     pub(crate) fn origins<'a>(self, origins: impl IntoIterator<Item = &'a Origin>) -> Self {
         let names = ('a'..='z').map(String::from);
-        names.zip(origins).fold(self, |config, (name, origin)| {
-            config.server(&name, origin.server())
-        })
+        names.zip(origins).fold(self, |config, (name, origin)| config.server(&name, origin.server()))
     }
 
     /// Further tables.
     pub(crate) fn table(self, text: &str) -> Self {
-        Self {
-            rest: self.rest + text + "\n",
-            ..self
-        }
+        Self { rest: self.rest + text + "\n", ..self }
     }
 
     pub(crate) fn text(&self) -> String {
-        let Self {
-            threads,
-            global,
-            frontend,
-            bind,
-            backend,
-            servers,
-            rest,
-        } = self;
+        let Self { threads, global, frontend, bind, backend, servers, rest } = self;
         format!(
             "[global]\nthreads = {threads}\n{global}\n\
              [frontend.web]\nbind = {bind}\nbackend = \"app\"\n{frontend}\n\

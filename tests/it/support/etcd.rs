@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, CompactionOptions, ConnectOptions, DeleteOptions, GetOptions, Identity,
-    PutOptions, TlsOptions, Txn,
+    Certificate, Client, CompactionOptions, ConnectOptions, DeleteOptions, GetOptions, Identity, PutOptions,
+    TlsOptions, Txn,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -59,10 +59,7 @@ impl Etcd {
     fn prepared(certificates: Option<Certificates>) -> Self {
         Self {
             process: None,
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             client: Port::reserve(),
             peer: Port::reserve(),
             certificates,
@@ -74,18 +71,12 @@ impl Etcd {
 
     /// As written in a configuration.
     pub(crate) fn endpoint(&self) -> String {
-        let scheme = if self.certificates.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.client.addr())
     }
 
     pub(crate) fn certificates(&self) -> &Certificates {
-        self.certificates
-            .as_ref()
-            .expect("this etcd was started with TLS")
+        self.certificates.as_ref().expect("this etcd was started with TLS")
     }
 
     /// Starts it (again) on what it had, and waits until it answers.
@@ -103,39 +94,13 @@ impl Etcd {
         command
             .arg("--data-dir")
             .arg(self.data_dir())
-            .args([
-                "--name",
-                "one",
-                "--log-level",
-                "warn",
-                "--heartbeat-interval",
-                "50",
-                "--election-timeout",
-                "250",
-            ])
-            .args([
-                "--listen-client-urls",
-                &client,
-                "--advertise-client-urls",
-                &client,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer,
-                "--initial-advertise-peer-urls",
-                &peer,
-            ])
+            .args(["--name", "one", "--log-level", "warn", "--heartbeat-interval", "50", "--election-timeout", "250"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("one={peer}")]);
         if let Some(files) = &self.certificates {
-            command
-                .arg("--client-cert-auth")
-                .arg("--trusted-ca-file")
-                .arg(files.ca());
-            command
-                .arg("--cert-file")
-                .arg(files.server_cert())
-                .arg("--key-file")
-                .arg(files.server_key());
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(files.ca());
+            command.arg("--cert-file").arg(files.server_cert()).arg("--key-file").arg(files.server_key());
         }
         self.process = Some(Process::start("etcd", self.dir.path(), &command));
     }
@@ -210,28 +175,18 @@ impl Etcd {
     #[track_caller]
     pub(crate) fn ctl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("etcdctl");
-        command
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &self.endpoint()])
-            .args(arguments);
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.endpoint()]).args(arguments);
         if let Some((name, password)) = &self.user {
             command.arg(format!("--user={name}:{password}"));
         }
         if let Some(files) = &self.certificates {
             command.arg("--cacert").arg(files.ca());
-            command
-                .arg("--cert")
-                .arg(files.client_cert())
-                .arg("--key")
-                .arg(files.client_key());
+            command.arg("--cert").arg(files.client_cert()).arg("--key").arg(files.client_key());
         }
         let output = run(&command, PATIENCE);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "etcdctl {arguments:?}: {text}{error}"
-        );
+        assert!(output.status.success(), "etcdctl {arguments:?}: {text}{error}");
         text
     }
 
@@ -246,8 +201,7 @@ impl Etcd {
     /// Gives root another password.
     pub(crate) fn change_password(&mut self, password: &str) {
         let mut client = self.connect();
-        self.run(client.user_change_password("root", password))
-            .unwrap();
+        self.run(client.user_change_password("root", password)).unwrap();
         self.user = Some(("root".to_owned(), password.to_owned()));
     }
 
@@ -338,8 +292,7 @@ impl Etcd {
     #[track_caller]
     pub(crate) fn transact(&self, operations: Vec<etcd_client::TxnOp>) {
         let mut client = self.connect();
-        self.run(client.txn(Txn::new().and_then(operations)))
-            .unwrap();
+        self.run(client.txn(Txn::new().and_then(operations))).unwrap();
     }
 
     /// Forgets the history before this revision.
@@ -354,9 +307,7 @@ impl Etcd {
     #[track_caller]
     pub(crate) fn all(&self, prefix: &str) -> Vec<(String, String)> {
         let mut client = self.connect();
-        let answer = self
-            .run(client.get(prefix, Some(GetOptions::new().with_prefix())))
-            .unwrap();
+        let answer = self.run(client.get(prefix, Some(GetOptions::new().with_prefix()))).unwrap();
         let pairs = answer.kvs().iter().map(|kv| {
             let name = kv.key_str().unwrap()[prefix.len()..].to_owned();
             (name, kv.value_str().unwrap().to_owned())

@@ -29,10 +29,7 @@ impl Cluster {
         let mut cluster = Self {
             members: [None, None, None],
             net: Bridge::new(),
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
             dir: tempfile::tempdir().unwrap(),
         };
         for member in 0..3 {
@@ -54,43 +51,15 @@ impl Cluster {
     /// Starts a member (again) on what it had.
     pub(crate) fn restart(&mut self, member: usize) {
         let peer = |member: usize| format!("http://{}:2380", self.net.address(member));
-        let all: Vec<String> = (0..3)
-            .map(|member| format!("m{member}={}", peer(member)))
-            .collect();
+        let all: Vec<String> = (0..3).map(|member| format!("m{member}={}", peer(member))).collect();
         let (client, peer, name) = (self.endpoint(member), peer(member), format!("m{member}"));
         let mut command = Command::new("ip");
-        command
-            .args([
-                "netns",
-                "exec",
-                &self.net.member(member),
-                "etcd",
-                "--name",
-                &name,
-            ])
-            .arg("--data-dir");
+        command.args(["netns", "exec", &self.net.member(member), "etcd", "--name", &name]).arg("--data-dir");
         command
             .arg(self.dir.path().join(&name))
-            .args([
-                "--log-level",
-                "warn",
-                "--heartbeat-interval",
-                "100",
-                "--election-timeout",
-                "1000",
-            ])
-            .args([
-                "--listen-client-urls",
-                &client,
-                "--advertise-client-urls",
-                &client,
-            ])
-            .args([
-                "--listen-peer-urls",
-                &peer,
-                "--initial-advertise-peer-urls",
-                &peer,
-            ])
+            .args(["--log-level", "warn", "--heartbeat-interval", "100", "--election-timeout", "1000"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &all.join(",")]);
         self.members[member] = Some(Process::start(&name, self.dir.path(), &command));
     }
@@ -114,24 +83,18 @@ impl Cluster {
     /// The member that leads now.
     #[track_caller]
     pub(crate) fn leader(&self) -> usize {
-        eventually(PATIENCE, "a leader", || {
-            (0..3).find(|member| self.leads(*member))
-        })
+        eventually(PATIENCE, "a leader", || (0..3).find(|member| self.leads(*member)))
     }
 
     fn leads(&self, member: usize) -> bool {
         let Some(mut client) = self.try_connect(&[self.endpoint(member)]) else {
             return false;
         };
-        let status = self
-            .runtime
-            .block_on(async { timeout(ANSWER, client.status()).await });
+        let status = self.runtime.block_on(async { timeout(ANSWER, client.status()).await });
         let Ok(Ok(status)) = status else {
             return false;
         };
-        status
-            .header()
-            .is_some_and(|header| header.member_id() == status.leader())
+        status.header().is_some_and(|header| header.member_id() == status.leader())
     }
 
     /// Puts through whoever takes it.
@@ -141,18 +104,14 @@ impl Cluster {
             (0..3).find_map(|member| {
                 let mut client = self.try_connect(&[self.endpoint(member)])?;
                 let put = client.put(key, value, None);
-                self.runtime
-                    .block_on(async { timeout(ANSWER, put).await })
-                    .ok()?
-                    .ok()
+                self.runtime.block_on(async { timeout(ANSWER, put).await }).ok()?.ok()
             })
         });
     }
 
     fn try_connect(&self, endpoints: &[String]) -> Option<Client> {
         let options = ConnectOptions::new().with_connect_timeout(ANSWER);
-        self.runtime
-            .block_on(async { Client::connect(endpoints, Some(options)).await.ok() })
+        self.runtime.block_on(async { Client::connect(endpoints, Some(options)).await.ok() })
     }
 }
 
@@ -171,22 +130,15 @@ impl Bridge {
         ip(&format!("netns add {hub}"));
         ip(&format!("-n {hub} link add br0 type bridge"));
         ip(&format!("-n {hub} link set br0 up"));
-        ip(&format!(
-            "link add {hub}n type veth peer name us netns {hub}"
-        ));
+        ip(&format!("link add {hub}n type veth peer name us netns {hub}"));
         ip(&format!("addr add {}/28 dev {hub}n", bridge.host(14)));
         ip(&format!("link set {hub}n up"));
         bridge.attach("us");
         for member in 0..3 {
             let name = bridge.member(member);
             ip(&format!("netns add {name}"));
-            ip(&format!(
-                "-n {hub} link add p{member} type veth peer name eth0 netns {name}"
-            ));
-            ip(&format!(
-                "-n {name} addr add {}/28 dev eth0",
-                bridge.address(member)
-            ));
+            ip(&format!("-n {hub} link add p{member} type veth peer name eth0 netns {name}"));
+            ip(&format!("-n {name} addr add {}/28 dev eth0", bridge.address(member)));
             ip(&format!("-n {name} link set lo up"));
             ip(&format!("-n {name} link set eth0 up"));
             bridge.attach(&format!("p{member}"));
@@ -236,10 +188,7 @@ fn ip(arguments: &str) {
     let mut command = Command::new("ip");
     let output = run(command.args(arguments.split(' ')), ANSWER);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "ip {arguments}: {error} (network namespaces need root)"
-    );
+    assert!(output.status.success(), "ip {arguments}: {error} (network namespaces need root)");
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

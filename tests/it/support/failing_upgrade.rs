@@ -64,11 +64,7 @@ impl FailingUpgrade {
     pub(crate) fn with_fault(&self, point: &str, way: &str) -> Told {
         self.set_fault(point, way);
         let told = self.to(&self.dir.path().join("lb"));
-        assert!(
-            !self.dir.path().join("fault").exists(),
-            "{point} was not reached: {}",
-            told.text
-        );
+        assert!(!self.dir.path().join("fault").exists(), "{point} was not reached: {}", told.text);
         told
     }
 
@@ -100,9 +96,7 @@ impl FailingUpgrade {
     pub(crate) fn wait_until_clients_are_served(&self) {
         let clients = self.clients.as_ref().unwrap();
         let served = clients.served();
-        eventually(Duration::from_secs(20), "clients served", || {
-            (clients.served() > served + 50).then_some(())
-        });
+        eventually(Duration::from_secs(20), "clients served", || (clients.served() > served + 50).then_some(()));
     }
 
     /// No client was refused or cut; the old engine goes on and holds no more than before.
@@ -121,9 +115,7 @@ impl FailingUpgrade {
         self.sessions.take().unwrap().finish().assert_unharmed();
         assert_eq!(self.lb.engine(), self.engine);
         assert_eq!(self.lb.status().number("generation"), 1);
-        eventually_eq(Duration::from_secs(20), Vec::new(), || {
-            Holdings::of(&self.lb).beyond(&self.before)
-        });
+        eventually_eq(Duration::from_secs(20), Vec::new(), || Holdings::of(&self.lb).beyond(&self.before));
     }
 }
 
@@ -136,12 +128,8 @@ pub(crate) struct Told {
 
 impl From<Output> for Told {
     fn from(output: Output) -> Self {
-        let text = String::from_utf8_lossy(&output.stderr).into_owned()
-            + &String::from_utf8_lossy(&output.stdout);
-        Self {
-            code: output.status.code(),
-            text,
-        }
+        let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        Self { code: output.status.code(), text }
     }
 }
 
@@ -150,10 +138,7 @@ impl From<Output> for Told {
 pub(crate) fn fake_engine(dir: &Path, how: &str) -> PathBuf {
     let program = dir.join("fake");
     if !program.exists() {
-        let source = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/it/support/fake_engine.c"
-        );
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/fake_engine.c");
         let mut cc = Command::new("cc");
         cc.args(["-O1", "-o"]).arg(&program).arg(source);
         let output = run(&cc, Duration::from_secs(60));
@@ -207,10 +192,7 @@ impl Holdings {
             more.extend(self.descriptors.iter().filter(new).cloned());
         }
         if self.threads > before.threads || self.processes > before.processes {
-            more.push(format!(
-                "{} threads, {} processes",
-                self.threads, self.processes
-            ));
+            more.push(format!("{} threads, {} processes", self.threads, self.processes));
         }
         more
     }

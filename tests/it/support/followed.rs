@@ -47,11 +47,7 @@ impl Following {
             key: None,
             guard_delay: Duration::ZERO,
         };
-        Self {
-            etcd,
-            state_dir: None,
-            resume: None,
-        }
+        Self { etcd, state_dir: None, resume: None }
     }
 
     /// Starts it on a thread of its own, as the control plane is.
@@ -62,10 +58,7 @@ impl Following {
         let (started, follower) = mpsc::channel();
         let (sets, failures) = (applied.clone(), failing.clone());
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let options = Options {
                     backend: "app".to_owned(),
@@ -74,9 +67,7 @@ impl Following {
                     state_dir: self.state_dir,
                     resume: self.resume,
                 };
-                let apply = move |servers: &Arc<Servers>| {
-                    sets.lock().unwrap().push((Instant::now(), set_of(servers)))
-                };
+                let apply = move |servers: &Arc<Servers>| sets.lock().unwrap().push((Instant::now(), set_of(servers)));
                 let passes = move |name: &str| !failures.lock().unwrap().contains(name);
                 let follower = Follower::spawn(options, Box::new(apply), Box::new(passes));
                 started.send(Arc::new(follower)).unwrap();
@@ -84,13 +75,7 @@ impl Following {
             });
         });
         let follower = follower.recv().unwrap();
-        Followed {
-            follower,
-            applied,
-            failing,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Followed { follower, applied, failing, stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -109,12 +94,7 @@ impl Followed {
 
     /// The set that is applied now.
     pub(crate) fn now(&self) -> Set {
-        self.applied
-            .lock()
-            .unwrap()
-            .last()
-            .map(|(_, set)| set.clone())
-            .unwrap_or_default()
+        self.applied.lock().unwrap().last().map(|(_, set)| set.clone()).unwrap_or_default()
     }
 
     /// Every set that was applied, in order.
@@ -136,11 +116,7 @@ impl Followed {
     #[track_caller]
     pub(crate) fn wait_for(&self, names: &[&str], deadline: Duration) -> Duration {
         let watch = Stopwatch::start();
-        let is = || {
-            self.now()
-                .into_keys()
-                .eq(names.iter().map(|&name| name.to_owned()))
-        };
+        let is = || self.now().into_keys().eq(names.iter().map(|&name| name.to_owned()));
         let what = format!("{names:?}; it is {:?}, {:?}", self.now(), self.status());
         eventually(deadline, &what, || is().then_some(()));
         watch.elapsed()
@@ -157,8 +133,5 @@ impl Drop for Followed {
 }
 
 fn set_of(servers: &Servers) -> Set {
-    servers
-        .iter()
-        .map(|(name, server)| (name.clone(), server.addr.to_string()))
-        .collect()
+    servers.iter().map(|(name, server)| (name.clone(), server.addr.to_string())).collect()
 }

@@ -28,10 +28,7 @@ pub(crate) struct Hammered {
 
 impl Hammer {
     pub(crate) fn start(addr: SocketAddr, clients: usize) -> Self {
-        let (stop, done) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let client = |_| {
             let (stop, done) = (stop.clone(), done.clone());
             std::thread::spawn(move || {
@@ -44,27 +41,16 @@ impl Hammer {
             })
         };
         let clients = (0..clients).map(client).collect();
-        Self {
-            stop,
-            done,
-            clients,
-        }
+        Self { stop, done, clients }
     }
 
     pub(crate) fn finish(self) -> Hammered {
         self.stop.store(true, Ordering::Relaxed);
         let mut failures = BTreeMap::new();
-        for failure in self
-            .clients
-            .into_iter()
-            .flat_map(|client| client.join().unwrap())
-        {
+        for failure in self.clients.into_iter().flat_map(|client| client.join().unwrap()) {
             *failures.entry(failure).or_default() += 1;
         }
-        Hammered {
-            requests: self.done.load(Ordering::Relaxed),
-            failures,
-        }
+        Hammered { requests: self.done.load(Ordering::Relaxed), failures }
     }
 }
 
@@ -76,22 +62,14 @@ impl Hammered {
 
 impl std::fmt::Display for Hammered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} of {} requests failed {:?}",
-            self.failed(),
-            self.requests,
-            self.failures
-        )
+        write!(f, "{} of {} requests failed {:?}", self.failed(), self.requests, self.failures)
     }
 }
 
 /// One request; what was wrong with the answer.
 fn request(addr: SocketAddr) -> Result<(), String> {
     let mut stream = connect(addr).map_err(|error| format!("connect: {}", error.kind()))?;
-    stream
-        .write_all(b"GET / HTTP/1.0\r\n\r\n")
-        .map_err(|error| format!("send: {}", error.kind()))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(|error| format!("send: {}", error.kind()))?;
     match read_to_end(&stream) {
         (bytes, Ending::Fin) if bytes.starts_with(b"HTTP/1.1 200") => Ok(()),
         (bytes, Ending::Fin) if bytes.is_empty() => Err("no answer".to_owned()),

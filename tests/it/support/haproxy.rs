@@ -23,10 +23,8 @@ impl Haproxy {
     #[track_caller]
     pub(crate) fn balance(servers: &[SocketAddr], options: &str) -> Self {
         let port = Port::reserve();
-        let mut text = format!(
-            "{BASICS}frontend web\n bind {}\n default_backend app\nbackend app\n {options}\n",
-            port.addr()
-        );
+        let mut text =
+            format!("{BASICS}frontend web\n bind {}\n default_backend app\nbackend app\n {options}\n", port.addr());
         for (index, server) in servers.iter().enumerate() {
             text += &format!(" server s{index} {server} check inter 2000 rise 2 fall 3\n");
         }
@@ -52,14 +50,8 @@ impl Haproxy {
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
-        eventually(Duration::from_secs(10), "haproxy accepts", || {
-            TcpStream::connect(port.addr()).ok()
-        });
-        Self {
-            _process: process,
-            port,
-            _dir: dir,
-        }
+        eventually(Duration::from_secs(10), "haproxy accepts", || TcpStream::connect(port.addr()).ok());
+        Self { _process: process, port, _dir: dir }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -98,9 +98,5 @@ fn ask(stream: &mut std::net::TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    if answer == b"who is there" {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::InvalidData.into())
-    }
+    if answer == b"who is there" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }

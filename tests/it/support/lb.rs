@@ -93,9 +93,7 @@ impl Lb {
     /// Waits until it has sent this line to systemd.
     #[track_caller]
     pub(crate) fn wait_for_notice(&self, line: &str) {
-        let seen = self
-            .notify
-            .wait_for(Duration::from_secs(20), |seen| seen == line);
+        let seen = self.notify.wait_for(Duration::from_secs(20), |seen| seen == line);
         assert!(seen, "no {line} among {:?}", self.notify.lines());
     }
 
@@ -117,15 +115,10 @@ impl Lb {
     pub(crate) fn start_again_from_store(&mut self) {
         let store = self.notify.duplicates();
         let names: Vec<&str> = store.iter().map(|(name, _)| name.as_str()).collect();
-        let moves = (3..)
-            .zip(&store)
-            .map(|(to, (_, from))| format!("exec {to}<&{from} {from}<&-;"));
+        let moves = (3..).zip(&store).map(|(to, (_, from))| format!("exec {to}<&{from} {from}<&-;"));
         // LISTEN_PID is the shell's, which becomes the daemon.
-        let script = format!(
-            "{} export LISTEN_FDS={} LISTEN_PID=$$; exec \"$@\"",
-            moves.collect::<String>(),
-            store.len()
-        );
+        let script =
+            format!("{} export LISTEN_FDS={} LISTEN_PID=$$; exec \"$@\"", moves.collect::<String>(), store.len());
         let mut command = Command::new("bash");
         command.args(["-c", &script, "bash"]).args(&self.line);
         command.env("NOTIFY_SOCKET", self.notify.path());
@@ -135,17 +128,11 @@ impl Lb {
         for (_, duplicate) in store {
             drop(inherit(duplicate).unwrap());
         }
-        eventually(HANG, "ready again", || {
-            (self.notices("READY=1") > ready).then_some(())
-        });
+        eventually(HANG, "ready again", || (self.notices("READY=1") > ready).then_some(()));
     }
 
     fn notices(&self, line: &str) -> usize {
-        self.notify
-            .lines()
-            .iter()
-            .filter(|seen| *seen == line)
-            .count()
+        self.notify.lines().iter().filter(|seen| *seen == line).count()
     }
 
     /// Waits for its end; systemd then gives up the fd store.
@@ -172,15 +159,8 @@ impl Lb {
     #[track_caller]
     pub(crate) fn tell(&self, args: &[&str]) -> String {
         let output = self.command(args);
-        let (out, err) = (
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr),
-        );
-        assert!(
-            output.status.success(),
-            "lb {args:?}: {}: {out}{err}",
-            output.status
-        );
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "lb {args:?}: {}: {out}{err}", output.status);
         out.into_owned()
     }
 
@@ -247,8 +227,7 @@ impl LbOptions {
     }
 
     pub(crate) fn env(mut self, name: &str, value: &Path) -> Self {
-        self.env
-            .push((name.to_owned(), value.display().to_string()));
+        self.env.push((name.to_owned(), value.display().to_string()));
         self
     }
 
@@ -286,10 +265,7 @@ impl LbOptions {
     pub(crate) fn start(self) -> Lb {
         let mut lb = self.launch();
         let watch = Stopwatch::start();
-        while !lb
-            .notify
-            .wait_for(Duration::from_millis(50), |line| line == "READY=1")
-        {
+        while !lb.notify.wait_for(Duration::from_millis(50), |line| line == "READY=1") {
             if let Some(status) = lb.process.ended() {
                 panic!("lb ended before it was ready: {status}: {}", lb.stderr());
             }
@@ -322,25 +298,11 @@ impl LbOptions {
                 nix::unistd::chown(path, Some(uid.into()), Some(uid.into())).unwrap();
             }
             let id = uid.to_string();
-            let drop = [
-                "setpriv",
-                "--reuid",
-                &id,
-                "--regid",
-                &id,
-                "--clear-groups",
-                "--pdeathsig",
-                "KILL",
-                "--",
-            ];
+            let drop = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--pdeathsig", "KILL", "--"];
             line.splice(0..0, drop.map(str::to_owned));
         }
         if let Some(limit) = self.descriptors {
-            let prlimit = [
-                "prlimit".to_owned(),
-                format!("--nofile={limit}:{limit}"),
-                "--".to_owned(),
-            ];
+            let prlimit = ["prlimit".to_owned(), format!("--nofile={limit}:{limit}"), "--".to_owned()];
             line.splice(0..0, prlimit);
         }
         line.splice(0..0, self.within);
@@ -348,13 +310,7 @@ impl LbOptions {
         command.args(&line[1..]).env("NOTIFY_SOCKET", notify.path());
         command.envs(self.env);
         let process = Process::start("lb", dir.path(), &command);
-        Lb {
-            process,
-            line,
-            notify,
-            socket,
-            dir,
-        }
+        Lb { process, line, notify, socket, dir }
     }
 }
 

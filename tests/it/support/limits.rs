@@ -19,9 +19,5 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 
 /// `short`, or `long` when `tests/run --long` asks for it.
 pub(crate) fn amount<T>(short: T, long: T) -> T {
-    if std::env::var_os("LB_TEST_LONG").is_some() {
-        long
-    } else {
-        short
-    }
+    if std::env::var_os("LB_TEST_LONG").is_some() { long } else { short }
 }

@@ -29,10 +29,7 @@ impl Load {
             }
             reports
         });
-        Self {
-            done,
-            thread: Some(thread),
-        }
+        Self { done, thread: Some(thread) }
     }
 
     /// Ends it.
@@ -46,10 +43,7 @@ impl Load {
         let slowest = reports.iter().map(|report| report.percentiles.1).max();
         let requests: u64 = reports.iter().map(|report| report.complete).sum();
         let failed: u64 = reports.iter().map(|report| report.failed).sum();
-        let text = format!(
-            "{failed} failed of {requests}, worst p99 of a run {} ms",
-            slowest.unwrap_or(0)
-        );
+        let text = format!("{failed} failed of {requests}, worst p99 of a run {} ms", slowest.unwrap_or(0));
         figure(&format!("load while {story}"), text);
         reports.iter().for_each(AbReport::assert_flawless);
         assert!(requests > 0, "no request was made");

@@ -18,9 +18,7 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     pub(crate) fn start() -> Self {
         standstills();
-        Self {
-            began: Instant::now(),
-        }
+        Self { began: Instant::now() }
     }
 
     /// The time since the start, without that in which a CPU stood still.
@@ -110,9 +108,7 @@ impl Standstills {
             let past = known.past.iter().rev();
             let past = past.take_while(|(_, end)| *end > from);
             let present = known.due.iter().filter(|due| **due + USUAL < to);
-            past.copied()
-                .chain(present.map(|due| (*due, to)))
-                .collect::<Vec<_>>()
+            past.copied().chain(present.map(|due| (*due, to))).collect::<Vec<_>>()
         });
         found.sort_unstable();
         let (mut total, mut counted) = (Duration::ZERO, from);
@@ -135,12 +131,7 @@ fn overlapping_standstills_count_once_and_only_what_lies_within() {
     let at = |ms| start + Duration::from_millis(ms);
     let standstills = Standstills::default();
     standstills.known(|known| {
-        known.past = vec![
-            (at(0), at(10)),
-            (at(15), at(30)),
-            (at(20), at(40)),
-            (at(60), at(80)),
-        ];
+        known.past = vec![(at(0), at(10)), (at(15), at(30)), (at(20), at(40)), (at(60), at(80))];
         known.due = vec![at(95), at(120)];
     });
     let within = |from, to| standstills.within(at(from), at(to)).as_millis();

@@ -22,15 +22,10 @@ impl Nginx {
     /// Serves on a free port of 127.0.0.1.
     pub(crate) fn start() -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());
-        let text = CONFIG
-            .replace("@DIR@", &dir.path().display().to_string())
-            .replace("@ADDR@", &port.addr().to_string());
+        let text =
+            CONFIG.replace("@DIR@", &dir.path().display().to_string()).replace("@ADDR@", &port.addr().to_string());
         fs::write(dir.path().join("nginx.conf"), text).unwrap();
-        let mut nginx = Self {
-            process: None,
-            port,
-            dir,
-        };
+        let mut nginx = Self { process: None, port, dir };
         nginx.restart();
         nginx
     }
@@ -50,16 +45,9 @@ impl Nginx {
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         let mut command = Command::new("nginx");
-        command
-            .arg("-p")
-            .arg(self.dir.path())
-            .arg("-c")
-            .arg(self.dir.path().join("nginx.conf"))
-            .args(["-e", "stderr"]);
+        command.arg("-p").arg(self.dir.path()).arg("-c").arg(self.dir.path().join("nginx.conf")).args(["-e", "stderr"]);
         self.process = Some(Process::start("nginx", self.dir.path(), &command));
-        eventually(Duration::from_secs(10), "nginx accepts", || {
-            TcpStream::connect(self.addr()).ok()
-        });
+        eventually(Duration::from_secs(10), "nginx accepts", || TcpStream::connect(self.addr()).ok());
     }
 }
 

@@ -42,11 +42,7 @@ impl Notify {
             let shared = shared.clone();
             move || while receive(&socket, &shared) {}
         });
-        Self {
-            path,
-            shared,
-            thread: Some(thread),
-        }
+        Self { path, shared, thread: Some(thread) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -57,11 +53,7 @@ impl Notify {
     pub(crate) fn wait_for(&self, patience: Duration, wanted: impl Fn(&str) -> bool) -> bool {
         let inbox = self.shared.inbox.lock().unwrap();
         let missing = |inbox: &mut Inbox| !inbox.lines.iter().any(|line| wanted(line));
-        let (_inbox, waited) = self
-            .shared
-            .changed
-            .wait_timeout_while(inbox, patience, missing)
-            .unwrap();
+        let (_inbox, waited) = self.shared.changed.wait_timeout_while(inbox, patience, missing).unwrap();
         !waited.timed_out()
     }
 
@@ -71,14 +63,7 @@ impl Notify {
 
     /// The names of the descriptors in the store.
     pub(crate) fn stored(&self) -> Vec<String> {
-        self.shared
-            .inbox
-            .lock()
-            .unwrap()
-            .store
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect()
+        self.shared.inbox.lock().unwrap().store.iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// Gives up the store, as systemd does when a service has stopped.
@@ -116,13 +101,8 @@ fn receive(socket: &UnixDatagram, shared: &Shared) -> bool {
     let mut buffer = [0; 4096];
     let mut control = nix::cmsg_space!([RawFd; 253]);
     let mut parts = [IoSliceMut::new(&mut buffer)];
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut control),
-        MsgFlags::MSG_CMSG_CLOEXEC,
-    )
-    .unwrap();
+    let message =
+        recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
     let mut descriptors = Vec::new();
     for part in message.cmsgs().unwrap() {
         if let ControlMessageOwned::ScmRights(fds) = part {
@@ -141,14 +121,10 @@ fn receive(socket: &UnixDatagram, shared: &Shared) -> bool {
 
 impl Inbox {
     fn take(&mut self, text: &str, descriptors: Vec<OwnedFd>) {
-        let value = |key: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        };
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         let name = value("FDNAME").unwrap_or("stored").to_owned();
         if value("FDSTORE") == Some("1") {
-            self.store
-                .extend(descriptors.into_iter().map(|fd| (name.clone(), fd)));
+            self.store.extend(descriptors.into_iter().map(|fd| (name.clone(), fd)));
         } else {
             // A barrier's sender waits for this close.
             drop(descriptors);

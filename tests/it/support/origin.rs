@@ -82,12 +82,7 @@ struct Engine {
 impl Origin {
     /// On a free port of 127.0.0.1.
     pub(crate) fn start(behaviour: Behaviour) -> Self {
-        Self::start_at(
-            Place::Port(Arc::new(Port::reserve())),
-            behaviour,
-            false,
-            None,
-        )
+        Self::start_at(Place::Port(Arc::new(Port::reserve())), behaviour, false, None)
     }
 
     pub(crate) fn start_v6(behaviour: Behaviour) -> Self {
@@ -103,12 +98,7 @@ impl Origin {
 
     /// A connection begins with a PROXY header, which is kept.
     pub(crate) fn start_proxied(behaviour: Behaviour) -> Self {
-        Self::start_at(
-            Place::Port(Arc::new(Port::reserve())),
-            behaviour,
-            true,
-            None,
-        )
+        Self::start_at(Place::Port(Arc::new(Port::reserve())), behaviour, true, None)
     }
 
     pub(crate) fn start_unix(path: PathBuf, behaviour: Behaviour) -> Self {
@@ -118,12 +108,7 @@ impl Origin {
     /// At the far end of `netns`.
     pub(crate) fn start_in(netns: &Netns, behaviour: Behaviour) -> Self {
         let addr = SocketAddr::from((netns.far(), 9000));
-        Self::start_at(
-            Place::Fixed(addr),
-            behaviour,
-            false,
-            Some(netns.descriptor()),
-        )
+        Self::start_at(Place::Fixed(addr), behaviour, false, Some(netns.descriptor()))
     }
 
     /// A port that refuses; `restart` makes it serve.
@@ -145,12 +130,7 @@ impl Origin {
             headers: Mutex::new(Vec::new()),
             released: watch::Sender::new(false),
         };
-        let mut origin = Self {
-            place,
-            shared: Arc::new(shared),
-            netns,
-            engine: None,
-        };
+        let mut origin = Self { place, shared: Arc::new(shared), netns, engine: None };
         origin.restart();
         origin
     }
@@ -169,10 +149,7 @@ impl Origin {
             if let Some(netns) = netns {
                 setns(netns, CloneFlags::CLONE_NEWNET).unwrap();
             }
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = Listener::bind(&place);
                 ready.send(()).unwrap();
@@ -248,12 +225,8 @@ impl Origin {
     /// Waits until the origin has begun to send in the session `seed` and can send no more; how much that was.
     #[track_caller]
     pub(crate) fn wait_until_stuck(&self, seed: u64) -> u64 {
-        eventually(HANG, "a first byte sent", || {
-            (self.shared.sessions.sent(seed) > 0).then_some(())
-        });
-        settled(HANG, Duration::from_millis(200), || {
-            self.shared.sessions.sent(seed)
-        })
+        eventually(HANG, "a first byte sent", || (self.shared.sessions.sent(seed) > 0).then_some(()));
+        settled(HANG, Duration::from_millis(200), || self.shared.sessions.sent(seed))
     }
 
     /// The origin's account of the session `seed`, once it is over.
@@ -265,10 +238,7 @@ impl Origin {
 
     /// Whether the origin saw the session `seed` and what ended it, without waiting.
     pub(crate) fn ending(&self, seed: u64) -> Option<Ending> {
-        self.shared
-            .sessions
-            .outcome(seed)
-            .map(|outcome| outcome.ending)
+        self.shared.sessions.outcome(seed).map(|outcome| outcome.ending)
     }
 }
 

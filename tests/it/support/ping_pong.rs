@@ -50,11 +50,9 @@ impl PingPong {
                 std::thread::spawn(move || Session::new(seed).run(addr, &shared))
             })
             .collect();
-        eventually(
-            Duration::from_secs(20),
-            "an answer for every session",
-            || (shared.answered.load(Ordering::Relaxed) == count).then_some(()),
-        );
+        eventually(Duration::from_secs(20), "an answer for every session", || {
+            (shared.answered.load(Ordering::Relaxed) == count).then_some(())
+        });
         Self { shared, threads }
     }
 
@@ -62,9 +60,7 @@ impl PingPong {
     pub(crate) fn go_on_for(&self, count: u64) {
         let rounds = || self.shared.rounds.load(Ordering::Relaxed);
         let goal = rounds() + count;
-        eventually(Duration::from_secs(30), "more rounds", || {
-            (rounds() >= goal).then_some(())
-        });
+        eventually(Duration::from_secs(30), "more rounds", || (rounds() >= goal).then_some(()));
     }
 
     /// The longest that any message took to go round.
@@ -74,11 +70,7 @@ impl PingPong {
 
     pub(crate) fn finish(self) -> PingPongs {
         self.shared.stop.store(true, Ordering::Relaxed);
-        let outcomes = self
-            .threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
+        let outcomes = self.threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         let slowest = Duration::from_micros(self.shared.slowest.load(Ordering::Relaxed));
         PingPongs { outcomes, slowest }
     }
@@ -90,10 +82,7 @@ impl PingPongs {
     #[track_caller]
     pub(crate) fn assert_unharmed(&self) {
         for (seed, outcome) in self.outcomes.iter().enumerate() {
-            assert!(
-                outcome.is_whole(outcome.sent) && outcome.sent > 0,
-                "session {seed}: {outcome:?}"
-            );
+            assert!(outcome.is_whole(outcome.sent) && outcome.sent > 0, "session {seed}: {outcome:?}");
         }
     }
 }
@@ -106,11 +95,7 @@ struct Session {
 
 impl Session {
     fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            sent: 0,
-            verifier: Verifier::new(seed),
-        }
+        Self { seed, sent: 0, verifier: Verifier::new(seed) }
     }
 
     fn run(mut self, addr: SocketAddr, shared: &Shared) -> Outcome {
@@ -119,12 +104,7 @@ impl Session {
             Err(error) => error.into(),
         };
         let (received, corrupt_at) = (self.verifier.received(), self.verifier.corrupt_at());
-        Outcome {
-            sent: self.sent,
-            received,
-            corrupt_at,
-            ending,
-        }
+        Outcome { sent: self.sent, received, corrupt_at, ending }
     }
 
     fn talk(&mut self, stream: &mut TcpStream, shared: &Shared) -> Ending {

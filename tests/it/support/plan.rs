@@ -101,9 +101,7 @@ impl Plan {
 
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
         let chunks = (u64::from(self.up_chunk) << 32) | u64::from(self.down_chunk);
-        let how = u64::from(self.server as u8)
-            | u64::from(self.client as u8) << 8
-            | u64::from(self.pace as u8) << 16;
+        let how = u64::from(self.server as u8) | u64::from(self.client as u8) << 8 | u64::from(self.pace as u8) << 16;
         let mut bytes = [0; Self::LEN];
         let words = [MAGIC, self.seed, self.up, self.down, chunks, how];
         for (slot, word) in bytes.chunks_mut(8).zip(words) {
@@ -114,9 +112,7 @@ impl Plan {
 
     /// `None` when the bytes are no plan: something was lost or changed on the way.
     pub(crate) fn decode(bytes: &[u8; Self::LEN]) -> Option<Self> {
-        let mut words = bytes
-            .chunks(8)
-            .map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()));
+        let mut words = bytes.chunks(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()));
         let mut next = || words.next().unwrap();
         if next() != MAGIC {
             return None;
@@ -128,22 +124,10 @@ impl Plan {
             down,
             up_chunk: (chunks >> 32) as u32,
             down_chunk: chunks as u32,
-            server: [
-                ServerEnd::HalfClose,
-                ServerEnd::AfterClient,
-                ServerEnd::Reset,
-            ][(how & 3) as usize],
-            client: [
-                ClientEnd::HalfClose,
-                ClientEnd::AfterServer,
-                ClientEnd::Reset,
-            ][(how >> 8 & 3) as usize],
-            pace: [
-                Pace::Free,
-                Pace::RequestThenAnswer,
-                Pace::ClientStalls,
-                Pace::ServerStalls,
-            ][(how >> 16 & 3) as usize],
+            server: [ServerEnd::HalfClose, ServerEnd::AfterClient, ServerEnd::Reset][(how & 3) as usize],
+            client: [ClientEnd::HalfClose, ClientEnd::AfterServer, ClientEnd::Reset][(how >> 8 & 3) as usize],
+            pace: [Pace::Free, Pace::RequestThenAnswer, Pace::ClientStalls, Pace::ServerStalls]
+                [(how >> 16 & 3) as usize],
         })
     }
 }

@@ -23,10 +23,7 @@ impl Port {
         holder.set_reuse_address(true).unwrap();
         holder.bind(&addr.into()).unwrap();
         let addr = holder.local_addr().unwrap().as_socket().unwrap();
-        Self {
-            addr,
-            _holder: holder,
-        }
+        Self { addr, _holder: holder }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

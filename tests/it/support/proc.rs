@@ -6,18 +6,11 @@ use std::time::Duration;
 
 /// The children of `pid`, theirs, and so on.
 pub(crate) fn descendants(pid: i32) -> Vec<i32> {
-    let parents: Vec<(i32, i32)> = numbers("/proc")
-        .filter_map(|child| Some((child, parent(child)?)))
-        .collect();
+    let parents: Vec<(i32, i32)> = numbers("/proc").filter_map(|child| Some((child, parent(child)?))).collect();
     let mut found = vec![pid];
     let mut next = 0;
     while let Some(&ancestor) = found.get(next) {
-        found.extend(
-            parents
-                .iter()
-                .filter(|(_, parent)| *parent == ancestor)
-                .map(|(child, _)| *child),
-        );
+        found.extend(parents.iter().filter(|(_, parent)| *parent == ancestor).map(|(child, _)| *child));
         next += 1;
     }
     found.split_off(1)
@@ -40,23 +33,15 @@ pub(crate) fn cpu(pid: i32) -> Duration {
 pub(crate) fn sleeps(pid: i32) -> u64 {
     sum_of_threads(pid, "status", |text| {
         let mut lines = text.lines();
-        lines.find_map(|line| {
-            line.strip_prefix("voluntary_ctxt_switches:")?
-                .trim()
-                .parse()
-                .ok()
-        })
+        lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
     })
 }
 
 /// Of a number in a file that each thread of the tree has in /proc.
 fn sum_of_threads(pid: i32, file: &str, number: impl Fn(String) -> Option<u64>) -> u64 {
     let of_process = |pid: i32| -> u64 {
-        let paths = numbers(&format!("/proc/{pid}/task"))
-            .map(|thread| format!("/proc/{pid}/task/{thread}/{file}"));
-        paths
-            .filter_map(|path| number(fs::read_to_string(path).ok()?))
-            .sum()
+        let paths = numbers(&format!("/proc/{pid}/task")).map(|thread| format!("/proc/{pid}/task/{thread}/{file}"));
+        paths.filter_map(|path| number(fs::read_to_string(path).ok()?)).sum()
     };
     tree(pid).into_iter().map(of_process).sum()
 }
@@ -66,10 +51,7 @@ pub(crate) fn private_memory(pid: i32) -> u64 {
     let of = |pid: i32| -> u64 {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let private = text.lines().filter(|line| line.starts_with("Private_"));
-        private
-            .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-            .sum::<u64>()
-            * 1024
+        private.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() * 1024
     };
     tree(pid).into_iter().map(of).sum()
 }
@@ -83,8 +65,7 @@ pub(crate) fn free_descriptor(pid: i32) -> i32 {
 /// What the tree's descriptors lead to: `socket:[1]`, `pipe:[2]`, `/some/file`.
 pub(crate) fn descriptors(pid: i32) -> Vec<String> {
     let of = |pid: i32| {
-        let links =
-            numbers(&format!("/proc/{pid}/fd")).map(move |fd| format!("/proc/{pid}/fd/{fd}"));
+        let links = numbers(&format!("/proc/{pid}/fd")).map(move |fd| format!("/proc/{pid}/fd/{fd}"));
         links.filter_map(|link| Some(fs::read_link(link).ok()?.to_string_lossy().into_owned()))
     };
     tree(pid).into_iter().flat_map(of).collect()
@@ -92,17 +73,11 @@ pub(crate) fn descriptors(pid: i32) -> Vec<String> {
 
 /// Ends of pipes the tree holds.
 pub(crate) fn pipes(pid: i32) -> usize {
-    descriptors(pid)
-        .iter()
-        .filter(|target| target.starts_with("pipe:"))
-        .count()
+    descriptors(pid).iter().filter(|target| target.starts_with("pipe:")).count()
 }
 
 pub(crate) fn threads(pid: i32) -> usize {
-    tree(pid)
-        .into_iter()
-        .map(|pid| numbers(&format!("/proc/{pid}/task")).count())
-        .sum()
+    tree(pid).into_iter().map(|pid| numbers(&format!("/proc/{pid}/task")).count()).sum()
 }
 
 /// A kernel counter: of /proc/net/netstat by its name, e.g. `ListenDrops`, of /proc/net/snmp with its protocol before

@@ -29,30 +29,12 @@ impl Process {
     /// started again.
     #[track_caller]
     pub(crate) fn start(name: &str, dir: &Path, command: &Command) -> Self {
-        let (out, err) = (
-            dir.join(format!("{name}.out")),
-            dir.join(format!("{name}.err")),
-        );
-        let append = |path: &Path| {
-            File::options()
-                .create(true)
-                .append(true)
-                .open(path)
-                .unwrap()
-        };
+        let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
+        let append = |path: &Path| File::options().create(true).append(true).open(path).unwrap();
         let mut wrapped = with_parent_death(command);
-        wrapped
-            .stdin(Stdio::null())
-            .stdout(append(&out))
-            .stderr(append(&err));
+        wrapped.stdin(Stdio::null()).stdout(append(&out)).stderr(append(&err));
         let child = spawn(wrapped).expect("setpriv(1) of util-linux is there");
-        Self {
-            name: name.to_owned(),
-            child,
-            ended: None,
-            out,
-            err,
-        }
+        Self { name: name.to_owned(), child, ended: None, out, err }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -110,15 +92,9 @@ impl Drop for Process {
             }
         }
         if std::thread::panicking() {
-            let status = self
-                .ended
-                .map_or_else(|| "was running".to_owned(), |status| status.to_string());
+            let status = self.ended.map_or_else(|| "was running".to_owned(), |status| status.to_string());
             eprintln!("--- {} ({status})", self.name);
-            eprintln!(
-                "--- stdout\n{}--- stderr\n{}---",
-                tail(&self.stdout()),
-                tail(&self.stderr())
-            );
+            eprintln!("--- stdout\n{}--- stderr\n{}---", tail(&self.stdout()), tail(&self.stderr()));
         }
     }
 }
@@ -140,20 +116,13 @@ pub(crate) fn run(command: &Command, deadline: Duration) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let mut process = Process::start("command", dir.path(), command);
     let status = process.wait(deadline);
-    Output {
-        status,
-        stdout: fs::read(&process.out).unwrap(),
-        stderr: fs::read(&process.err).unwrap(),
-    }
+    Output { status, stdout: fs::read(&process.out).unwrap(), stderr: fs::read(&process.err).unwrap() }
 }
 
 /// PR_SET_PDEATHSIG cannot be set between fork and exec without `unsafe`; setpriv(1) does it and becomes the program.
 fn with_parent_death(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
-    wrapped
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(command.get_program())
-        .args(command.get_args());
+    wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {
         match value {
             Some(value) => wrapped.env(key, value),
@@ -177,10 +146,6 @@ fn spawn(command: Command) -> io::Result<Child> {
         Mutex::new(requests)
     });
     let (answer, child) = mpsc::channel();
-    spawner
-        .lock()
-        .unwrap()
-        .send((command, answer))
-        .expect("the spawner lives as long as the process");
+    spawner.lock().unwrap().send((command, answer)).expect("the spawner lives as long as the process");
     child.recv().expect("the spawner answers each request")
 }

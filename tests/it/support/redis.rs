@@ -25,37 +25,18 @@ impl Redis {
 
     #[track_caller]
     pub(crate) fn replica_of(primary: &Self) -> Self {
-        Self::start(&[
-            "--replicaof",
-            "127.0.0.1",
-            &primary.port.number().to_string(),
-        ])
+        Self::start(&["--replicaof", "127.0.0.1", &primary.port.number().to_string()])
     }
 
     #[track_caller]
     fn start(options: &[&str]) -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());
         let mut command = Command::new("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--port",
-            &port.number().to_string(),
-        ]);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.number().to_string()]);
         command.arg("--dir").arg(dir.path()).args(options);
         let process = Process::start("redis", dir.path(), &command);
-        eventually(Duration::from_secs(10), "redis accepts", || {
-            TcpStream::connect(port.addr()).ok()
-        });
-        Self {
-            process,
-            port,
-            _dir: dir,
-        }
+        eventually(Duration::from_secs(10), "redis accepts", || TcpStream::connect(port.addr()).ok());
+        Self { process, port, _dir: dir }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -70,15 +51,7 @@ impl Redis {
     #[track_caller]
     pub(crate) fn promote(&self) {
         let mut command = Command::new("redis-cli");
-        command.args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &self.port.number().to_string(),
-            "replicaof",
-            "no",
-            "one",
-        ]);
+        command.args(["-h", "127.0.0.1", "-p", &self.port.number().to_string(), "replicaof", "no", "one"]);
         assert!(run(&command, Duration::from_secs(10)).status.success());
     }
 }

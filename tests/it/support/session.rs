@@ -33,19 +33,11 @@ struct Account {
 
 impl Sessions {
     pub(crate) fn sent(&self, seed: u64) -> u64 {
-        self.0
-            .lock()
-            .unwrap()
-            .get(&seed)
-            .map_or(0, |account| account.sent)
+        self.0.lock().unwrap().get(&seed).map_or(0, |account| account.sent)
     }
 
     pub(crate) fn outcome(&self, seed: u64) -> Option<Outcome> {
-        self.0
-            .lock()
-            .unwrap()
-            .get(&seed)
-            .and_then(|account| account.outcome.clone())
+        self.0.lock().unwrap().get(&seed).and_then(|account| account.outcome.clone())
     }
 
     fn update(&self, seed: u64, change: impl FnOnce(&mut Account)) {
@@ -64,10 +56,7 @@ pub(crate) async fn serve(stream: impl Stream, shared: &Shared) {
         Behaviour::Close => Ok(()),
         Behaviour::SpeakFirst(words) => speak_first(stream, words).await,
         Behaviour::SpeakAddress => {
-            let local = SockRef::from(&stream)
-                .local_addr()
-                .ok()
-                .and_then(|addr| addr.as_socket());
+            let local = SockRef::from(&stream).local_addr().ok().and_then(|addr| addr.as_socket());
             let words = local.map_or_else(String::new, |addr| addr.to_string());
             speak_first(stream, words.as_bytes()).await
         }
@@ -107,14 +96,11 @@ async fn http(mut stream: impl Stream, shared: &Shared, body: usize) -> io::Resu
         }
         shared.requests.fetch_add(1, Ordering::Relaxed);
         let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        let keep = text.contains("keep-alive")
-            || text.contains("http/1.1") && !text.contains("connection: close");
+        let keep = text.contains("keep-alive") || text.contains("http/1.1") && !text.contains("connection: close");
         let status = shared.http_status.load(Ordering::Relaxed);
         let connection = if keep { "keep-alive" } else { "close" };
-        let mut answer = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {body}\r\nConnection: {connection}\r\n\r\n"
-        )
-        .into_bytes();
+        let mut answer =
+            format!("HTTP/1.1 {status} X\r\nContent-Length: {body}\r\nConnection: {connection}\r\n\r\n").into_bytes();
         answer.resize(answer.len() + body, b'x');
         stream.write_all(&answer).await?;
         if !keep {
@@ -128,9 +114,7 @@ async fn planned(mut stream: impl Stream, shared: &Shared) -> io::Result<()> {
     let mut head = [0; Plan::LEN];
     stream.read_exact(&mut head).await?;
     let plan = Plan::decode(&head).ok_or(io::ErrorKind::InvalidData)?;
-    shared
-        .sessions
-        .update(plan.seed, |account| *account = Account::default());
+    shared.sessions.update(plan.seed, |account| *account = Account::default());
     if plan.server == ServerEnd::Reset {
         linger_zero(&stream)?;
     }
@@ -148,12 +132,7 @@ async fn planned(mut stream: impl Stream, shared: &Shared) -> io::Result<()> {
     let progress = progress.borrow().clone();
     shared.sessions.update(plan.seed, |account| {
         let (received, corrupt_at) = (progress.received, progress.corrupt_at);
-        account.outcome = Some(Outcome {
-            sent: account.sent,
-            received,
-            corrupt_at,
-            ending,
-        });
+        account.outcome = Some(Outcome { sent: account.sent, received, corrupt_at, ending });
     });
     Ok(())
 }
@@ -173,12 +152,7 @@ async fn receive(
 ) -> Ending {
     if plan.pace == Pace::ServerStalls {
         // Both ends of the channel are the origin's; it outlives its sessions.
-        shared
-            .released
-            .subscribe()
-            .wait_for(|released| *released)
-            .await
-            .unwrap();
+        shared.released.subscribe().wait_for(|released| *released).await.unwrap();
     }
     let mut verifier = Verifier::new(plan.seed);
     let mut buffer = vec![0; 32 * 1024];
@@ -188,9 +162,7 @@ async fn receive(
             Ok(n) => verifier.take(&buffer[..n]),
             Err(error) => break error.into(),
         }
-        progress.send_modify(|p| {
-            (p.received, p.corrupt_at) = (verifier.received(), verifier.corrupt_at())
-        });
+        progress.send_modify(|p| (p.received, p.corrupt_at) = (verifier.received(), verifier.corrupt_at()));
     };
     progress.send_modify(|p| p.over = true);
     ending
@@ -212,9 +184,7 @@ async fn send(
             fill(!plan.seed, sent, &mut buffer[..size]);
             writer.write_all(&buffer[..size]).await?;
             sent += size as u64;
-            shared
-                .sessions
-                .update(plan.seed, |account| account.sent = sent);
+            shared.sessions.update(plan.seed, |account| account.sent = sent);
         }
         if plan.server == ServerEnd::Reset && sent < plan.down {
             drop(progress.wait_for(until(plan.up + 1)).await);

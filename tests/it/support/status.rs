@@ -14,10 +14,7 @@ pub(crate) struct Entry(Value);
 impl Status {
     #[track_caller]
     pub(crate) fn parse(text: &str) -> Self {
-        Self(
-            serde_json::from_str(text)
-                .unwrap_or_else(|error| panic!("status is no JSON: {error}: {text}")),
-        )
+        Self(serde_json::from_str(text).unwrap_or_else(|error| panic!("status is no JSON: {error}: {text}")))
     }
 
     #[track_caller]
@@ -60,21 +57,14 @@ impl Status {
     pub(crate) fn servers(&self, backend: &str) -> Vec<String> {
         let backend = self.backend(backend);
         let servers = backend.0["servers"].as_array().expect("a list of servers");
-        servers
-            .iter()
-            .map(|server| Entry(server.clone()).text("name"))
-            .collect()
+        servers.iter().map(|server| Entry(server.clone()).text("name")).collect()
     }
 
     /// Check results of all the backend's servers that are still remembered.
     pub(crate) fn check_results(&self, backend: &str) -> usize {
         let backend = self.backend(backend);
         let servers = backend.0["servers"].as_array().expect("a list of servers");
-        servers
-            .iter()
-            .filter_map(|server| server.pointer("/check/last")?.as_array())
-            .map(Vec::len)
-            .sum()
+        servers.iter().filter_map(|server| server.pointer("/check/last")?.as_array()).map(Vec::len).sum()
     }
 
     /// Addresses the frontend really has (port 0 asked for a free one).
@@ -82,27 +72,19 @@ impl Status {
     pub(crate) fn bound(&self, frontend: &str) -> Vec<SocketAddr> {
         let frontend = self.frontend(frontend);
         let binds = frontend.0["bind"].as_array().expect("a list of addresses");
-        binds
-            .iter()
-            .map(|bind| bind.as_str().unwrap().parse().unwrap())
-            .collect()
+        binds.iter().map(|bind| bind.as_str().unwrap().parse().unwrap()).collect()
     }
 }
 
 impl Entry {
     #[track_caller]
     pub(crate) fn number(&self, key: &str) -> u64 {
-        self.0[key]
-            .as_u64()
-            .unwrap_or_else(|| panic!("no number `{key}` in {}", self.0))
+        self.0[key].as_u64().unwrap_or_else(|| panic!("no number `{key}` in {}", self.0))
     }
 
     #[track_caller]
     pub(crate) fn text(&self, key: &str) -> String {
-        self.0[key]
-            .as_str()
-            .unwrap_or_else(|| panic!("no text `{key}` in {}", self.0))
-            .to_owned()
+        self.0[key].as_str().unwrap_or_else(|| panic!("no text `{key}` in {}", self.0)).to_owned()
     }
 
     /// A fact of a backend's discovery.
@@ -113,19 +95,11 @@ impl Entry {
     /// A server's last check results, the newest first: (passed, cause, age in ms).
     #[track_caller]
     pub(crate) fn checks(&self) -> Vec<(bool, String, u64)> {
-        let last = self
-            .0
-            .pointer("/check/last")
-            .and_then(Value::as_array)
-            .expect("a list of results");
+        let last = self.0.pointer("/check/last").and_then(Value::as_array).expect("a list of results");
         last.iter()
             .map(|result| {
                 let result = Self(result.clone());
-                (
-                    result.0["ok"] == true,
-                    result.text("cause"),
-                    result.number("age_ms"),
-                )
+                (result.0["ok"] == true, result.text("cause"), result.number("age_ms"))
             })
             .collect()
     }
@@ -140,9 +114,5 @@ impl Entry {
 fn named(list: &Value, name: &str) -> Entry {
     let entries = list.as_array().map(Vec::as_slice).unwrap_or_default();
     let found = entries.iter().find(|entry| entry["name"] == name);
-    Entry(
-        found
-            .unwrap_or_else(|| panic!("no `{name}` in {list}"))
-            .clone(),
-    )
+    Entry(found.unwrap_or_else(|| panic!("no `{name}` in {list}")).clone())
 }

@@ -35,12 +35,7 @@ pub(crate) struct Verifier {
 
 impl Verifier {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            received: 0,
-            corrupt_at: None,
-            expected: Vec::new(),
-        }
+        Self { seed, received: 0, corrupt_at: None, expected: Vec::new() }
     }
 
     pub(crate) fn take(&mut self, bytes: &[u8]) {
@@ -48,11 +43,7 @@ impl Verifier {
             self.expected.resize(bytes.len(), 0);
             fill(self.seed, self.received, &mut self.expected);
             if self.expected != bytes {
-                let first = self
-                    .expected
-                    .iter()
-                    .zip(bytes)
-                    .position(|(want, got)| want != got);
+                let first = self.expected.iter().zip(bytes).position(|(want, got)| want != got);
                 self.corrupt_at = first.map(|index| self.received + index as u64);
             }
         }
@@ -82,8 +73,5 @@ fn a_swapped_byte_is_found_at_its_offset_however_the_stream_is_cut() {
     whole[517] ^= 1;
     let mut verifier = Verifier::new(7);
     whole.chunks(100).for_each(|chunk| verifier.take(chunk));
-    assert_eq!(
-        (verifier.received(), verifier.corrupt_at()),
-        (1000, Some(517))
-    );
+    assert_eq!((verifier.received(), verifier.corrupt_at()), (1000, Some(517)));
 }

@@ -12,20 +12,13 @@ use super::machine::Stopwatch;
 /// # Panics
 /// When the time is up, naming `what` was waited for.
 #[track_caller]
-pub(crate) fn eventually<T>(
-    deadline: Duration,
-    what: &str,
-    mut ask: impl FnMut() -> Option<T>,
-) -> T {
+pub(crate) fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let watch = Stopwatch::start();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(
-            watch.elapsed() < deadline,
-            "waited {deadline:?} in vain: {what}"
-        );
+        assert!(watch.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
         pause(Duration::from_millis(2));
     }
 }
@@ -44,32 +37,21 @@ pub(crate) fn within(limit: Duration, is_true: impl Fn() -> bool) -> bool {
 
 /// Waits until `read` answers `want`; a failure shows the last answer.
 #[track_caller]
-pub(crate) fn eventually_eq<T: PartialEq + Debug>(
-    deadline: Duration,
-    want: T,
-    mut read: impl FnMut() -> T,
-) {
+pub(crate) fn eventually_eq<T: PartialEq + Debug>(deadline: Duration, want: T, mut read: impl FnMut() -> T) {
     let watch = Stopwatch::start();
     loop {
         let got = read();
         if got == want {
             return;
         }
-        assert!(
-            watch.elapsed() < deadline,
-            "waited {deadline:?} in vain for {want:?}, it is {got:?}"
-        );
+        assert!(watch.elapsed() < deadline, "waited {deadline:?} in vain for {want:?}, it is {got:?}");
         pause(Duration::from_millis(2));
     }
 }
 
 /// Waits until `read` gives the same answer throughout `still`, and returns it: how a blocked writer is told from a slow one.
 #[track_caller]
-pub(crate) fn settled<T: PartialEq>(
-    deadline: Duration,
-    still: Duration,
-    mut read: impl FnMut() -> T,
-) -> T {
+pub(crate) fn settled<T: PartialEq>(deadline: Duration, still: Duration, mut read: impl FnMut() -> T) -> T {
     let watch = Stopwatch::start();
     let (mut last, mut since) = (read(), Stopwatch::start());
     loop {
@@ -80,10 +62,7 @@ pub(crate) fn settled<T: PartialEq>(
         } else if since.elapsed() >= still {
             return last;
         }
-        assert!(
-            watch.elapsed() < deadline,
-            "waited {deadline:?} in vain for it to settle"
-        );
+        assert!(watch.elapsed() < deadline, "waited {deadline:?} in vain for it to settle");
     }
 }
 

@@ -18,30 +18,21 @@ pub(crate) struct Waiting {
 /// How many have been served by now.
 #[track_caller]
 pub(crate) fn served(clients: &mut [Waiting]) -> usize {
-    clients
-        .iter_mut()
-        .filter_map(|client| client.is_served().then_some(()))
-        .count()
+    clients.iter_mut().filter_map(|client| client.is_served().then_some(())).count()
 }
 
 impl Waiting {
     /// Connects this many, to a balancer in front of an echo.
     #[track_caller]
     pub(crate) fn queue(addr: SocketAddr, count: usize) -> Vec<Self> {
-        (0..count)
-            .map(|index| Self::new(addr, index as u8))
-            .collect()
+        (0..count).map(|index| Self::new(addr, index as u8)).collect()
     }
 
     #[track_caller]
     pub(crate) fn new(addr: SocketAddr, byte: u8) -> Self {
         let mut stream = connect(addr).unwrap();
         stream.write_all(&[byte]).unwrap();
-        Self {
-            stream,
-            byte,
-            served: false,
-        }
+        Self { stream, byte, served: false }
     }
 
     /// Looks whether its byte has come back.
@@ -70,9 +61,7 @@ impl Waiting {
 
     /// Gives up: a reset, since a FIN alone would still wait for its answer.
     pub(crate) fn give_up(self) {
-        SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// The session lives: a message goes round.

@@ -28,11 +28,7 @@ pub(super) fn cell(discovery: Option<&Value>) -> Cell {
         words.push(format!("{age}{error}"));
     }
     let cell = Cell::left(words.join(", "));
-    if error.is_some() || count("held") > 0 {
-        cell.coloured(Colour::Yellow)
-    } else {
-        cell
-    }
+    if error.is_some() || count("held") > 0 { cell.coloured(Colour::Yellow) } else { cell }
 }
 
 #[cfg(test)]
@@ -51,12 +47,9 @@ mod tests {
     #[test]
     fn a_source_is_told_in_few_words() {
         let well = json!({"source": "etcd", "revision": 12, "held": [], "bad": [], "error": null, "age_s": 1});
-        assert!(
-            shown(&well).contains("etcd, revision 12\n"),
-            "{}",
-            shown(&well)
-        );
-        let ill = json!({"source": "file", "revision": 9, "held": [1, 2], "bad": [3], "error": "no answer", "age_s": 95});
+        assert!(shown(&well).contains("etcd, revision 12\n"), "{}", shown(&well));
+        let ill =
+            json!({"source": "file", "revision": 9, "held": [1, 2], "bad": [3], "error": "no answer", "age_s": 95});
         let text = "file, revision 9, 2 held, 1 bad, 95s old: no answer";
         assert!(shown(&ill).contains(text), "{}", shown(&ill));
     }

@@ -12,18 +12,9 @@ fn status() -> Status {
         source: "check".into(),
         age_ms: 1_200,
     };
-    let check = Check {
-        status: "L4CON".into(),
-        health: "DOWN 0/2".into(),
-        last: vec![last],
-    };
-    let down = Server {
-        name: "b".into(),
-        addr: "127.0.0.1:2".into(),
-        status: ServerStatus::Down,
-        check,
-        ..Server::default()
-    };
+    let check = Check { status: "L4CON".into(), health: "DOWN 0/2".into(), last: vec![last] };
+    let down =
+        Server { name: "b".into(), addr: "127.0.0.1:2".into(), status: ServerStatus::Down, check, ..Server::default() };
     let up = Server {
         name: "a".into(),
         addr: "127.0.0.1:1".into(),
@@ -31,35 +22,20 @@ fn status() -> Status {
         sessions: 3,
         maxconn: 10,
         bytes_out: 123_456_789,
-        connect_ms: Percentiles {
-            p50: 0.2,
-            p90: 1.0,
-            p99: 25.4,
-            max: 1_500.0,
-        },
+        connect_ms: Percentiles { p50: 0.2, p90: 1.0, p99: 25.4, max: 1_500.0 },
         ..Server::default()
     };
-    let backend = Backend {
-        name: "app".into(),
-        balance: "roundrobin".into(),
-        servers: vec![up, down],
-        ..Backend::default()
-    };
-    let frontend = Frontend {
-        name: "web".into(),
-        bind: vec!["0.0.0.0:80".into(), "[::]:80".into()],
-        ..Frontend::default()
-    };
+    let backend =
+        Backend { name: "app".into(), balance: "roundrobin".into(), servers: vec![up, down], ..Backend::default() };
+    let frontend =
+        Frontend { name: "web".into(), bind: vec!["0.0.0.0:80".into(), "[::]:80".into()], ..Frontend::default() };
     Status {
         version: "0.1.0".into(),
         pid: 7,
         generation: 2,
         uptime_s: 3_725,
         maxconn: 4096,
-        upgrade: Some(Upgrade {
-            phase: "probation".into(),
-            elapsed_ms: 1_500,
-        }),
+        upgrade: Some(Upgrade { phase: "probation".into(), elapsed_ms: 1_500 }),
         etcd: Some(
             serde_json::json!({"connected": true, "last_error": null, "revision": 12, "held": [7, 8], "bad": [], "counters": {"puts": 9}}),
         ),

@@ -6,11 +6,7 @@ use super::*;
 
 fn message(line: &str) -> String {
     match Request::parse(line.as_bytes()) {
-        Err(Answer::Error {
-            kind: ErrorKind::BadRequest,
-            exit: 2,
-            message,
-        }) => message,
+        Err(Answer::Error { kind: ErrorKind::BadRequest, exit: 2, message }) => message,
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -22,48 +18,22 @@ fn requests_read_as_they_are_written() {
         (r#"{"request":"server_list"}"#, Request::ServerList),
         (
             r#"{"request":"set_server","backend":"app","server":"a/b","state":"maint"}"#,
-            Request::SetServer {
-                backend: "app".into(),
-                server: "a/b".into(),
-                state: ServerState::Maint,
-            },
+            Request::SetServer { backend: "app".into(), server: "a/b".into(), state: ServerState::Maint },
         ),
         (
             r#"{"request":"set_weight","backend":"app","server":"a","weight":256}"#,
-            Request::SetWeight {
-                backend: "app".into(),
-                server: "a".into(),
-                weight: 256,
-            },
+            Request::SetWeight { backend: "app".into(), server: "a".into(), weight: 256 },
         ),
         (r#"{"request":"reload"}"#, Request::Reload),
-        (
-            r#"{"request":"accept","backend":"app"}"#,
-            Request::Accept {
-                backend: "app".into(),
-            },
-        ),
-        (
-            r#"{"request":"upgrade"}"#,
-            Request::Upgrade {
-                binary: None,
-                probation_ms: None,
-            },
-        ),
+        (r#"{"request":"accept","backend":"app"}"#, Request::Accept { backend: "app".into() }),
+        (r#"{"request":"upgrade"}"#, Request::Upgrade { binary: None, probation_ms: None }),
         (
             r#"{"request":"upgrade","binary":"/usr/bin/lb","probation_ms":0}"#,
-            Request::Upgrade {
-                binary: Some("/usr/bin/lb".into()),
-                probation_ms: Some(0),
-            },
+            Request::Upgrade { binary: Some("/usr/bin/lb".into()), probation_ms: Some(0) },
         ),
     ];
     for (line, expected) in table {
-        assert_eq!(
-            Request::parse(line.as_bytes()),
-            Ok(expected.clone()),
-            "{line}"
-        );
+        assert_eq!(Request::parse(line.as_bytes()), Ok(expected.clone()), "{line}");
         let written = serde_json::to_vec(&expected).unwrap();
         assert_eq!(Request::parse(&written), Ok(expected));
     }
@@ -79,29 +49,18 @@ fn unknown_fields_are_ignored() {
 fn what_cannot_be_read_is_answered_with_the_reason() {
     assert!(message("").contains("empty"));
     assert!(message("\r\n").contains("empty"));
-    assert!(
-        message(r#"{"request":"explode"}"#)
-            .contains("unknown variant `explode`, expected one of `status`")
-    );
+    assert!(message(r#"{"request":"explode"}"#).contains("unknown variant `explode`, expected one of `status`"));
     assert!(message(r#"{"backend":"app"}"#).contains("missing field `request`"));
     assert!(message(r#"{"request":"accept"}"#).contains("missing field `backend`"));
-    assert!(
-        message(r#"{"request":"set_weight","backend":"a","server":"b","weight":-1}"#)
-            .contains("-1")
-    );
+    assert!(message(r#"{"request":"set_weight","backend":"a","server":"b","weight":-1}"#).contains("-1"));
     assert!(message("show stat").contains("line 1 column 1"));
     assert!(message(&"{\"a\":".repeat(10_000)).contains("recursion limit"));
 }
 
 #[test]
 fn an_answer_of_a_newer_version_still_reads() {
-    let line =
-        r#"{"answer":"error","value":{"kind":"tired","exit":9,"message":"no","hint":"sleep"}}"#;
-    let expected = Answer::Error {
-        kind: ErrorKind::Failed,
-        exit: 9,
-        message: "no".into(),
-    };
+    let line = r#"{"answer":"error","value":{"kind":"tired","exit":9,"message":"no","hint":"sleep"}}"#;
+    let expected = Answer::Error { kind: ErrorKind::Failed, exit: 9, message: "no".into() };
     assert_eq!(serde_json::from_str::<Answer>(line).unwrap(), expected);
 }
 

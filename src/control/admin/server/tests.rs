@@ -12,12 +12,7 @@ use super::*;
 use crate::control::admin::protocol::ErrorKind;
 
 /// Runs `scene` beside a server with `handler`; the scene gets the path of its socket.
-fn with_conversations<H, F, S, T>(
-    conversations: Conversations,
-    limits: Limits,
-    handler: H,
-    scene: S,
-) -> T
+fn with_conversations<H, F, S, T>(conversations: Conversations, limits: Limits, handler: H, scene: S) -> T
 where
     H: Fn(Request, Progress) -> F + 'static,
     F: Future<Output = Answer> + 'static,
@@ -25,17 +20,12 @@ where
 {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lb.sock");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()).unwrap();
     runtime.block_on(async {
         let listener = UnixListener::bind(&path).unwrap();
         let serving = serve_within(limits, listener, conversations, handler);
         let server = tokio::task::spawn_local(serving);
-        timeout(Duration::from_secs(20), scene(&path, server))
-            .await
-            .expect("the scene hangs")
+        timeout(Duration::from_secs(20), scene(&path, server)).await.expect("the scene hangs")
     })
 }
 
@@ -46,9 +36,7 @@ where
     S: AsyncFnOnce(&Path) -> T,
 {
     let conversations = Conversations::default();
-    with_conversations(conversations, limits, handler, async |path, _| {
-        scene(path).await
-    })
+    with_conversations(conversations, limits, handler, async |path, _| scene(path).await)
 }
 
 #[test]
@@ -69,20 +57,13 @@ fn who_waits_for_the_conversations_sees_the_last_answer_sent() {
         },
         async |path, server| {
             let mut stream = UnixStream::connect(path).await.unwrap();
-            stream
-                .write_all(b"{\"request\":\"status\"}\n")
-                .await
-                .unwrap();
+            stream.write_all(b"{\"request\":\"status\"}\n").await.unwrap();
             while all.permits.available_permits() > 62 {
                 tokio::task::yield_now().await;
             }
             server.abort();
             assert!(server.await.is_err());
-            assert!(
-                timeout(Duration::from_millis(20), all.over())
-                    .await
-                    .is_err()
-            );
+            assert!(timeout(Duration::from_millis(20), all.over()).await.is_err());
             go.send(()).unwrap();
             all.over().await;
             assert_eq!(answers(&mut stream).await, [Answer::done("served")]);
@@ -108,20 +89,11 @@ async fn answers(stream: &mut UnixStream) -> Vec<Answer> {
         // What was sent after the request line is unread when the daemon closes.
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
-    text.split_inclusive(|&byte| byte == b'\n')
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
+    text.split_inclusive(|&byte| byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
 fn is_bad_request(answers: &[Answer]) -> bool {
-    matches!(
-        answers,
-        [Answer::Error {
-            kind: ErrorKind::BadRequest,
-            exit: 2,
-            ..
-        }]
-    )
+    matches!(answers, [Answer::Error { kind: ErrorKind::BadRequest, exit: 2, .. }])
 }
 
 #[test]
@@ -130,14 +102,8 @@ fn a_request_is_handled_and_answered_once() {
         Limits::default(),
         async |request, _| Answer::done(format!("{request:?}")),
         async |path| {
-            assert_eq!(
-                exchange(path, b"{\"request\":\"status\"}\n").await,
-                [Answer::done("Status")]
-            );
-            assert_eq!(
-                exchange(path, b"{\"request\":\"reload\"}").await,
-                [Answer::done("Reload")]
-            );
+            assert_eq!(exchange(path, b"{\"request\":\"status\"}\n").await, [Answer::done("Status")]);
+            assert_eq!(exchange(path, b"{\"request\":\"reload\"}").await, [Answer::done("Reload")]);
             let two = b"{\"request\":\"status\"}\n{\"request\":\"reload\"}\n";
             assert_eq!(exchange(path, two).await, [Answer::done("Status")]);
         },
@@ -152,15 +118,8 @@ fn progress_comes_before_the_last_answer_in_order() {
         Answer::done("three")
     };
     with_server(Limits::default(), handler, async |path| {
-        let expected = [
-            Answer::Progress("one".into()),
-            Answer::Progress("two".into()),
-            Answer::done("three"),
-        ];
-        assert_eq!(
-            exchange(path, b"{\"request\":\"reload\"}\n").await,
-            expected
-        );
+        let expected = [Answer::Progress("one".into()), Answer::Progress("two".into()), Answer::done("three")];
+        assert_eq!(exchange(path, b"{\"request\":\"reload\"}\n").await, expected);
     });
 }
 
@@ -175,24 +134,15 @@ fn silent_work_shows_signs_of_life() {
             Answer::done("at last")
         }
     };
-    let limits = Limits {
-        heartbeat: Duration::from_millis(5),
-        ..Limits::default()
-    };
+    let limits = Limits { heartbeat: Duration::from_millis(5), ..Limits::default() };
     with_server(limits, handler, async |path| {
         let mut stream = UnixStream::connect(path).await.unwrap();
-        stream
-            .write_all(b"{\"request\":\"upgrade\"}\n")
-            .await
-            .unwrap();
+        stream.write_all(b"{\"request\":\"upgrade\"}\n").await.unwrap();
         let mut line = vec![0; Answer::Heartbeat.to_line().len()];
         stream.read_exact(&mut line).await.unwrap();
         assert_eq!(line, Answer::Heartbeat.to_line());
         finish.send(()).unwrap();
-        assert_eq!(
-            answers(&mut stream).await.last(),
-            Some(&Answer::done("at last"))
-        );
+        assert_eq!(answers(&mut stream).await.last(), Some(&Answer::done("at last")));
     });
 }
 
@@ -212,16 +162,10 @@ fn work_goes_on_when_its_client_leaves() {
             Answer::done("")
         }
     };
-    let limits = Limits {
-        heartbeat: Duration::from_millis(5),
-        ..Limits::default()
-    };
+    let limits = Limits { heartbeat: Duration::from_millis(5), ..Limits::default() };
     with_server(limits, handler, async |path| {
         let mut stream = UnixStream::connect(path).await.unwrap();
-        stream
-            .write_all(b"{\"request\":\"upgrade\"}\n")
-            .await
-            .unwrap();
+        stream.write_all(b"{\"request\":\"upgrade\"}\n").await.unwrap();
         began.recv().await.unwrap();
         drop(stream);
         go.send(()).unwrap();
@@ -237,34 +181,16 @@ fn a_panic_in_the_handler_is_an_error_answer_and_the_next_request_works() {
     };
     with_server(Limits::default(), handler, async |path| {
         let first = exchange(path, b"{\"request\":\"reload\"}\n").await;
-        assert!(
-            matches!(
-                &first[..],
-                [Answer::Error {
-                    kind: ErrorKind::Failed,
-                    exit: 1,
-                    ..
-                }]
-            ),
-            "{first:?}"
-        );
-        assert_eq!(
-            exchange(path, b"{\"request\":\"status\"}\n").await,
-            [Answer::done("fine")]
-        );
+        assert!(matches!(&first[..], [Answer::Error { kind: ErrorKind::Failed, exit: 1, .. }]), "{first:?}");
+        assert_eq!(exchange(path, b"{\"request\":\"status\"}\n").await, [Answer::done("fine")]);
     });
 }
 
 #[test]
 fn a_request_that_is_too_long_or_too_late_is_answered() {
-    let limits = Limits {
-        request: Duration::from_millis(50),
-        ..Limits::default()
-    };
+    let limits = Limits { request: Duration::from_millis(50), ..Limits::default() };
     with_server(limits, refuse_all, async |path| {
-        assert!(is_bad_request(
-            &exchange(path, &vec![b'x'; MAX_REQUEST + 1]).await
-        ));
+        assert!(is_bad_request(&exchange(path, &vec![b'x'; MAX_REQUEST + 1]).await));
         assert!(is_bad_request(&exchange(path, b"").await));
         let mut stream = UnixStream::connect(path).await.unwrap();
         stream.write_all(b"{\"request\"").await.unwrap();
@@ -282,10 +208,7 @@ fn more_connections_than_allowed_wait_their_turn() {
             let first = UnixStream::connect(path).await.unwrap();
             let _second = UnixStream::connect(path).await.unwrap();
             let mut third = UnixStream::connect(path).await.unwrap();
-            third
-                .write_all(b"{\"request\":\"status\"}\n")
-                .await
-                .unwrap();
+            third.write_all(b"{\"request\":\"status\"}\n").await.unwrap();
             let early = timeout(Duration::from_millis(50), third.readable()).await;
             assert!(early.is_err(), "a third connection was served beside two");
             drop(first);
@@ -302,10 +225,7 @@ fn arbitrary_bytes_get_exactly_one_error_answer() {
         for _ in 0..200 {
             let bytes = strategy.new_tree(&mut runner).unwrap().current();
             let answers = exchange(path, &bytes).await;
-            assert!(
-                matches!(&answers[..], [Answer::Error { .. }]),
-                "{bytes:?}: {answers:?}"
-            );
+            assert!(matches!(&answers[..], [Answer::Error { .. }]), "{bytes:?}: {answers:?}");
         }
     });
 }

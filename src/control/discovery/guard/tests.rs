@@ -21,12 +21,7 @@ impl Bench {
         let wanted: Servers = (0..servers).map(|i| (name(i), server.clone())).collect();
         let mut guard = Guard::new(delay);
         guard.resume(&wanted);
-        Self {
-            guard,
-            wanted,
-            now: Instant::now(),
-            failing: Vec::new(),
-        }
+        Self { guard, wanted, now: Instant::now(), failing: Vec::new() }
     }
 
     fn settle(&mut self, leaving: &[usize], expired: bool, fresh: bool) -> usize {
@@ -36,8 +31,7 @@ impl Bench {
         let flags = leaving.iter().map(|i| (name(*i), expired)).collect();
         let failing = self.failing.clone();
         let passes = |name: &str| !failing.iter().any(|failing| failing == name);
-        self.guard
-            .settle(&self.wanted, flags, fresh, self.now, &passes);
+        self.guard.settle(&self.wanted, flags, fresh, self.now, &passes);
         self.guard.applied().len()
     }
 

@@ -1,12 +1,7 @@
 use super::*;
 
 fn kv(name: &str, value: &str, mod_revision: i64, lease: i64) -> Kv {
-    Kv {
-        key: format!("/p/{name}").into_bytes(),
-        value: value.as_bytes().to_vec(),
-        mod_revision,
-        lease,
-    }
+    Kv { key: format!("/p/{name}").into_bytes(), value: value.as_bytes().to_vec(), mod_revision, lease }
 }
 
 fn listed(kvs: Vec<Kv>) -> View {
@@ -16,11 +11,7 @@ fn listed(kvs: Vec<Kv>) -> View {
 }
 
 fn list(view: &mut View, revision: i64, kvs: Vec<Kv>) -> BTreeMap<String, i64> {
-    view.listing(Listing {
-        cluster_id: 1,
-        revision,
-        kvs,
-    })
+    view.listing(Listing { cluster_id: 1, revision, kvs })
 }
 
 #[test]
@@ -45,30 +36,20 @@ fn a_key_that_leaves_tells_its_last_lease() {
     let mut view = listed(vec![kv("a", "a:1", 2, 5), kv("b", "b:1", 3, 6)]);
     view.events(vec![Event::Put(kv("a", "a:1", 11, 7))]);
     let key = b"/p/a".to_vec();
-    let left = view.events(vec![Event::Delete {
-        key,
-        mod_revision: 12,
-    }]);
+    let left = view.events(vec![Event::Delete { key, mod_revision: 12 }]);
     assert_eq!(left, BTreeMap::from([("a".to_owned(), 7)]));
-    assert_eq!(
-        list(&mut view, 13, vec![]),
-        BTreeMap::from([("b".to_owned(), 6)])
-    );
+    assert_eq!(list(&mut view, 13, vec![]), BTreeMap::from([("b".to_owned(), 6)]));
 }
 
 #[test]
 fn newcomers_never_push_out_who_serves_already() {
-    let number = |range: std::ops::Range<usize>| -> Vec<Kv> {
-        range.map(|i| kv(&format!("s{i}"), "a:1", 2, 0)).collect()
-    };
+    let number =
+        |range: std::ops::Range<usize>| -> Vec<Kv> { range.map(|i| kv(&format!("s{i}"), "a:1", 2, 0)).collect() };
     let mut view = listed(number(1..MAX_SERVERS + 1));
     list(&mut view, 11, number(0..MAX_SERVERS + 1));
     assert!(!view.servers().contains_key("s0") && view.servers().contains_key("s1"));
     assert!(!view.has_room_for_more());
-    view.events(vec![Event::Delete {
-        key: b"/p/s1".to_vec(),
-        mod_revision: 12,
-    }]);
+    view.events(vec![Event::Delete { key: b"/p/s1".to_vec(), mod_revision: 12 }]);
     assert!(view.has_room_for_more());
 }
 
@@ -77,14 +58,8 @@ fn another_cluster_or_a_lower_revision_asks_for_a_listing() {
     assert_eq!(View::new("/p/").relist(1, 1), Some(Relist::First));
     let view = listed(vec![]);
     assert_eq!(view.relist(1, 10), None);
-    assert_eq!(
-        view.relist(1, 9),
-        Some(Relist::Backwards { before: 10, now: 9 })
-    );
-    assert_eq!(
-        view.relist(2, 11),
-        Some(Relist::OtherCluster { before: 1, now: 2 })
-    );
+    assert_eq!(view.relist(1, 9), Some(Relist::Backwards { before: 10, now: 9 }));
+    assert_eq!(view.relist(2, 11), Some(Relist::OtherCluster { before: 1, now: 2 }));
 }
 
 #[test]

@@ -17,37 +17,23 @@ impl Shared {
         };
         if saved.prefix != self.prefix {
             let (backend, other) = (&self.backend, &saved.prefix);
-            warn!(
-                "backend {backend}: the last known servers are those of {other} and are not used"
-            );
+            warn!("backend {backend}: the last known servers are those of {other} and are not used");
             return;
         }
         let servers = match saved.servers() {
             Ok(servers) => servers,
             Err(why) => {
-                warn!(
-                    "backend {}: the last known servers are not used: {why}",
-                    self.backend
-                );
+                warn!("backend {}: the last known servers are not used: {why}", self.backend);
                 return;
             }
         };
         let mut state = self.lock();
-        state
-            .discovery
-            .resume(saved.cluster_id, saved.revision, &servers);
-        state.source = if from_file {
-            Source::File
-        } else {
-            Source::Etcd
-        };
+        state.discovery.resume(saved.cluster_id, saved.revision, &servers);
+        state.source = if from_file { Source::File } else { Source::Etcd };
         state.heard = Some(Instant::now());
         state.file_age_s = now_s().saturating_sub(saved.saved_at);
         let (count, revision) = (servers.len(), saved.revision);
-        info!(
-            "backend {}: {count} servers as last known at revision {revision}",
-            self.backend
-        );
+        info!("backend {}: {count} servers as last known at revision {revision}", self.backend);
         (self.apply)(state.discovery.applied());
     }
 
@@ -55,13 +41,7 @@ impl Shared {
         let state = self.lock();
         let view = state.discovery.view();
         let cluster_id = view.cluster_id()?;
-        Some(Saved::new(
-            &self.prefix,
-            cluster_id,
-            view.revision(),
-            now_s(),
-            state.discovery.saved(),
-        ))
+        Some(Saved::new(&self.prefix, cluster_id, view.revision(), now_s(), state.discovery.saved()))
     }
 
     /// Waits for a change that is not on the disk yet. Cancel safety: the change is not forgotten.
@@ -90,8 +70,5 @@ impl Shared {
 
 /// For show only: no timer depends on it.
 fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

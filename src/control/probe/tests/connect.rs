@@ -35,44 +35,27 @@ async fn a_closed_port_refuses_every_kind_of_check() {
 
 #[tokio::test]
 async fn a_syn_without_answer_ends_with_the_timeout() {
-    let listener =
-        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener
-        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-        .unwrap();
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     // With a full accept queue the kernel drops further SYNs.
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
     let _fills_the_queue = TcpStream::connect(addr).await.unwrap();
-    let check = Check {
-        timeout: SOON,
-        ..check(CheckKind::Tcp)
-    };
-    let timed_out = told(
-        CheckStatus::L4Tout,
-        "no answer within 400ms (SYN unanswered)",
-    );
+    let check = Check { timeout: SOON, ..check(CheckKind::Tcp) };
+    let timed_out = told(CheckStatus::L4Tout, "no answer within 400ms (SYN unanswered)");
     assert_eq!(outcome(&check, &Addr::Ip(addr)).await, timed_out);
 }
 
 #[tokio::test]
 async fn the_proxy_header_comes_first() {
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
-        for kind in [
-            CheckKind::Tcp,
-            http().kind,
-            CheckKind::Script(vec![expect("HTTP/1.1 200")]),
-        ] {
+        for kind in [CheckKind::Tcp, http().kind, CheckKind::Script(vec![expect("HTTP/1.1 200")])] {
             let (addr, served) = server(|mut stream| async move {
                 let mut received = Vec::new();
                 let len = loop {
                     assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0);
                     match decode(&received) {
-                        Decoded::Header {
-                            len,
-                            src: None,
-                            dst: None,
-                        } => break len,
+                        Decoded::Header { len, src: None, dst: None } => break len,
                         other => assert_eq!(other, Decoded::Incomplete),
                     }
                 };
@@ -81,10 +64,7 @@ async fn the_proxy_header_comes_first() {
                 received.split_off(len)
             })
             .await;
-            let check = Check {
-                send_proxy: Some(version),
-                ..check(kind)
-            };
+            let check = Check { send_proxy: Some(version), ..check(kind) };
             let (status, cause) = outcome(&check, &addr).await;
             assert!(status.is_ok(), "{status} {cause}");
             let rest = served.await.unwrap();
@@ -102,10 +82,7 @@ async fn unix_sockets_are_checked_too() {
     assert_eq!(outcome(&check(CheckKind::Tcp), &addr).await, missing);
 
     let listener = UnixListener::bind(path).unwrap();
-    assert_eq!(
-        outcome(&check(CheckKind::Tcp), &addr).await,
-        passed(CheckStatus::L4Ok)
-    );
+    assert_eq!(outcome(&check(CheckKind::Tcp), &addr).await, passed(CheckStatus::L4Ok));
     let served = tokio::spawn(async move {
         let _only_connected = listener.accept().await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -116,25 +93,14 @@ async fn unix_sockets_are_checked_too() {
         request
     });
     assert_eq!(outcome(&http(), &addr).await, passed(CheckStatus::L7Ok));
-    assert!(
-        served
-            .await
-            .unwrap()
-            .starts_with(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n")
-    );
+    assert!(served.await.unwrap().starts_with(b"GET /ping HTTP/1.1\r\nHost: localhost\r\n"));
 }
 
 #[test]
 fn a_check_goes_where_it_is_told() {
     let shown = |addr: &str, ip: Option<&str>, port| {
-        let check = Check {
-            addr: ip.map(|ip| ip.parse().unwrap()),
-            port,
-            ..Check::default()
-        };
-        let own = addr
-            .parse()
-            .map_or_else(|_| Addr::Unix(addr.into()), Addr::Ip);
+        let check = Check { addr: ip.map(|ip| ip.parse().unwrap()), port, ..Check::default() };
+        let own = addr.parse().map_or_else(|_| Addr::Unix(addr.into()), Addr::Ip);
         place(&check, &own).to_string()
     };
     for (addr, ip, port, expected) in [

@@ -17,9 +17,7 @@ impl Redis {
     /// Starts a server and waits until it says that it is ready. Redis cannot choose a port itself, and a free one
     /// may be taken before it binds it; then another one is tried.
     fn start(args: &[&str]) -> Self {
-        (0..10)
-            .find_map(|_| Self::try_start(args))
-            .expect("redis-server starts on a free port")
+        (0..10).find_map(|_| Self::try_start(args)).expect("redis-server starts on a free port")
     }
 
     fn try_start(args: &[&str]) -> Option<Self> {
@@ -28,22 +26,8 @@ impl Redis {
         drop(free);
         let dir = tempfile::tempdir().unwrap();
         let mut child = Command::new("redis-server")
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--daemonize",
-                "no",
-            ])
-            .args([
-                "--unixsocket",
-                "redis.sock",
-                "--port",
-                &addr.port().to_string(),
-            ])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .args(["--unixsocket", "redis.sock", "--port", &addr.port().to_string()])
             .args(args)
             .current_dir(dir.path())
             .stdout(Stdio::piped())
@@ -87,11 +71,7 @@ fn finds_the_primary() -> Check {
         Step::Send(b"QUIT\r\n".to_vec()),
         Step::Expect(b"+OK\r\n".to_vec()),
     ];
-    Check {
-        kind: CheckKind::Script(steps),
-        timeout: Duration::from_secs(20),
-        ..Check::default()
-    }
+    Check { kind: CheckKind::Script(steps), timeout: Duration::from_secs(20), ..Check::default() }
 }
 
 #[tokio::test]
@@ -102,17 +82,10 @@ async fn a_script_finds_the_primary_among_redis_servers() {
 
     for addr in [Addr::Ip(primary.addr), primary.unix()] {
         let result = probe(&finds_the_primary(), &addr).await;
-        assert_eq!(
-            (result.status, &*result.cause),
-            (CheckStatus::L7Ok, ""),
-            "{addr}"
-        );
+        assert_eq!((result.status, &*result.cause), (CheckStatus::L7Ok, ""), "{addr}");
     }
     for addr in [Addr::Ip(replica.addr), replica.unix()] {
-        let check = Check {
-            timeout: Duration::from_millis(500),
-            ..finds_the_primary()
-        };
+        let check = Check { timeout: Duration::from_millis(500), ..finds_the_primary() };
         let result = probe(&check, &addr).await;
         assert_eq!(result.status, CheckStatus::L7Rsp, "{result}");
         let cause = r"expected `role:master`, got `role:slave\r\nmaster_host:127.0.0.1\r\n";
@@ -122,8 +95,5 @@ async fn a_script_finds_the_primary_among_redis_servers() {
     let gone = Addr::Ip(primary.addr);
     drop(primary);
     let result = probe(&finds_the_primary(), &gone).await;
-    assert_eq!(
-        (result.status, &*result.cause),
-        (CheckStatus::L4Con, "connection refused")
-    );
+    assert_eq!((result.status, &*result.cause), (CheckStatus::L4Con, "connection refused"));
 }

@@ -7,10 +7,9 @@ async fn a_script_follows_a_dribbled_dialogue() {
     let (addr, served) = server(|mut stream| async move {
         stream.set_nodelay(true).unwrap();
         let mut request = [0; 6];
-        for (expected, answer) in [
-            (&b"PING\r\n"[..], &b"banner\r\n+PONG\r\n"[..]),
-            (b"ROLE\r\n", b"*1\r\n$6\r\nmaster\r\n"),
-        ] {
+        for (expected, answer) in
+            [(&b"PING\r\n"[..], &b"banner\r\n+PONG\r\n"[..]), (b"ROLE\r\n", b"*1\r\n$6\r\nmaster\r\n")]
+        {
             stream.read_exact(&mut request).await.unwrap();
             assert_eq!(request, expected);
             for piece in answer.chunks(1) {
@@ -48,20 +47,14 @@ async fn a_script_forgets_old_answers_and_finds_unwanted_ones() {
 
     let addr = answering(["-LOADING\r\n"], false).await;
     let check = script([send("?"), Step::ExpectNot(b"LOADING".to_vec())]);
-    assert_eq!(
-        outcome(&check, &addr).await,
-        told(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer")
-    );
+    assert_eq!(outcome(&check, &addr).await, told(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer"));
 }
 
 #[tokio::test]
 async fn a_server_that_closes_midway_is_quoted() {
     let addr = answering(["role:sl"], true).await;
     let cause = "connection closed, expected `role:master`, got `role:sl`";
-    assert_eq!(
-        outcome(&script([send("?"), expect("role:master")]), &addr).await,
-        told(CheckStatus::L7Rsp, cause)
-    );
+    assert_eq!(outcome(&script([send("?"), expect("role:master")]), &addr).await, told(CheckStatus::L7Rsp, cause));
 }
 
 #[tokio::test]

@@ -11,12 +11,7 @@ struct Run {
 const PROBATION: Duration = Duration::from_secs(5);
 
 fn beat(served: u64, failed: u64) -> Heartbeat {
-    Heartbeat {
-        sessions: 0,
-        accepted: served + failed,
-        served,
-        failed,
-    }
+    Heartbeat { sessions: 0, accepted: served + failed, served, failed }
 }
 
 impl Run {
@@ -97,22 +92,11 @@ fn every_step_follows_the_one_before() {
     assert_eq!(Run::in_phase(Phase::Prepare).last, [Action::Introduce]);
     assert!(Run::in_phase(Phase::Activate).does(&Action::Go));
     let mut run = Run::in_phase(Phase::Activate);
-    assert_eq!(
-        run.on(Event::Ready).last[0],
-        Action::Park,
-        "first of all the old engine parks"
-    );
+    assert_eq!(run.on(Event::Ready).last[0], Action::Park, "first of all the old engine parks");
     let mut run = Run::in_phase(Phase::Move);
     assert_eq!(run.last[0], Action::Commit);
-    run.on(Event::Done(Done {
-        moved: 7,
-        left: 0,
-        why: None,
-    }));
-    assert_eq!(
-        (&run.last[0], run.exit()),
-        (&Action::Promote, Some(ExitStatus::Done))
-    );
+    run.on(Event::Done(Done { moved: 7, left: 0, why: None }));
+    assert_eq!((&run.last[0], run.exit()), (&Action::Promote, Some(ExitStatus::Done)));
 }
 
 #[test]
@@ -120,11 +104,7 @@ fn a_failure_before_ready_kills_the_new_engine_and_touches_nothing_else() {
     for phase in BEFORE_READY {
         let mut run = Run::in_phase(phase);
         run.on(Event::NewFailed("exited".into()));
-        assert_eq!(
-            (&run.last[0], run.exit()),
-            (&Action::KillNew, Some(ExitStatus::UpgradeFailed)),
-            "{phase:?}"
-        );
+        assert_eq!((&run.last[0], run.exit()), (&Action::KillNew, Some(ExitStatus::UpgradeFailed)), "{phase:?}");
         assert_eq!(run.last.len(), 2);
     }
 }
@@ -145,11 +125,7 @@ fn a_failure_after_ready_brings_the_old_engine_back_before_anything_else() {
     for phase in [Phase::Probation, Phase::Move] {
         let mut run = Run::in_phase(phase);
         run.on(Event::NewFailed("died of signal 9".into()));
-        assert_eq!(
-            run.last[..2],
-            [Action::Resume, Action::KillNew],
-            "{phase:?}"
-        );
+        assert_eq!(run.last[..2], [Action::Resume, Action::KillNew], "{phase:?}");
         assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
     }
 }
@@ -157,8 +133,7 @@ fn a_failure_after_ready_brings_the_old_engine_back_before_anything_else() {
 #[test]
 fn a_new_engine_that_falls_silent_is_rolled_back_after_two_seconds() {
     let mut run = Run::in_phase(Phase::Probation);
-    run.live(Duration::from_secs(3))
-        .silent(Duration::from_millis(1999));
+    run.live(Duration::from_secs(3)).silent(Duration::from_millis(1999));
     assert!(run.exit().is_none());
     run.silent(Duration::from_millis(1));
     assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
@@ -184,15 +159,10 @@ fn a_machine_that_stood_still_is_not_the_new_engines_silence() {
 #[test]
 fn probation_does_not_end_before_its_time_nor_without_a_sign_of_life() {
     let mut run = Run::in_phase(Phase::Probation);
-    run.on(Event::Parked)
-        .live(PROBATION - Duration::from_millis(700));
+    run.on(Event::Parked).live(PROBATION - Duration::from_millis(700));
     assert_eq!(run.upgrade.phase(), Phase::Probation);
     run.silent(Duration::from_millis(1400));
-    assert_eq!(
-        run.upgrade.phase(),
-        Phase::Probation,
-        "no heartbeat for too long"
-    );
+    assert_eq!(run.upgrade.phase(), Phase::Probation, "no heartbeat for too long");
     run.on(Event::NewBeat(beat(0, 0)));
     assert_eq!(run.upgrade.phase(), Phase::Move);
 }
@@ -212,11 +182,7 @@ fn probation_does_not_end_before_the_old_engine_has_parked() {
 #[test]
 fn failing_connections_count_only_where_the_old_engine_had_none() {
     for (old, new, exit) in [
-        (
-            Some(beat(100, 1)),
-            beat(4, 20),
-            Some(ExitStatus::RolledBack),
-        ),
+        (Some(beat(100, 1)), beat(4, 20), Some(ExitStatus::RolledBack)),
         (Some(beat(100, 1)), beat(20, 4), None),
         (Some(beat(100, 1)), beat(0, 5), None),
         (Some(beat(50, 50)), beat(0, 100), None),
@@ -234,27 +200,12 @@ fn failing_connections_count_only_where_the_old_engine_had_none() {
 #[test]
 fn sessions_that_stay_are_told_by_the_exit_code_and_the_reason() {
     let mut run = Run::in_phase(Phase::Move);
-    run.on(Event::Done(Done {
-        moved: 5,
-        left: 2,
-        why: Some("no descriptors".into()),
-    }));
-    assert!(
-        run.last.is_empty(),
-        "first the new engine shows that it lives"
-    );
+    run.on(Event::Done(Done { moved: 5, left: 2, why: Some("no descriptors".into()) }));
+    assert!(run.last.is_empty(), "first the new engine shows that it lives");
     run.on(Event::NewBeat(beat(0, 0)));
-    let Some(Action::End(outcome)) = run.last.last() else {
-        panic!("no end")
-    };
+    let Some(Action::End(outcome)) = run.last.last() else { panic!("no end") };
     assert_eq!(outcome.exit, ExitStatus::SessionsLeft);
-    assert!(
-        outcome
-            .text
-            .contains("5 sessions moved, 2 left to drain (no descriptors)"),
-        "{}",
-        outcome.text
-    );
+    assert!(outcome.text.contains("5 sessions moved, 2 left to drain (no descriptors)"), "{}", outcome.text);
 }
 
 #[test]
@@ -262,11 +213,7 @@ fn an_old_engine_that_dies_is_a_failure_before_ready_and_a_success_with_losses_a
     for phase in BEFORE_READY {
         let mut run = Run::in_phase(phase);
         run.on(Event::OldFailed("died".into()));
-        assert_eq!(
-            (&run.last[0], run.exit()),
-            (&Action::KillNew, Some(ExitStatus::UpgradeFailed)),
-            "{phase:?}"
-        );
+        assert_eq!((&run.last[0], run.exit()), (&Action::KillNew, Some(ExitStatus::UpgradeFailed)), "{phase:?}");
     }
     for phase in [Phase::Probation, Phase::Move] {
         let mut run = Run::in_phase(phase);
@@ -279,11 +226,7 @@ fn an_old_engine_that_dies_is_a_failure_before_ready_and_a_success_with_losses_a
 #[test]
 fn a_stop_aborts_before_ready_and_finishes_after() {
     for phase in BEFORE_READY {
-        assert_eq!(
-            Run::in_phase(phase).on(Event::Stop).exit(),
-            Some(ExitStatus::UpgradeFailed),
-            "{phase:?}"
-        );
+        assert_eq!(Run::in_phase(phase).on(Event::Stop).exit(), Some(ExitStatus::UpgradeFailed), "{phase:?}");
     }
     for phase in [Phase::Probation, Phase::Move] {
         let mut run = Run::in_phase(phase);
@@ -305,15 +248,8 @@ fn an_old_engine_that_hangs_while_sessions_move_does_not_hold_the_new_one_up() {
 fn words_out_of_turn_change_nothing() {
     for phase in BEFORE_READY {
         let mut run = Run::in_phase(phase);
-        for event in [
-            Event::NewBeat(beat(1, 1)),
-            Event::NotServing,
-            Event::Done(Done {
-                moved: 0,
-                left: 0,
-                why: None,
-            }),
-        ] {
+        for event in [Event::NewBeat(beat(1, 1)), Event::NotServing, Event::Done(Done { moved: 0, left: 0, why: None })]
+        {
             run.on(event);
             assert_eq!((run.last.len(), run.upgrade.phase()), (0, phase));
         }
@@ -323,11 +259,7 @@ fn words_out_of_turn_change_nothing() {
 #[test]
 fn sessions_that_stay_since_the_new_engine_died_are_not_called_a_success() {
     let mut run = Run::in_phase(Phase::Move);
-    run.on(Event::Done(Done {
-        moved: 5,
-        left: 2,
-        why: Some("the other end is closed".into()),
-    }));
+    run.on(Event::Done(Done { moved: 5, left: 2, why: Some("the other end is closed".into()) }));
     run.on(Event::NewFailed("it was ended by SIGKILL".into()));
     assert_eq!(run.last[0], Action::Resume);
     assert_eq!(run.exit(), Some(ExitStatus::RolledBack));
@@ -339,22 +271,12 @@ fn handed_over() -> Run {
     let upgrade = Upgrade::begin_takeover(PROBATION, now);
     let last = Vec::new();
     let mut run = Run { upgrade, now, last };
-    for event in [
-        Event::Started(7),
-        Event::Hello,
-        Event::Prepared,
-        Event::Ready,
-        Event::Parked,
-    ] {
+    for event in [Event::Started(7), Event::Hello, Event::Prepared, Event::Ready, Event::Parked] {
         run.on(event);
     }
     run.live(PROBATION);
     assert!(run.does(&Action::Commit));
-    run.on(Event::Done(Done {
-        moved: 7,
-        left: 0,
-        why: None,
-    }));
+    run.on(Event::Done(Done { moved: 7, left: 0, why: None }));
     assert_eq!(run.last, [Action::HandOver]);
     run
 }
@@ -363,13 +285,8 @@ fn handed_over() -> Run {
 fn a_takeover_ends_when_the_other_supervisor_has_what_it_needs() {
     let mut run = handed_over();
     run.on(Event::Taken);
-    assert_eq!(
-        (&run.last[0], run.exit()),
-        (&Action::Promote, Some(ExitStatus::Done))
-    );
-    let Action::End(outcome) = &run.last[1] else {
-        panic!("{:?}", run.last)
-    };
+    assert_eq!((&run.last[0], run.exit()), (&Action::Promote, Some(ExitStatus::Done)));
+    let Action::End(outcome) = &run.last[1] else { panic!("{:?}", run.last) };
     assert!(outcome.text.starts_with("taken over in"), "{outcome:?}");
 }
 
@@ -394,13 +311,9 @@ fn a_supervisor_that_is_late_to_take_what_it_was_given_keeps_its_engine_and_the_
 #[test]
 fn between_handing_over_and_its_answer_nothing_else_decides() {
     let mut run = handed_over();
-    for event in [
-        Event::OldFailed("it died".into()),
-        Event::Stop,
-        Event::NewBeat(beat(0, 100)),
-        Event::NotServing,
-        Event::Tick,
-    ] {
+    for event in
+        [Event::OldFailed("it died".into()), Event::Stop, Event::NewBeat(beat(0, 100)), Event::NotServing, Event::Tick]
+    {
         run.on(event);
         assert_eq!(run.last, []);
     }
@@ -416,8 +329,5 @@ fn a_takeover_fails_before_ready_as_an_upgrade_does() {
     run.silent(HELLO_LIMIT);
     assert_eq!(run.exit(), Some(ExitStatus::UpgradeFailed));
     let text = format!("{:?}", run.last);
-    assert!(
-        text.contains("not taken over, the old engine goes on"),
-        "{text}"
-    );
+    assert!(text.contains("not taken over, the old engine goes on"), "{text}");
 }
