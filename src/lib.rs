@@ -3,15 +3,19 @@
 //! # Planes
 //!
 //! ```text
-//! cli            the commands; one file a command
-//! app            composition root: configuration → running daemon, and the only place that knows both planes below
-//! proxy          data plane: worker, listener, session, connect, relay, flow
-//! control        control plane: checks, names, etcd, admin socket
-//! lifecycle      supervisor, an engine's link to it, the messages of a hand-off
-//! backend        who may serve: server, health, scheduler, queue, snapshot; pure
-//! config         text → raw → typed; pure
-//! log stats sys  ground: session line, counters, the kernel wrapped once (the only `unsafe`); also `exit` (exit codes)
-//!                and `proxy_protocol` (its headers)
+//! cli             the commands; one file a command
+//! supervisor      process 1 of `lb run`: one pid, keeps the listeners, starts and replaces engines; carries no traffic
+//! engine          process 2: composition root: configuration → running daemon; one loop that owns its parts
+//! proxy           data plane: worker, listener, session, connect, relay, flow
+//! control         control plane: checks, names, etcd, admin socket
+//! log             the session line
+//! backend         who may serve: server, health, scheduler, queue, snapshot; pure
+//! handoff         what supervisor and engine, and two engines, say to each other; pure but for its channel
+//! runtime         a worker's executor, timers and epoll instance
+//! proxy_protocol  its headers
+//! sys             the kernel wrapped once: the only `unsafe`
+//! config          text → raw → typed; pure
+//! stats exit fault   counters; exit codes; places where a test makes a process fail
 //! ```
 //!
 //! `lb run` is two processes: a supervisor that carries no traffic and whose pid never changes, and an engine that does
@@ -21,8 +25,19 @@
 //!
 //! # Floors
 //!
-//! Imports point down, and `proxy` and `control` never import each other: they meet in `backend`, where control publishes
-//! and proxy reads. `config` is typed data that `backend` reads too. A test over `use crate::` keeps it true.
+//! Imports point down, and neighbours never import each other: `engine` and `supervisor` meet in `handoff`, `proxy` and
+//! `control` in `backend`, where control publishes and proxy reads. A test over `use crate::` keeps it true.
+//!
+//! ```text
+//! main
+//! cli
+//! engine | supervisor
+//! proxy | control
+//! log | backend
+//! runtime | handoff | proxy_protocol
+//! sys
+//! config | stats | exit | fault
+//! ```
 //!
 //! # Invariants
 //!
@@ -33,7 +48,7 @@
 //! - A permit comes before accept: what is beyond a limit waits in the kernel's queue and is never refused.
 //! - A listening socket is never shut down and never closed while connections may wait in its queue.
 //! - A session can be frozen whenever it is not being polled, and thawed by another worker or process. At most one
-//!   process works on it at any moment ([`lifecycle::peer`]).
+//!   process works on it at any moment ([`handoff::peer`]).
 //! - A reset of one side is a reset to the other, after what was received before is delivered; a FIN is a FIN.
 //! - An idle session holds neither buffer nor pipe.
 //! - A configuration, an upgrade, a discovered set is applied as a whole or not at all; what runs stays.
@@ -50,15 +65,21 @@
 //! - **park**: to stop accepting from a listener that stays open elsewhere.
 //! - **hand-off**: listeners, state and sessions going from one engine to another.
 
-pub mod app;
 pub mod backend;
-pub mod cli;
 pub mod config;
 pub mod control;
 pub mod exit;
-pub mod lifecycle;
+pub mod handoff;
 pub mod log;
 pub mod proxy;
-pub mod proxy_protocol;
-pub mod stats;
 pub mod sys;
+
+mod cli;
+mod engine;
+mod fault;
+mod proxy_protocol;
+mod runtime;
+mod stats;
+mod supervisor;
+
+pub use cli::main;

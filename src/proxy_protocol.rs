@@ -13,7 +13,7 @@ use crate::config::ProxyVersion;
 
 /// What the bytes received so far amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decoded {
+pub(crate) enum Decoded {
     /// The beginning of a header; only more bytes can tell.
     Incomplete,
     /// A whole header in the first `len` bytes. Without addresses the connection's own ends are the real ones: the
@@ -25,7 +25,7 @@ pub enum Decoded {
 
 /// Why bytes are no PROXY header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub(crate) enum Malformed {
     #[error("does not begin with a PROXY protocol header")]
     NoHeader,
     #[error("PROXY v1 header is longer than {MAX_V1} bytes")]
@@ -55,7 +55,7 @@ pub enum Malformed {
 /// unspecified family. A scope or flow of an IPv6 address is not carried.
 ///
 /// It is to be sent in one piece: nginx refuses a header that it does not get with its first read.
-pub fn encode(version: ProxyVersion, src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8> {
+pub(crate) fn encode(version: ProxyVersion, src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8> {
     match version {
         ProxyVersion::V1 => v1::encode(src, dst),
         ProxyVersion::V2 => v2::encode(src, dst),
@@ -63,7 +63,7 @@ pub fn encode(version: ProxyVersion, src: Option<SocketAddr>, dst: Option<Socket
 }
 
 /// Looks for a header of either version at the start of `buf`, which holds all bytes received so far.
-pub fn decode(buf: &[u8]) -> Decoded {
+pub(crate) fn decode(buf: &[u8]) -> Decoded {
     let decoded = match buf.first() {
         None => return Decoded::Incomplete,
         Some(&first) if first == v2::SIGNATURE[0] => v2::decode(buf),
@@ -80,11 +80,11 @@ impl Decoded {
 }
 
 /// The longest v1 header, CRLF included, as the specification has it.
-pub const MAX_V1: usize = 107;
+pub(crate) const MAX_V1: usize = 107;
 
 /// The longest v2 header taken: the fixed part and 520 bytes, which hold two unix addresses and 300 bytes of TLVs.
 /// The specification allows 64 KiB, which nobody sends; it wants 536 bytes to be accepted.
-pub const MAX_V2: usize = 536;
+pub(crate) const MAX_V2: usize = 536;
 
 #[cfg(test)]
 mod tests;

@@ -3,11 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use lb::lifecycle::frame::Frame;
-use lb::lifecycle::peer::{
+use lb::handoff::frame::Frame;
+use lb::handoff::peer::{
     AdminState, BATCH, Batch, Bucket, Count, Flow, Histogram, Knowledge, PeerMessage, Relay, Server, Session,
 };
-use lb::lifecycle::wire::Messages;
+use lb::handoff::wire::Messages;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let sessions = u64::try_from(BATCH).unwrap_or(0);

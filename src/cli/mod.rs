@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use crate::exit::ExitStatus;
+pub(crate) use crate::exit::ExitStatus;
 use ask::Daemon;
 
 /// A TCP load balancer: servers, configuration and the binary itself change without a client noticing.

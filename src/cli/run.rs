@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::ExitStatus;
 use super::ask::{Daemon, default_socket};
 use super::upgrade::probation;
-use crate::app;
-use crate::lifecycle::supervisor;
+use crate::engine;
+use crate::supervisor;
 
 /// Run the balancer in the foreground
 #[derive(Debug, clap::Args)]
@@ -83,11 +83,11 @@ impl ConfigArgs {
         words
     }
 
-    fn source(self) -> app::Source {
+    fn source(self) -> engine::Source {
         if self.bind.is_empty() && self.server.is_empty() {
-            return app::Source::File(self.file.unwrap_or_else(|| DEFAULT_FILE.into()));
+            return engine::Source::File(self.file.unwrap_or_else(|| DEFAULT_FILE.into()));
         }
-        app::Source::Flags { binds: self.bind, servers: self.server }
+        engine::Source::Flags { binds: self.bind, servers: self.server }
     }
 }
 
@@ -113,9 +113,9 @@ pub(super) struct EngineArgs {
 pub(super) fn engine(args: EngineArgs, daemon: Daemon) -> ExitStatus {
     let source = args.config.source();
     if args.probe {
-        return app::probe(&source);
+        return engine::probe(&source);
     }
-    app::run(app::Start { source, socket: daemon.given(), default_socket: default_socket() })
+    engine::run(engine::Start { source, socket: daemon.given(), default_socket: default_socket() })
 }
 
 /// Where the configuration is when nobody says otherwise.

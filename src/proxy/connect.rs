@@ -12,14 +12,15 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::session::{Interrupt, Left, Session};
-use super::timer::Timer;
 use super::{Finding, Notice};
 use crate::backend::{Hint, Lease};
 use crate::config::{self, Balance};
 use crate::log::{By, During};
 use crate::proxy_protocol;
+use crate::runtime::stream::Socket;
+use crate::runtime::timer::Timer;
 use crate::sys::addr::Addr;
-use crate::sys::socket::{self, Socket};
+use crate::sys::socket;
 
 /// A server that took the connection.
 #[derive(Debug)]

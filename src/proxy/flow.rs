@@ -8,8 +8,8 @@
 use std::task::{Context, Poll};
 
 use super::replay::Replay;
+use crate::runtime::stream::{ReadEnd, Received, Socket};
 use crate::sys::pipe::{Pipe, Pipes};
-use crate::sys::socket::{Received, Socket, Then};
 
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -170,14 +170,14 @@ impl Flow {
     fn copy(&mut self, cx: &mut Context<'_>, source: &Socket, sink: &Socket, on: &mut Pump<'_>) -> Poll<usize> {
         let Received { len, then } = match source.poll_recv(cx, on.buf) {
             Poll::Ready(Ok(received)) => received,
-            Poll::Ready(Err(_)) => Received { len: 0, then: Then::Broken },
+            Poll::Ready(Err(_)) => Received { len: 0, then: ReadEnd::Broken },
             Poll::Pending => return Poll::Pending,
         };
         self.bulk = len == on.buf.len();
         self.source = match then {
-            Then::More => Source::Open,
-            Then::Fin => Source::Ended,
-            Then::Broken => Source::Broken,
+            ReadEnd::More => Source::Open,
+            ReadEnd::Fin => Source::Ended,
+            ReadEnd::Broken => Source::Broken,
         };
         if len > 0 {
             self.account(len, on);

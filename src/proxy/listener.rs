@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::executor::{spawn, yield_now};
 use super::frontend::{Frontend, Permit};
 use super::session;
-use super::timer::Timer;
 use super::worker::Context;
-use crate::sys::reactor::{Ready, Watched};
+use crate::runtime::executor::{spawn, yield_now};
+use crate::runtime::reactor::{Ready, Watched};
+use crate::runtime::timer::Timer;
 use crate::sys::socket;
 
 /// Deregisters when it is dropped: the socket lives on, its duplicates are open elsewhere.

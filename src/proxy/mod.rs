@@ -9,16 +9,14 @@ pub mod limit;
 pub mod worker;
 
 mod connect;
-mod executor;
 mod flow;
-mod handle;
 mod listener;
-mod opening;
+mod preamble;
 mod record;
+mod registry;
 mod relay;
 mod replay;
 mod session;
-mod timer;
 
 use std::sync::Arc;
 use std::time::Duration;

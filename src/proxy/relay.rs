@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::flow::{Flow, FrozenFlow, Pump, Pumped, Source};
 use super::replay::Replay;
-use super::timer;
 use super::worker::Desk;
 use crate::config::Timeouts;
-use crate::sys::socket::Socket;
+use crate::runtime::stream::Socket;
+use crate::runtime::timer;
 
 #[derive(Debug)]
 pub(super) struct Relay {

@@ -9,22 +9,24 @@ use std::task::{self, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::connect::Reached;
-use super::executor::spawn;
 use super::flow::{Flow, Source};
 use super::frontend::Permit;
 use super::frozen::{Frozen, Stage};
-use super::handle::{Order, Registered};
-use super::opening::Opening;
 use super::record::{Bytes, Record};
 use super::relay::{Finish, FrozenRelay, Relay, Side};
 use super::replay::Replay;
-use super::timer::{self, Timer};
 use super::worker::Context;
 use crate::backend::{Backend, Lease};
 use crate::config;
 use crate::log::{By, During, SessionLine, Termination};
+use crate::proxy::preamble::Opening;
+use crate::proxy::registry::{Order, Registered};
+use crate::runtime::executor::spawn;
+use crate::runtime::stream::{ReadEnd, Received, Socket};
+use crate::runtime::timer;
+use crate::runtime::timer::Timer;
 use crate::sys::addr::Addr;
-use crate::sys::socket::{self, Liveness, Received, Socket, Then};
+use crate::sys::socket::{self, Liveness};
 
 /// What a session is while it has no relay; the relay comes and goes beside it.
 #[derive(Debug)]
@@ -372,7 +374,7 @@ impl Session {
             // Told to stop or to move: there is nothing left that would.
             _ = poll_fn(|cx| self.registered.poll_order(cx)) => None,
         };
-        let fin = Received { len: 0, then: Then::Fin };
+        let fin = Received { len: 0, then: ReadEnd::Fin };
         if said == Some(fin) {
             drop(client);
             return self.finish(By::Nobody, During::Finished);

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::executor::{Executor, Task, spawn, yield_now};
 use super::flow::COPY_BYTES;
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
-use super::handle::{Order, Register};
-use super::timer::Timer;
 use super::{Notice, listener, session};
 use crate::backend::{Backend, Server};
 use crate::log::{By, SessionLog};
+use crate::proxy::registry::{Order, Register};
+use crate::runtime::executor::{Executor, Task, spawn, yield_now};
+use crate::runtime::timer::Timer;
 use crate::sys::pipe::Pipes;
 
 /// Control's end of a worker.

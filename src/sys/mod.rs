@@ -7,6 +7,5 @@ pub mod fd;
 pub mod local;
 pub mod pipe;
 pub mod process;
-pub mod reactor;
 pub mod resources;
 pub mod socket;

@@ -82,14 +82,14 @@ impl Pipe {
     }
 
     /// Moves bytes from `source` into the pipe, at most its size.
-    pub(super) fn fill(&mut self, source: BorrowedFd<'_>) -> rustix::io::Result<usize> {
+    pub fn fill_from(&mut self, source: BorrowedFd<'_>) -> rustix::io::Result<usize> {
         let moved = splice(source, None, &self.write, None, self.size(), flags(false))?;
         self.len += in_pipe(moved);
         Ok(moved)
     }
 
     /// Moves what `sink` takes out of the pipe. EAGAIN: the sink is full. Must not be called on an empty pipe.
-    pub(super) fn drain(&mut self, sink: BorrowedFd<'_>, more: bool) -> rustix::io::Result<usize> {
+    pub fn empty_into(&mut self, sink: BorrowedFd<'_>, more: bool) -> rustix::io::Result<usize> {
         let moved = splice(&self.read, None, sink, None, self.len(), flags(more))?;
         if moved == 0 {
             // The pipe holds bytes by our count; a kernel that says otherwise must not make us spin.

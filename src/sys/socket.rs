@@ -1,226 +1,19 @@
-//! Stream sockets, always non-blocking and close-on-exec, driven by readiness.
-//!
-//! [`Socket`] tries a write first and asks the reactor only after EAGAIN: most sends and many
-//! connects succeed at once, and then cost nothing else. Readiness is edge-triggered, so a read that
-//! stops before EAGAIN must either leave the readiness as it is or know that the queue was emptied.
-//! What is called for each message goes to the kernel without the C library, whose wrappers are thread cancellation
-//! points and cost two atomic operations a call.
+//! Stream sockets, always non-blocking and close-on-exec: how they are made, and the options they get.
 
 use std::io;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use nix::libc;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::addr::Addr;
-use super::pipe::Pipe;
-use super::reactor::{Ready, Watched};
-
-/// A connected (or connecting) stream socket registered with the reactor of this thread.
-#[derive(Debug)]
-pub struct Socket {
-    fd: Watched,
-}
-
-/// What a read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received {
-    /// Bytes put into the buffer.
-    pub len: usize,
-    /// What follows these bytes, as far as it is known already.
-    pub then: Then,
-}
-
-/// What follows received bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Perhaps more bytes.
-    More,
-    /// The peer's FIN.
-    Fin,
-    /// An error, RST in most cases. The kernel tells it once only, so it must not be lost.
-    Broken,
-}
-
-impl Socket {
-    /// Registers a connected `fd`, which must be non-blocking, with the reactor of the current thread.
-    pub fn register(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: Watched::new(fd)? })
-    }
-
-    /// As [`Socket::register`], where a connect is still under way.
-    pub fn connecting(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: Watched::connecting(fd)? })
-    }
-
-    /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.
-    pub fn into_fd(self) -> OwnedFd {
-        self.fd.into_fd()
-    }
-
-    /// Ready when a read may bring something.
-    #[inline]
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.fd.poll_ready(cx, Ready::READ)
-    }
-
-    /// Receives into `buf`. When the FIN has come together with the last bytes, the result says so at once:
-    /// whoever forwards them can then let its own FIN travel in the same segment.
-    /// Bytes, or [`Then`] what ended the stream; `len` is 0 only at its end.
-    #[inline(always)]
-    pub fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Received>> {
-        let received = |len, then| Poll::Ready(Ok(Received { len, then }));
-        loop {
-            ready!(self.poll_readable(cx));
-            match recv(&self.fd, &mut *buf, RecvFlags::empty()) {
-                Ok((_, 0)) => return received(0, Then::Fin),
-                Ok((_, len)) if len == buf.len() => return received(len, Then::More),
-                Ok((_, len)) if self.fd.is_ready(Ready::READ_CLOSED) => {
-                    // FIN or RST has come, or urgent data cut the read short: another read tells.
-                    return match recv(&self.fd, &mut buf[len..], RecvFlags::empty()) {
-                        Ok((_, 0)) => received(len, Then::Fin),
-                        Ok((_, more)) => received(len + more, Then::More),
-                        Err(Errno::AGAIN | Errno::INTR) => received(len, Then::More),
-                        Err(_) => received(len, Then::Broken),
-                    };
-                }
-                Ok((_, len)) => {
-                    // Short: the queue is empty, and the next byte raises a new edge. Or urgent data cut it short,
-                    // and what is behind them has raised its edge already.
-                    if !self.saw_urgent_data() {
-                        self.fd.has_read_all();
-                    }
-                    return received(len, Then::More);
-                }
-                Err(Errno::AGAIN) => self.fd.has_read_all(),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Poll::Ready(Err(errno.into())),
-            }
-        }
-    }
-
-    /// Moves bytes from the socket into `pipe`, at most its size. `Ok(0)`: only [`Socket::poll_recv`] can tell what comes
-    /// next. It is the peer's FIN, or urgent data, which `splice` never passes: it says that the queue is empty, or
-    /// even that the stream has ended, however much lies behind them.
-    /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
-    /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
-    pub fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_readable(cx));
-            match pipe.fill(self.as_fd()) {
-                Err(Errno::AGAIN) if pipe.is_empty() && self.saw_urgent_data() => {
-                    return Poll::Ready(Ok(0));
-                }
-                Err(Errno::AGAIN) if pipe.is_empty() => self.fd.has_read_all(),
-                Err(Errno::INTR) => {}
-                other => return Poll::Ready(other.map_err(Into::into)),
-            }
-        }
-    }
-
-    /// Whether the peer has ever sent urgent data. The urgent byte itself is dropped; the rest of the stream must not
-    /// be.
-    fn saw_urgent_data(&self) -> bool {
-        self.fd.is_ready(Ready::URGENT)
-    }
-
-    /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
-    /// (the FIN, say).
-    #[inline(always)]
-    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8], more: bool) -> Poll<io::Result<usize>> {
-        let mut flags = SendFlags::NOSIGNAL;
-        flags.set(SendFlags::MORE, more);
-        self.poll_write(cx, |fd| send(fd, bytes, flags))
-    }
-
-    /// Moves bytes from `pipe`, which must not be empty, to the socket.
-    pub fn poll_splice_out(&self, cx: &mut Context<'_>, pipe: &mut Pipe, more: bool) -> Poll<io::Result<usize>> {
-        self.poll_write(cx, |fd| pipe.drain(fd, more))
-    }
-
-    /// Writes, unless a write before has met EAGAIN and nothing has changed since.
-    #[inline(always)]
-    fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        mut write: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.fd.poll_ready(cx, Ready::WRITE));
-            match write(self.as_fd()) {
-                Err(Errno::AGAIN) => self.fd.is_full()?,
-                Err(Errno::INTR) => {}
-                other => return Poll::Ready(other.map_err(Into::into)),
-            }
-        }
-    }
-
-    /// Waits until a connect has come to its end, one way or the other.
-    pub fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.fd.poll_ready(cx, Ready::WRITE));
-        if !self.fd.is_ready(Ready::HANGUP) {
-            // A connect that fails is told as an error, too: there is none to ask for.
-            return Poll::Ready(Ok(()));
-        }
-        Poll::Ready(match SockRef::from(&self.fd).take_error()? {
-            Some(error) => Err(error),
-            None => Ok(()),
-        })
-    }
-
-    /// Ready once the peer has reset the connection or both directions are closed; a mere FIN is not enough.
-    pub fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.fd.poll_ready(cx, Ready::HANGUP)
-    }
-
-    /// Whether the connection has broken, by RST in most cases. The kernel tells it once only.
-    pub fn is_broken(&self) -> bool {
-        matches!(SockRef::from(&self.fd).take_error(), Ok(Some(_)))
-    }
-
-    /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
-    pub fn shutdown_write(&self) {
-        match shutdown(&self.fd, Shutdown::Write) {
-            Ok(()) | Err(_) => {}
-        }
-    }
-
-    /// Bytes that the peer has not acknowledged yet.
-    pub fn unacknowledged(&self) -> usize {
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
-        let result = unsafe { libc::ioctl(self.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
-    }
-
-    /// Closes with RST: the peer learns that the stream broke off.
-    pub fn reset(self) {
-        let fd = self.into_fd();
-        match SockRef::from(&fd).set_linger(Some(Duration::ZERO)) {
-            // Without linger the close below sends FIN or RST, as the kernel sees fit.
-            Ok(()) | Err(_) => drop(fd),
-        }
-    }
-
-    /// Nagle off: our writes are whole messages already.
-    pub fn set_nodelay(&self) {
-        set_nodelay(self.as_fd());
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
 
 /// Registers a descriptor with the tokio runtime of the current thread.
 pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
@@ -244,6 +37,14 @@ pub fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
         Err(Errno::AGAIN | Errno::INTR | Errno::NOTCONN) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Bytes that the peer has not acknowledged yet.
+pub fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
 }
 
 /// Nagle off; fails on unix sockets, which have no Nagle.
@@ -353,7 +154,7 @@ fn read_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Begins to connect. The socket may be usable at once or later; the first write or [`Socket::poll_connected`] tells.
+/// Begins to connect. The socket may be usable at once or later; the first write or `runtime::stream::Socket::poll_connected` tells.
 /// Errors are those that need no answer from the network (no route, no free port, unix socket refused).
 /// `speaks`: bytes are sent as soon as it is connected, and the handshake's last ACK waits for them: a segment less.
 pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {

@@ -8,12 +8,12 @@ use std::path::Path;
 /// The typed configuration is plain data without behaviour, which even socket options are made from, so it lies
 /// at the bottom.
 const FLOORS: &[&[&str]] = &[
-    &["config", "stats", "exit"],
-    &["sys", "proxy_protocol"],
+    &["config", "stats", "exit", "fault"],
+    &["sys"],
+    &["runtime", "handoff", "proxy_protocol"],
     &["log", "backend"],
-    &["lifecycle"],
     &["proxy", "control"],
-    &["app"],
+    &["engine", "supervisor"],
     &["cli"],
     &["main"],
 ];
@@ -111,6 +111,7 @@ fn an_import_that_points_up_or_sideways_is_seen() {
     assert_eq!(uses(text).into_iter().collect::<Vec<_>>(), ["app", "control", "proxy", "stats"]);
     assert!(may_use("proxy", "backend") && may_use("main", "cli") && may_use("control", "control"));
     assert!(!may_use("proxy", "control") && !may_use("control", "proxy"));
+    assert!(!may_use("engine", "supervisor") && !may_use("supervisor", "engine"));
     assert!(
         !may_use("backend", "proxy")
             && !may_use("config", "backend")

@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use lb::lifecycle::frame::Frame;
-use lb::lifecycle::message::{Born, Control, Go, Hello, Role, Taken, Takeover};
-use lb::lifecycle::wire::Messages;
+use lb::handoff::control::{Born, Control, Go, Hello, Role, Taken, Takeover};
+use lb::handoff::frame::Frame;
+use lb::handoff::wire::Messages;
 use lb::sys::{fd, local};
 use nix::unistd::chown;
 

@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use lb::lifecycle::frame::Frame;
-use lb::lifecycle::message::Control;
-use lb::lifecycle::wire::Messages;
+use lb::handoff::control::Control;
+use lb::handoff::frame::Frame;
+use lb::handoff::wire::Messages;
 use lb::sys::fd::{self, RecvError};
 use lb::sys::local;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

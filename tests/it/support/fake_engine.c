@@ -1,5 +1,5 @@
 /* A program that takes part in an upgrade and misbehaves. What it does is its file's name, so that one program is
- * every kind; it speaks the hand-off protocol as src/lifecycle/frame.rs describes it, and shares no code with it. */
+ * every kind; it speaks the hand-off protocol as src/handoff/frame.rs describes it, and shares no code with it. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>

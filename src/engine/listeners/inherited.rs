@@ -1,0 +1,118 @@
+//! Inherited: the listening sockets that an engine is given before it binds any itself.
+//!
+//! Rule: a socket is believed only if it listens, where it was said to listen, and is the one that its cookie names.
+//! What the configuration does not ask for any more is left over, and must be served empty before it is closed:
+//! closing a listener resets what waits in it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::handoff::control::{Listener, ListenerKind};
+use crate::sys::fd;
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct InheritedListener {
+    pub listener: Listener,
+    pub socket: OwnedFd,
+}
+
+/// Those that nobody has asked for yet.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited(Vec<InheritedListener>);
+
+impl Inherited {
+    /// Adds one after looking at it.
+    pub(crate) fn add(&mut self, listener: Listener, socket: OwnedFd) -> io::Result<()> {
+        let wrong = |what: &str| Err(io::Error::other(format!("socket of {}: {what}", listener.address)));
+        if !fd::is_listening(socket.as_fd())? {
+            return wrong("it does not listen");
+        }
+        if fd::cookie(socket.as_fd())? != listener.cookie {
+            return wrong("it is another one than announced");
+        }
+        if fd::bound_to(socket.as_fd())? != listener.address {
+            return wrong("it is bound elsewhere");
+        }
+        self.0.push(InheritedListener { listener, socket });
+        Ok(())
+    }
+
+    /// All sockets of a frontend's bind address, in the order of their workers. There may be more or fewer than
+    /// workers now: none may be closed while connections wait in it.
+    pub(crate) fn traffic(&mut self, frontend: &str, bind: &str) -> Vec<InheritedListener> {
+        let is_named = |held: &Listener| held.frontend == frontend && held.bind == bind;
+        // A socket of a .socket unit bears no frontend's name; its address says whose it is.
+        let is_unnamed = |held: &Listener| held.frontend.is_empty() && held.address == bind;
+        let mut found = self.take(|held| held.kind == ListenerKind::Traffic && (is_named(held) || is_unnamed(held)));
+        found.sort_by_key(|held| held.listener.worker);
+        found
+    }
+
+    /// The admin socket at this path.
+    pub(crate) fn admin(&mut self, path: &str) -> Option<InheritedListener> {
+        self.take(|held| held.kind == ListenerKind::Admin && held.address == path).pop()
+    }
+
+    /// What was not asked for.
+    pub(crate) fn left_over(self) -> Vec<InheritedListener> {
+        self.0
+    }
+
+    fn take(&mut self, wanted: impl Fn(&Listener) -> bool) -> Vec<InheritedListener> {
+        self.0.extract_if(.., |held| wanted(&held.listener)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn listening(frontend: &str, bind: &str, worker: u32) -> (Listener, OwnedFd) {
+        let socket = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = fd::bound_to(socket.as_fd()).unwrap();
+        let bind = if bind.is_empty() { address.clone() } else { bind.to_owned() };
+        let cookie = fd::cookie(socket.as_fd()).unwrap();
+        let kind = ListenerKind::Traffic;
+        (Listener { kind, frontend: frontend.to_owned(), bind, worker, address, cookie }, socket)
+    }
+
+    #[test]
+    fn a_socket_that_is_not_what_it_is_said_to_be_is_refused() {
+        let mut inherited = Inherited::default();
+        let (listener, socket) = listening("web", "", 0);
+        let lies = [
+            Listener { cookie: listener.cookie + 1, ..listener.clone() },
+            Listener { address: "127.0.0.1:1".into(), ..listener.clone() },
+        ];
+        for lie in lies {
+            assert!(inherited.add(lie, socket.try_clone().unwrap()).is_err());
+        }
+        let silent = OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        assert!(inherited.add(listener.clone(), silent).is_err());
+        inherited.add(listener, socket).unwrap();
+    }
+
+    #[test]
+    fn listeners_are_found_by_what_was_configured_and_the_rest_is_left_over() {
+        let mut inherited = Inherited::default();
+        for (listener, socket) in [
+            listening("web", "127.0.0.1:0", 1),
+            listening("web", "127.0.0.1:0", 0),
+            listening("gone", "127.0.0.1:0", 0),
+        ] {
+            inherited.add(listener, socket).unwrap();
+        }
+        let (unnamed, socket) = listening("", "", 0);
+        let address = unnamed.address.clone();
+        inherited.add(unnamed, socket).unwrap();
+        let workers = |found: Vec<InheritedListener>| found.iter().map(|h| h.listener.worker).collect::<Vec<_>>();
+        assert_eq!(workers(inherited.traffic("web", "127.0.0.1:0")), [0, 1]);
+        assert_eq!(workers(inherited.traffic("web", "127.0.0.1:0")), [0_u32; 0]);
+        assert_eq!(workers(inherited.traffic("api", &address)), [0]);
+        let left: Vec<_> = inherited.left_over().iter().map(|held| held.listener.frontend.clone()).collect();
+        assert_eq!(left, ["gone"]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Backends and the servers found for them.
+
+pub(crate) mod followers;

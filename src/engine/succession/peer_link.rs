@@ -1,0 +1,160 @@
+//! Bridge: an engine's end of the pair between the two engines of an upgrade. Lives on the control thread.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
+
+use crate::engine::supervisor_link::PeerEnd;
+use crate::handoff::channel::{ChannelError, Inbox, Outbox, Received};
+use crate::handoff::features;
+use crate::handoff::features::Agreed;
+use crate::handoff::peer::{Greeting, PeerMessage};
+use crate::sys::socket;
+
+/// Why the other engine cannot be reached any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BridgeError {
+    #[error("the other engine's socket: {0}")]
+    Socket(#[from] io::Error),
+    #[error("the other engine: {0}")]
+    Channel(#[from] ChannelError),
+    #[error("the other engine said something out of turn")]
+    OutOfTurn,
+    #[error("the other engine is silent for {} s", SILENCE.as_secs())]
+    Silent,
+    #[error("this engine is being stopped")]
+    Stopping,
+}
+
+/// The way to the other engine.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    socket: AsyncFd<OwnedFd>,
+    /// Readable once the other engine is dead.
+    pidfd: AsyncFd<OwnedFd>,
+    inbox: Inbox<PeerMessage>,
+    outbox: Outbox,
+    /// A message could not be sent. What was not sent in its time is never sent later: whoever was told so has
+    /// acted upon it.
+    broken: bool,
+}
+
+/// The other engine answers a message within this time, or it hangs.
+const SILENCE: Duration = Duration::from_secs(10);
+
+impl Bridge {
+    /// Takes the end that the supervisor gave.
+    pub(crate) fn new(end: PeerEnd) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket::watch(end.socket, Interest::READABLE | Interest::WRITABLE)?,
+            pidfd: socket::watch(end.pidfd, Interest::READABLE)?,
+            inbox: Inbox::new(0),
+            outbox: Outbox::new(0),
+            broken: false,
+        })
+    }
+
+    /// Says what this binary speaks and hears what the other one does.
+    pub(crate) async fn greet(&mut self) -> Result<Agreed, BridgeError> {
+        let offers = features::offers();
+        self.send(&PeerMessage::Greeting(Greeting { offers: offers.clone() }), Vec::new()).await?;
+        match self.answer().await? {
+            (PeerMessage::Greeting(theirs), _) => Ok(Agreed::between(&offers, &theirs.offers)),
+            _ => Err(BridgeError::OutOfTurn),
+        }
+    }
+
+    /// Sends, and waits until the kernel has taken all of it: what is under way stays bounded.
+    pub(crate) async fn send(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), BridgeError> {
+        if self.broken {
+            return Err(BridgeError::OutOfTurn);
+        }
+        let sent = self.send_now(message, fds).await;
+        self.broken = sent.is_err();
+        sent
+    }
+
+    async fn send_now(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), BridgeError> {
+        self.outbox.push(message, fds)?;
+        let flush = async {
+            loop {
+                self.outbox.flush(self.socket.as_fd())?;
+                if self.outbox.is_empty() {
+                    return Ok(());
+                }
+                self.socket.writable().await?.clear_ready();
+                // What became writable in between is seen here, since the edge was cleared before.
+                self.outbox.flush(self.socket.as_fd())?;
+            }
+        };
+        timeout(SILENCE, flush).await.unwrap_or(Err(BridgeError::Silent))
+    }
+
+    /// The next message, whenever it comes. Cancel safe.
+    pub(crate) async fn receive(&mut self) -> Result<Received<PeerMessage>, BridgeError> {
+        loop {
+            if let Some(received) = self.inbox.receive(self.socket.as_fd())? {
+                return Ok(received);
+            }
+            let mut ready = self.socket.readable().await?;
+            // Read until it is empty, then clear, then look once more: what comes in between raises a new edge.
+            ready.clear_ready();
+            if let Some(received) = self.inbox.receive(self.socket.as_fd())? {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// The next message, which is due.
+    pub(crate) async fn answer(&mut self) -> Result<Received<PeerMessage>, BridgeError> {
+        timeout(SILENCE, self.receive()).await.unwrap_or(Err(BridgeError::Silent))
+    }
+
+    /// Whether the other engine is dead for certain, waiting a little for it: a closed socket does not say so.
+    pub(crate) async fn is_dead(&self) -> bool {
+        timeout(Duration::from_secs(2), self.pidfd.readable()).await.is_ok_and(|ready| ready.is_ok())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::handoff::peer::{Imported, StateEnd};
+    use crate::sys::fd::seqpacket_pair;
+    use crate::sys::process;
+
+    /// Both ends, old and new, of one bridge; each takes this process for the other engine.
+    pub(crate) fn pair() -> (Bridge, Bridge) {
+        let (a, b) = seqpacket_pair().unwrap();
+        let end = |socket| {
+            let pidfd = process::pidfd_open(std::process::id()).unwrap();
+            Bridge::new(PeerEnd { socket, pidfd }).unwrap()
+        };
+        (end(a), end(b))
+    }
+
+    #[tokio::test]
+    async fn engines_agree_and_speak_in_order() {
+        let (mut old, mut new) = pair();
+        let (a, b) = tokio::join!(old.greet(), new.greet());
+        assert_eq!(a.unwrap(), b.unwrap());
+        old.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await.unwrap();
+        assert!(matches!(new.answer().await, Ok((PeerMessage::StateEnd(_), _))));
+        new.send(&PeerMessage::Imported(Imported {}), Vec::new()).await.unwrap();
+        assert!(matches!(old.answer().await, Ok((PeerMessage::Imported(_), _))));
+    }
+
+    #[tokio::test]
+    async fn a_closed_end_is_told_from_a_dead_engine() {
+        let (old, mut new) = pair();
+        drop(old);
+        assert!(matches!(new.receive().await, Err(BridgeError::Channel(error)) if error.is_closed()));
+        // The pidfd is this very process's.
+        assert!(!new.is_dead().await);
+    }
+}

@@ -1,0 +1,191 @@
+//! A frozen session as a message and back.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::handoff::peer::{Direction, Flow, Relay, Residue, Session, Waiting};
+use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
+use crate::sys::pipe::Pipe;
+
+/// Bytes of sessions that are still to come, by session and direction.
+pub(super) type Residues = HashMap<(u64, Direction), Vec<u8>>;
+
+/// What a message said is no session.
+#[derive(Debug, thiserror::Error)]
+#[error("a session that makes no sense: {0}")]
+pub(super) struct Nonsense(&'static str);
+
+/// What the message says of it, under a key that names it among those of its batch.
+pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
+    let mut session = Session {
+        key,
+        frontend: frozen.frontend.to_string(),
+        client: frozen.client.map(|addr| addr.to_string()),
+        local: frozen.local.map(|addr| addr.to_string()),
+        accepted_ms: since_epoch(frozen.accepted),
+        age_us: micros(frozen.age),
+        relay: Vec::new(),
+        waiting: Vec::new(),
+    };
+    match &frozen.stage {
+        Stage::Waiting { ended, introduced, waited, .. } => {
+            session.waiting.push(Waiting { ended: *ended, introduced: *introduced, waited_us: micros(*waited) })
+        }
+        Stage::Relaying { relay, backend, server, queue, connect, retries, redispatched } => {
+            session.relay.push(Relay {
+                backend: backend.to_string(),
+                server: server.to_string(),
+                queue_us: micros(*queue),
+                connect_us: micros(*connect),
+                retries: *retries,
+                redispatched: *redispatched,
+                client_idle_us: micros(relay.client_idle),
+                server_idle_us: micros(relay.server_idle),
+                server_owes: relay.server_owes,
+                flows: vec![describe_flow(&relay.up), describe_flow(&relay.down)],
+            })
+        }
+    }
+    session
+}
+
+/// Its bytes in messages that go before the batch, parted where a frame would be too long.
+pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<Residue> {
+    let directions = match &frozen.stage {
+        Stage::Waiting { first, .. } => vec![(Direction::Up, first)],
+        Stage::Relaying { relay, .. } => {
+            vec![(Direction::Up, &relay.up.residue), (Direction::Down, &relay.down.residue)]
+        }
+    };
+    let parts = directions.into_iter().flat_map(|(direction, bytes)| {
+        bytes.chunks(RESIDUE_PART).map(move |part| Residue { session: key, direction, bytes: part.to_vec() })
+    });
+    parts.collect()
+}
+
+/// Duplicates, in the order that the message wants. Fails when no descriptor is left.
+pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
+    let fds = match &frozen.stage {
+        Stage::Waiting { client, .. } => vec![client.as_fd()],
+        Stage::Relaying { relay, .. } => {
+            let pipes = [&relay.up, &relay.down]
+                .into_iter()
+                .filter_map(|flow| flow.pipe.as_ref())
+                .flat_map(|pipe| <[_; 2]>::from(pipe.ends()));
+            [relay.client.as_fd(), relay.server.as_fd()].into_iter().chain(pipes).collect()
+        }
+    };
+    let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Arc::new);
+    fds.into_iter().map(duplicate).collect()
+}
+
+/// Takes as many of `fds` as the session says it has.
+pub(super) fn unpack(
+    session: Session,
+    fds: &mut impl Iterator<Item = OwnedFd>,
+    residues: &mut Residues,
+) -> Result<Frozen, Nonsense> {
+    let key = session.key;
+    let mut fd = || fds.next().ok_or(Nonsense("a descriptor is missing"));
+    let client = fd()?;
+    let stage = match (<[Relay; 1]>::try_from(session.relay), <[Waiting; 1]>::try_from(session.waiting)) {
+        (Ok([relay]), Err(waiting)) if waiting.is_empty() => {
+            let server = fd()?;
+            let [up, down] = <[Flow; 2]>::try_from(relay.flows).map_err(|_| Nonsense("not two directions"))?;
+            let up = thaw_flow(up, residues.remove(&(key, Direction::Up)), &mut fd)?;
+            let down = thaw_flow(down, residues.remove(&(key, Direction::Down)), &mut fd)?;
+            Stage::Relaying {
+                relay: Box::new(FrozenRelay {
+                    client,
+                    server,
+                    up,
+                    down,
+                    client_idle: Duration::from_micros(relay.client_idle_us),
+                    server_idle: Duration::from_micros(relay.server_idle_us),
+                    server_owes: relay.server_owes,
+                }),
+                backend: relay.backend.into(),
+                server: relay.server.into(),
+                queue: Duration::from_micros(relay.queue_us),
+                connect: Duration::from_micros(relay.connect_us),
+                retries: relay.retries,
+                redispatched: relay.redispatched,
+            }
+        }
+        (Err(relay), Ok([waiting])) if relay.is_empty() => Stage::Waiting {
+            client,
+            first: residues.remove(&(key, Direction::Up)).unwrap_or_default(),
+            ended: waiting.ended,
+            introduced: waiting.introduced,
+            waited: Duration::from_micros(waiting.waited_us),
+        },
+        _ => return Err(Nonsense("neither with a server nor without")),
+    };
+    Ok(Frozen {
+        frontend: session.frontend.into(),
+        client: session.client.and_then(|addr| addr.parse().ok()),
+        local: session.local.and_then(|addr| addr.parse().ok()),
+        accepted: SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_millis(session.accepted_ms))
+            .unwrap_or(SystemTime::UNIX_EPOCH),
+        age: Duration::from_micros(session.age_us),
+        stage,
+    })
+}
+
+fn describe_flow(flow: &FrozenFlow) -> Flow {
+    Flow {
+        ended: flow.ended,
+        broken: flow.broken,
+        closed: flow.closed,
+        abandoned: flow.abandoned,
+        received: flow.received,
+        sent: flow.sent,
+        pipe: flow.pipe.as_ref().map(|pipe| pipe.len() as u64),
+    }
+}
+
+fn thaw_flow(
+    flow: Flow,
+    residue: Option<Vec<u8>>,
+    fd: &mut impl FnMut() -> Result<OwnedFd, Nonsense>,
+) -> Result<FrozenFlow, Nonsense> {
+    let pipe = match flow.pipe {
+        Some(len) => {
+            let (read, write) = (fd()?, fd()?);
+            let len = usize::try_from(len).map_err(|_| Nonsense("a pipe without bound"))?;
+            // The sender's count is not believed: the kernel knows.
+            let pipe = Pipe::adopt(read, write).map_err(|_| Nonsense("a pipe that is none"))?;
+            if pipe.len() != len {
+                return Err(Nonsense("a pipe with another number of bytes"));
+            }
+            Some(pipe)
+        }
+        None => None,
+    };
+    Ok(FrozenFlow {
+        residue: residue.unwrap_or_default(),
+        pipe,
+        ended: flow.ended,
+        broken: flow.broken,
+        closed: flow.closed,
+        abandoned: flow.abandoned,
+        received: flow.received,
+        sent: flow.sent,
+    })
+}
+
+/// A frame holds 64 KiB.
+const RESIDUE_PART: usize = 60 * 1024;
+
+fn since_epoch(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

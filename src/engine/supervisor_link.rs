@@ -1,0 +1,347 @@
+//! Link: an engine's side of the control socket. Orders come in, reports go out. Lives on the control thread.
+//!
+//! How an engine uses it:
+//! 1. [`attach`] (`None`: nobody supervises this process), then [`Orders::begin`]: mode, generation, listeners.
+//! 2. Bind what is missing, [`Reports::listener`] for each new socket, build backends (in an upgrade from what the
+//!    other engine sends), [`Reports::prepared`].
+//! 3. On [`Order::Go`]: make the workers ready, check that each answers, [`Reports::ready`], *then* accept: a death
+//!    before READY must not take a connection with it.
+//! 4. [`Reports::heartbeat`] every [`Reports::heartbeat_interval`], for as long as the workers answer.
+//! 5. Follow [`Orders::next`] to the end.
+
+use std::env;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+
+use crate::engine::listeners::inherited::Inherited;
+use crate::handoff::channel::CONTROL_VARIABLE;
+use crate::handoff::channel::{ChannelError, Inbox, Outbox};
+use crate::handoff::control::{
+    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, Progress, Ready, Role, Status, StopMode,
+    Unlisten, Upgrade, UpgradePhase,
+};
+use crate::handoff::features;
+use crate::sys::{fd, socket};
+
+/// How often a serving engine says that it is alive.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The same while an upgrade runs.
+pub(super) const HEARTBEAT_FAST: Duration = Duration::from_millis(100);
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("the supervisor's socket: {0}")]
+    Socket(#[from] io::Error),
+    #[error("the supervisor: {0}")]
+    Channel(#[from] ChannelError),
+    #[error("the supervisor gave up: {0}")]
+    Aborted(String),
+    #[error("the supervisor said something out of turn")]
+    OutOfTurn,
+    #[error("{came} listeners came, {announced} were announced")]
+    Listeners { came: usize, announced: u32 },
+}
+
+/// What an engine starts with.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub mode: Mode,
+    /// 1 at the start of the daemon, one more with each upgrade.
+    pub generation: u64,
+    /// Pid of the supervisor, which is the pid of the daemon.
+    pub supervisor: u32,
+    /// Since the daemon was started.
+    pub uptime: Duration,
+    pub inherited: Inherited,
+    /// In an upgrade: the way to the engine that serves.
+    pub peer: Option<PeerEnd>,
+}
+
+/// The way to the other engine of an upgrade.
+#[derive(Debug)]
+pub(super) struct PeerEnd {
+    pub socket: OwnedFd,
+    /// Readable once that engine is dead, and only then.
+    pub pidfd: OwnedFd,
+}
+
+/// What the supervisor wants.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Get ready to accept, report READY, accept.
+    Go,
+    /// An upgrade begins: export the state to the new engine.
+    Peer(PeerEnd),
+    /// Stop accepting except from these (by cookie), deregister the listeners, keep them, report PARKED.
+    Park(Vec<u64>),
+    /// Accept again.
+    Resume,
+    /// The other engine will not come back: listeners that were left over may go once they are empty.
+    Commit,
+    /// Hand the sessions over; what has not moved by then stays. Report DONE.
+    Move(Duration),
+    Stop(StopMode),
+    /// Read the configuration again.
+    Reload,
+    /// Where an upgrade is.
+    Phase(UpgradePhase),
+    /// A line for who asked for the upgrade.
+    Progress(Progress),
+    /// End at once: the upgrade failed.
+    Abort(String),
+    /// The supervisor is gone. Drain and end.
+    Orphaned,
+}
+
+/// What comes in.
+pub(super) struct Orders {
+    shared: Arc<Shared>,
+    inbox: Inbox<Control>,
+    orphaned: bool,
+}
+
+/// What goes out. Cheap to clone; any thread may use it; nothing blocks.
+#[derive(Clone)]
+pub(super) struct Reports {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    socket: AsyncFd<OwnedFd>,
+    outbox: Mutex<Outbox>,
+    /// Something waits in the outbox for room in the socket, which `Orders` watches.
+    stuck: Notify,
+    /// An upgrade is running.
+    hurry: AtomicBool,
+}
+
+/// Connects to the supervisor that started this process, and says HELLO. `None`: there is none. To be called
+/// once, within a runtime, before descriptors were opened that could have the inherited number.
+pub(super) fn attach() -> Result<Option<(Orders, Reports)>, LinkError> {
+    let Some(number) = env::var_os(CONTROL_VARIABLE) else {
+        return Ok(None);
+    };
+    let number = number.to_str().and_then(|number| number.parse().ok());
+    let number = number.ok_or_else(|| io::Error::other("its number is none"))?;
+    let (orders, reports) = connect(fd::inherit(number)?)?;
+    Ok(Some((orders, reports)))
+}
+
+/// The same over a given socket.
+pub(super) fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
+    let socket = socket::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
+    let shared =
+        Shared { socket, outbox: Mutex::new(Outbox::new(0)), stuck: Notify::new(), hurry: AtomicBool::new(false) };
+    let shared = Arc::new(shared);
+    let reports = Reports { shared: Arc::clone(&shared) };
+    reports.send(&Control::Hello(Hello {
+        role: Role::Engine,
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        offers: features::offers(),
+    }))?;
+    Ok((Orders { shared, inbox: Inbox::new(0), orphaned: false }, reports))
+}
+
+impl Orders {
+    /// Waits for everything up to START.
+    pub(super) async fn begin(&mut self) -> Result<Beginning, LinkError> {
+        let supervisor = match self.receive().await? {
+            (Control::Hello(hello), _) if hello.role == Role::Supervisor => hello.pid,
+            _ => return Err(LinkError::OutOfTurn),
+        };
+        let (mut inherited, mut peer, mut came) = (Inherited::default(), None, 0_usize);
+        loop {
+            match self.receive().await? {
+                (Control::Listener(listener), fds) => {
+                    for socket in fds {
+                        inherited.add(listener.clone(), socket)?;
+                        came += 1;
+                    }
+                }
+                (Control::Peer(_), fds) => peer = peer_end(fds),
+                (Control::Start(start), _) if start.listeners as usize == came => {
+                    self.shared.hurry.store(start.mode == Mode::Upgrade, Relaxed);
+                    let (mode, generation) = (start.mode, start.generation);
+                    let uptime = Duration::from_millis(start.uptime_ms);
+                    return Ok(Beginning { mode, generation, supervisor, uptime, inherited, peer });
+                }
+                (Control::Start(start), _) => {
+                    return Err(LinkError::Listeners { came, announced: start.listeners });
+                }
+                (Control::Abort(abort), _) => return Err(LinkError::Aborted(abort.reason)),
+                (Control::Phase(_), _) => {}
+                _ => return Err(LinkError::OutOfTurn),
+            }
+        }
+    }
+
+    /// The next order. [`Order::Orphaned`] is the last one: after it this waits for ever.
+    ///
+    /// Cancel safety: nothing is lost when this is dropped while it waits.
+    pub(super) async fn next(&mut self) -> Order {
+        if self.orphaned {
+            return std::future::pending().await;
+        }
+        loop {
+            let (message, fds) = match self.receive().await {
+                Ok(received) => received,
+                Err(error) => {
+                    if !matches!(&error, LinkError::Channel(error) if error.is_closed()) {
+                        tracing::error!("{error}");
+                    }
+                    self.orphaned = true;
+                    return Order::Orphaned;
+                }
+            };
+            match message {
+                Control::Go(_) => return Order::Go,
+                Control::Park(park) => {
+                    let except = park.except.into_iter().map(|listener| listener.cookie);
+                    return Order::Park(except.collect());
+                }
+                Control::Resume(_) => return Order::Resume,
+                Control::Commit(_) => return Order::Commit,
+                Control::Move(order) => return Order::Move(Duration::from_millis(order.limit_ms)),
+                Control::Stop(stop) => return Order::Stop(stop.mode),
+                Control::Reload(_) => return Order::Reload,
+                Control::Progress(progress) => return Order::Progress(progress),
+                Control::Abort(abort) => return Order::Abort(abort.reason),
+                Control::Peer(_) => {
+                    if let Some(end) = peer_end(fds) {
+                        return Order::Peer(end);
+                    }
+                }
+                Control::Phase(phase) => {
+                    self.shared.hurry.store(phase.phase != UpgradePhase::Idle, Relaxed);
+                    return Order::Phase(phase.phase);
+                }
+                // What only engines say means nothing here.
+                _ => {}
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(Control, Vec<OwnedFd>), LinkError> {
+        loop {
+            if let Some(received) = self.inbox.receive(self.shared.socket.as_fd())? {
+                return Ok(received);
+            }
+            let wanted = if self.shared.outbox().is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            tokio::select! {
+                ready = self.shared.socket.ready(wanted) => {
+                    // Cleared before looking once more: what comes in between raises a new edge.
+                    ready?.clear_ready();
+                }
+                // A report did not fit: look at the outbox again.
+                () = self.shared.stuck.notified() => {}
+            }
+            self.shared.outbox().flush(self.shared.socket.as_fd())?;
+        }
+    }
+}
+
+impl Reports {
+    /// A socket that this engine has bound: the supervisor keeps a duplicate.
+    pub(super) fn listener(&self, listener: &Listener, socket: &OwnedFd) -> Result<(), LinkError> {
+        let socket = Arc::new(socket.try_clone()?);
+        self.shared.send(&Control::Listener(listener.clone()), vec![socket])
+    }
+
+    /// A listener is given up, after it was served empty.
+    pub(super) fn unlisten(&self, cookie: u64) -> Result<(), LinkError> {
+        self.send(&Control::Unlisten(Unlisten { cookie }))
+    }
+
+    /// All is bound and built.
+    pub(super) fn prepared(&self, listeners: u32) -> Result<(), LinkError> {
+        self.send(&Control::Prepared(Prepared { listeners }))
+    }
+
+    /// From now on this engine serves; after a STOP it would drain for up to `stop_limit`.
+    pub(super) fn ready(&self, stop_limit: Duration) -> Result<(), LinkError> {
+        let stop_limit_ms = u64::try_from(stop_limit.as_millis()).unwrap_or(u64::MAX);
+        self.send(&Control::Ready(Ready { stop_limit_ms }))
+    }
+
+    /// Nothing is accepted any more.
+    pub(super) fn parked(&self) -> Result<(), LinkError> {
+        self.send(&Control::Parked(Parked {}))
+    }
+
+    /// What became of the sessions.
+    pub(super) fn done(&self, done: Done) -> Result<(), LinkError> {
+        self.send(&Control::Done(done))
+    }
+
+    /// It cannot be done. The engine ends after this.
+    pub(super) fn abort(&self, reason: impl Into<String>) -> Result<(), LinkError> {
+        self.send(&Control::Abort(Abort { reason: reason.into() }))
+    }
+
+    /// Every worker has answered since the last one.
+    pub(super) fn heartbeat(&self, beat: Heartbeat) -> Result<(), LinkError> {
+        self.send(&Control::Heartbeat(beat))
+    }
+
+    /// When the next heartbeat is due.
+    pub(super) fn heartbeat_interval(&self) -> Duration {
+        if self.shared.hurry.load(Relaxed) { HEARTBEAT_FAST } else { HEARTBEAT }
+    }
+
+    /// Asks for an upgrade; PROGRESS bears the same request number.
+    pub(super) fn upgrade(&self, request: Upgrade) -> Result<(), LinkError> {
+        self.send(&Control::Upgrade(request))
+    }
+
+    /// A line for the service manager; `stop_limit` if it is another than READY said.
+    pub(super) fn status(
+        &self,
+        text: impl Into<String>,
+        reloading: bool,
+        stop_limit: Option<Duration>,
+    ) -> Result<(), LinkError> {
+        let stop_limit_ms = stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
+    }
+
+    fn send(&self, message: &Control) -> Result<(), LinkError> {
+        self.shared.send(message, vec![])
+    }
+}
+
+impl Shared {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // A panic while it was held left a queue that is still whole.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, message: &Control, fds: Vec<Arc<OwnedFd>>) -> Result<(), LinkError> {
+        let mut outbox = self.outbox();
+        outbox.push(message, fds)?;
+        outbox.flush(self.socket.as_fd())?;
+        if !outbox.is_empty() {
+            self.stuck.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// The kind of message has guaranteed two descriptors.
+fn peer_end(fds: Vec<OwnedFd>) -> Option<PeerEnd> {
+    let [socket, pidfd] = <[OwnedFd; 2]>::try_from(fds).ok()?;
+    Some(PeerEnd { socket, pidfd })
+}

@@ -1,0 +1,224 @@
+//! Channel: messages with descriptors over a SEQPACKET socket. Non-blocking; who waits, and how, is the caller's.
+//!
+//! Rule: whatever is wrong with a message (length, sequence, number of descriptors, an unknown critical kind) is an
+//! error that ends the connection, and its descriptors are closed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::handoff::frame::{DecodeError, Frame, MAX_FRAME};
+use crate::handoff::wire::Messages;
+use crate::sys::fd::{self, RecvError};
+
+/// In an engine's environment: the number of its control socket.
+pub const CONTROL_VARIABLE: &str = "LB_CONTROL_FD";
+
+/// Why a connection is over.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    #[error(transparent)]
+    Receive(#[from] RecvError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("cannot send: {0}")]
+    Send(#[from] io::Error),
+    /// `QUEUE` messages wait and the other side reads none.
+    #[error("the other end reads nothing")]
+    Stuck,
+}
+
+impl ChannelError {
+    /// The other end closed it, or is gone; nothing it had sent is lost.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::Receive(RecvError::Closed) => true,
+            Self::Receive(RecvError::Io(error)) | Self::Send(error) => {
+                matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A message and its descriptors, as many as the message says.
+pub type Received<M> = (M, Vec<OwnedFd>);
+
+/// What comes in.
+#[derive(Debug)]
+pub struct Inbox<M> {
+    sequence: u32,
+    buffer: Vec<u8>,
+    messages: PhantomData<fn() -> M>,
+}
+
+impl<M: Messages> Inbox<M> {
+    /// Continues at `sequence`: 0 for a new connection.
+    pub fn new(sequence: u32) -> Self {
+        Self { sequence, buffer: vec![0; MAX_FRAME], messages: PhantomData }
+    }
+
+    /// The number that the next message must bear.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// The next message of a known kind; `None` when nothing is waiting.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Received<M>>, ChannelError> {
+        loop {
+            let (length, fds) = match fd::recv(socket, &mut self.buffer) {
+                Ok(received) => received,
+                Err(error) if error.would_block() => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            let frame = Frame::decode(&self.buffer[..length], fds.len())?;
+            if frame.sequence != self.sequence {
+                return Err(DecodeError::Sequence { came: frame.sequence, expected: self.sequence }.into());
+            }
+            self.sequence = self.sequence.wrapping_add(1);
+            if let Some(message) = M::decode(&frame)? {
+                let expected = message.descriptors();
+                if expected != fds.len() {
+                    return Err(DecodeError::Descriptors { said: expected, came: fds.len() }.into());
+                }
+                return Ok(Some((message, fds)));
+            }
+        }
+    }
+}
+
+/// What goes out: queued while the other side does not read.
+#[derive(Debug)]
+pub struct Outbox {
+    sequence: u32,
+    queue: VecDeque<(Vec<u8>, Vec<Arc<OwnedFd>>)>,
+}
+
+impl Outbox {
+    /// Continues at `sequence`: 0 for a new connection.
+    pub fn new(sequence: u32) -> Self {
+        Self { sequence, queue: VecDeque::new() }
+    }
+
+    /// The number that the next message will bear.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Whether everything was sent.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Queues a message with as many descriptors as it says.
+    pub fn push<M: Messages>(&mut self, message: &M, fds: Vec<Arc<OwnedFd>>) -> Result<(), ChannelError> {
+        if self.queue.len() >= QUEUE {
+            return Err(ChannelError::Stuck);
+        }
+        let (kind, critical, body) = message.encode();
+        let frame = Frame { kind, critical, fds: fds.len(), sequence: self.sequence, body };
+        self.sequence = self.sequence.wrapping_add(1);
+        self.queue.push_back((frame.encode(), fds));
+        Ok(())
+    }
+
+    /// Sends what the other side takes. What is left goes when the socket is writable.
+    pub fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), ChannelError> {
+        while let Some((bytes, fds)) = self.queue.front() {
+            let borrowed: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+            match fd::send(socket, bytes, &borrowed) {
+                Ok(()) => drop(self.queue.pop_front()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The most messages that wait for a side that does not read.
+const QUEUE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::control::{Control, Go, Listener, ListenerKind, Ready, Unlisten};
+
+    fn listener() -> Control {
+        Control::Listener(Listener {
+            kind: ListenerKind::Traffic,
+            frontend: "web".into(),
+            bind: "127.0.0.1:0".into(),
+            worker: 0,
+            address: "127.0.0.1:1".into(),
+            cookie: 7,
+        })
+    }
+
+    fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {
+        let (kind, critical, body) = message.encode();
+        Frame { kind, critical, fds, sequence, body }.encode()
+    }
+
+    #[test]
+    fn messages_come_in_order_with_what_belongs_to_them() {
+        let (a, b) = fd::seqpacket_pair().unwrap();
+        let (mut outbox, mut inbox) = (Outbox::new(0), Inbox::new(0));
+        let passed = Arc::new(b.try_clone().unwrap());
+        outbox.push(&listener(), vec![passed]).unwrap();
+        outbox.push(&Control::Ready(Ready { stop_limit_ms: 5 }), vec![]).unwrap();
+        outbox.flush(a.as_fd()).unwrap();
+        let (first, fds) = inbox.receive(b.as_fd()).unwrap().unwrap();
+        assert_eq!((first, fds.len()), (listener(), 1));
+        let (second, _) = inbox.receive(b.as_fd()).unwrap().unwrap();
+        assert_eq!(second, Control::Ready(Ready { stop_limit_ms: 5 }));
+        assert!(inbox.receive(b.as_fd()).unwrap().is_none());
+        drop(a);
+        assert!(inbox.receive(b.as_fd()).unwrap_err().is_closed());
+    }
+
+    #[test]
+    fn a_wrong_sequence_or_number_of_descriptors_ends_the_connection() {
+        let go = Control::Go(Go {});
+        let hostile: [(Vec<u8>, usize); 4] =
+            [(raw(&go, 0, 5), 0), (raw(&go, 1, 0), 0), (raw(&go, 1, 0), 1), (raw(&listener(), 0, 0), 0)];
+        for (bytes, fds) in hostile {
+            let (a, b) = fd::seqpacket_pair().unwrap();
+            fd::send(a.as_fd(), &bytes, &vec![a.as_fd(); fds]).unwrap();
+            let refused = Inbox::<Control>::new(0).receive(b.as_fd()).unwrap_err();
+            assert!(matches!(refused, ChannelError::Decode(_)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_skipped() {
+        let (a, b) = fd::seqpacket_pair().unwrap();
+        let later = Frame { kind: 999, critical: false, fds: 1, sequence: 0, body: vec![] };
+        fd::send(a.as_fd(), &later.encode(), &[a.as_fd()]).unwrap();
+        fd::send(a.as_fd(), &raw(&Control::Go(Go {}), 0, 1), &[]).unwrap();
+        let (message, _) = Inbox::<Control>::new(0).receive(b.as_fd()).unwrap().unwrap();
+        assert_eq!(message, Control::Go(Go {}));
+    }
+
+    #[test]
+    fn who_reads_nothing_blocks_nobody_and_is_found_out() {
+        let (a, b) = fd::seqpacket_pair().unwrap();
+        let mut outbox = Outbox::new(0);
+        let message = Control::Unlisten(Unlisten { cookie: 1 });
+        let stuck = (0..100_000).find_map(|_| {
+            outbox.flush(a.as_fd()).unwrap();
+            outbox.push(&message, vec![]).err()
+        });
+        assert!(matches!(stuck, Some(ChannelError::Stuck)));
+        assert!(!outbox.is_empty());
+        let mut inbox = Inbox::<Control>::new(0);
+        while !outbox.is_empty() {
+            while inbox.receive(b.as_fd()).unwrap().is_some() {}
+            outbox.flush(a.as_fd()).unwrap();
+        }
+        while inbox.receive(b.as_fd()).unwrap().is_some() {}
+        assert_eq!(inbox.sequence(), outbox.sequence());
+    }
+}

@@ -1,0 +1,357 @@
+//! Messages between the old and the new engine of an upgrade, over the pair that the supervisor gave them.
+//!
+//! ```text
+//! old  GREETING  (FRONTEND | SERVER | DISCOVERY)* STATE_END            RESIDUE* BATCH         COMMIT   ...  SUMS* END
+//! new  GREETING                                            IMPORTED                   ACCEPT
+//! ```
+//! **Whose session is it?** BATCH offers sessions, whose sockets both engines then hold but nobody uses. ACCEPT says that
+//! all of it arrived whole. COMMIT gives them away: the old engine sends it and never touches them again; the new one
+//! touches them only after it. So at each moment at most one engine works on a session, whoever dies between any two
+//! messages: before COMMIT they are the old engine's, and should it have died, nobody else's (the new engine may then
+//! take what it has accepted, once the pidfd says so).
+
+use crate::handoff::features::Offer;
+use crate::handoff::wire::{codes, messages, record};
+
+messages! {
+    /// What two engines tell each other.
+    pub enum PeerMessage {
+        Greeting = 1 critical,
+        Frontend = 2,
+        Server = 3,
+        Discovery = 4,
+        StateEnd = 5 critical,
+        Imported = 6 critical,
+        Residue = 16 critical,
+        Batch = 17 critical,
+        Accept = 18 critical,
+        Commit = 19 critical,
+        End = 20 critical,
+    } with descriptors
+}
+
+fn descriptors(message: &PeerMessage) -> usize {
+    match message {
+        PeerMessage::Batch(batch) => batch.sessions.iter().map(Session::descriptors).sum(),
+        _ => 0,
+    }
+}
+
+/// Sessions of one BATCH at most: two descriptors each stay below the kernel's 253 a message.
+pub const BATCH: usize = 126;
+
+record! {
+    /// The first message each way.
+    pub struct Greeting {
+        1 => offers: Vec<Offer>,
+    }
+}
+
+record! {
+    /// Counts of a frontend, to be added to what the receiver has.
+    pub struct Frontend {
+        1 => name: String,
+        2 => sessions_total: u64,
+        3 => bytes_in: u64,
+        4 => bytes_out: u64,
+        5 => failed: u64,
+    }
+}
+
+record! {
+    /// A server: counts, to be added to what the receiver has, and what is known of it.
+    pub struct Server {
+        1 => backend: String,
+        2 => name: String,
+        /// Its address: what is known of health holds for it alone.
+        3 => addr: String,
+        4 => counts: Vec<Count>,
+        5 => histograms: Vec<Histogram>,
+        /// At most one; absent in the sums at the end.
+        6 => knowledge: Vec<Knowledge>,
+    }
+}
+
+codes! {
+    /// Which counter.
+    pub enum Counted {
+        Sessions = 1,
+        BytesIn = 2,
+        BytesOut = 3,
+        ConnectErrors = 4,
+        Retries = 5,
+        Redispatches = 6,
+        ChecksFailed = 7,
+        Downs = 8,
+    }
+}
+
+record! {
+    pub struct Count {
+        /// A [`Counted`]; others may know more.
+        1 => what: u32,
+        2 => value: u64,
+    }
+}
+
+codes! {
+    /// Which time was measured.
+    pub enum Timed {
+        Queue = 1,
+        Connect = 2,
+        Session = 3,
+    }
+}
+
+record! {
+    /// Counts by bucket, as `stats::Histogram` numbers them.
+    pub struct Histogram {
+        /// A [`Timed`].
+        1 => what: u32,
+        2 => buckets: Vec<Bucket>,
+    }
+}
+
+record! {
+    pub struct Bucket {
+        1 => number: u16,
+        2 => count: u64,
+    }
+}
+
+codes! {
+    /// Administration.
+    pub enum AdminState {
+        Ready = 1,
+        Drain = 2,
+        Maint = 3,
+    }
+}
+
+record! {
+    /// What an engine knows of a server. Times are ages.
+    pub struct Knowledge {
+        1 => admin: AdminState,
+        /// Weight given by the operator.
+        2 => weight: Option<u16>,
+        /// UP with so many failures in a row.
+        3 => up_failures: Option<u32>,
+        /// DOWN with so many successes in a row.
+        4 => down_successes: Option<u32>,
+        5 => suspect: bool,
+        6 => recovering_ms: Option<u64>,
+        7 => changed_ms: Option<u64>,
+        /// The last results, as JSON: words for people, which nobody decides by.
+        8 => history: Vec<u8>,
+        /// In MAINT by the configuration and not by the operator: the new configuration decides.
+        9 => configured: bool,
+    }
+}
+
+record! {
+    /// The discovered servers of a backend, in the form of the last known good file, which has a version and a checksum.
+    pub struct Discovery {
+        1 => backend: String,
+        2 => saved: Vec<u8>,
+    }
+}
+
+record! {
+    pub struct StateEnd {}
+}
+
+record! {
+    pub struct Imported {}
+}
+
+codes! {
+    /// Which direction of a session.
+    pub enum Direction {
+        Up = 1,
+        Down = 2,
+    }
+}
+
+record! {
+    /// Bytes that were read but not written yet, of a session of the next BATCH.
+    pub struct Residue {
+        1 => session: u64,
+        2 => direction: Direction,
+        3 => bytes: Vec<u8>,
+    }
+}
+
+record! {
+    /// Frozen sessions. Descriptors in the order of the sessions: client, server, then read and write end of each pipe.
+    pub struct Batch {
+        1 => number: u64,
+        2 => sessions: Vec<Session>,
+    }
+}
+
+record! {
+    pub struct Accept {
+        1 => number: u64,
+    }
+}
+
+record! {
+    pub struct Commit {
+        1 => number: u64,
+    }
+}
+
+record! {
+    /// Nothing more comes.
+    pub struct End {}
+}
+
+record! {
+    /// A frozen session.
+    pub struct Session {
+        /// Names it in RESIDUE.
+        1 => key: u64,
+        2 => frontend: String,
+        3 => client: Option<String>,
+        4 => local: Option<String>,
+        /// Wall clock, in ms since 1970.
+        5 => accepted_ms: u64,
+        6 => age_us: u64,
+        /// Absent: accepted, but no server has it yet.
+        7 => relay: Vec<Relay>,
+        /// For one without a server.
+        8 => waiting: Vec<Waiting>,
+    }
+}
+
+record! {
+    pub struct Waiting {
+        /// The client's FIN follows its residue.
+        1 => ended: bool,
+        /// Its PROXY header was read.
+        2 => introduced: bool,
+        3 => waited_us: u64,
+    }
+}
+
+record! {
+    pub struct Relay {
+        1 => backend: String,
+        2 => server: String,
+        3 => queue_us: u64,
+        4 => connect_us: u64,
+        5 => retries: u32,
+        6 => redispatched: bool,
+        7 => client_idle_us: u64,
+        8 => server_idle_us: u64,
+        9 => server_owes: bool,
+        /// Up, then down.
+        10 => flows: Vec<Flow>,
+    }
+}
+
+record! {
+    pub struct Flow {
+        1 => ended: bool,
+        2 => broken: bool,
+        3 => closed: bool,
+        4 => abandoned: bool,
+        5 => received: u64,
+        6 => sent: u64,
+        /// Bytes in a pipe that comes along.
+        7 => pipe: Option<u64>,
+    }
+}
+
+impl Session {
+    /// Descriptors that belong to it.
+    pub fn descriptors(&self) -> usize {
+        let relay = |relay: &Relay| 1 + 2 * relay.flows.iter().filter(|flow| flow.pipe.is_some()).count();
+        1 + self.relay.iter().map(relay).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::handoff::frame::Frame;
+    use crate::handoff::wire::Messages;
+
+    fn frame(message: &PeerMessage) -> Frame {
+        let (kind, critical, body) = message.encode();
+        Frame { kind, critical, fds: 0, sequence: 0, body }
+    }
+
+    #[test]
+    fn every_message_comes_back_as_it_was() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..200 {
+            for message in PeerMessage::samples(&mut random) {
+                assert_eq!(PeerMessage::decode(&frame(&message)), Ok(Some(message)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_tells_how_many_descriptors_it_has() {
+        let flow =
+            |pipe| Flow { ended: false, broken: false, closed: false, abandoned: false, received: 0, sent: 0, pipe };
+        let mut random = fastrand::Rng::with_seed(2);
+        let PeerMessage::Batch(mut batch) =
+            PeerMessage::samples(&mut random).into_iter().find(|m| matches!(m, PeerMessage::Batch(_))).unwrap()
+        else {
+            unreachable!()
+        };
+        let session = |relay: Vec<Relay>| Session {
+            key: 0,
+            frontend: String::new(),
+            client: None,
+            local: None,
+            accepted_ms: 0,
+            age_us: 0,
+            relay,
+            waiting: vec![],
+        };
+        let relay = |flows| Relay {
+            backend: String::new(),
+            server: String::new(),
+            queue_us: 0,
+            connect_us: 0,
+            retries: 0,
+            redispatched: false,
+            client_idle_us: 0,
+            server_idle_us: 0,
+            server_owes: false,
+            flows,
+        };
+        batch.sessions = vec![
+            session(vec![]),
+            session(vec![relay(vec![flow(None), flow(None)])]),
+            session(vec![relay(vec![flow(Some(9)), flow(Some(0))])]),
+        ];
+        assert_eq!(PeerMessage::Batch(batch).descriptors(), 1 + 2 + 6);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bodies_are_refused_without_a_panic(kind in 0_u16..32, body in proptest::collection::vec(any::<u8>(), 0..300)) {
+            // Whatever comes out is a value or an error.
+            drop(PeerMessage::decode(&Frame { kind, critical: true, fds: 0, sequence: 0, body }));
+        }
+
+        #[test]
+        fn a_bent_message_is_refused_without_a_panic(seed: u64, at: usize, bit in 0_u8..8) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            for message in PeerMessage::samples(&mut random) {
+                let mut frame = frame(&message);
+                if !frame.body.is_empty() {
+                    let at = at % frame.body.len();
+                    frame.body[at] ^= 1_u8 << bit;
+                }
+                drop(PeerMessage::decode(&frame));
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Notify: what the service manager is told. Without NOTIFY_SOCKET nothing happens.
+//!
+//! Only the supervisor speaks to it: one pid, that of the service, from the first word to the last.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use sd_notify::NotifyState;
+
+use crate::handoff::control::Listener;
+use crate::sys::fd;
+
+/// The service manager, if there is one.
+#[derive(Debug)]
+pub(crate) struct Notify {
+    watchdog: Option<Duration>,
+    next_ping: Option<Instant>,
+}
+
+impl Notify {
+    /// Reads WATCHDOG_USEC.
+    pub(crate) fn new(now: Instant) -> Self {
+        let watchdog = sd_notify::watchdog_enabled();
+        Self { watchdog, next_ping: watchdog.map(|_| now) }
+    }
+
+    /// READY: from now on the service counts as started.
+    pub(crate) fn ready(&self, status: &str) {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    pub(crate) fn status(&self, status: &str) {
+        tell(&[NotifyState::Status(status)]);
+    }
+
+    /// A reload has begun; `ready` ends it.
+    pub(crate) fn reloading(&self, status: &str) {
+        let since = NotifyState::monotonic_usec_now();
+        let mut states = vec![NotifyState::Reloading, NotifyState::Status(status)];
+        states.extend(since);
+        tell(&states);
+    }
+
+    pub(crate) fn stopping(&self, status: &str) {
+        tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    }
+
+    /// Keeps a listening socket in the service's fd store under a name that says what it is for.
+    pub(crate) fn store(&self, listener: &Listener, socket: &OwnedFd) {
+        let name = name_of(listener);
+        let states = [NotifyState::FdStore, NotifyState::FdName(&name)];
+        complain(sd_notify::notify_with_fds(&states, &[socket.as_fd()]));
+    }
+
+    /// Takes it out of the store again.
+    pub(crate) fn forget(&self, listener: &Listener) {
+        let name = name_of(listener);
+        tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]);
+    }
+
+    /// When the watchdog wants to hear something.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.next_ping
+    }
+
+    /// Pings the watchdog if that is due and the engine is `alive`.
+    pub(crate) fn ping(&mut self, alive: bool, now: Instant) {
+        if let (Some(interval), Some(due)) = (self.watchdog, self.next_ping)
+            && now >= due
+        {
+            if alive {
+                tell(&[NotifyState::Watchdog]);
+            }
+            self.next_ping = Some(now + interval / 3);
+        }
+    }
+}
+
+/// One line on stderr. A closed stderr must not end the supervisor, hence no `eprintln!`.
+pub(crate) fn say(text: impl AsRef<str>) {
+    match writeln!(io::stderr(), "lb: {}", text.as_ref()) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Sockets that the service manager has passed: those of the fd store with their names, those of a .socket unit
+/// with whatever name that has.
+pub(crate) fn passed_sockets() -> Vec<(String, OwnedFd)> {
+    let mut sockets = Vec::new();
+    match sd_notify::listen_fds_with_names() {
+        Ok(passed) => {
+            for (number, name) in passed {
+                match fd::inherit(number) {
+                    Ok(socket) => sockets.push((name, socket)),
+                    Err(error) => say(format!("socket {number} of the service manager: {error}")),
+                }
+            }
+        }
+        Err(error) => say(format!("sockets of the service manager: {error}")),
+    }
+    sockets
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    complain(sd_notify::notify(states));
+}
+
+fn complain(result: io::Result<()>) {
+    if let Err(error) = result {
+        say(format!("cannot tell the service manager: {error}"));
+    }
+}
+
+/// `lb/KIND/FRONTEND/BIND/WORKER`, with everything that an fd name must not hold percent-encoded.
+fn name_of(listener: &Listener) -> String {
+    let parts = [
+        "lb".to_owned(),
+        (listener.kind as u32).to_string(),
+        listener.frontend.clone(),
+        listener.bind.clone(),
+        listener.worker.to_string(),
+    ];
+    parts.map(|part| encoded(&part)).join("/")
+}
+
+/// What a name from `name_of` says: kind, frontend, bind, worker. `None` for a name that is not ours.
+pub(crate) fn parse_name(name: &str) -> Option<(u32, String, String, u32)> {
+    let parts: Vec<_> = name.split('/').collect();
+    let ["lb", kind, frontend, bind, worker] = parts[..] else {
+        return None;
+    };
+    Some((kind.parse().ok()?, decoded(frontend)?, decoded(bind)?, worker.parse().ok()?))
+}
+
+fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b".-_[]".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            match write!(out, "%{byte:02x}") {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+    out
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            let digits = std::str::from_utf8(&digits).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::handoff::control::ListenerKind;
+
+    #[test]
+    fn foreign_names_are_not_ours() {
+        for name in ["", "lb", "web.socket", "lb/1/web", "lb/x/web/a/0", "lb/1/%zz/a/0", "lb/1/%e/a/0/"] {
+            assert_eq!(parse_name(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_says_what_the_listener_is_for_and_is_a_valid_fd_name(frontend: String, bind: String, worker: u32) {
+            let kind = ListenerKind::Traffic;
+            let listener = Listener { kind, frontend, bind, worker, address: String::new(), cookie: 0 };
+            let name = name_of(&listener);
+            prop_assert!(name.bytes().all(|b| b.is_ascii_graphic() && b != b':'));
+            prop_assert_eq!(parse_name(&name), Some((1, listener.frontend, listener.bind, worker)));
+        }
+
+        #[test]
+        fn no_name_makes_it_panic(name: String) {
+            drop(parse_name(&name));
+        }
+    }
+}
