@@ -16,7 +16,7 @@ use lb::log::SessionLog;
 use lb::proxy::frontend::Frontend;
 use lb::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
 use lb::proxy::limit::Limit;
-use lb::proxy::worker::{Supplies, Worker};
+use lb::proxy::worker::{Worker, WorkerResources};
 use tokio::sync::mpsc;
 
 use super::pool;
@@ -88,7 +88,7 @@ impl Proxy {
         let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() })?;
         // Nobody connects, and so nobody has anything to say.
         let (notices, _) = mpsc::channel(1);
-        let supplies = Supplies { log, notices, pipes: 8 };
+        let supplies = WorkerResources { log, notices, pipes: 8 };
         Ok(Self { worker: Worker::start(0, supplies)?, frontend, backend })
     }
 

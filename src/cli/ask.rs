@@ -9,7 +9,7 @@ use crate::control::admin::{Answer, Client, ClientError, Request};
 
 /// The daemon that this command is about.
 #[derive(Debug, Clone)]
-pub(super) struct Daemon {
+pub(super) struct AdminSocket {
     /// As given with `--socket`.
     given: Option<PathBuf>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
-impl Daemon {
+impl AdminSocket {
     pub(super) fn new(given: Option<PathBuf>) -> Self {
         Self { given }
     }

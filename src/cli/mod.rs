@@ -23,7 +23,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub(crate) use crate::exit::ExitStatus;
-use ask::Daemon;
+use ask::AdminSocket;
 
 /// A TCP load balancer: servers, configuration and the binary itself change without a client noticing.
 #[derive(Debug, Parser)]
@@ -69,7 +69,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error).into(),
     };
-    let daemon = Daemon::new(cli.socket);
+    let daemon = AdminSocket::new(cli.socket);
     let status = match cli.command {
         // Its exit code is that of the program it runs.
         Command::Register(args) => return register::run(*args),

@@ -1,7 +1,7 @@
 //! `lb reload`: the running daemon reads its configuration again.
 
 use super::ExitStatus;
-use super::ask::Daemon;
+use super::ask::AdminSocket;
 use crate::control::admin::Request;
 
 /// Read the configuration again and apply what changed
@@ -19,6 +19,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: &Args, daemon: &Daemon) -> ExitStatus {
+pub(super) fn run(args: &Args, daemon: &AdminSocket) -> ExitStatus {
     daemon.ask_and_show(&Request::Reload, args.json)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ExitStatus;
-use super::ask::{Daemon, default_socket};
+use super::ask::{AdminSocket, default_socket};
 use super::upgrade::probation;
 use crate::engine;
 use crate::supervisor;
@@ -92,7 +92,7 @@ impl ConfigArgs {
 }
 
 /// The process that is started is the supervisor; it starts the engine with the same arguments.
-pub(super) fn run(args: Args, daemon: Daemon) -> ExitStatus {
+pub(super) fn run(args: Args, daemon: AdminSocket) -> ExitStatus {
     let probation = args.probation;
     let linger = args.linger;
     let takeover = args.takeover.map(|path| supervisor::Takeover { path, probation, linger });
@@ -110,7 +110,7 @@ pub(super) struct EngineArgs {
     config: ConfigArgs,
 }
 
-pub(super) fn engine(args: EngineArgs, daemon: Daemon) -> ExitStatus {
+pub(super) fn engine(args: EngineArgs, daemon: AdminSocket) -> ExitStatus {
     let source = args.config.source();
     if args.probe {
         return engine::probe(&source);

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::ask::Daemon;
+use super::ask::AdminSocket;
 use super::status::{parse, server_table};
 use super::{ExitStatus, output};
 use crate::config::MAX_WEIGHT;
@@ -95,7 +95,7 @@ impl FromStr for ServerPath {
     }
 }
 
-pub(super) fn run(args: Args, daemon: &Daemon) -> ExitStatus {
+pub(super) fn run(args: Args, daemon: &AdminSocket) -> ExitStatus {
     match args.command {
         Command::List { json } => list(daemon, json),
         Command::Ready(one) => administer(daemon, one, ServerState::Ready),
@@ -108,12 +108,12 @@ pub(super) fn run(args: Args, daemon: &Daemon) -> ExitStatus {
     }
 }
 
-fn administer(daemon: &Daemon, one: One, state: ServerState) -> ExitStatus {
+fn administer(daemon: &AdminSocket, one: One, state: ServerState) -> ExitStatus {
     let ServerPath { backend, server } = one.server;
     daemon.ask_and_show(&Request::SetServer { backend, server, state }, one.json)
 }
 
-fn list(daemon: &Daemon, json: bool) -> ExitStatus {
+fn list(daemon: &AdminSocket, json: bool) -> ExitStatus {
     let backends = match daemon.ask(&Request::ServerList).and_then(parse::<Vec<status::Backend>>) {
         Ok(backends) => backends,
         Err(refusal) => return refusal.show(),

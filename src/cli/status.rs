@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::ask::{Daemon, Refusal};
+use super::ask::{AdminSocket, Refusal};
 use super::{ExitStatus, output};
 use crate::control::admin::Request;
 
@@ -30,7 +30,7 @@ pub(super) struct Args {
     watch: bool,
 }
 
-pub(super) fn run(args: &Args, daemon: &Daemon) -> ExitStatus {
+pub(super) fn run(args: &Args, daemon: &AdminSocket) -> ExitStatus {
     if args.watch {
         return watch(args.json, daemon);
     }
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args, daemon: &Daemon) -> ExitStatus {
     }
 }
 
-fn look(json: bool, daemon: &Daemon) -> Result<String, Refusal> {
+fn look(json: bool, daemon: &AdminSocket) -> Result<String, Refusal> {
     let value = daemon.ask(&Request::Status)?;
     if json {
         // As it came: a newer daemon's fields are not lost.
@@ -58,7 +58,7 @@ pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
 }
 
 /// Ends with Ctrl-C or when nobody reads any more. A daemon that goes away is waited for, once it has been seen.
-fn watch(json: bool, daemon: &Daemon) -> ExitStatus {
+fn watch(json: bool, daemon: &AdminSocket) -> ExitStatus {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -77,7 +77,7 @@ fn watch(json: bool, daemon: &Daemon) -> ExitStatus {
     status
 }
 
-async fn show_every_second(json: bool, daemon: &Daemon) -> ExitStatus {
+async fn show_every_second(json: bool, daemon: &AdminSocket) -> ExitStatus {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = false;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ask::Daemon;
+use super::ask::AdminSocket;
 use super::{ExitStatus, output};
 use crate::control::admin::Request;
 
@@ -38,7 +38,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-pub(super) fn run(args: Args, daemon: &Daemon) -> ExitStatus {
+pub(super) fn run(args: Args, daemon: &AdminSocket) -> ExitStatus {
     // The daemon stands in another directory.
     let binary = match args.binary.map(std::path::absolute).transpose() {
         Ok(binary) => binary,

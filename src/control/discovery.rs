@@ -22,11 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use guard::{Held, Why};
+pub use guard::{Held, HoldReason};
 pub use merge::{Merged, merge};
 pub use source::{Event, Kv, Listing, Relist};
 pub use value::{Discovered, NameError, ValueError};
-pub use view::{Bad, Counters, View};
+pub use view::{Counters, RejectedKey, View};
 
 use guard::Guard;
 
@@ -75,7 +75,7 @@ impl Discovery {
     }
 
     /// Bad values that came since the last call, each once.
-    pub fn take_news(&mut self) -> Vec<Bad> {
+    pub fn take_news(&mut self) -> Vec<RejectedKey> {
         self.view.take_news()
     }
 

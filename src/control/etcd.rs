@@ -34,7 +34,7 @@ pub use status::{HeldServer, Source, SourceStatus};
 
 use crate::config;
 use crate::control::last_known_good::Saved;
-use shared::Shared;
+use shared::FollowedPrefix;
 
 /// What one follower is to follow.
 #[derive(Debug, Clone)]
@@ -52,7 +52,7 @@ pub struct Options {
 /// One backend's servers followed in etcd. Ends when dropped; the servers stay as they are.
 #[derive(Debug)]
 pub struct Follower {
-    shared: Arc<Shared>,
+    shared: Arc<FollowedPrefix>,
     listed: watch::Receiver<bool>,
     tasks: [AbortHandle; 2],
 }
@@ -63,7 +63,7 @@ impl Follower {
     /// `apply` is given each set to apply, in order; `passes` says whether a server is checked and passes. Both are
     /// called with a lock held: they must be quick and must not call the follower.
     pub fn spawn(options: Options, apply: Apply, passes: Passes) -> Self {
-        let (shared, listed) = Shared::new(&options, apply, passes);
+        let (shared, listed) = FollowedPrefix::new(&options, apply, passes);
         shared.resume(options.resume);
         let follow = tokio::spawn(follow::follow(shared.clone(), options.etcd));
         let keep = tokio::spawn(follow::keep(shared.clone()));

@@ -19,7 +19,7 @@ use crate::config::{Config, MAX_WEIGHT};
 use crate::control::admin::{self as socket, Answer, Conversations, Progress, Request, ServerState};
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::supervisor_link::Reports;
-use crate::engine::{Daemon, Start, StartError, shown};
+use crate::engine::{Engine, Start, StartError, shown};
 use crate::exit::ExitStatus;
 use crate::handoff;
 use crate::handoff::control::{Listener, ListenerKind, Upgrade};
@@ -41,7 +41,7 @@ impl Admin {
     }
 
     /// Answers requests from now on.
-    pub(super) fn serve(&mut self, daemon: &Rc<Daemon>) -> std::io::Result<()> {
+    pub(super) fn serve(&mut self, daemon: &Rc<Engine>) -> std::io::Result<()> {
         let Some(socket) = &self.socket else {
             return Ok(());
         };
@@ -178,7 +178,7 @@ fn advice(path: &Path, error: &std::io::Error) -> String {
     }
 }
 
-impl Daemon {
+impl Engine {
     async fn answer(&self, request: Request, progress: Progress) -> Answer {
         match request {
             Request::Status => Answer::value(&self.report()),

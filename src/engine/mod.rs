@@ -34,7 +34,7 @@ use crate::backend::health::Transition;
 use crate::config::{self, Config, Problems};
 use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::resolver::{FOLLOW, Resolver};
-use crate::engine::succession::peer_link::BridgeError;
+use crate::engine::succession::peer_link::PeerLinkError;
 use crate::engine::supervisor_link::{Beginning, LinkError, Reports};
 use crate::exit::ExitStatus;
 use crate::fault;
@@ -43,7 +43,7 @@ use crate::handoff::features::announcement;
 use crate::log::{By, SessionLog};
 use crate::proxy::frontend::Frontend;
 use crate::proxy::limit::Limit;
-use crate::proxy::worker::{Supplies, Whose, Worker};
+use crate::proxy::worker::{SessionFilter, Worker, WorkerResources};
 use crate::proxy::{Finding, Notice};
 use crate::sys::{process, resources};
 
@@ -92,7 +92,7 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("hand-off: {0}")]
-    Handoff(#[from] BridgeError),
+    Handoff(#[from] PeerLinkError),
     #[error("an engine is started by `lb run`, not by hand")]
     Alone,
     #[error("a worker thread does not answer")]
@@ -160,7 +160,7 @@ pub(crate) fn probe(source: &Source) -> ExitStatus {
 }
 
 /// The running daemon. Lives on the control thread.
-pub(crate) struct Daemon {
+pub(crate) struct Engine {
     start: Start,
     /// What the supervisor said at the start.
     origin: Origin,
@@ -243,7 +243,7 @@ async fn prepare(
     config: Config,
     beginning: Beginning,
     reports: &Reports,
-) -> Result<(Rc<Daemon>, Admin, mpsc::Receiver<Notice>), StartError> {
+) -> Result<(Rc<Engine>, Admin, mpsc::Receiver<Notice>), StartError> {
     let origin = Origin {
         mode: beginning.mode,
         supervisor: beginning.supervisor,
@@ -253,7 +253,7 @@ async fn prepare(
     let mut inherited = beginning.inherited;
     let admin = admin_requests::listen(&start, &config, &mut inherited, reports)?;
     let (notices, heard) = mpsc::channel(NOTICES);
-    let daemon = Daemon::new(start, origin, reports.clone(), &config, admin.path.clone(), notices)?;
+    let daemon = Engine::new(start, origin, reports.clone(), &config, admin.path.clone(), notices)?;
     if beginning.peer.is_none() {
         daemon.start_discovery(&config, BTreeMap::new());
     }
@@ -276,7 +276,7 @@ async fn prepare(
     Ok((daemon, admin, heard))
 }
 
-impl Daemon {
+impl Engine {
     fn new(
         start: Start,
         origin: Origin,
@@ -291,7 +291,7 @@ impl Daemon {
         let pipes = limits::pipes(descriptors, threads);
         let maxconn = limits::maxconn(config, descriptors, threads, pipes);
         let log = SessionLog::start(&config.global.log).map_err(system("cannot start the log"))?;
-        let supplies = Supplies { log: log.clone(), notices, pipes };
+        let supplies = WorkerResources { log: log.clone(), notices, pipes };
         let workers = (0..threads).map(|index| Worker::start(index, supplies.clone())).collect::<Result<Vec<_>, _>>();
         let workers = Rc::new(workers.map_err(system("cannot start a worker thread"))?);
         Ok(Self {
@@ -341,14 +341,14 @@ fn cut_when_down(workers: Rc<Vec<Worker>>) -> OnChange {
     Rc::new(move |backend, server, change| {
         if change.transition == Transition::WentDown && backend.snapshot().settings.shutdown_sessions_when_down {
             for worker in workers.iter() {
-                worker.cut(Whose::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
+                worker.cut(SessionFilter::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
             }
         }
     })
 }
 
 /// Looks host names up again from time to time.
-async fn follow_names(daemon: Rc<Daemon>) {
+async fn follow_names(daemon: Rc<Engine>) {
     loop {
         tokio::time::sleep(FOLLOW.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
         let names = daemon.names(&daemon.config.borrow());

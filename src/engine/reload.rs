@@ -9,7 +9,7 @@ use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config::{self, Address, Config};
 use crate::engine::listeners::bind::Bound;
 use crate::engine::listeners::inherited::Inherited;
-use crate::engine::{Daemon, Served, StartError, limits, shown};
+use crate::engine::{Engine, Served, StartError, limits, shown};
 use crate::proxy::frontend::Frontend;
 use crate::proxy::worker::ListenerId;
 use crate::sys::resources;
@@ -20,9 +20,9 @@ struct Prepared {
     bound: Vec<(String, Bound)>,
 }
 
-impl Daemon {
+impl Engine {
     /// The first configuration, on listeners that an engine before this one has left, where it has. Nothing is accepted
-    /// before [`Daemon::accept_all`].
+    /// before [`Engine::accept_all`].
     pub(super) async fn begin(&self, config: Config, inherited: &mut Inherited) -> Result<(), StartError> {
         self.resolver.follow(self.names(&config)).await;
         let prepared = self.prepare(&config, inherited)?;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::engine::admin_requests::Admin;
 use crate::engine::supervisor_link::{Order, Orders, PeerEnd};
-use crate::engine::{Daemon, StartError, stop, succession};
+use crate::engine::{Engine, StartError, stop, succession};
 use crate::fault;
 use crate::handoff::control::{Done, Heartbeat, Mode, StopMode, UpgradePhase};
 use crate::proxy::Notice;
@@ -23,7 +23,7 @@ pub(super) struct Ears {
 }
 
 /// Follows orders until the end.
-pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), StartError> {
+pub(super) async fn follow(daemon: &Rc<Engine>, mut ears: Ears) -> Result<(), StartError> {
     loop {
         let order = tokio::select! {
             Some(notice) = ears.heard.recv() => {
@@ -74,7 +74,7 @@ pub(super) async fn follow(daemon: &Rc<Daemon>, mut ears: Ears) -> Result<(), St
 }
 
 /// Checks that every worker answers, reports READY, and only then accepts.
-async fn go(daemon: &Rc<Daemon>, admin: &mut Admin) -> Result<(), StartError> {
+async fn go(daemon: &Rc<Engine>, admin: &mut Admin) -> Result<(), StartError> {
     fault::point("engine.go");
     if !daemon.workers_answer().await {
         return Err(StartError::Hangs);
@@ -92,7 +92,7 @@ async fn go(daemon: &Rc<Daemon>, admin: &mut Admin) -> Result<(), StartError> {
 }
 
 /// Tells the supervisor that the workers answer. When one does not, silence tells.
-async fn beat(daemon: Rc<Daemon>) {
+async fn beat(daemon: Rc<Engine>) {
     // What the engine before this one has counted is not this one's merit.
     let before = daemon.figures();
     loop {
@@ -117,7 +117,7 @@ async fn beat(daemon: Rc<Daemon>) {
     }
 }
 
-impl Daemon {
+impl Engine {
     async fn workers_answer(&self) -> bool {
         for worker in self.workers.iter() {
             if !worker.is_alive() || timeout(ANSWER, worker.census()).await.is_err() {
@@ -169,7 +169,7 @@ impl Daemon {
 }
 
 /// Tells the new engine what this one knows. A failure fails the upgrade there: this engine goes on as it was.
-async fn export(daemon: Rc<Daemon>, end: PeerEnd) {
+async fn export(daemon: Rc<Engine>, end: PeerEnd) {
     match daemon.export(end).await {
         Ok(export) if daemon.upgrading() => *daemon.export.borrow_mut() = Some(export),
         Ok(_) => {}
@@ -178,7 +178,7 @@ async fn export(daemon: Rc<Daemon>, end: PeerEnd) {
 }
 
 /// Hands the sessions over and reports what became of them.
-async fn move_sessions(daemon: Rc<Daemon>, limit: Duration) {
+async fn move_sessions(daemon: Rc<Engine>, limit: Duration) {
     let export = daemon.export.borrow_mut().take();
     let done = match export {
         Some(export) => daemon.hand_over(export, limit).await,

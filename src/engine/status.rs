@@ -6,10 +6,10 @@ use crate::backend::health::{CheckResult, Source};
 use crate::backend::{Backend, Member};
 use crate::config::{self, Address};
 use crate::control::admin::status::{self, Check, Percentiles, Server, ServerStatus, Status};
-use crate::engine::{Daemon, Served};
+use crate::engine::{Engine, Served};
 use crate::stats::Histogram;
 
-impl Daemon {
+impl Engine {
     pub(super) fn report(&self) -> Status {
         let frontends: Vec<_> = self.frontends.borrow().values().map(frontend).collect();
         let config = self.config.borrow();

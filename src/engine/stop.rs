@@ -7,12 +7,12 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::engine::run::Ears;
 use crate::engine::supervisor_link::Order;
-use crate::engine::{Daemon, StartError};
+use crate::engine::{Engine, StartError};
 use crate::log::By;
-use crate::proxy::worker::Whose;
+use crate::proxy::worker::SessionFilter;
 
 /// Drains. `patience`: for so long; `None`: for `hard_stop_after`. A second order to stop ends it at once.
-pub(super) async fn stop(daemon: &Rc<Daemon>, patience: Option<Duration>, ears: &mut Ears) -> Result<(), StartError> {
+pub(super) async fn stop(daemon: &Rc<Engine>, patience: Option<Duration>, ears: &mut Ears) -> Result<(), StartError> {
     let patience = patience.unwrap_or(daemon.config.borrow().global.hard_stop_after);
     daemon.stopping.set(true);
     ears.admin.let_go();
@@ -42,7 +42,7 @@ pub(super) async fn stop(daemon: &Rc<Daemon>, patience: Option<Duration>, ears: 
             () = sleep_until((begun + patience * 4 / 5).into()), if !cut => {
                 cut = true;
                 tracing::warn!("stopping: {} sessions are cut now", daemon.global.used());
-                daemon.workers.iter().for_each(|worker| worker.cut(Whose::All, By::Killed, patience / 5));
+                daemon.workers.iter().for_each(|worker| worker.cut(SessionFilter::All, By::Killed, patience / 5));
             }
             // Broken-off streams may still be on their way to a slow reader.
             () = sleep_until((begun + patience + GRACE).into()) => break,
@@ -57,7 +57,7 @@ pub(super) async fn stop(daemon: &Rc<Daemon>, patience: Option<Duration>, ears: 
 const POLL: Duration = Duration::from_millis(20);
 pub(super) const GRACE: Duration = Duration::from_millis(200);
 
-impl Daemon {
+impl Engine {
     async fn close_listeners(&self) {
         let served = std::mem::take(&mut *self.frontends.borrow_mut());
         for (_, served) in served {

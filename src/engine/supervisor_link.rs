@@ -24,8 +24,8 @@ use crate::engine::listeners::inherited::Inherited;
 use crate::handoff::channel::CONTROL_VARIABLE;
 use crate::handoff::channel::{ChannelError, Inbox, Outbox};
 use crate::handoff::control::{
-    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, Progress, Ready, Role, Status, StopMode,
-    Unlisten, Upgrade, UpgradePhase,
+    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, ProcessKind, Progress, Ready, Status,
+    StopMode, Unlisten, Upgrade, UpgradePhase,
 };
 use crate::handoff::features;
 use crate::sys::{fd, socket};
@@ -144,7 +144,7 @@ pub(super) fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
     let shared = Arc::new(shared);
     let reports = Reports { shared: Arc::clone(&shared) };
     reports.send(&Control::Hello(Hello {
-        role: Role::Engine,
+        role: ProcessKind::Engine,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         offers: features::offers(),
@@ -156,7 +156,7 @@ impl Orders {
     /// Waits for everything up to START.
     pub(super) async fn begin(&mut self) -> Result<Beginning, LinkError> {
         let supervisor = match self.receive().await? {
-            (Control::Hello(hello), _) if hello.role == Role::Supervisor => hello.pid,
+            (Control::Hello(hello), _) if hello.role == ProcessKind::Supervisor => hello.pid,
             _ => return Err(LinkError::OutOfTurn),
         };
         let (mut inherited, mut peer, mut came) = (Inherited::default(), None, 0_usize);

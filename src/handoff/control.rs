@@ -50,7 +50,7 @@ messages! {
         Reload = 29,
         Status = 30,
         Takeover = 31 critical,
-        Born = 32 critical,
+        EngineStarted = 32 critical,
         Handover = 33 critical,
         Taken = 34 critical,
     } with descriptors
@@ -58,7 +58,7 @@ messages! {
 
 fn descriptors(message: &Control) -> usize {
     match message {
-        Control::Listener(_) | Control::Born(_) | Control::Handover(_) => 1,
+        Control::Listener(_) | Control::EngineStarted(_) | Control::Handover(_) => 1,
         Control::Peer(_) => 2,
         _ => 0,
     }
@@ -66,7 +66,7 @@ fn descriptors(message: &Control) -> usize {
 
 codes! {
     /// Who is speaking.
-    pub enum Role {
+    pub enum ProcessKind {
         Supervisor = 1,
         Engine = 2,
     }
@@ -137,7 +137,7 @@ codes! {
 record! {
     /// The first message in each direction.
     pub struct Hello {
-        1 => role: Role,
+        1 => role: ProcessKind,
         2 => pid: u32,
         /// Of the binary, for people.
         3 => version: String,
@@ -337,7 +337,7 @@ record! {
 
 record! {
     /// The other supervisor has started the new engine. One descriptor: its pidfd.
-    pub struct Born {
+    pub struct EngineStarted {
         /// In the namespace of the other supervisor; for people.
         1 => pid: u32,
     }

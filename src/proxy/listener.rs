@@ -15,12 +15,12 @@ use super::frontend::{Frontend, Permit};
 use super::session;
 use super::worker::Context;
 use crate::runtime::executor::{spawn, yield_now};
-use crate::runtime::reactor::{Ready, Watched};
+use crate::runtime::reactor::{Ready, Registration};
 use crate::runtime::timer::Timer;
 use crate::sys::socket;
 
 /// Deregisters when it is dropped: the socket lives on, its duplicates are open elsewhere.
-struct Listener(Watched);
+struct Listener(Registration);
 
 impl Drop for Listener {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for Listener {
 
 /// Accepts until the task is aborted, which deregisters the socket and closes this descriptor of it.
 pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listener: OwnedFd) {
-    let listener = match Watched::new(listener) {
+    let listener = match Registration::new(listener) {
         Ok(listener) => Listener(listener),
         Err(error) => {
             return tracing::error!("frontend {}: cannot watch its listener: {error}", frontend.name);
@@ -48,7 +48,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
 }
 
 /// Accepts until the queue is empty, or for a while.
-async fn drain(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Watched) -> Result<(), Errno> {
+async fn drain(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Registration) -> Result<(), Errno> {
     for _ in 0..BURST {
         let permit = Permit::take(frontend).await;
         match socket::accept(listener.as_fd()) {

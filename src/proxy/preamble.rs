@@ -13,7 +13,7 @@ use crate::sys::socket;
 
 /// What the client has said before a server was there.
 #[derive(Debug, Default)]
-pub(super) struct Opening {
+pub(super) struct Preamble {
     pub(super) bytes: Vec<u8>,
     /// The client's FIN follows them.
     pub(super) ended: bool,
@@ -23,7 +23,7 @@ pub(super) struct Opening {
 
 impl Session {
     /// Reads the PROXY header, if there is to be one.
-    pub(super) async fn introduce(&mut self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
+    pub(super) async fn introduce(&mut self, client: &Socket, opening: &mut Preamble) -> Result<(), Left> {
         if opening.introduced {
             return Ok(());
         }
@@ -61,7 +61,7 @@ impl Session {
     }
 
     /// Reads what the client has sent by now: it can then travel with the connect.
-    pub(super) fn read_first(&self, client: &Socket, opening: &mut Opening) -> Result<(), Left> {
+    pub(super) fn read_first(&self, client: &Socket, opening: &mut Preamble) -> Result<(), Left> {
         if opening.ended || !opening.bytes.is_empty() {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::{Flow, FrozenFlow, Pump, Pumped, Source};
 use super::replay::Replay;
-use super::worker::Desk;
+use super::worker::Scratch;
 use crate::config::Timeouts;
 use crate::runtime::stream::Socket;
 use crate::runtime::timer;
@@ -73,7 +73,7 @@ impl Relay {
     }
 
     /// Moves what can be moved. `Pending` after both directions wait for a socket or have had their share.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<Finish> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, desk: &mut Scratch) -> Poll<Finish> {
         let mut on = Pump {
             buf: &mut desk.buf,
             pipes: &mut desk.pipes,
@@ -171,7 +171,7 @@ impl Relay {
     }
 
     /// Gives pipes back to the worker, unless they are to be frozen with their bytes.
-    pub(super) fn release_unless(&mut self, frozen: bool, desk: &mut Desk) {
+    pub(super) fn release_unless(&mut self, frozen: bool, desk: &mut Scratch) {
         if !frozen {
             self.up.release(&mut desk.pipes);
             self.down.release(&mut desk.pipes);
@@ -180,7 +180,7 @@ impl Relay {
 
     /// Takes everything apart between two system calls. What was kept for a replay is given up: the session goes on
     /// like one that began without it.
-    pub(super) fn freeze(mut self, desk: &mut Desk) -> FrozenRelay {
+    pub(super) fn freeze(mut self, desk: &mut Scratch) -> FrozenRelay {
         let now = Instant::now();
         self.up.uncork(&self.server);
         self.down.uncork(&self.client);
@@ -196,7 +196,7 @@ impl Relay {
     }
 
     /// Goes on where [`Relay::freeze`] stopped, perhaps in another process.
-    pub(super) fn thaw(frozen: FrozenRelay, nagle: bool, desk: &mut Desk) -> std::io::Result<Self> {
+    pub(super) fn thaw(frozen: FrozenRelay, nagle: bool, desk: &mut Scratch) -> std::io::Result<Self> {
         let now = Instant::now();
         let down = Flow::thaw(frozen.down, false, &mut desk.pipes);
         Ok(Self {

@@ -19,7 +19,7 @@ use super::worker::Context;
 use crate::backend::{Backend, Lease};
 use crate::config;
 use crate::log::{By, During, SessionLine, Termination};
-use crate::proxy::preamble::Opening;
+use crate::proxy::preamble::Preamble;
 use crate::proxy::registry::{Order, Registered};
 use crate::runtime::executor::spawn;
 use crate::runtime::stream::{ReadEnd, Received, Socket};
@@ -103,7 +103,7 @@ pub(super) fn serve(
         (Arc::clone(&route.backend), !route.settings.accept_proxy)
     };
     let record = Record::new(peer, None, SystemTime::now(), Instant::now());
-    let opening = Opening { introduced, ..Opening::default() };
+    let opening = Preamble { introduced, ..Preamble::default() };
     Session::new(context, permit, backend, record).begin(client, opening)
 }
 
@@ -127,7 +127,7 @@ impl Session {
         match stage {
             Stage::Waiting { client, first, ended, introduced, waited } => {
                 self.waited = waited;
-                self.begin(client, Opening { bytes: first, ended, introduced }).await;
+                self.begin(client, Preamble { bytes: first, ended, introduced }).await;
             }
             Stage::Relaying { relay, server, queue, connect, retries, redispatched, .. } => {
                 self.record.queue = Some(queue);
@@ -148,7 +148,7 @@ impl Session {
     /// call more for each message.
     // Not an `async fn`: its arguments would be stored twice, and each open session pays for it.
     #[allow(clippy::manual_async_fn)]
-    fn begin(mut self, client: OwnedFd, mut opening: Opening) -> impl Future<Output = ()> {
+    fn begin(mut self, client: OwnedFd, mut opening: Preamble) -> impl Future<Output = ()> {
         async move {
             let Ok(mut client) = Socket::register(client) else {
                 return self.finish(By::Resource, During::Request);
@@ -189,7 +189,7 @@ impl Session {
         &mut self,
         client: Socket,
         reached: Reached,
-        opening: &mut Opening,
+        opening: &mut Preamble,
         settings: &config::Backend,
     ) -> (Relay, Lease) {
         let source = if opening.ended { Source::Ended } else { Source::Open };
@@ -414,7 +414,7 @@ impl Session {
     }
 
     /// Ends or freezes a session that has no server yet.
-    fn leave_waiting(mut self, left: Left, client: Socket, opening: Opening) {
+    fn leave_waiting(mut self, left: Left, client: Socket, opening: Preamble) {
         match left {
             Left::Ended(by, during) => {
                 // Before its place is given back.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::frontend::Frontend;
 use super::limit::Limit;
 use super::session;
-use super::worker::{ListenerId, Supplies, Worker};
+use super::worker::{ListenerId, Worker, WorkerResources};
 use crate::backend::{Backend, MemberSpec, Origin};
 use crate::config;
 use crate::log::SessionLog;
@@ -70,8 +70,9 @@ impl Bench {
         );
         let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() }).unwrap();
         let (notices, heard) = mpsc::channel(8);
-        let worker =
-            |index| Worker::start(index, Supplies { log: log.clone(), notices: notices.clone(), pipes }).unwrap();
+        let worker = |index| {
+            Worker::start(index, WorkerResources { log: log.clone(), notices: notices.clone(), pipes }).unwrap()
+        };
         let workers = [worker(0), worker(1)];
         let options = ListenOptions { backlog: 64, defer_accept: None, v4v6: false, liveness: Liveness::default() };
         let socket = bind(([127, 0, 0, 1], 0).into(), &options).unwrap();

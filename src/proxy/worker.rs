@@ -18,7 +18,7 @@ use super::{Notice, listener, session};
 use crate::backend::{Backend, Server};
 use crate::log::{By, SessionLog};
 use crate::proxy::registry::{Order, Register};
-use crate::runtime::executor::{Executor, Task, spawn, yield_now};
+use crate::runtime::executor::{Executor, TaskId, spawn, yield_now};
 use crate::runtime::timer::Timer;
 use crate::sys::pipe::Pipes;
 
@@ -31,7 +31,7 @@ pub struct Worker {
 
 /// What every worker is given.
 #[derive(Debug, Clone)]
-pub struct Supplies {
+pub struct WorkerResources {
     pub log: SessionLog,
     /// Bounded: when control is behind, notices are dropped; the counters they speak of are not.
     pub notices: mpsc::Sender<Notice>,
@@ -48,22 +48,22 @@ enum Command {
     Listen { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd },
     Park { id: ListenerId, done: oneshot::Sender<()> },
     Retire { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd, done: oneshot::Sender<()> },
-    Cut { whose: Whose, by: By, over: Duration },
+    Cut { whose: SessionFilter, by: By, over: Duration },
     Freeze { max: usize, sink: mpsc::UnboundedSender<Frozen> },
     Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend> },
-    Census { reply: oneshot::Sender<Census> },
+    WorkerStats { reply: oneshot::Sender<WorkerStats> },
 }
 
 /// Which sessions.
 #[derive(Debug, Clone)]
-pub enum Whose {
+pub enum SessionFilter {
     All,
     Server(Arc<Server>),
 }
 
 /// What a worker holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct WorkerStats {
     pub sessions: usize,
     pub pipes: usize,
 }
@@ -71,7 +71,7 @@ pub struct Census {
 /// What the sessions of a worker share.
 #[derive(Debug)]
 pub(super) struct Context {
-    pub(super) desk: RefCell<Desk>,
+    pub(super) desk: RefCell<Scratch>,
     pub(super) register: Rc<Register>,
     pub(super) log: SessionLog,
     notices: mpsc::Sender<Notice>,
@@ -81,14 +81,14 @@ pub(super) struct Context {
 
 /// What a session borrows for the length of one poll.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Scratch {
     pub(super) buf: Box<[u8]>,
     pub(super) pipes: Pipes,
 }
 
 impl Worker {
     /// Starts the thread. It ends when this is dropped.
-    pub fn start(index: usize, supplies: Supplies) -> io::Result<Self> {
+    pub fn start(index: usize, supplies: WorkerResources) -> io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
@@ -134,7 +134,7 @@ impl Worker {
     }
 
     /// Ends sessions, evenly spread over a time.
-    pub fn cut(&self, whose: Whose, by: By, over: Duration) {
+    pub fn cut(&self, whose: SessionFilter, by: By, over: Duration) {
         self.command(Command::Cut { whose, by, over });
     }
 
@@ -149,9 +149,9 @@ impl Worker {
         self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend), backend });
     }
 
-    pub async fn census(&self) -> Census {
+    pub async fn census(&self) -> WorkerStats {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Census { reply });
+        self.command(Command::WorkerStats { reply });
         answer.await.unwrap_or_default()
     }
 
@@ -167,8 +167,8 @@ impl Worker {
     }
 }
 
-async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies) {
-    let desk = Desk { buf: vec![0; COPY_BYTES].into_boxed_slice(), pipes: Pipes::new(supplies.pipes) };
+async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: WorkerResources) {
+    let desk = Scratch { buf: vec![0; COPY_BYTES].into_boxed_slice(), pipes: Pipes::new(supplies.pipes) };
     let context = Rc::new(Context {
         desk: RefCell::new(desk),
         register: Rc::default(),
@@ -176,7 +176,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
         notices: supplies.notices,
         warned: Cell::default(),
     });
-    let mut listeners: HashMap<ListenerId, Task> = HashMap::new();
+    let mut listeners: HashMap<ListenerId, TaskId> = HashMap::new();
     spawn(trim(Rc::clone(&context)));
     for number in 1_u64.. {
         let Some(command) = commands.recv().await else {
@@ -206,8 +206,9 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: Supplies
             Command::Thaw { frozen, permit, backend } => {
                 spawn(session::thaw(Rc::clone(&context), permit, backend, *frozen));
             }
-            Command::Census { reply: to } => {
-                let census = Census { sessions: context.register.len(), pipes: context.desk.borrow().pipes.made() };
+            Command::WorkerStats { reply: to } => {
+                let census =
+                    WorkerStats { sessions: context.register.len(), pipes: context.desk.borrow().pipes.made() };
                 reply(to, census);
             }
         }
@@ -222,7 +223,7 @@ async fn trim(context: Rc<Context>) {
     }
 }
 
-fn park(listeners: &mut HashMap<ListenerId, Task>, id: ListenerId) {
+fn park(listeners: &mut HashMap<ListenerId, TaskId>, id: ListenerId) {
     if let Some(task) = listeners.remove(&id) {
         task.abort();
     }
@@ -235,9 +236,9 @@ fn reply<T>(to: oneshot::Sender<T>, answer: T) {
     }
 }
 
-fn cut(context: &Rc<Context>, whose: &Whose, by: By, over: Duration) {
+fn cut(context: &Rc<Context>, whose: &SessionFilter, by: By, over: Duration) {
     let mut handles = context.register.all();
-    if let Whose::Server(server) = whose {
+    if let SessionFilter::Server(server) = whose {
         handles.retain(|handle| handle.is_on(server));
     }
     let Ok(count) = u32::try_from(handles.len()) else {

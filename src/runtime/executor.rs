@@ -30,7 +30,7 @@ pub(crate) struct Executor {
 
 /// Names a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Task {
+pub(crate) struct TaskId {
     slot: u32,
     generation: u32,
 }
@@ -172,7 +172,7 @@ impl Drop for Executor {
 }
 
 /// Starts a task on this thread, which must run an [`Executor`].
-pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Task {
+pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> TaskId {
     debug_assert!(!HOME.get().is_null(), "no executor on this thread");
     let future = Box::pin(future);
     TASKS.with_borrow_mut(|tasks| {
@@ -186,7 +186,7 @@ pub(crate) fn spawn(future: impl Future<Output = ()> + 'static) -> Task {
         at.job = Some(Job { future, waker });
         let generation = at.generation;
         tasks.wake(slot);
-        Task { slot, generation }
+        TaskId { slot, generation }
     })
 }
 
@@ -203,7 +203,7 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-impl Task {
+impl TaskId {
     /// Drops the task where it stands, if it has not ended. Not for the task that is being polled.
     pub(crate) fn abort(self) {
         let future = TASKS.with_borrow_mut(|tasks| {

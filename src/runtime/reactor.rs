@@ -4,7 +4,7 @@
 //! Nothing here is shared with another thread, so that noting and asking are plain loads and stores. Writing is watched
 //! from the first EAGAIN on, or from the start while a connect is under way: most sockets always take what they are
 //! given. A descriptor that nobody else has is deregistered by its close; one with duplicates must be
-//! [`Watched::deregister`]ed, or its events go on coming.
+//! [`Registration::deregister`]ed, or its events go on coming.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
@@ -77,14 +77,14 @@ impl BitOrAssign for Ready {
 /// A descriptor whose readiness is watched by this thread. The task that waits for it first is woken by whatever happens
 /// to it from then on; no other may wait for it.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub(crate) struct Registration {
     fd: OwnedFd,
     entry: Entry,
 }
 
 /// What is known of a descriptor.
 #[derive(Debug)]
-struct Source {
+struct Readiness {
     token: Token,
     ready: Cell<Ready>,
     /// The kernel tells of writing, too.
@@ -101,9 +101,9 @@ struct Token {
 
 /// A source's place with the reactor, given up when dropped.
 #[derive(Debug)]
-struct Entry(Rc<Source>);
+struct Entry(Rc<Readiness>);
 
-impl Watched {
+impl Registration {
     /// Watches `fd`, which must be non-blocking, for reading. A write counts as possible until it has met EAGAIN. Fails
     /// on a thread without a reactor, and with ENOSPC or ENOMEM when the kernel watches no more
     /// (`fs.epoll.max_user_watches`).
@@ -191,7 +191,7 @@ impl Watched {
     }
 }
 
-impl AsFd for Watched {
+impl AsFd for Registration {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -230,7 +230,7 @@ struct Reactor {
 #[derive(Default)]
 struct Place {
     generation: u32,
-    source: Option<Rc<Source>>,
+    source: Option<Rc<Readiness>>,
 }
 
 /// Events taken from the kernel in one call.
@@ -292,7 +292,7 @@ fn with_reactor<T>(work: impl FnOnce(&mut Reactor) -> io::Result<T>) -> io::Resu
 }
 
 impl Reactor {
-    fn enter(&mut self, tells_write: bool) -> Rc<Source> {
+    fn enter(&mut self, tells_write: bool) -> Rc<Readiness> {
         let ready = if tells_write { Ready::NOTHING } else { Ready::WRITE };
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
@@ -300,7 +300,7 @@ impl Reactor {
             u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
         });
         let at = &mut self.places[place as usize];
-        let source = Rc::new(Source {
+        let source = Rc::new(Readiness {
             token: Token { place, generation: at.generation },
             ready: Cell::new(ready),
             tells_write: Cell::new(tells_write),
@@ -350,7 +350,7 @@ impl Reactor {
 
 const HOUR: i64 = 3_600_000;
 
-impl Source {
+impl Readiness {
     fn note(&self, ready: Ready) {
         self.ready.set(self.ready.get() | ready);
         if let Some(waker) = self.waker.get() {
@@ -391,7 +391,7 @@ mod tests {
             Self { waker: Waker::from(Arc::clone(&count)), _installed: installed, count, doorbell }
         }
 
-        fn is_ready(&self, watched: &Watched, what: Ready) -> bool {
+        fn is_ready(&self, watched: &Registration, what: Ready) -> bool {
             let mut cx = Context::from_waker(&self.waker);
             watched.poll_ready(&mut cx, what).is_ready()
         }
@@ -403,10 +403,10 @@ mod tests {
         }
     }
 
-    fn pair() -> (Watched, UnixStream) {
+    fn pair() -> (Registration, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        (Watched::new(near.into()).unwrap(), far)
+        (Registration::new(near.into()).unwrap(), far)
     }
 
     #[test]
@@ -473,14 +473,14 @@ mod tests {
     fn one_that_was_given_back_can_be_watched_again() {
         let desk = Desk::new();
         let (near, mut far) = pair();
-        let near = Watched::new(near.into_fd()).unwrap();
+        let near = Registration::new(near.into_fd()).unwrap();
         far.write_all(b"x").unwrap();
         assert!(!desk.is_ready(&near, Ready::READ));
         assert_eq!(desk.woken(), 1);
         let duplicate = near.as_fd().try_clone_to_owned().unwrap();
         near.deregister();
-        assert!(Watched::new(duplicate).is_ok(), "twice in one reactor");
-        assert!(Watched::new(near.into_fd()).is_ok());
+        assert!(Registration::new(duplicate).is_ok(), "twice in one reactor");
+        assert!(Registration::new(near.into_fd()).is_ok());
     }
 
     #[test]
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn a_thread_without_a_reactor_watches_nothing() {
         let (near, _far) = UnixStream::pair().unwrap();
-        assert!(Watched::new(near.into()).is_err());
+        assert!(Registration::new(near.into()).is_err());
         assert!(wait(Some(Duration::ZERO)).is_err());
     }
 }

@@ -15,14 +15,14 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use socket2::SockRef;
 
-use crate::runtime::reactor::{Ready, Watched};
+use crate::runtime::reactor::{Ready, Registration};
 use crate::sys::pipe::Pipe;
 use crate::sys::socket;
 
 /// A connected (or connecting) stream socket registered with the reactor of this thread.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    fd: Watched,
+    fd: Registration,
 }
 
 /// What a read brought.
@@ -48,12 +48,12 @@ pub(crate) enum ReadEnd {
 impl Socket {
     /// Registers a connected `fd`, which must be non-blocking, with the reactor of the current thread.
     pub(crate) fn register(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: Watched::new(fd)? })
+        Ok(Self { fd: Registration::new(fd)? })
     }
 
     /// As [`Socket::register`], where a connect is still under way.
     pub(crate) fn connecting(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: Watched::connecting(fd)? })
+        Ok(Self { fd: Registration::connecting(fd)? })
     }
 
     /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.

@@ -8,9 +8,11 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-use crate::handoff::control::{Control, Go, Heartbeat, Listener, Mode, Ready, Reload, Role, Start, Status, StopMode};
-use crate::supervisor::connection::LineId;
-use crate::supervisor::engine_process::Engine;
+use crate::handoff::control::{
+    Control, Go, Heartbeat, Listener, Mode, ProcessKind, Ready, Reload, Start, Status, StopMode,
+};
+use crate::supervisor::connection::ConnectionId;
+use crate::supervisor::engine_process::EngineProcess;
 use crate::supervisor::systemd::say;
 use crate::supervisor::upgrade::machine::Event;
 use crate::supervisor::{Supervisor, fault, millis};
@@ -77,9 +79,9 @@ impl Supervisor {
 
     fn on_exit(&mut self, pid: Pid, code: Option<i32>, how: &str, now: Instant) {
         let pid = pid.as_raw().cast_unsigned();
-        let child = |engine: &&Engine| engine.pid == pid && !engine.is_foreign();
+        let child = |engine: &&EngineProcess| engine.pid == pid && !engine.is_foreign();
         // What it had said before comes first.
-        let id = self.engines().find(child).map(Engine::id);
+        let id = self.engines().find(child).map(EngineProcess::id);
         if let Some(id) = id {
             self.on_engine(id);
         }
@@ -98,7 +100,7 @@ impl Supervisor {
         self.end_if_idle();
     }
 
-    fn on_active_exit(&mut self, engine: &Engine, code: Option<i32>, how: &str, now: Instant) {
+    fn on_active_exit(&mut self, engine: &EngineProcess, code: Option<i32>, how: &str, now: Instant) {
         let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         if self.stopping {
             if code != 0 {
@@ -127,7 +129,7 @@ impl Supervisor {
         self.restart_at = Some(now + delay);
     }
 
-    pub(super) fn on_engine(&mut self, id: LineId) {
+    pub(super) fn on_engine(&mut self, id: ConnectionId) {
         loop {
             let Some(engine) = self.engine_mut(id) else {
                 return;
@@ -147,7 +149,7 @@ impl Supervisor {
         }
     }
 
-    fn place(&self, id: LineId) -> Place {
+    fn place(&self, id: ConnectionId) -> Place {
         if self.active.as_ref().is_some_and(|engine| engine.id() == id) {
             Place::Active
         } else if self.draining.iter().any(|engine| engine.id() == id) {
@@ -157,15 +159,15 @@ impl Supervisor {
         }
     }
 
-    fn on_message(&mut self, id: LineId, message: Control, fds: Vec<OwnedFd>, now: Instant) {
+    fn on_message(&mut self, id: ConnectionId, message: Control, fds: Vec<OwnedFd>, now: Instant) {
         if self.taking.is_some() {
             return self.pass_on(message, fds, now);
         }
         match (self.place(id), message) {
-            (Place::Active, Control::Hello(hello)) if hello.role == Role::Engine => self.introduce_active(),
-            (Place::Candidate, Control::Born(born)) => self.on_birth(id, &born, fds, now),
+            (Place::Active, Control::Hello(hello)) if hello.role == ProcessKind::Engine => self.introduce_active(),
+            (Place::Candidate, Control::EngineStarted(born)) => self.on_birth(id, &born, fds, now),
             (Place::Candidate, Control::Taken(_)) => self.upgrade_event(Event::Taken, now),
-            (Place::Candidate, Control::Hello(hello)) if hello.role == Role::Engine => {
+            (Place::Candidate, Control::Hello(hello)) if hello.role == ProcessKind::Engine => {
                 self.upgrade_event(Event::Hello, now);
             }
             (place @ (Place::Active | Place::Candidate), Control::Listener(listener)) => {
@@ -223,7 +225,7 @@ impl Supervisor {
         }
     }
 
-    fn on_ready(&mut self, id: LineId, ready: &Ready, place: Place, now: Instant) {
+    fn on_ready(&mut self, id: ConnectionId, ready: &Ready, place: Place, now: Instant) {
         let Some(engine) = self.engine_mut(id) else {
             return;
         };
@@ -245,7 +247,7 @@ impl Supervisor {
         self.ready_told = true;
     }
 
-    fn on_beat(&mut self, id: LineId, beat: Heartbeat, place: Place, now: Instant) {
+    fn on_beat(&mut self, id: ConnectionId, beat: Heartbeat, place: Place, now: Instant) {
         if let Some(engine) = self.engine_mut(id) {
             engine.last_beat = now;
             engine.beat = Some(beat.clone());

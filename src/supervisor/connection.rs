@@ -10,8 +10,8 @@ use crate::handoff::control::Control;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Line {
-    id: LineId,
+pub(crate) struct Connection {
+    id: ConnectionId,
     socket: Arc<OwnedFd>,
     inbox: Inbox<Control>,
     outbox: Outbox,
@@ -22,9 +22,9 @@ pub(crate) struct Line {
 
 /// Which line. A pid would not do: two processes of two pid namespaces may have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct LineId(u64);
+pub(crate) struct ConnectionId(u64);
 
-impl Line {
+impl Connection {
     /// A connection on which nothing was said yet.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self::restore(socket, 0, 0)
@@ -34,7 +34,7 @@ impl Line {
     pub(crate) fn restore(socket: OwnedFd, sent: u32, received: u32) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
-            id: LineId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            id: ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed)),
             socket: Arc::new(socket),
             inbox: Inbox::new(received),
             outbox: Outbox::new(sent),
@@ -43,7 +43,7 @@ impl Line {
         }
     }
 
-    pub(crate) fn id(&self) -> LineId {
+    pub(crate) fn id(&self) -> ConnectionId {
         self.id
     }
 

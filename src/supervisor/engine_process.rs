@@ -13,10 +13,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::handoff::channel::{CONTROL_VARIABLE, ChannelError, Received};
-use crate::handoff::control::{Control, Heartbeat, Hello, Mode, Role};
+use crate::handoff::control::{Control, Heartbeat, Hello, Mode, ProcessKind};
 use crate::handoff::features;
 use crate::supervisor::binary::Binary;
-use crate::supervisor::connection::{Line, LineId};
+use crate::supervisor::connection::{Connection, ConnectionId};
 use crate::sys::{fd, process};
 
 /// In a supervisor's environment: the number of the record that its predecessor has left.
@@ -24,7 +24,7 @@ pub(crate) const STATE_VARIABLE: &str = "LB_SUPERVISOR_FD";
 
 /// A running engine.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct EngineProcess {
     pub pid: u32,
     /// Why it was started.
     pub mode: Mode,
@@ -40,14 +40,14 @@ pub(crate) struct Engine {
     pub started: Instant,
     pub last_beat: Instant,
     pub beat: Option<Heartbeat>,
-    line: Line,
+    line: Connection,
     /// Whose child it is.
-    kin: Kin,
+    kin: Parent,
 }
 
 /// Whose child an engine is.
 #[derive(Debug)]
-enum Kin {
+enum Parent {
     Own,
     /// Of another supervisor, which is at the end of the line. Its pidfd, once it was started.
     Foreign(Option<OwnedFd>),
@@ -66,7 +66,7 @@ pub(crate) struct Restored {
     pub received: u32,
 }
 
-impl Engine {
+impl EngineProcess {
     /// Starts the binary as an engine and says HELLO.
     pub(crate) fn start(
         binary: &Binary,
@@ -109,13 +109,13 @@ impl Engine {
             started: now,
             last_beat: now,
             beat: None,
-            line: Line::restore(socket, state.sent, state.received),
-            kin: Kin::Own,
+            line: Connection::restore(socket, state.sent, state.received),
+            kin: Parent::Own,
         }
     }
 
     /// An engine that another supervisor, at the end of this line, is about to start.
-    pub(crate) fn foreign(line: Line, generation: u64, now: Instant) -> Self {
+    pub(crate) fn foreign(line: Connection, generation: u64, now: Instant) -> Self {
         Self {
             pid: 0,
             mode: Mode::Upgrade,
@@ -128,7 +128,7 @@ impl Engine {
             last_beat: now,
             beat: None,
             line,
-            kin: Kin::Foreign(None),
+            kin: Parent::Foreign(None),
         }
     }
 
@@ -136,15 +136,15 @@ impl Engine {
     pub(crate) fn is_born(&mut self, pid: u32, pidfd: OwnedFd) {
         if self.is_foreign() {
             self.pid = pid;
-            self.kin = Kin::Foreign(Some(pidfd));
+            self.kin = Parent::Foreign(Some(pidfd));
         }
     }
 
     pub(crate) fn is_foreign(&self) -> bool {
-        matches!(self.kin, Kin::Foreign(_))
+        matches!(self.kin, Parent::Foreign(_))
     }
 
-    pub(crate) fn id(&self) -> LineId {
+    pub(crate) fn id(&self) -> ConnectionId {
         self.line.id()
     }
 
@@ -218,9 +218,9 @@ impl Engine {
     /// A pidfd, for the other engine of an upgrade: proof of death that does not go through us.
     pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
         match &self.kin {
-            Kin::Own => process::pidfd_open(self.pid),
-            Kin::Foreign(Some(pidfd)) => pidfd.try_clone(),
-            Kin::Foreign(None) => Err(io::Error::other("it was not started yet")),
+            Parent::Own => process::pidfd_open(self.pid),
+            Parent::Foreign(Some(pidfd)) => pidfd.try_clone(),
+            Parent::Foreign(None) => Err(io::Error::other("it was not started yet")),
         }
     }
 
@@ -228,7 +228,7 @@ impl Engine {
         self.line.socket()
     }
 
-    pub(crate) fn line(&self) -> &Line {
+    pub(crate) fn line(&self) -> &Connection {
         &self.line
     }
 
@@ -249,7 +249,7 @@ impl Engine {
 /// What a supervisor says first.
 pub(crate) fn hello() -> Hello {
     Hello {
-        role: Role::Supervisor,
+        role: ProcessKind::Supervisor,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         offers: features::offers(),

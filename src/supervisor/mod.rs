@@ -34,16 +34,16 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use binary::Binary;
-use connection::{Line, LineId};
-use engine_process::Engine;
+use connection::{Connection, ConnectionId};
+use engine_process::EngineProcess;
 use listeners::Listeners;
 use reexec::record::{Inheritance, State};
 use restart::Restart;
 use systemd::{Notify, say};
 use takeover::predecessor::Caller;
-use takeover::socket::{Door, DoorError, Found};
-use takeover::successor::Taking;
-use upgrade::driver::Conduct;
+use takeover::socket::{Found, TakeoverSocket, TakeoverSocketError};
+use takeover::successor::Successor;
+use upgrade::driver::RunningUpgrade;
 
 use crate::fault;
 use crate::handoff::control::{Control, Mode, Stop, StopMode};
@@ -75,20 +75,20 @@ struct Supervisor {
     began: Instant,
     listeners: Listeners,
     /// The engine that serves, or shall.
-    active: Option<Engine>,
+    active: Option<EngineProcess>,
     /// Engines that were replaced and drain.
-    draining: Vec<Engine>,
+    draining: Vec<EngineProcess>,
     /// The upgrade that is running.
-    conduct: Option<Conduct>,
+    conduct: Option<RunningUpgrade>,
     /// Where a supervisor that was started elsewhere may ask for everything.
-    door: Option<Door>,
+    door: Option<TakeoverSocket>,
     door_closed_until: Option<Instant>,
     /// How long is waited before it is looked again whether the path is free.
     door_pause: Duration,
     /// Who has come through the door and not said yet what it wants.
     callers: Vec<Caller>,
     /// The supervisor that everything is being taken over from.
-    taking: Option<Taking>,
+    taking: Option<Successor>,
     /// HANDOVER was sent, and nothing says that it has failed: the paths may be another one's.
     handed_over: bool,
     /// Everything was taken over by another one; what is left are engines that drain.
@@ -109,9 +109,9 @@ struct Supervisor {
 enum Source {
     Signals,
     Probe,
-    Door,
+    TakeoverSocket,
     /// An engine, a caller, or the predecessor.
-    Line(LineId),
+    Connection(ConnectionId),
 }
 
 /// Why there is no supervisor.
@@ -120,7 +120,7 @@ enum StartError {
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Door(#[from] DoorError),
+    TakeoverSocket(#[from] TakeoverSocketError),
 }
 
 /// Runs `lb run` with the given arguments (what follows `run`). Returns the exit code.
@@ -131,7 +131,7 @@ pub(crate) fn run(args: Vec<OsString>, takeover: Option<Takeover>) -> u8 {
             say(error.to_string());
             match error {
                 StartError::Io(_) => 1,
-                StartError::Door(error) => error.exit().code(),
+                StartError::TakeoverSocket(error) => error.exit().code(),
             }
         }
     }
@@ -159,10 +159,10 @@ impl Supervisor {
         let active = if engines.is_empty() { None } else { Some(engines.remove(0)) };
         let found = match (&takeover, door) {
             (Some(takeover), Some(door)) => {
-                let door = Door::restore(takeover.path.clone(), door);
+                let door = TakeoverSocket::restore(takeover.path.clone(), door);
                 Some(Found::Nobody(door))
             }
-            (Some(takeover), None) => Some(Door::find(&takeover.path)?),
+            (Some(takeover), None) => Some(TakeoverSocket::find(&takeover.path)?),
             (None, _) => None,
         };
         let (door, predecessor) = match found {
@@ -218,7 +218,7 @@ impl Supervisor {
             if let Some(code) = self.exit {
                 if !self.handed_over {
                     self.listeners.unlink_admin();
-                    self.door.iter().for_each(Door::unlink);
+                    self.door.iter().for_each(TakeoverSocket::unlink);
                 }
                 return code;
             }
@@ -231,8 +231,8 @@ impl Supervisor {
                 match source {
                     Source::Signals => self.on_signals(),
                     Source::Probe => self.on_probe_output(),
-                    Source::Door => self.on_door(),
-                    Source::Line(id) => self.on_line(id),
+                    Source::TakeoverSocket => self.on_door(),
+                    Source::Connection(id) => self.on_line(id),
                 }
             }
             self.on_time(Instant::now());
@@ -256,14 +256,14 @@ impl Supervisor {
         for line in self.lines().filter(|line| !line.is_over()) {
             let mut flags = PollFlags::POLLIN;
             flags.set(PollFlags::POLLOUT, line.has_more());
-            sources.push(Source::Line(line.id()));
+            sources.push(Source::Connection(line.id()));
             polled.push(PollFd::new(line.socket(), flags));
         }
         if let Some(door) = self.open_door() {
-            sources.push(Source::Door);
+            sources.push(Source::TakeoverSocket);
             polled.push(PollFd::new(door.as_fd(), PollFlags::POLLIN));
         }
-        if let Some(output) = self.conduct.as_ref().and_then(Conduct::probe_output) {
+        if let Some(output) = self.conduct.as_ref().and_then(RunningUpgrade::probe_output) {
             sources.push(Source::Probe);
             polled.push(PollFd::new(output, PollFlags::POLLIN));
         }
@@ -277,19 +277,19 @@ impl Supervisor {
         sources.into_iter().zip(ready).filter(|(_, ready)| *ready).map(|(source, _)| source).collect()
     }
 
-    fn engines(&self) -> impl Iterator<Item = &Engine> {
-        let candidate = self.conduct.as_ref().and_then(Conduct::candidate);
+    fn engines(&self) -> impl Iterator<Item = &EngineProcess> {
+        let candidate = self.conduct.as_ref().and_then(RunningUpgrade::candidate);
         self.active.iter().chain(candidate).chain(&self.draining)
     }
 
-    fn lines(&self) -> impl Iterator<Item = &Line> {
+    fn lines(&self) -> impl Iterator<Item = &Connection> {
         let others = self.callers.iter().map(|caller| &caller.line);
         let predecessor = self.taking.iter().map(|taking| &taking.line);
-        let engines = self.engines().map(Engine::line);
+        let engines = self.engines().map(EngineProcess::line);
         engines.chain(others).chain(predecessor)
     }
 
-    fn on_line(&mut self, id: LineId) {
+    fn on_line(&mut self, id: ConnectionId) {
         if self.taking.as_ref().is_some_and(|t| t.line.id() == id) {
             self.on_predecessor();
         } else if self.callers.iter().any(|caller| caller.line.id() == id) {
@@ -299,8 +299,8 @@ impl Supervisor {
         }
     }
 
-    fn engine_mut(&mut self, id: LineId) -> Option<&mut Engine> {
-        let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
+    fn engine_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
+        let candidate = self.conduct.as_mut().and_then(RunningUpgrade::candidate_mut);
         let mut engines = self.active.iter_mut().chain(candidate).chain(&mut self.draining);
         engines.find(|engine| engine.id() == id)
     }
@@ -309,7 +309,7 @@ impl Supervisor {
     fn wake_at(&self) -> Option<Instant> {
         let stops = self.engines().filter_map(|engine| engine.stop_by);
         let start = self.active.iter().filter(|e| e.serving_since.is_none()).map(|e| e.started + START_LIMIT);
-        let upgrade = self.conduct.as_ref().map(Conduct::wake_at);
+        let upgrade = self.conduct.as_ref().map(RunningUpgrade::wake_at);
         stops
             .chain(start)
             .chain(upgrade)
@@ -339,7 +339,7 @@ impl Supervisor {
             engine.kill();
         }
         // Killed once is enough: what remains is the exit.
-        let late = |engine: &mut Engine| {
+        let late = |engine: &mut EngineProcess| {
             if engine.stop_by.is_some_and(|by| now >= by) {
                 engine.stop_by = Some(now + KILL_GRACE);
             }
@@ -348,14 +348,15 @@ impl Supervisor {
         self.on_upgrade_time(now);
         self.on_door_time(now);
         self.on_taking_time(now);
-        let fresh = |engine: &Engine| engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE;
+        let fresh =
+            |engine: &EngineProcess| engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE;
         let alive = self.active.as_ref().is_none_or(fresh);
         self.notify.ping(alive, now);
     }
 
     /// Starts an engine that is to serve.
     fn start_engine(&mut self, mode: Mode, now: Instant) {
-        match Engine::start(&self.binary, &self.args, mode, self.generation, now) {
+        match EngineProcess::start(&self.binary, &self.args, mode, self.generation, now) {
             Ok(engine) => self.active = Some(engine),
             Err(error) => {
                 say(format!("cannot start an engine: {error}"));
@@ -400,7 +401,7 @@ impl Supervisor {
     }
 }
 
-fn tell_to_stop(engine: &mut Engine, mode: StopMode, now: Instant) {
+fn tell_to_stop(engine: &mut EngineProcess, mode: StopMode, now: Instant) {
     engine.send(&Control::Stop(Stop { mode }), vec![]);
     let limit = match mode {
         StopMode::Drain => engine.stop_limit,

@@ -10,17 +10,17 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 use crate::supervisor::engine_process;
-use crate::supervisor::engine_process::Engine;
+use crate::supervisor::engine_process::EngineProcess;
 use crate::supervisor::reexec::record::State;
 use crate::supervisor::systemd::say;
-use crate::supervisor::takeover::socket::Door;
+use crate::supervisor::takeover::socket::TakeoverSocket;
 use crate::supervisor::{Supervisor, Takeover, fault, millis};
 use crate::sys::process;
 
 impl Supervisor {
     /// Becomes the binary that the engine runs: same pid, same children, same descriptors.
     pub(super) fn replace_if_due(&mut self) {
-        let waiting = self.conduct.is_some() || !self.callers.is_empty() || self.engines().any(Engine::has_more);
+        let waiting = self.conduct.is_some() || !self.callers.is_empty() || self.engines().any(EngineProcess::has_more);
         if !self.replace_due || waiting {
             return;
         }
@@ -40,7 +40,7 @@ impl Supervisor {
         state.generation = self.generation;
         state.age_ms = millis(self.began.elapsed());
         state.ready_told = self.ready_told;
-        let number = |door: &Door| door.as_fd().as_raw_fd().cast_unsigned();
+        let number = |door: &TakeoverSocket| door.as_fd().as_raw_fd().cast_unsigned();
         state.door = self.door.as_ref().map(number);
         let record = match state.write() {
             Ok(record) => record,
@@ -50,7 +50,7 @@ impl Supervisor {
         let sockets = engines.iter().map(|engine| engine.socket());
         let inherited: Vec<_> = listeners
             .chain(sockets)
-            .chain(self.door.iter().map(Door::as_fd))
+            .chain(self.door.iter().map(TakeoverSocket::as_fd))
             .chain([self.binary.as_fd(), record.as_fd()])
             .collect();
         let inheritable = |yes: bool| inherited.iter().try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes));

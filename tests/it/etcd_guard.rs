@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lb::control::discovery::Why;
+use lb::control::discovery::HoldReason;
 
 use super::support::etcd::Etcd;
 use super::support::followed::{Followed, Following};
@@ -88,7 +88,7 @@ fn a_lease_that_ends_keeps_its_server_while_it_passes_its_checks() {
     eventually(SOON, "the new servers", || (app.now().len() == 7).then_some(()));
     etcd.revoke(lease);
     let held = eventually(SOON, "the hold", || app.status().held.first().cloned());
-    assert_eq!((held.name.as_str(), held.why), ("s6", Why::Lease));
+    assert_eq!((held.name.as_str(), held.why), ("s6", HoldReason::Lease));
     app.set_failing("s6", true);
     app.wait_for(&["s1", "s2", "s3", "s4", "s5", "s7"], SOON);
     // One that fails its checks goes with its lease.

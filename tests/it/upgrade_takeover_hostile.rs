@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use lb::handoff::control::{Born, Control, Go, Hello, Role, Taken, Takeover};
+use lb::handoff::control::{Control, EngineStarted, Go, Hello, ProcessKind, Taken, Takeover};
 use lb::handoff::frame::Frame;
 use lb::handoff::wire::Messages;
 use lb::sys::{fd, local};
@@ -97,7 +97,7 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
     let held = |lb: &Lb| fs::read_dir(format!("/proc/{}/fd", lb.pid())).unwrap().count();
     let before = held(&first);
     let takeover = Control::Takeover(Takeover { probation_ms: None });
-    let whole = raw(&hello(Role::Supervisor), 0, 0);
+    let whole = raw(&hello(ProcessKind::Supervisor), 0, 0);
     let major = {
         let mut bytes = whole.clone();
         bytes[4] = 99;
@@ -111,13 +111,13 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
         vec![(whole[..whole.len() - 1].to_vec(), 0)],
         // Descriptors that nobody announced, that were announced and do not come, and too many.
         vec![(whole.clone(), 1)],
-        vec![(raw(&hello(Role::Supervisor), 2, 0), 0)],
+        vec![(raw(&hello(ProcessKind::Supervisor), 2, 0), 0)],
         vec![(whole.clone(), 253)],
-        vec![(raw(&hello(Role::Supervisor), 0, 7), 0)],
-        vec![(raw(&hello(Role::Engine), 0, 0), 0)],
+        vec![(raw(&hello(ProcessKind::Supervisor), 0, 7), 0)],
+        vec![(raw(&hello(ProcessKind::Engine), 0, 0), 0)],
         vec![(raw(&takeover, 0, 0), 0)],
         vec![(raw(&Control::Go(Go {}), 0, 0), 0)],
-        vec![(whole.clone(), 0), (raw(&hello(Role::Supervisor), 0, 1), 0)],
+        vec![(whole.clone(), 0), (raw(&hello(ProcessKind::Supervisor), 0, 1), 0)],
         vec![(whole.clone(), 0), (raw(&Control::Taken(Taken {}), 0, 1), 0)],
         vec![(major, 0)],
     ];
@@ -157,16 +157,16 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
         // Gone at once; rubbish; a process without its pidfd; all is its own before anything was given.
         None,
         Some((b"rubbish".to_vec(), 0)),
-        Some((raw(&Control::Born(Born { pid: 1 }), 0, 2), 0)),
+        Some((raw(&Control::EngineStarted(EngineStarted { pid: 1 }), 0, 2), 0)),
         Some((raw(&Control::Taken(Taken {}), 0, 2), 0)),
         Some((raw(&Control::Go(Go {}), 0, 1), 0)),
         // An engine that was never born has no way to the other one.
-        Some((raw(&hello(Role::Engine), 0, 2), 0)),
+        Some((raw(&hello(ProcessKind::Engine), 0, 2), 0)),
     ];
     for follower in followers {
         let socket = knock(&shared.path());
         let takeover = Control::Takeover(Takeover { probation_ms: None });
-        for (message, number) in [(hello(Role::Supervisor), 0), (takeover, 1)] {
+        for (message, number) in [(hello(ProcessKind::Supervisor), 0), (takeover, 1)] {
             fd::send(socket.as_fd(), &raw(&message, 0, number), &[]).unwrap();
         }
         match follower {
@@ -192,7 +192,7 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
     let door = local::bind(&shared.path()).unwrap();
     fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
     local::listen(door.as_fd(), 8).unwrap();
-    let welcome = raw(&hello(Role::Supervisor), 0, 0);
+    let welcome = raw(&hello(ProcessKind::Supervisor), 0, 0);
     let mut major = welcome.clone();
     major[4] = 99;
     let listener = {
@@ -207,7 +207,7 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
         (&[], false, 3, "does not answer"),
         (&[b"HTTP/1.1 400".to_vec()], false, 3, "not a hand-off message"),
         (&[major], false, 4, "hand-off protocol 99"),
-        (&[raw(&hello(Role::Engine), 0, 0)], false, 3, "does not answer"),
+        (&[raw(&hello(ProcessKind::Engine), 0, 0)], false, 3, "does not answer"),
         (&[welcome.clone(), b"rubbish".to_vec()], false, 3, "not a hand-off message"),
         (&[welcome, listener], false, 3, "field 1 is missing"),
     ];
@@ -229,7 +229,7 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
     assert_eq!(names, ["handoff.sock"]);
 }
 
-fn hello(role: Role) -> Control {
+fn hello(role: ProcessKind) -> Control {
     Control::Hello(Hello { role, pid: 1, version: "9".into(), offers: vec![] })
 }
 

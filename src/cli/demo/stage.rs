@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::DemoError;
 use super::child::Child;
-use crate::cli::ask::Daemon;
+use crate::cli::ask::AdminSocket;
 use crate::control::admin::{Request, ServerState, Status};
 
 /// What the audience sees the balancer before.
@@ -43,7 +43,7 @@ struct Server {
 
 /// The admin socket, asked off the runtime's thread.
 #[derive(Debug, Clone)]
-pub(super) struct Admin(Daemon);
+pub(super) struct Admin(AdminSocket);
 
 #[derive(Debug)]
 struct Directory(PathBuf);
@@ -58,7 +58,7 @@ impl Stage {
             server.start().await?;
             servers.push(server);
         }
-        let admin = Admin(Daemon::new(Some(directory.path("lb.sock"))));
+        let admin = Admin(AdminSocket::new(Some(directory.path("lb.sock"))));
         let mut balancer = start_balancer(&directory, bind, &servers).await?;
         let front = tokio::select! {
             front = admin.front() => front?,

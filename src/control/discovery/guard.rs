@@ -17,7 +17,7 @@ use super::Servers;
 /// Why a server that the source no longer has is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Why {
+pub enum HoldReason {
     /// Too many left at once.
     Mass,
     /// Its lease expired, and it passes its checks.
@@ -27,7 +27,7 @@ pub enum Why {
 /// A server that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    pub why: Why,
+    pub why: HoldReason,
     /// From here on a listing that lacks it takes it away.
     pub until: Instant,
 }
@@ -77,7 +77,7 @@ impl Guard {
             self.hold(wanted, &expired, now, passes);
             self.held.retain(|name, held| {
                 let over = fresh && now >= held.until;
-                !over && (held.why == Why::Mass || passes(name))
+                !over && (held.why == HoldReason::Mass || passes(name))
             });
         }
         self.apply(wanted)
@@ -123,12 +123,12 @@ impl Guard {
         let mass = self.is_mass(wanted);
         if mass {
             // Those held for their lease turn out to be part of the same trouble.
-            self.held.values_mut().for_each(|held| held.why = Why::Mass);
+            self.held.values_mut().for_each(|held| held.why = HoldReason::Mass);
         }
         for name in leaving {
             let by_lease = expired.get(&name) == Some(&true) && passes(&name);
             if mass || by_lease {
-                let why = if mass { Why::Mass } else { Why::Lease };
+                let why = if mass { HoldReason::Mass } else { HoldReason::Lease };
                 let until = now + self.delay;
                 self.held.insert(name, Held { why, until });
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::{Discovered, Discovery, Event, Kv, Leaving, Listing, Servers, Why};
+use super::{Discovered, Discovery, Event, HoldReason, Kv, Leaving, Listing, Servers};
 
 /// What a real etcd would hold.
 #[derive(Clone)]
@@ -294,7 +294,7 @@ impl World {
             assert_ne!(held, wanted.contains_key(name), "the rest is held: {name}");
         }
         for (name, held) in self.discovery.held() {
-            assert!(held.why == Why::Mass || passes(name), "{name} fails its check and is held for its lease");
+            assert!(held.why == HoldReason::Mass || passes(name), "{name} fails its check and is held for its lease");
         }
         let ten = Duration::from_secs(10);
         let gone = self.left.values().filter(|at| self.now - **at < ten).count();
@@ -302,7 +302,7 @@ impl World {
         for name in before.keys().filter(|name| !applied.contains_key(*name)) {
             match held.get(name) {
                 Some(held) if fresh && self.now >= held.until => {}
-                Some(held) => assert!(held.why == Why::Lease && !passes(name), "{name} left a hold"),
+                Some(held) => assert!(held.why == HoldReason::Lease && !passes(name), "{name} left a hold"),
                 None => {
                     assert!(!mass, "{name} was part of a mass");
                     let lease = leases.get(name).copied().unwrap_or(0);

@@ -16,7 +16,7 @@ use crate::config::MAX_SERVERS;
 
 /// A key that is not understood and therefore changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Bad {
+pub struct RejectedKey {
     /// Printable: what is not is escaped.
     pub key: String,
     pub reason: String,
@@ -46,9 +46,9 @@ pub struct View {
     /// Leases of the keys in `servers` that have one.
     leases: BTreeMap<String, i64>,
     /// Keys whose present value is bad, whether or not an older good one stays.
-    bad: BTreeMap<String, Bad>,
+    bad: BTreeMap<String, RejectedKey>,
     /// Those of `bad` that nobody was told about yet.
-    news: Vec<Bad>,
+    news: Vec<RejectedKey>,
     /// Good keys were left out because [`MAX_SERVERS`] were known.
     crowded: bool,
     counters: Counters,
@@ -105,12 +105,12 @@ impl View {
     }
 
     /// Keys whose present value is bad.
-    pub fn bad(&self) -> impl Iterator<Item = &Bad> {
+    pub fn bad(&self) -> impl Iterator<Item = &RejectedKey> {
         self.bad.values()
     }
 
     /// Bad values that came since the last call, each once.
-    pub fn take_news(&mut self) -> Vec<Bad> {
+    pub fn take_news(&mut self) -> Vec<RejectedKey> {
         std::mem::take(&mut self.news)
     }
 
@@ -177,7 +177,7 @@ impl View {
 
     /// Takes one key in and returns its name if its value is good. `before` and `known_bad` are what a listing replaces:
     /// a bad value keeps the good one from there, and is announced only if it was not there already.
-    fn put(&mut self, kv: Kv, before: &mut Servers, known_bad: &BTreeMap<String, Bad>) -> Option<String> {
+    fn put(&mut self, kv: Kv, before: &mut Servers, known_bad: &BTreeMap<String, RejectedKey>) -> Option<String> {
         let name = match name_of(&kv.key, self.prefix.len()) {
             Ok(name) => name,
             Err(error) => return self.refuse(&kv, error.to_string(), known_bad),
@@ -227,8 +227,8 @@ impl View {
     }
 
     /// Always `None`, so that it can end [`put`](Self::put).
-    fn refuse(&mut self, kv: &Kv, reason: String, known_bad: &BTreeMap<String, Bad>) -> Option<String> {
-        let bad = Bad { key: printable(&kv.key), reason, mod_revision: kv.mod_revision };
+    fn refuse(&mut self, kv: &Kv, reason: String, known_bad: &BTreeMap<String, RejectedKey>) -> Option<String> {
+        let bad = RejectedKey { key: printable(&kv.key), reason, mod_revision: kv.mod_revision };
         let known = known_bad.get(&bad.key).is_some_and(|known| known.mod_revision == bad.mod_revision);
         if !known {
             self.counters.bad_values += 1;

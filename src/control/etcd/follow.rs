@@ -11,11 +11,11 @@ use tokio::time::{interval, sleep};
 use super::link::LinkError;
 use super::pause::Pause;
 use super::session;
-use super::shared::Shared;
+use super::shared::FollowedPrefix;
 use crate::config;
 
 /// Connects, follows, and begins again with the next endpoint. Never returns.
-pub(super) async fn follow(shared: Arc<Shared>, etcd: config::Etcd) {
+pub(super) async fn follow(shared: Arc<FollowedPrefix>, etcd: config::Etcd) {
     let first = fastrand::usize(..etcd.endpoints.len().max(1));
     let mut pause = Pause::default();
     for endpoint in etcd.endpoints.iter().cycle().skip(first) {
@@ -26,7 +26,7 @@ pub(super) async fn follow(shared: Arc<Shared>, etcd: config::Etcd) {
     }
 }
 
-async fn one_session(shared: &Arc<Shared>, etcd: &config::Etcd, endpoint: &str) -> String {
+async fn one_session(shared: &Arc<FollowedPrefix>, etcd: &config::Etcd, endpoint: &str) -> String {
     let (shared, etcd, endpoint) = (shared.clone(), etcd.clone(), endpoint.to_owned());
     isolated(async move { session::run(&shared, &etcd, &endpoint).await }).await
 }
@@ -52,7 +52,7 @@ impl<T> Drop for Ended<T> {
 }
 
 /// Keeps the disk and the holds up to date, connection or not. Never returns.
-pub(super) async fn keep(shared: Arc<Shared>) {
+pub(super) async fn keep(shared: Arc<FollowedPrefix>) {
     let mut ticks = interval(TICK);
     loop {
         select! {

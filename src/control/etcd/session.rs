@@ -10,12 +10,12 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tracing::info;
 
 use super::link::{Link, LinkError, event_of, position_of};
-use super::shared::Shared;
+use super::shared::FollowedPrefix;
 use crate::config;
 use crate::control::discovery::{Event, Relist};
 
 /// Follows the prefix until something is wrong with the connection.
-pub(super) async fn run(shared: &Shared, etcd: &config::Etcd, endpoint: &str) -> Result<Infallible, LinkError> {
+pub(super) async fn run(shared: &FollowedPrefix, etcd: &config::Etcd, endpoint: &str) -> Result<Infallible, LinkError> {
     let link = Link::new(etcd, endpoint, shared.prefix()).await?;
     let mut session = Session { shared, link, relist_at: soon() };
     let (cluster_id, revision) = session.link.position().await?;
@@ -31,7 +31,7 @@ pub(super) async fn run(shared: &Shared, etcd: &config::Etcd, endpoint: &str) ->
 }
 
 struct Session<'a> {
-    shared: &'a Shared,
+    shared: &'a FollowedPrefix,
     link: Link,
     /// When to list again though nothing asks for it.
     relist_at: Instant,

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::Options;
 use super::status::{HeldServer, Source, SourceStatus};
-use crate::control::discovery::{Bad, Discovery, Event, Leaving, Listing, Relist, Servers, Why};
+use crate::control::discovery::{Discovery, Event, HoldReason, Leaving, Listing, RejectedKey, Relist, Servers};
 
 /// Takes a set to apply.
 pub type Apply = Box<dyn Fn(&Arc<Servers>) + Send + Sync>;
@@ -25,7 +25,7 @@ pub type Apply = Box<dyn Fn(&Arc<Servers>) + Send + Sync>;
 pub type Passes = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// See the module.
-pub(super) struct Shared {
+pub(super) struct FollowedPrefix {
     backend: String,
     prefix: String,
     state_dir: Option<PathBuf>,
@@ -50,7 +50,7 @@ struct State {
     holds_total: u64,
 }
 
-impl Shared {
+impl FollowedPrefix {
     pub(super) fn new(options: &Options, apply: Apply, passes: Passes) -> (Arc<Self>, watch::Receiver<bool>) {
         let (listed, receiver) = watch::channel(false);
         let discovery = Discovery::new(options.prefix.as_str(), options.etcd.guard_delay);
@@ -142,7 +142,7 @@ impl Shared {
         state.leaving = Some((leaving, fresh));
         let news = state.discovery.take_news();
         drop(state);
-        for Bad { key, reason, .. } in news {
+        for RejectedKey { key, reason, .. } in news {
             warn!("backend {}: key {key}: {reason}; it changes nothing", self.backend);
         }
         leases
@@ -244,18 +244,18 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for FollowedPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("backend", &self.backend).field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
-fn count_by_why(held: impl Iterator<Item = Why>) -> impl Iterator<Item = (u64, &'static str)> {
+fn count_by_why(held: impl Iterator<Item = HoldReason>) -> impl Iterator<Item = (u64, &'static str)> {
     let (mut mass, mut lease) = (0, 0);
     for why in held {
         match why {
-            Why::Mass => mass += 1,
-            Why::Lease => lease += 1,
+            HoldReason::Mass => mass += 1,
+            HoldReason::Lease => lease += 1,
         }
     }
     let counts = [(mass, "left etcd at once"), (lease, "lost their lease but pass their checks")];

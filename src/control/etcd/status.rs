@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::control::discovery::{Bad, Counters, Why};
+use crate::control::discovery::{Counters, HoldReason, RejectedKey};
 
 /// Where the applied servers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ pub struct SourceStatus {
     /// Servers held since the start.
     pub holds_total: u64,
     /// Keys whose present value is not understood.
-    pub bad: Vec<Bad>,
+    pub bad: Vec<RejectedKey>,
     pub counters: Counters,
 }
 
@@ -42,6 +42,6 @@ pub struct SourceStatus {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeldServer {
     pub name: String,
-    pub why: Why,
+    pub why: HoldReason,
     pub seconds_left: u64,
 }

@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::control::discovery::{Merged, Servers, merge};
 use crate::control::etcd::{Follower, Options, SourceStatus};
 use crate::control::last_known_good::Saved;
-use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::handoff::peer::Discovery as Record;
 
 /// The followers and what they found.
@@ -222,7 +222,7 @@ pub(crate) fn found_before(record: Record) -> Option<(String, Saved)> {
     }
 }
 
-impl Daemon {
+impl Engine {
     /// Follows what this configuration wants followed. `before`: what the engine before this one had found.
     pub(crate) fn start_discovery(&self, config: &Config, before: BTreeMap<String, Saved>) {
         let backend = |settings: &config::Backend| self.backend_of(settings);
@@ -242,7 +242,7 @@ impl Daemon {
 }
 
 /// Applies what followers find, for ever.
-pub(crate) async fn follow(daemon: Rc<Daemon>) {
+pub(crate) async fn follow(daemon: Rc<Engine>) {
     loop {
         let names = daemon.discovery.news().await;
         daemon.refresh_servers(|settings| names.contains(&settings.name));
@@ -259,7 +259,7 @@ pub(crate) async fn follow(daemon: Rc<Daemon>) {
 }
 
 /// Found servers may have host names, which must be looked up before they serve. Nothing else waits for that.
-async fn look_up(daemon: Rc<Daemon>, hosts: Vec<String>) {
+async fn look_up(daemon: Rc<Engine>, hosts: Vec<String>) {
     if !daemon.resolver.follow(hosts).await.is_empty() {
         daemon.refresh_servers(|_| true);
     }

@@ -24,7 +24,7 @@ const FIELD: usize = 6;
 
 /// Sessions that go together; the originals stay here until they are committed.
 #[derive(Debug)]
-pub(super) struct Filling {
+pub(super) struct BatchBuilder {
     pub(super) frozen: Vec<Frozen>,
     pub(super) message: Batch,
     /// These messages go first.
@@ -44,7 +44,7 @@ pub(super) enum Refused {
     Failed(Box<Frozen>, io::Error),
 }
 
-impl Filling {
+impl BatchBuilder {
     pub(super) fn new(number: u64) -> Self {
         let message = Batch { number, sessions: Vec::new() };
         Self {
@@ -136,12 +136,12 @@ mod tests {
     /// Fills batches with all of them and checks each. Returns how many sessions each has.
     fn fill(sessions: impl IntoIterator<Item = Frozen>) -> Vec<usize> {
         let mut filled = Vec::new();
-        let mut filling = Filling::new(u64::MAX);
+        let mut filling = BatchBuilder::new(u64::MAX);
         for frozen in sessions {
             match filling.add(frozen) {
                 Ok(()) => {}
                 Err(Refused::Full(frozen)) => {
-                    filled.push(std::mem::replace(&mut filling, Filling::new(u64::MAX)));
+                    filled.push(std::mem::replace(&mut filling, BatchBuilder::new(u64::MAX)));
                     filling.add(*frozen).unwrap();
                 }
                 Err(Refused::Failed(_, error)) => panic!("{error}"),

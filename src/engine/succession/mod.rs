@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 pub(super) use self::receive::receive;
 pub(super) use self::send::Moving;
 use self::state::Baseline;
-use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::engine::pools::followers;
-use crate::engine::succession::peer_link::{Bridge, BridgeError};
+use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::engine::supervisor_link::PeerEnd;
 use crate::handoff::features::Agreed;
 use crate::handoff::peer::{Imported, PeerMessage, StateEnd};
@@ -25,7 +25,7 @@ use crate::handoff::peer::{Imported, PeerMessage, StateEnd};
 /// The old engine's side of an upgrade, from the export of its state to its last word.
 #[derive(Debug)]
 pub(super) struct Export {
-    bridge: Bridge,
+    bridge: PeerLink,
     agreed: Agreed,
     /// What has been told already; the sums at the end are told without it.
     told: Baseline,
@@ -34,26 +34,26 @@ pub(super) struct Export {
 /// The new engine's side: state imported, sessions still to come.
 #[derive(Debug)]
 pub(super) struct Import {
-    bridge: Bridge,
+    bridge: PeerLink,
 }
 
-impl Daemon {
+impl Engine {
     /// Old engine: tells the new one everything but the sessions.
-    pub(super) async fn export(&self, end: PeerEnd) -> Result<Export, BridgeError> {
-        let mut bridge = Bridge::new(end)?;
+    pub(super) async fn export(&self, end: PeerEnd) -> Result<Export, PeerLinkError> {
+        let mut bridge = PeerLink::new(end)?;
         let agreed = bridge.greet().await?;
         tracing::info!("hand-off: both engines speak {agreed}");
         let told = self.tell_state(&mut bridge, &agreed, &Baseline::default()).await?;
         bridge.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await?;
         match bridge.answer().await? {
             (PeerMessage::Imported(_), _) => Ok(Export { bridge, agreed, told }),
-            _ => Err(BridgeError::OutOfTurn),
+            _ => Err(PeerLinkError::OutOfTurn),
         }
     }
 
     /// New engine: hears all that and takes it over. Its own servers must be there already.
-    pub(super) async fn import(&self, end: PeerEnd) -> Result<Import, BridgeError> {
-        let mut bridge = Bridge::new(end)?;
+    pub(super) async fn import(&self, end: PeerEnd) -> Result<Import, PeerLinkError> {
+        let mut bridge = PeerLink::new(end)?;
         bridge.greet().await?;
         // Found servers come first: what is known of them needs them to be there.
         let mut found = Some(BTreeMap::new());

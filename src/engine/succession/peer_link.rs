@@ -18,7 +18,7 @@ use crate::sys::socket;
 
 /// Why the other engine cannot be reached any more.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BridgeError {
+pub(crate) enum PeerLinkError {
     #[error("the other engine's socket: {0}")]
     Socket(#[from] io::Error),
     #[error("the other engine: {0}")]
@@ -33,7 +33,7 @@ pub(crate) enum BridgeError {
 
 /// The way to the other engine.
 #[derive(Debug)]
-pub(crate) struct Bridge {
+pub(crate) struct PeerLink {
     socket: AsyncFd<OwnedFd>,
     /// Readable once the other engine is dead.
     pidfd: AsyncFd<OwnedFd>,
@@ -47,7 +47,7 @@ pub(crate) struct Bridge {
 /// The other engine answers a message within this time, or it hangs.
 const SILENCE: Duration = Duration::from_secs(10);
 
-impl Bridge {
+impl PeerLink {
     /// Takes the end that the supervisor gave.
     pub(crate) fn new(end: PeerEnd) -> io::Result<Self> {
         Ok(Self {
@@ -60,26 +60,26 @@ impl Bridge {
     }
 
     /// Says what this binary speaks and hears what the other one does.
-    pub(crate) async fn greet(&mut self) -> Result<Agreed, BridgeError> {
+    pub(crate) async fn greet(&mut self) -> Result<Agreed, PeerLinkError> {
         let offers = features::offers();
         self.send(&PeerMessage::Greeting(Greeting { offers: offers.clone() }), Vec::new()).await?;
         match self.answer().await? {
             (PeerMessage::Greeting(theirs), _) => Ok(Agreed::between(&offers, &theirs.offers)),
-            _ => Err(BridgeError::OutOfTurn),
+            _ => Err(PeerLinkError::OutOfTurn),
         }
     }
 
     /// Sends, and waits until the kernel has taken all of it: what is under way stays bounded.
-    pub(crate) async fn send(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), BridgeError> {
+    pub(crate) async fn send(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), PeerLinkError> {
         if self.broken {
-            return Err(BridgeError::OutOfTurn);
+            return Err(PeerLinkError::OutOfTurn);
         }
         let sent = self.send_now(message, fds).await;
         self.broken = sent.is_err();
         sent
     }
 
-    async fn send_now(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), BridgeError> {
+    async fn send_now(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), PeerLinkError> {
         self.outbox.push(message, fds)?;
         let flush = async {
             loop {
@@ -92,11 +92,11 @@ impl Bridge {
                 self.outbox.flush(self.socket.as_fd())?;
             }
         };
-        timeout(SILENCE, flush).await.unwrap_or(Err(BridgeError::Silent))
+        timeout(SILENCE, flush).await.unwrap_or(Err(PeerLinkError::Silent))
     }
 
     /// The next message, whenever it comes. Cancel safe.
-    pub(crate) async fn receive(&mut self) -> Result<Received<PeerMessage>, BridgeError> {
+    pub(crate) async fn receive(&mut self) -> Result<Received<PeerMessage>, PeerLinkError> {
         loop {
             if let Some(received) = self.inbox.receive(self.socket.as_fd())? {
                 return Ok(received);
@@ -111,8 +111,8 @@ impl Bridge {
     }
 
     /// The next message, which is due.
-    pub(crate) async fn answer(&mut self) -> Result<Received<PeerMessage>, BridgeError> {
-        timeout(SILENCE, self.receive()).await.unwrap_or(Err(BridgeError::Silent))
+    pub(crate) async fn answer(&mut self) -> Result<Received<PeerMessage>, PeerLinkError> {
+        timeout(SILENCE, self.receive()).await.unwrap_or(Err(PeerLinkError::Silent))
     }
 
     /// Whether the other engine is dead for certain, waiting a little for it: a closed socket does not say so.
@@ -129,11 +129,11 @@ pub(crate) mod tests {
     use crate::sys::process;
 
     /// Both ends, old and new, of one bridge; each takes this process for the other engine.
-    pub(crate) fn pair() -> (Bridge, Bridge) {
+    pub(crate) fn pair() -> (PeerLink, PeerLink) {
         let (a, b) = seqpacket_pair().unwrap();
         let end = |socket| {
             let pidfd = process::pidfd_open(std::process::id()).unwrap();
-            Bridge::new(PeerEnd { socket, pidfd }).unwrap()
+            PeerLink::new(PeerEnd { socket, pidfd }).unwrap()
         };
         (end(a), end(b))
     }
@@ -153,7 +153,7 @@ pub(crate) mod tests {
     async fn a_closed_end_is_told_from_a_dead_engine() {
         let (old, mut new) = pair();
         drop(old);
-        assert!(matches!(new.receive().await, Err(BridgeError::Channel(error)) if error.is_closed()));
+        assert!(matches!(new.receive().await, Err(PeerLinkError::Channel(error)) if error.is_closed()));
         // The pidfd is this very process's.
         assert!(!new.is_dead().await);
     }

@@ -2,16 +2,16 @@
 
 use std::rc::Rc;
 
-use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::engine::succession::Import;
-use crate::engine::succession::peer_link::{Bridge, BridgeError};
+use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::engine::succession::send::Moving;
 use crate::engine::succession::session_codec::{Residues, unpack};
 use crate::fault;
 use crate::handoff::peer::{Accept, PeerMessage};
 
 /// New engine: takes sessions until the old one says that it was the last, or dies.
-pub(in crate::engine) async fn receive(daemon: Rc<Daemon>, import: Import) {
+pub(in crate::engine) async fn receive(daemon: Rc<Engine>, import: Import) {
     let mut bridge = import.bridge;
     let taken = take(&daemon, &mut bridge).await;
     daemon.moving.set(Moving::No);
@@ -21,7 +21,7 @@ pub(in crate::engine) async fn receive(daemon: Rc<Daemon>, import: Import) {
     }
 }
 
-async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> {
+async fn take(daemon: &Engine, bridge: &mut PeerLink) -> Result<u64, PeerLinkError> {
     let mut residues = Residues::new();
     let mut taken = 0;
     loop {
@@ -33,7 +33,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
             (PeerMessage::Batch(batch), fds) => {
                 if daemon.stopping.get() {
                     // Not accepted: the old engine drains them as it would have here, without the pause.
-                    return Err(BridgeError::Stopping);
+                    return Err(PeerLinkError::Stopping);
                 }
                 let mut fds = fds.into_iter();
                 let unpacked = batch.sessions.into_iter().map(|session| unpack(session, &mut fds, &mut residues));
@@ -44,7 +44,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                     Err(nonsense) => {
                         // Not accepted: they stay where they are.
                         tracing::error!("hand-off: {nonsense}");
-                        return Err(BridgeError::OutOfTurn);
+                        return Err(PeerLinkError::OutOfTurn);
                     }
                 };
                 fault::point("new.offered");
@@ -57,7 +57,7 @@ async fn take(daemon: &Daemon, bridge: &mut Bridge) -> Result<u64, BridgeError> 
                     Err(_) => bridge.is_dead().await,
                 };
                 if !ours {
-                    return Err(BridgeError::OutOfTurn);
+                    return Err(PeerLinkError::OutOfTurn);
                 }
                 for session in sessions {
                     daemon.thaw(usize::try_from(taken).unwrap_or(0), session);
@@ -89,7 +89,7 @@ mod tests {
     use crate::sys::fd::seqpacket_pair;
 
     /// An engine that serves nothing, and what it tells its supervisor.
-    fn engine() -> (Daemon, impl Sized) {
+    fn engine() -> (Engine, impl Sized) {
         let (ours, supervisor) = seqpacket_pair().unwrap();
         let (orders, reports) = supervisor_link::connect(ours).unwrap();
         let start = Start { source: Source::File(PathBuf::new()), socket: None, default_socket: PathBuf::new() };
@@ -99,7 +99,7 @@ mod tests {
             [backend.app.servers]\na = \"127.0.0.1:1\"\n";
         let config = config::parse("lb.toml", text).unwrap();
         let notices = mpsc::channel(1).0;
-        let daemon = Daemon::new(start, origin, reports, &config, PathBuf::new(), notices);
+        let daemon = Engine::new(start, origin, reports, &config, PathBuf::new(), notices);
         (daemon.unwrap(), (orders, supervisor))
     }
 
@@ -126,7 +126,7 @@ mod tests {
         let (batch, fds) = offer(1);
         old.send(&batch, fds).await.unwrap();
         let taken = take(&daemon, &mut new).await;
-        assert!(matches!(taken, Err(BridgeError::Stopping)), "{taken:?}");
+        assert!(matches!(taken, Err(PeerLinkError::Stopping)), "{taken:?}");
         drop(new);
         assert!(old.answer().await.is_err(), "it was not accepted");
         assert!(!daemon.is_moving());

@@ -8,10 +8,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::backend::Backend;
 use crate::config;
-use crate::engine::Daemon;
+use crate::engine::Engine;
 use crate::engine::succession::Export;
-use crate::engine::succession::batch::{Filling, Refused};
-use crate::engine::succession::peer_link::{Bridge, BridgeError};
+use crate::engine::succession::batch::{BatchBuilder, Refused};
+use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::fault;
 use crate::handoff::control::Done;
 use crate::handoff::features::Feature;
@@ -32,7 +32,7 @@ pub(in crate::engine) enum Moving {
     Ends,
 }
 
-impl Daemon {
+impl Engine {
     /// Old engine: gives no further batch away.
     pub(in crate::engine) fn end_move(&self) {
         if self.moving.get() == Moving::Yes {
@@ -81,7 +81,7 @@ impl Daemon {
     }
 
     /// Freezes and sends batch after batch until nobody is left.
-    async fn move_sessions(&self, bridge: &mut Bridge, until: Instant, moved: &mut u64) -> Result<(), BridgeError> {
+    async fn move_sessions(&self, bridge: &mut PeerLink, until: Instant, moved: &mut u64) -> Result<(), PeerLinkError> {
         let mut number = 0;
         while !self.ends_move(until) {
             let mut progress = false;
@@ -145,12 +145,12 @@ impl Daemon {
     /// once: on busy cores each wait of one engine for the other may cost tens of milliseconds.
     async fn send_batch(
         &self,
-        bridge: &mut Bridge,
+        bridge: &mut PeerLink,
         worker: usize,
         mut frozen: Vec<Frozen>,
         number: &mut u64,
         until: Instant,
-    ) -> Result<u64, BridgeError> {
+    ) -> Result<u64, PeerLinkError> {
         frozen.sort_by_key(Frozen::residue);
         let mut waiting = frozen.into_iter();
         let mut kept: Option<Frozen> = None;
@@ -160,7 +160,7 @@ impl Daemon {
                 self.thaw_all(worker, kept.into_iter().chain(waiting));
                 return Ok(moved);
             }
-            let mut batch = Filling::new(*number + 1);
+            let mut batch = BatchBuilder::new(*number + 1);
             while let Some(session) = kept.take().or_else(|| waiting.next()) {
                 match batch.add(session) {
                     Ok(()) => {}
@@ -175,7 +175,7 @@ impl Daemon {
                     }
                 }
             }
-            let Filling { frozen: batch, message, residues, fds, .. } = batch;
+            let BatchBuilder { frozen: batch, message, residues, fds, .. } = batch;
             if batch.is_empty() {
                 return Ok(moved);
             }
@@ -188,7 +188,7 @@ impl Daemon {
                 fault::point("old.offered");
                 match bridge.answer().await? {
                     (PeerMessage::Accept(accept), _) if accept.number == *number => Ok(()),
-                    _ => Err(BridgeError::OutOfTurn),
+                    _ => Err(PeerLinkError::OutOfTurn),
                 }
             };
             if let Err(error) = sent.await {

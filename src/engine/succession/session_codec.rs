@@ -16,7 +16,7 @@ pub(super) type Residues = HashMap<(u64, Direction), Vec<u8>>;
 /// What a message said is no session.
 #[derive(Debug, thiserror::Error)]
 #[error("a session that makes no sense: {0}")]
-pub(super) struct Nonsense(&'static str);
+pub(super) struct MalformedSession(&'static str);
 
 /// What the message says of it, under a key that names it among those of its batch.
 pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
@@ -87,14 +87,14 @@ pub(super) fn unpack(
     session: Session,
     fds: &mut impl Iterator<Item = OwnedFd>,
     residues: &mut Residues,
-) -> Result<Frozen, Nonsense> {
+) -> Result<Frozen, MalformedSession> {
     let key = session.key;
-    let mut fd = || fds.next().ok_or(Nonsense("a descriptor is missing"));
+    let mut fd = || fds.next().ok_or(MalformedSession("a descriptor is missing"));
     let client = fd()?;
     let stage = match (<[Relay; 1]>::try_from(session.relay), <[Waiting; 1]>::try_from(session.waiting)) {
         (Ok([relay]), Err(waiting)) if waiting.is_empty() => {
             let server = fd()?;
-            let [up, down] = <[Flow; 2]>::try_from(relay.flows).map_err(|_| Nonsense("not two directions"))?;
+            let [up, down] = <[Flow; 2]>::try_from(relay.flows).map_err(|_| MalformedSession("not two directions"))?;
             let up = thaw_flow(up, residues.remove(&(key, Direction::Up)), &mut fd)?;
             let down = thaw_flow(down, residues.remove(&(key, Direction::Down)), &mut fd)?;
             Stage::Relaying {
@@ -122,7 +122,7 @@ pub(super) fn unpack(
             introduced: waiting.introduced,
             waited: Duration::from_micros(waiting.waited_us),
         },
-        _ => return Err(Nonsense("neither with a server nor without")),
+        _ => return Err(MalformedSession("neither with a server nor without")),
     };
     Ok(Frozen {
         frontend: session.frontend.into(),
@@ -151,16 +151,16 @@ fn describe_flow(flow: &FrozenFlow) -> Flow {
 fn thaw_flow(
     flow: Flow,
     residue: Option<Vec<u8>>,
-    fd: &mut impl FnMut() -> Result<OwnedFd, Nonsense>,
-) -> Result<FrozenFlow, Nonsense> {
+    fd: &mut impl FnMut() -> Result<OwnedFd, MalformedSession>,
+) -> Result<FrozenFlow, MalformedSession> {
     let pipe = match flow.pipe {
         Some(len) => {
             let (read, write) = (fd()?, fd()?);
-            let len = usize::try_from(len).map_err(|_| Nonsense("a pipe without bound"))?;
+            let len = usize::try_from(len).map_err(|_| MalformedSession("a pipe without bound"))?;
             // The sender's count is not believed: the kernel knows.
-            let pipe = Pipe::adopt(read, write).map_err(|_| Nonsense("a pipe that is none"))?;
+            let pipe = Pipe::adopt(read, write).map_err(|_| MalformedSession("a pipe that is none"))?;
             if pipe.len() != len {
-                return Err(Nonsense("a pipe with another number of bytes"));
+                return Err(MalformedSession("a pipe with another number of bytes"));
             }
             Some(pipe)
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, Health, Standing};
 use crate::backend::{Admin, Member, Server, State};
-use crate::engine::Daemon;
-use crate::engine::succession::peer_link::{Bridge, BridgeError};
+use crate::engine::Engine;
+use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::handoff::features::{Agreed, Feature};
 use crate::handoff::peer::{
     AdminState, Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage, Server as ServerRecord, Timed,
@@ -21,14 +21,14 @@ pub(super) struct Baseline {
     servers: HashMap<(String, String), ServerRecord>,
 }
 
-impl Daemon {
+impl Engine {
     /// Sends all counts beyond `told`, and what is known unless it was told before. Returns what is told now.
     pub(super) async fn tell_state(
         &self,
-        bridge: &mut Bridge,
+        bridge: &mut PeerLink,
         agreed: &Agreed,
         told: &Baseline,
-    ) -> Result<Baseline, BridgeError> {
+    ) -> Result<Baseline, PeerLinkError> {
         let first = told.frontends.is_empty() && told.servers.is_empty();
         let now = self.gather();
         if first && agreed.has(Feature::Discovery) {
@@ -60,7 +60,7 @@ impl Daemon {
     }
 
     /// Takes one message of the other engine's state in. Names that this configuration does not have are left out.
-    pub(super) fn take_state(&self, message: PeerMessage) -> Result<(), BridgeError> {
+    pub(super) fn take_state(&self, message: PeerMessage) -> Result<(), PeerLinkError> {
         match message {
             PeerMessage::Frontend(record) => {
                 if let Some(served) = self.frontends.borrow().get(&record.name) {
@@ -70,7 +70,7 @@ impl Daemon {
             PeerMessage::Server(record) => self.take_server(&record),
             // Once the first servers are known it would come too late.
             PeerMessage::Discovery(_) => {}
-            _ => return Err(BridgeError::OutOfTurn),
+            _ => return Err(PeerLinkError::OutOfTurn),
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::proxy::Finding;
 fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
     let log = SessionLog::start(&config::Log::default()).unwrap();
     Rc::new(Context {
-        desk: RefCell::new(Desk { buf: Box::default(), pipes: Pipes::new(0) }),
+        desk: RefCell::new(Scratch { buf: Box::default(), pipes: Pipes::new(0) }),
         register: Rc::default(),
         log,
         notices,
@@ -25,7 +25,7 @@ fn a_thousand_sessions_are_cut_in_the_time_given() {
     local(async {
         let sessions: Vec<_> = (0..1000).map(|_| context.register.enter()).collect();
         let begun = Instant::now();
-        cut(&context, &Whose::All, By::Killed, over);
+        cut(&context, &SessionFilter::All, By::Killed, over);
         for session in &sessions {
             let cut = std::future::poll_fn(|cx| session.poll_order(cx)).await;
             assert_eq!(cut, Order::Cut(By::Killed));

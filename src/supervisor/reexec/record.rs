@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::handoff::control::{Listener, Mode};
 use crate::handoff::wire::{Record, record};
 use crate::supervisor::binary::Binary;
-use crate::supervisor::engine_process::{Engine, Restored};
+use crate::supervisor::engine_process::{EngineProcess, Restored};
 use crate::supervisor::listeners::{Held, Listeners};
 use crate::supervisor::millis;
 use crate::sys::{fd, process};
@@ -28,7 +28,7 @@ record! {
         3 => path: Vec<u8>,
         4 => listeners: Vec<HeldListener>,
         /// The one that serves comes first.
-        5 => engines: Vec<HeldEngine>,
+        5 => engines: Vec<HeldEngineProcess>,
         6 => ready_told: bool,
         /// Since the daemon was started.
         7 => age_ms: u64,
@@ -50,7 +50,7 @@ record! {
 
 record! {
     /// A child.
-    pub(crate) struct HeldEngine {
+    pub(crate) struct HeldEngineProcess {
         1 => fd: u32,
         2 => pid: u32,
         3 => generation: u64,
@@ -69,7 +69,7 @@ pub(crate) struct Inheritance {
     pub age: Duration,
     pub binary: Rc<Binary>,
     pub listeners: Listeners,
-    pub engines: Vec<Engine>,
+    pub engines: Vec<EngineProcess>,
     pub ready_told: bool,
     /// The listening socket of the takeover path.
     pub door: Option<OwnedFd>,
@@ -77,7 +77,7 @@ pub(crate) struct Inheritance {
 
 impl State {
     /// Writes down what holds descriptors; the caller adds the rest. Nothing may be waiting to be sent.
-    pub(crate) fn of(binary: &Binary, listeners: &Listeners, engines: &[&Engine], now: Instant) -> Self {
+    pub(crate) fn of(binary: &Binary, listeners: &Listeners, engines: &[&EngineProcess], now: Instant) -> Self {
         let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
         let listeners = listeners.iter().map(|held| HeldListener {
             fd: number(held.socket.as_fd()),
@@ -88,7 +88,7 @@ impl State {
         });
         let engines = engines.iter().map(|engine| {
             let state = engine.suspend(now);
-            HeldEngine {
+            HeldEngineProcess {
                 fd: number(engine.socket()),
                 pid: state.pid,
                 generation: state.generation,
@@ -154,7 +154,7 @@ impl State {
                 sent: held.sent,
                 received: held.received,
             };
-            engines.push(Engine::restore(restored, socket, now));
+            engines.push(EngineProcess::restore(restored, socket, now));
         }
         let (generation, ready_told) = (state.generation, state.ready_told);
         let door = state.door.map(inherit).transpose()?;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::handoff::channel::ChannelError;
-use crate::handoff::control::{Born, Control, Handover, Progress, Role, Takeover};
+use crate::handoff::control::{Control, EngineStarted, Handover, ProcessKind, Progress, Takeover};
 use crate::handoff::frame::DecodeError;
-use crate::supervisor::connection::{Line, LineId};
+use crate::supervisor::connection::{Connection, ConnectionId};
 use crate::supervisor::systemd::say;
-use crate::supervisor::takeover::socket::{Door, DoorError, Found};
-use crate::supervisor::upgrade::driver::Conduct;
+use crate::supervisor::takeover::socket::{Found, TakeoverSocket, TakeoverSocketError};
+use crate::supervisor::upgrade::driver::RunningUpgrade;
 use crate::supervisor::upgrade::machine::Event;
 use crate::supervisor::upgrade::outcome::{Kind, Outcome};
 use crate::supervisor::{Supervisor, engine_process, fault};
@@ -22,7 +22,7 @@ use crate::supervisor::{Supervisor, engine_process, fault};
 /// Somebody who has come through the door and not said yet what it wants.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    pub(crate) line: Line,
+    pub(crate) line: Connection,
     introduced: bool,
     /// When it is sent away.
     by: Instant,
@@ -30,7 +30,7 @@ pub(crate) struct Caller {
 
 impl Supervisor {
     /// The door, unless too many stand in it.
-    pub(crate) fn open_door(&self) -> Option<&Door> {
+    pub(crate) fn open_door(&self) -> Option<&TakeoverSocket> {
         let open = self.callers.len() < CALLERS && self.door_closed_until.is_none();
         self.door.as_ref().filter(|_| open)
     }
@@ -60,9 +60,9 @@ impl Supervisor {
         let Some(takeover) = &self.takeover else {
             return;
         };
-        match Door::find_at_once(&takeover.path) {
+        match TakeoverSocket::find_at_once(&takeover.path) {
             Ok(Found::Nobody(door)) => self.door = Some(door),
-            Ok(Found::Somebody(_)) | Err(DoorError::Crowded(_) | DoorError::Locked(_))
+            Ok(Found::Somebody(_)) | Err(TakeoverSocketError::Crowded(_) | TakeoverSocketError::Locked(_))
                 if self.door_pause < LAST_PAUSE =>
             {
                 self.door_closed_until = Some(now + self.door_pause);
@@ -80,9 +80,11 @@ impl Supervisor {
         let now = Instant::now();
         while let Some(door) = self.open_door() {
             match door.accept() {
-                Ok(Some(Ok(socket))) => {
-                    self.callers.push(Caller { line: Line::new(socket), introduced: false, by: now + CALLER_LIMIT })
-                }
+                Ok(Some(Ok(socket))) => self.callers.push(Caller {
+                    line: Connection::new(socket),
+                    introduced: false,
+                    by: now + CALLER_LIMIT,
+                }),
                 Ok(Some(Err(uid))) => say(format!("takeover: uid {uid} may not ask for it")),
                 Ok(None) => return,
                 Err(error) => {
@@ -94,7 +96,7 @@ impl Supervisor {
         }
     }
 
-    pub(crate) fn on_caller(&mut self, id: LineId) {
+    pub(crate) fn on_caller(&mut self, id: ConnectionId) {
         loop {
             let Some(place) = self.callers.iter().position(|c| c.line.id() == id) else {
                 return;
@@ -102,7 +104,7 @@ impl Supervisor {
             let caller = &mut self.callers[place];
             match caller.line.receive() {
                 Ok(None) => return,
-                Ok(Some((Control::Hello(hello), _))) if hello.role == Role::Supervisor && !caller.introduced => {
+                Ok(Some((Control::Hello(hello), _))) if hello.role == ProcessKind::Supervisor && !caller.introduced => {
                     caller.introduced = true;
                 }
                 Ok(Some((Control::Takeover(request), _))) if caller.introduced => {
@@ -129,7 +131,7 @@ impl Supervisor {
         }
     }
 
-    fn give(&mut self, mut line: Line, request: &Takeover, now: Instant) {
+    fn give(&mut self, mut line: Connection, request: &Takeover, now: Instant) {
         if let Some(mut refusal) = self.refusal(Kind::Takeover) {
             if refusal.exit == crate::exit::ExitStatus::Busy {
                 refusal.text = format!("not taken over: {}", refusal.text);
@@ -143,7 +145,7 @@ impl Supervisor {
         }
         let probation = request.probation_ms.map(Duration::from_millis);
         let generation = self.generation + 1;
-        self.conduct = Some(Conduct::takeover(
+        self.conduct = Some(RunningUpgrade::takeover(
             line,
             &self.binary,
             generation,
@@ -156,7 +158,7 @@ impl Supervisor {
     }
 
     /// The other supervisor has started its engine.
-    pub(crate) fn on_birth(&mut self, id: LineId, born: &Born, fds: Vec<OwnedFd>, now: Instant) {
+    pub(crate) fn on_birth(&mut self, id: ConnectionId, born: &EngineStarted, fds: Vec<OwnedFd>, now: Instant) {
         if let Some(engine) = self.engine_mut(id).filter(|engine| engine.is_foreign()) {
             for pidfd in fds {
                 engine.is_born(born.pid, pidfd);
@@ -168,8 +170,8 @@ impl Supervisor {
     /// All that the other supervisor does not have yet.
     pub(crate) fn hand_over(&mut self, now: Instant) {
         fault::point("supervisor.handover");
-        let door = self.door.as_ref().map(Door::duplicate);
-        let candidate = self.conduct.as_mut().and_then(Conduct::candidate_mut);
+        let door = self.door.as_ref().map(TakeoverSocket::duplicate);
+        let candidate = self.conduct.as_mut().and_then(RunningUpgrade::candidate_mut);
         match (door, candidate) {
             (Some(Ok(door)), Some(engine)) => {
                 self.handed_over = true;
@@ -183,7 +185,7 @@ impl Supervisor {
     }
 
     pub(crate) fn is_handed_over(&self) -> bool {
-        self.conduct.as_ref().is_some_and(Conduct::is_handed_over)
+        self.conduct.as_ref().is_some_and(RunningUpgrade::is_handed_over)
     }
 
     /// The other supervisor has everything; what is left here drains.

@@ -20,7 +20,7 @@ use crate::sys::{fd, local};
 
 /// The listening socket and its path.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct TakeoverSocket {
     path: PathBuf,
     socket: OwnedFd,
     /// Device and inode of the path, to remove only what is ours.
@@ -31,14 +31,14 @@ pub(crate) struct Door {
 #[derive(Debug)]
 pub(crate) enum Found {
     /// Nobody: now it is ours.
-    Nobody(Door),
+    Nobody(TakeoverSocket),
     /// A running `lb`, which has accepted this connection or will.
     Somebody(OwnedFd),
 }
 
 /// Why there is no way.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DoorError {
+pub(crate) enum TakeoverSocketError {
     #[error("--takeover: {0} is not an absolute path; write it from / on")]
     Relative(PathBuf),
     #[error("--takeover: {0} does not exist; create it with `install -d -m 0700 {0}`")]
@@ -65,7 +65,7 @@ pub(crate) enum DoorError {
     Io { path: PathBuf, error: io::Error },
 }
 
-impl DoorError {
+impl TakeoverSocketError {
     /// The exit code of a process that ends for this.
     pub(crate) fn exit(&self) -> ExitStatus {
         match self {
@@ -76,18 +76,18 @@ impl DoorError {
     }
 }
 
-impl Door {
+impl TakeoverSocket {
     /// Looks who is behind `path`, and if that is nobody, listens there. Waits up to 5 s for others who look just now.
-    pub(crate) fn find(path: &Path) -> Result<Found, DoorError> {
+    pub(crate) fn find(path: &Path) -> Result<Found, TakeoverSocketError> {
         Self::find_by(path, Instant::now() + LOCK_LIMIT)
     }
 
     /// The same without waiting, for who has other things to do.
-    pub(crate) fn find_at_once(path: &Path) -> Result<Found, DoorError> {
+    pub(crate) fn find_at_once(path: &Path) -> Result<Found, TakeoverSocketError> {
         Self::find_by(path, Instant::now())
     }
 
-    fn find_by(path: &Path, end: Instant) -> Result<Found, DoorError> {
+    fn find_by(path: &Path, end: Instant) -> Result<Found, TakeoverSocketError> {
         // Of two that are started at once, the second finds the first.
         let _lock = lock(path, end)?;
         let failed = |error| failed(path, error);
@@ -99,7 +99,7 @@ impl Door {
                         let owner = fd::peer_credentials(socket.as_fd()).map_err(failed)?.uid();
                         if !is_trusted(owner) {
                             let path = path.into();
-                            return Err(DoorError::Stranger { path, owner });
+                            return Err(TakeoverSocketError::Stranger { path, owner });
                         }
                         return Ok(Found::Somebody(socket));
                     }
@@ -109,9 +109,9 @@ impl Door {
                             fs::remove_file(path).map_err(failed)?;
                         }
                         io::ErrorKind::NotFound => {}
-                        io::ErrorKind::WouldBlock => return Err(DoorError::Crowded(path.into())),
+                        io::ErrorKind::WouldBlock => return Err(TakeoverSocketError::Crowded(path.into())),
                         _ if error.raw_os_error() == Some(nix::libc::EPROTOTYPE) => {
-                            return Err(DoorError::NotASocket(path.into()));
+                            return Err(TakeoverSocketError::NotASocket(path.into()));
                         }
                         _ => return Err(failed(error)),
                     },
@@ -161,17 +161,17 @@ impl Door {
     }
 }
 
-impl AsFd for Door {
+impl AsFd for TakeoverSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
 /// Judges the directory and locks it, for as long as the result lives. Tries once, and then until `end`.
-fn lock(path: &Path, end: Instant) -> Result<Flock<File>, DoorError> {
+fn lock(path: &Path, end: Instant) -> Result<Flock<File>, TakeoverSocketError> {
     let folder = match path.parent() {
         Some(folder) if path.is_absolute() => folder,
-        _ => return Err(DoorError::Relative(path.into())),
+        _ => return Err(TakeoverSocketError::Relative(path.into())),
     };
     // One level, such as `/run/lb`, which a boot leaves empty. What hinders it shows when it is opened.
     match DirBuilder::new().mode(0o700).create(folder) {
@@ -180,19 +180,19 @@ fn lock(path: &Path, end: Instant) -> Result<Flock<File>, DoorError> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let opened = File::options().read(true).custom_flags(flags.bits()).open(folder);
     let opened = opened.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => DoorError::NoDirectory(folder.into()),
+        io::ErrorKind::NotFound => TakeoverSocketError::NoDirectory(folder.into()),
         // A symbolic link, too.
-        io::ErrorKind::NotADirectory => DoorError::NotADirectory(folder.into()),
+        io::ErrorKind::NotADirectory => TakeoverSocketError::NotADirectory(folder.into()),
         _ => failed(folder, error),
     })?;
     let facts = opened.metadata().map_err(|error| failed(folder, error))?;
     if !is_trusted(facts.uid()) {
         let (path, owner) = (folder.into(), facts.uid());
-        return Err(DoorError::DirectoryOwner { path, owner });
+        return Err(TakeoverSocketError::DirectoryOwner { path, owner });
     }
     if facts.mode() & 0o077 != 0 {
         let (path, mode) = (folder.into(), facts.mode() & 0o7777);
-        return Err(DoorError::DirectoryMode { path, mode });
+        return Err(TakeoverSocketError::DirectoryMode { path, mode });
     }
     let mut opened = opened;
     loop {
@@ -202,24 +202,24 @@ fn lock(path: &Path, end: Instant) -> Result<Flock<File>, DoorError> {
                 opened = file;
                 thread::sleep(LOCK_PAUSE);
             }
-            Err((_, nix::Error::EWOULDBLOCK)) => return Err(DoorError::Locked(folder.into())),
+            Err((_, nix::Error::EWOULDBLOCK)) => return Err(TakeoverSocketError::Locked(folder.into())),
             Err((_, errno)) => return Err(failed(folder, errno.into())),
         }
     }
 }
 
 /// What is at the path already.
-fn judge(path: &Path, facts: &fs::Metadata) -> Result<(), DoorError> {
+fn judge(path: &Path, facts: &fs::Metadata) -> Result<(), TakeoverSocketError> {
     if !facts.file_type().is_socket() {
-        return Err(DoorError::NotASocket(path.into()));
+        return Err(TakeoverSocketError::NotASocket(path.into()));
     }
     if !is_trusted(facts.uid()) {
         let (path, owner) = (path.into(), facts.uid());
-        return Err(DoorError::SocketOwner { path, owner });
+        return Err(TakeoverSocketError::SocketOwner { path, owner });
     }
     if facts.mode() & 0o077 != 0 {
         let (path, mode) = (path.into(), facts.mode() & 0o7777);
-        return Err(DoorError::SocketMode { path, mode });
+        return Err(TakeoverSocketError::SocketMode { path, mode });
     }
     Ok(())
 }
@@ -228,9 +228,9 @@ fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw()
 }
 
-fn failed(path: &Path, error: io::Error) -> DoorError {
+fn failed(path: &Path, error: io::Error) -> TakeoverSocketError {
     let path = path.into();
-    DoorError::Io { path, error }
+    TakeoverSocketError::Io { path, error }
 }
 
 /// The most that wait to be accepted.
@@ -255,8 +255,8 @@ mod tests {
         (dir, path)
     }
 
-    fn door(path: &Path) -> Door {
-        match Door::find(path).unwrap() {
+    fn door(path: &Path) -> TakeoverSocket {
+        match TakeoverSocket::find(path).unwrap() {
             Found::Nobody(door) => door,
             Found::Somebody(_) => panic!("somebody is at {}", path.display()),
         }
@@ -268,7 +268,7 @@ mod tests {
         let first = door(&path);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(first.accept().unwrap().is_none());
-        assert!(matches!(Door::find(&path), Ok(Found::Somebody(_))));
+        assert!(matches!(TakeoverSocket::find(&path), Ok(Found::Somebody(_))));
         assert!(matches!(first.accept(), Ok(Some(Ok(_)))));
         first.unlink();
         assert!(!path.exists());
@@ -290,7 +290,7 @@ mod tests {
     fn of_many_that_are_started_at_once_one_opens_the_door() {
         let (_dir, path) = folder();
         let found: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| Door::find(&path))).collect();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| TakeoverSocket::find(&path))).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
         let count = |wanted: fn(&Found) -> bool| found.iter().filter(|one| wanted(one.as_ref().unwrap())).count();
@@ -303,11 +303,11 @@ mod tests {
         let (_dir, path) = folder();
         let held = lock(&path, Instant::now()).unwrap();
         let asked = Instant::now();
-        let error = Door::find_at_once(&path).unwrap_err();
-        assert!(matches!(error, DoorError::Locked(_)), "{error}");
+        let error = TakeoverSocket::find_at_once(&path).unwrap_err();
+        assert!(matches!(error, TakeoverSocketError::Locked(_)), "{error}");
         assert!(asked.elapsed() < LOCK_LIMIT / 2);
         drop(held);
-        assert!(matches!(Door::find_at_once(&path), Ok(Found::Nobody(_))));
+        assert!(matches!(TakeoverSocket::find_at_once(&path), Ok(Found::Nobody(_))));
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         let (dir, path) = folder();
         for mode in [0o755, 0o770, 0o701] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
-            let error = Door::find(&path).unwrap_err();
+            let error = TakeoverSocket::find(&path).unwrap_err();
             assert!(error.to_string().contains("chmod 0700"), "{error}");
             assert_eq!(error.exit(), ExitStatus::BadInput);
         }
@@ -326,7 +326,7 @@ mod tests {
     fn links_and_other_files_are_refused() {
         let (dir, path) = folder();
         let refused = |path: &Path| {
-            let error = Door::find(path).unwrap_err();
+            let error = TakeoverSocket::find(path).unwrap_err();
             assert_eq!(error.exit(), ExitStatus::BadInput, "{error}");
         };
         refused(Path::new("handoff.sock"));

@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 use crate::exit::ExitStatus;
 use crate::handoff::channel::ChannelError;
 use crate::handoff::control::{
-    Abort, Born, Commit, Control, Listener, Mode, Phase, Progress, Role, Taken, Takeover, UpgradePhase,
+    Abort, Commit, Control, EngineStarted, Listener, Mode, Phase, ProcessKind, Progress, Taken, Takeover, UpgradePhase,
 };
 use crate::handoff::frame::DecodeError;
 use crate::supervisor::children::stop_limit;
-use crate::supervisor::connection::Line;
+use crate::supervisor::connection::Connection;
 use crate::supervisor::engine_process;
-use crate::supervisor::engine_process::Engine;
+use crate::supervisor::engine_process::EngineProcess;
 use crate::supervisor::listeners::Listeners;
 use crate::supervisor::systemd::say;
-use crate::supervisor::takeover::socket::{Door, Found};
+use crate::supervisor::takeover::socket::{Found, TakeoverSocket};
 use crate::supervisor::{Supervisor, fault};
 
 /// A takeover as the new supervisor sees it.
 #[derive(Debug)]
-pub(crate) struct Taking {
+pub(crate) struct Successor {
     /// To the old supervisor.
-    pub(crate) line: Line,
+    pub(crate) line: Connection,
     /// When it must have said something.
     pub(crate) by: Instant,
     path: PathBuf,
@@ -63,8 +63,8 @@ impl Supervisor {
         };
         say(format!("another lb runs: taking over from {}", takeover.path.display()));
         let probation_ms = takeover.probation.map(crate::supervisor::millis);
-        let mut taking = Taking {
-            line: Line::new(socket),
+        let mut taking = Successor {
+            line: Connection::new(socket),
             by: now + ANSWER_LIMIT,
             path: takeover.path.clone(),
             stage: Stage::Asked,
@@ -98,7 +98,7 @@ impl Supervisor {
             taking.by = now + SILENCE_LIMIT;
         }
         match message {
-            Control::Hello(hello) if hello.role == Role::Supervisor => self.on_welcome(now),
+            Control::Hello(hello) if hello.role == ProcessKind::Supervisor => self.on_welcome(now),
             Control::Progress(Progress { request: 0, text, exit }) => {
                 say(&text);
                 match exit.map(|code| u8::try_from(code).unwrap_or(1)) {
@@ -108,7 +108,7 @@ impl Supervisor {
             }
             Control::Abort(_) => {
                 taking.fails(now);
-                self.active.iter().for_each(Engine::kill);
+                self.active.iter().for_each(EngineProcess::kill);
             }
             Control::Handover(_) => {
                 fault::point("taker.handover");
@@ -130,11 +130,11 @@ impl Supervisor {
         taking.by = now + SILENCE_LIMIT;
         fault::point("taker.welcome");
         let generation = self.generation;
-        let started = Engine::start(&self.binary, &self.args, Mode::Upgrade, generation, now);
+        let started = EngineProcess::start(&self.binary, &self.args, Mode::Upgrade, generation, now);
         let started = started.map_err(|error| error.to_string()).and_then(|mut engine| {
             engine.introduced = true;
             let pidfd = engine.pidfd().map_err(|error| error.to_string())?;
-            let born = Control::Born(Born { pid: engine.pid });
+            let born = Control::EngineStarted(EngineStarted { pid: engine.pid });
             taking.send(&born, vec![Arc::new(pidfd)]);
             Ok(engine)
         });
@@ -270,7 +270,7 @@ impl Supervisor {
             return;
         };
         let path = taking.path.display();
-        let lives = match Door::find_at_once(&taking.path) {
+        let lives = match TakeoverSocket::find_at_once(&taking.path) {
             Ok(Found::Nobody(door)) => {
                 say("the old supervisor is gone: going on with what it has handed over");
                 self.door = Some(door);
@@ -325,14 +325,14 @@ impl Supervisor {
         let reason = "its supervisor is being stopped".to_owned();
         taking.send(&Control::Abort(Abort { reason }), vec![]);
         if !taking.served {
-            self.active.iter().for_each(Engine::kill);
+            self.active.iter().for_each(EngineProcess::kill);
         }
         self.taking = None;
         self.listeners = Listeners::default();
     }
 
     fn give_up_taking(&mut self, code: u8) {
-        self.active.iter().for_each(Engine::kill);
+        self.active.iter().for_each(EngineProcess::kill);
         self.taking = None;
         // Not removed: the admin socket and the queues are the other one's.
         self.listeners = Listeners::default();
@@ -345,7 +345,7 @@ impl Supervisor {
             return;
         };
         match taking.door {
-            Some(socket) => self.door = Some(Door::restore(taking.path, socket)),
+            Some(socket) => self.door = Some(TakeoverSocket::restore(taking.path, socket)),
             None if self.door.is_none() => self.open_own_door(now),
             None => {}
         }
@@ -369,7 +369,7 @@ impl Supervisor {
     }
 }
 
-impl Taking {
+impl Successor {
     /// An end that is closed shows when it is read.
     fn send(&mut self, message: &Control, fds: Vec<Arc<OwnedFd>>) {
         if let Err(error) = self.line.send(message, fds) {

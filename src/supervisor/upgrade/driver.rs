@@ -14,8 +14,8 @@ use crate::handoff::control::{
 };
 use crate::handoff::features::SUPERVISOR_STATE;
 use crate::supervisor::binary::Binary;
-use crate::supervisor::connection::{Line, LineId};
-use crate::supervisor::engine_process::Engine;
+use crate::supervisor::connection::{Connection, ConnectionId};
+use crate::supervisor::engine_process::EngineProcess;
 use crate::supervisor::systemd::say;
 use crate::supervisor::upgrade::binary_check::{Probe, Report};
 use crate::supervisor::upgrade::machine::{Action, Event, Upgrade};
@@ -24,27 +24,27 @@ use crate::supervisor::{Supervisor, fault, millis, tell_to_stop};
 use crate::sys::fd;
 
 /// Who asked: an engine with the number of its request, or the supervisor of a takeover, whose number is 0.
-type Asker = (LineId, u64);
+type Asker = (ConnectionId, u64);
 
 /// An upgrade in progress.
-pub(crate) struct Conduct {
+pub(crate) struct RunningUpgrade {
     machine: Upgrade,
     /// Line and number of the request to answer; `None`: it was a signal.
     asker: Option<Asker>,
     binary: Rc<Binary>,
     probe: Option<Probe>,
     report: Option<Report>,
-    candidate: Option<Engine>,
+    candidate: Option<EngineProcess>,
     /// The phase that was told last.
     told: UpgradePhase,
     /// Since when connections wait while the new engine has accepted none.
     unserved_since: Option<Instant>,
 }
 
-impl Conduct {
+impl RunningUpgrade {
     /// A takeover, by the supervisor at the end of this line.
     pub(crate) fn takeover(
-        line: Line,
+        line: Connection,
         binary: &Rc<Binary>,
         generation: u64,
         probation: Option<Duration>,
@@ -57,7 +57,7 @@ impl Conduct {
             binary: Rc::clone(binary),
             probe: None,
             report: None,
-            candidate: Some(Engine::foreign(line, generation, now)),
+            candidate: Some(EngineProcess::foreign(line, generation, now)),
             told: UpgradePhase::Idle,
             unserved_since: None,
         }
@@ -74,11 +74,11 @@ impl Conduct {
         self.machine.is_handed_over()
     }
 
-    pub(crate) fn candidate(&self) -> Option<&Engine> {
+    pub(crate) fn candidate(&self) -> Option<&EngineProcess> {
         self.candidate.as_ref()
     }
 
-    pub(crate) fn candidate_mut(&mut self) -> Option<&mut Engine> {
+    pub(crate) fn candidate_mut(&mut self) -> Option<&mut EngineProcess> {
         self.candidate.as_mut()
     }
 
@@ -102,7 +102,7 @@ impl Supervisor {
     }
 
     /// A request that came through an engine's admin socket.
-    pub(crate) fn request_upgrade(&mut self, engine: LineId, request: &control::Upgrade, now: Instant) {
+    pub(crate) fn request_upgrade(&mut self, engine: ConnectionId, request: &control::Upgrade, now: Instant) {
         let probation = request.probation_ms.map(Duration::from_millis);
         let binary = request.binary.as_ref().map(PathBuf::from);
         self.begin_upgrade(Some((engine, request.request)), binary, probation, now);
@@ -130,7 +130,7 @@ impl Supervisor {
         };
         let (machine, actions) = Upgrade::begin(limited(probation), now);
         let old = self.active.as_ref().and_then(|engine| engine.beat.clone());
-        self.conduct = Some(Conduct {
+        self.conduct = Some(RunningUpgrade {
             machine: machine.beginning_with(old),
             asker,
             binary,
@@ -243,7 +243,7 @@ impl Supervisor {
             return;
         };
         let generation = self.generation + 1;
-        let started = Engine::start(&conduct.binary, &self.args, Mode::Upgrade, generation, now);
+        let started = EngineProcess::start(&conduct.binary, &self.args, Mode::Upgrade, generation, now);
         let event = match started {
             Ok(engine) => {
                 let pid = engine.pid;
@@ -435,7 +435,7 @@ impl Supervisor {
                 conduct.unserved_since = None;
             }
         }
-        let due = |conduct: &Conduct| now >= conduct.machine.wake_at();
+        let due = |conduct: &RunningUpgrade| now >= conduct.machine.wake_at();
         if self.conduct.as_ref().is_some_and(due) {
             self.upgrade_event(Event::Tick, now);
         }

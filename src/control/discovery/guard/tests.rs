@@ -110,7 +110,7 @@ fn a_server_that_returns_is_no_longer_held() {
 fn an_expired_lease_keeps_a_server_while_it_passes_its_checks() {
     let mut bench = Bench::new(4, DELAY);
     assert_eq!(bench.expire(&[0]), 4);
-    assert_eq!(bench.guard.held()["s0"].why, Why::Lease);
+    assert_eq!(bench.guard.held()["s0"].why, HoldReason::Lease);
     bench.after(3).settle(&[], false, false);
     assert_eq!(bench.guard.held().len(), 1);
     bench.failing = vec![name(0)];

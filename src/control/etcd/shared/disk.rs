@@ -4,11 +4,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
-use super::Shared;
+use super::FollowedPrefix;
 use crate::control::etcd::status::Source;
 use crate::control::last_known_good::Saved;
 
-impl Shared {
+impl FollowedPrefix {
     /// Applies what was last known: `handed` by who followed before, or the file.
     pub(in crate::control::etcd) fn resume(&self, handed: Option<Saved>) {
         let from_file = handed.is_none();
