@@ -6,21 +6,21 @@ use super::workload::{Figure, Workload};
 #[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) json: bool,
-    /// Rounds of each workload. `None`: as many as belong to the mode.
+    /// Rounds of each workload. `None`: the default of the mode.
     rounds: Option<usize>,
     quick: bool,
-    /// Beginnings of names; empty: all workloads.
+    /// Prefixes of names; empty: all workloads.
     only: Vec<String>,
-    /// Names of contestants; empty: all that are here.
+    /// Names of contestants; empty: all that are available.
     who: Vec<String>,
 }
 
-/// What the command line asks for.
+/// What the command line selects.
 #[derive(Debug)]
 pub(crate) enum Wish {
     Compare(Args),
     Help,
-    /// Nothing is measured: cargo only wants to know that the benches build and run.
+    /// Nothing is measured: cargo only tests that the benches build and run.
     Nothing,
 }
 
@@ -86,14 +86,14 @@ impl Args {
         self.only.is_empty() || self.only.iter().any(|name| workload.name.starts_with(name.as_str()))
     }
 
-    /// What a balancer adds cannot be told without `direct`.
+    /// The added delay cannot be computed without `direct`.
     pub(crate) fn invites(&self, balancer: Balancer, workload: &Workload) -> bool {
         self.who.is_empty()
             || self.who.iter().any(|name| name == balancer.name())
             || balancer == Balancer::Direct && workload.figure == Figure::Added
     }
 
-    /// Rounds that a workload's time is divided by.
+    /// The number of rounds by which a workload's time is divided.
     pub(crate) fn usual_rounds(&self) -> usize {
         if self.quick { 3 } else { 15 }
     }

@@ -1,4 +1,4 @@
-//! Who takes part, and how each is configured: one thread a core, the same time-outs, no logs, no checks, Nagle off.
+//! The contestants and their configurations: one thread per core, the same time-outs, no logs, no checks, Nagle off.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub(crate) enum Balancer {
     Haproxy,
     /// With `option splice-auto`.
     HaproxySplice,
-    /// Another version of it, given by `--newest`, as it comes.
+    /// Another version, given by `--newest`, in its default configuration.
     HaproxyNewest,
     Nginx,
     /// With splice.
@@ -23,7 +23,7 @@ pub(crate) enum Balancer {
     Lb,
     /// With `defer_accept`.
     LbDefer,
-    /// Another build of `lb`, given by `--other`: what a change has brought.
+    /// Another build of `lb`, given by `--other`, to measure a change.
     Other,
 }
 
@@ -54,7 +54,7 @@ impl Balancer {
         }
     }
 
-    /// The program's own words on its version; `None`: it is not here.
+    /// The version as the program prints it; `None`: it is not available.
     pub(crate) fn version(self) -> Option<String> {
         match self {
             Self::Direct => Some(String::new()),
@@ -62,7 +62,7 @@ impl Balancer {
             Self::HaproxyNewest => version(given(&NEWEST), "-v"),
             Self::Nginx if !has_stream() => None,
             Self::Nginx => version("nginx", "-v"),
-            // Its second line tells what it was built with.
+            // The second line lists its features.
             Self::Sozu => said("sozu", "--version")
                 .filter(|said| said.contains("+splice"))
                 .and_then(|said| Some(said.lines().next()?.to_owned())),
@@ -120,7 +120,7 @@ fn given(path: &'static OnceLock<String>) -> &'static str {
     path.get().map_or("", String::as_str)
 }
 
-/// Paths of the other build of `lb` and of the other HAProxy; set once, before anybody asks.
+/// Paths of the other build of `lb` and of the other HAProxy; set once, before the first use.
 pub(crate) static OTHER: OnceLock<String> = OnceLock::new();
 pub(crate) static NEWEST: OnceLock<String> = OnceLock::new();
 
@@ -128,7 +128,7 @@ fn haproxy(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, option: &str
     let balance = match setup.balance {
         Balance::RoundRobin => "roundrobin",
         Balance::LeastConn => "leastconn",
-        // One draw is what it does by default; two make it the same algorithm as that of the others.
+        // One draw is the default; two make it the algorithm of the others.
         Balance::Random => "random(2)",
         Balance::Source => "source\n hash-type consistent",
     };
@@ -153,7 +153,7 @@ fn nginx(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path) ->
     };
     let dir = dir.display();
     let (module, threads) = (NGINX_STREAM, setup.threads);
-    // Without a master there is one process, which is the server.
+    // Without a master process there is one process, which is the server.
     let (master, reuseport) = if threads > 1 { ("on", " reuseport") } else { ("off", "") };
     let load = if Path::new(module).exists() { format!("load_module {module};") } else { String::new() };
     let mut text = format!(
@@ -169,7 +169,7 @@ fn nginx(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, dir: &Path) ->
     text + "}\n}\n"
 }
 
-/// Where Debian's package has it; elsewhere it may be built in.
+/// Its place in Debian's package; elsewhere it may be built in.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 fn has_stream() -> bool {

@@ -22,7 +22,7 @@ const BULK: &[Balancer] = &[
 ];
 const BALANCERS: &[Balancer] = &[Balancer::Haproxy, Balancer::Nginx, Balancer::Lb, Balancer::Other];
 
-/// All of them. Where a goal is missing, the ratio is told without one.
+/// All workloads. Without a goal the ratio is still printed.
 pub(crate) fn all() -> Vec<Workload> {
     let mut all = vec![short(32), short(256), keepalive()];
     all.extend([1, 8].map(|streams| bulk("download", streams, 0.22)));

@@ -12,7 +12,7 @@ pub(crate) struct Client {
     stage: Stage,
     /// When the request was due.
     pub(crate) since: Instant,
-    /// Answers that came in full.
+    /// Answers received in full.
     pub(crate) answers: u64,
     /// One of the streams that only keep the balancer busy.
     pub(crate) background: bool,
@@ -20,28 +20,28 @@ pub(crate) struct Client {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// So many bytes of header and upload are sent.
+    /// The number of sent bytes of header and upload.
     Sending(u64),
-    /// So many bytes of the answer have come.
+    /// The number of received bytes of the answer.
     Receiving(u64),
-    /// The answer is there, the origin's FIN is not.
+    /// The answer is complete, the origin's FIN is outstanding.
     Closing,
     Idle,
 }
 
 impl Client {
-    /// A connection that has just been begun and sends `request` once it stands.
+    /// A new connection that sends `request` once it is established.
     pub(crate) fn new(stream: Stream, request: Request, since: Instant, background: bool) -> Self {
         Self { stream, request, stage: Stage::Sending(0), since, answers: 0, background }
     }
 
-    /// The next request on an idle connection.
+    /// Starts the next request on an idle connection.
     pub(crate) fn ask(&mut self, request: Request, since: Instant) {
         (self.request, self.since) = (request, since);
         self.stage = Stage::Sending(0);
     }
 
-    /// Goes as far as it can without waiting; a bulk request stops after each step.
+    /// Advances as far as possible without waiting; a bulk request stops after each step.
     pub(crate) fn advance(&mut self, desk: &mut Desk) -> Progress {
         loop {
             let progress = match self.stage {

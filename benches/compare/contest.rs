@@ -1,8 +1,8 @@
-//! All rounds of a workload: who takes part, how much a round is, and in which order everybody runs.
+//! All rounds of a workload: its contestants, the work of a round, and the order of the contestants.
 //!
-//! A small first round, which is not counted, says how long things take; from it follows the amount of work that fills
-//! the workload's time, the same for everybody. The rounds are interleaved, so that what the machine does meanwhile
-//! meets all alike.
+//! A small first round, which is not counted, shows how long the work takes; from it follows the amount that fills the
+//! workload's time, the same for all contestants. The rounds are interleaved, so that changes of the machine affect all
+//! of them alike.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ use super::round;
 use super::sample::{Sample, Summary};
 use super::workload::{Amount, Figure, Workload};
 
-/// What is the same for all workloads.
+/// The state common to all workloads.
 #[derive(Debug)]
 pub(crate) struct Contest<'a> {
     pub(crate) args: &'a Args,
     /// Time of a workload with a share of 1.
     pub(crate) time: Duration,
     pub(crate) load: Load,
-    /// Balancers that run, for as long as workloads want them.
+    /// Running balancers, kept as long as workloads need them.
     running: Vec<Contestant>,
 }
 
-/// Somebody in one of a workload's setups.
+/// A balancer in one of a workload's setups.
 #[derive(Debug, Clone, Copy)]
 struct Entry<'a> {
     balancer: Balancer,
@@ -34,7 +34,7 @@ struct Entry<'a> {
 }
 
 impl<'a> Contest<'a> {
-    /// `workloads` are all that there are, wanted or not: what one of them gets does not depend on the others' absence.
+    /// `workloads` are all of them, selected or not: the time of one does not depend on the others' absence.
     pub(crate) fn new(args: &'a Args, workloads: &[Workload]) -> io::Result<Self> {
         let shares: f64 = workloads.iter().map(|workload| workload.share).sum();
         let whole = if args.is_quick() { QUICK } else { FULL };
@@ -75,8 +75,8 @@ impl<'a> Contest<'a> {
         .collect()
     }
 
-    /// First times are slower: pages, ports and caches are new. Returns the scale of a round that fits; a failure is
-    /// kept, the figures are not.
+    /// First runs are slower: pages, ports and caches are new. Returns the scale of a round that fits; failures are
+    /// kept, figures are not.
     fn warm_up(
         &mut self,
         workload: &Workload,
@@ -88,7 +88,7 @@ impl<'a> Contest<'a> {
             return 1.0;
         }
         for entry in entries {
-            // What is wrong with it the first round tells.
+            // The first round reports an error.
             self.contestant(*entry).ok();
         }
         let mut scale = 1.0;
@@ -103,7 +103,7 @@ impl<'a> Contest<'a> {
             let left = until.saturating_duration_since(Instant::now());
             let round = left.div_f64(rounds_as_f64(self.args.usual_rounds()));
             let fits = round.as_secs_f64() / took.as_secs_f64();
-            // A round that was far too short says too little.
+            // The time of a round that was far too short is not reliable.
             if fits < 6.0 {
                 return (scale * fits).max(0.2);
             }
@@ -112,7 +112,7 @@ impl<'a> Contest<'a> {
         scale
     }
 
-    /// Everybody once. Everybody is first, and behind everybody, equally often.
+    /// Each contestant once. Each is first, and behind each other one, equally often.
     fn round(
         &mut self,
         workload: &Workload,
@@ -143,7 +143,7 @@ impl<'a> Contest<'a> {
         }
     }
 
-    /// Whatever goes wrong is in the sample; who failed is started anew for the next one.
+    /// Failures are recorded in the sample; a failed contestant is restarted for the next one.
     fn sample(&mut self, workload: &Workload, entry: Entry<'_>, scale: f64) -> Sample {
         let port = self.load.port();
         let traffic = workload.traffic(scale);
@@ -167,7 +167,7 @@ impl<'a> Contest<'a> {
         sample
     }
 
-    /// Its place among those that run.
+    /// Its index among the running ones.
     fn contestant(&mut self, entry: Entry<'_>) -> io::Result<usize> {
         let found = self.running.iter().position(|running| entry.is(running));
         if let Some(index) = found {
@@ -193,7 +193,7 @@ fn rounds_as_f64(rounds: usize) -> f64 {
 const QUICK: Duration = Duration::from_secs(50);
 const FULL: Duration = Duration::from_secs(510);
 
-/// Medians of fewer say nothing.
+/// Medians of fewer are meaningless.
 const LEAST_ROUNDS: usize = 3;
 
 /// More of them hardly move a median.

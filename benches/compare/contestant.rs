@@ -1,4 +1,4 @@
-//! A balancer that takes part, from its configuration to its end.
+//! A running balancer, from its configuration to its end.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +14,7 @@ use super::balancer::Balancer;
 use super::keeper::Kept;
 use super::meter::Meter;
 
-/// Where a balancer sends what comes, and how.
+/// The servers of a balancer, its algorithm and its threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setup {
     pub(crate) balance: Balance,
@@ -43,18 +43,18 @@ impl Setup {
     }
 }
 
-/// A running balancer, or nobody: `direct`.
+/// A running balancer, or none: `direct`.
 #[derive(Debug)]
 pub(crate) struct Contestant {
     pub(crate) balancer: Balancer,
     pub(crate) setup: Setup,
-    /// Where clients connect to.
+    /// The address that clients connect to.
     pub(crate) addr: SocketAddr,
     kept: Option<Kept>,
 }
 
 impl Contestant {
-    /// Starts a balancer on the cores it may use, and returns when it accepts.
+    /// Starts a balancer on its cores, and returns once it accepts.
     pub(crate) fn start(balancer: Balancer, setup: &Setup, origin: u16) -> io::Result<Self> {
         if balancer == Balancer::Direct {
             return Ok(Self {
@@ -79,7 +79,7 @@ impl Contestant {
         Ok(contestant)
     }
 
-    /// What meters the whole process tree; `None` for `direct`.
+    /// Meters the whole process tree; `None` for `direct`.
     pub(crate) fn meter(&self) -> Option<Meter> {
         self.kept.as_ref().map(Kept::meter)
     }
@@ -94,14 +94,14 @@ impl Contestant {
                 let said = String::from_utf8_lossy(&said[..len]);
                 return Err(io::Error::other(format!("does not start: {said}")));
             }
-            // Nobody tells when a foreign program listens.
+            // A foreign program gives no event when it listens: the sleep is the pace of the attempts.
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }
 }
 
-/// The load's core is the first this program may use; balancers get the others, or with two threads all.
+/// The load runs on the first core of this program; balancers get the others, or with two threads all.
 fn balancing_cores(threads: usize) -> Vec<usize> {
     let cores = cores();
     match cores.as_slice() {
@@ -110,7 +110,7 @@ fn balancing_cores(threads: usize) -> Vec<usize> {
     }
 }
 
-/// Keeps this thread, which is all the load, on its core.
+/// Pins this thread, which is the whole load, to its core.
 pub(crate) fn pin_load() -> io::Result<()> {
     cores();
     match cores().first() {
@@ -145,17 +145,17 @@ fn on_cores<T>(cores: &[usize], spawn: impl FnOnce() -> io::Result<T>) -> io::Re
     child
 }
 
-/// The peers cannot be asked which port they got, so one that was free a moment ago has to do.
+/// The peers do not report the port they got, so one that was just free has to do.
 fn free_addr() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
-/// The first line of what a program says; `None`: it cannot be run.
+/// The first line of a program's output; `None`: it cannot be run.
 pub(crate) fn version(program: &str, argument: &str) -> Option<String> {
     Some(said(program, argument)?.lines().next()?.to_owned())
 }
 
-/// What a program says; `None`: it cannot be run.
+/// A program's output; `None`: it cannot be run.
 pub(crate) fn said(program: &str, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).output().ok()?;
     let said = [output.stdout, output.stderr].concat();

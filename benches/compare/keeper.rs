@@ -1,9 +1,10 @@
-//! The keeper of a balancer: its parent, which outlives this program by the moment it takes to end what it keeps.
+//! The keeper of a balancer: its parent, which outlives this program for as long as it takes to end the balancer's
+//! processes.
 //!
-//! A balancer has children of its own (`lb`'s engine, nginx's workers), so a signal at its parent's death would not reach
-//! all of it. Therefore this program starts itself once more for each balancer, in a process group of its own, adopts
-//! there what loses its parent (PR_SET_CHILD_SUBREAPER), and reads from a pipe that closes when this program ends,
-//! however it ends. Then, or when the balancer ends by itself, the keeper kills all that descends from it.
+//! A balancer has children (`lb`'s engine, nginx's workers), so a signal at its parent's death would not reach all of
+//! them. Therefore this program starts itself once more for each balancer, in a new process group; this second process
+//! adopts orphans (PR_SET_CHILD_SUBREAPER) and reads from a pipe that closes when this program ends, however it ends.
+//! Then, or when the balancer ends by itself, the keeper kills all its descendants.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,17 +22,17 @@ use nix::unistd::Pid;
 
 use super::meter::Meter;
 
-/// The argument that makes a keeper of this program; the folder to remove, the balancer and its arguments follow.
+/// The argument that turns this program into a keeper; the directory to remove, the balancer and its arguments follow.
 pub(crate) const KEEP: &str = "--keep";
 
-/// A balancer that is kept. Dropping it ends the balancer and all its children.
+/// A balancer with its keeper. Dropping it ends the balancer and all its children.
 #[derive(Debug)]
 pub(crate) struct Kept {
     keeper: Child,
 }
 
 impl Kept {
-    /// Starts `balancer`, whose words go to `words`; `dir` is removed at the end.
+    /// Starts `balancer`, with its stderr in `words`; `dir` is removed at the end.
     pub(crate) fn start(balancer: &Command, dir: &Path, words: Stdio) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(KEEP).arg(dir).arg(balancer.get_program()).args(balancer.get_args());
@@ -42,7 +43,7 @@ impl Kept {
         Ok(Self { keeper })
     }
 
-    /// Meters all that is kept.
+    /// Meters the balancer and all its children.
     pub(crate) fn meter(&self) -> Meter {
         Meter::new(self.keeper.id())
     }
@@ -55,12 +56,12 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // It does nothing but kill, and is then done.
+        // The keeper kills its descendants and ends.
         self.keeper.wait().ok();
     }
 }
 
-/// What a keeper does all its life.
+/// The main function of a keeper.
 pub(crate) fn keep(args: impl Iterator<Item = OsString>) -> ExitCode {
     match try_keep(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,17 +85,18 @@ fn try_keep(mut args: impl Iterator<Item = OsString>) -> io::Result<()> {
         by_itself.send(()).ok();
     });
     thread::spawn(move || {
-        // Nobody writes: the read returns when the other end is gone.
+        // Nothing is ever written: the read returns when the other end closes.
         io::copy(&mut io::stdin(), &mut io::sink()).ok();
         over.send(()).ok();
     });
-    // An error: both threads are gone, and there is nothing to wait for.
+    // An error: both threads have ended, and there is nothing to wait for.
     end.recv().ok();
     kill_all();
     std::fs::remove_dir_all(dir)
 }
 
-/// Until nothing is left: what is killed may have started more in the meantime, and its orphans come here.
+/// Repeats until nothing is left: a killed process may have started more in the meantime, and its orphans become
+/// children of the keeper. The sleep between is its pace; a subreaper has no event for an orphan's arrival.
 fn kill_all() {
     loop {
         let tree = Meter::own().below();

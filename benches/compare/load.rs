@@ -1,7 +1,7 @@
-//! Clients and origin of one run, in one thread and one epoll loop: what they cost stays small beside what a balancer
-//! costs, and stays the same whoever is measured.
+//! Clients and origin of one run, in one thread and one epoll loop: their cost stays small beside that of a balancer,
+//! and is the same for every contestant.
 //!
-//! Small requests go first: bulk connections wait in a queue of which one moves one block between two looks at the
+//! Small requests go first: bulk connections wait in a queue, and one of them moves one block between two polls of the
 //! kernel, so that the delay of a small request is the balancer's and not this loop's.
 
 mod turn;
@@ -28,25 +28,25 @@ pub(crate) struct Load {
     listener: OwnedFd,
     port: u16,
     slots: Slots,
-    /// Bulk connections that could go on.
+    /// Bulk connections that could advance.
     bulk: VecDeque<Token>,
     desk: Desk,
     seed: u64,
     run: Run,
 }
 
-/// What is under way.
+/// The run in progress.
 #[derive(Debug)]
 struct Run {
     target: SocketAddr,
     traffic: Traffic,
     phase: Phase,
-    /// Measured requests that were begun.
+    /// Measured requests that have begun.
     begun: u64,
     idle: Vec<Token>,
     /// Requests that were due when no connection was idle.
     late: VecDeque<Instant>,
-    /// Connections that were begun and have not answered yet.
+    /// New connections without an answer yet.
     opening: usize,
     outcome: Outcome,
 }
@@ -86,7 +86,7 @@ impl Load {
         self.port
     }
 
-    /// Prepares a run: connections that stay are opened, and have answered once, when this returns.
+    /// Prepares a run: when this returns, lasting connections are open and have had one answer.
     pub(crate) fn open(&mut self, target: SocketAddr, traffic: &Traffic) -> io::Result<()> {
         self.run = Run::new(target, *traffic);
         self.desk.share(traffic.background.is_some());
@@ -113,7 +113,7 @@ impl Load {
         Ok(())
     }
 
-    /// Sends the requests, waits for what belongs to them, and says how it went.
+    /// Sends the requests, waits for their answers, and returns the outcome.
     pub(crate) fn go(&mut self) -> io::Result<Outcome> {
         self.run.phase = Phase::Measured;
         let traffic = self.run.traffic;
@@ -144,7 +144,7 @@ impl Load {
         Ok(std::mem::take(&mut self.run.outcome))
     }
 
-    /// Serves whoever comes for a while.
+    /// Serves background connections for a while.
     pub(crate) fn hold(&mut self, time: Duration) -> io::Result<Outcome> {
         self.run.phase = Phase::Measured;
         let until = Instant::now() + time;
@@ -210,7 +210,7 @@ impl Load {
         let traffic = &self.run.traffic;
         let (upload, answer) = match self.run.phase {
             _ if background => (0, BACKGROUND_BYTES),
-            // Enough for a first look at the connection.
+            // Enough to establish the connection at both ends.
             Phase::Opening => (0, traffic.answer.min(1024)),
             Phase::Measured | Phase::Closing => (traffic.upload, traffic.answer),
         };
@@ -271,7 +271,7 @@ impl Run {
 /// Connections that are opened at once before a run.
 const OPENING: usize = 128;
 
-/// The longest time without a look at the clock.
+/// The longest time between two readings of the clock.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Longer than any run lasts.

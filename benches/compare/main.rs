@@ -3,13 +3,13 @@
 //!
 //! `cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB] [--newest HAPROXY]`
 //!
-//! It takes at most ten minutes, with `--quick` one. `--other` adds another build of `lb`, `--newest` another HAProxy to
-//! bulk, where sozu takes part too if it is installed with its feature `splice`. However this program ends, nothing
-//! that it started is left ([`keeper`]).
+//! It takes at most ten minutes, with `--quick` one. `--other` adds another build of `lb`, `--newest` another HAProxy
+//! to bulk, where sozu takes part too if it is installed with its feature `splice`. However this program ends, no
+//! process that it started is left ([`keeper`]).
 //!
-//! The figures that count are ratios of CPU for each unit of work within one run. The scheduler's own account is used,
-//! so that neighbours on the machine disturb little; delays and rates do suffer from them, and the last lines tell how
-//! much the neighbours used.
+//! The figures that count are ratios of CPU for each unit of work within one run. They come from the scheduler's
+//! accounting, so that neighbours on the machine disturb little; delays and rates do suffer from them, and the last
+//! lines print how much the neighbours used.
 
 mod args;
 mod balancer;

@@ -1,12 +1,12 @@
-//! What processes used: CPU from the scheduler's own account (`/proc/PID/task/TID/schedstat`, nanoseconds on a CPU), which
-//! other programs on the machine hardly disturb, and memory.
+//! Usage of processes: CPU from the scheduler's accounting (`/proc/PID/task/TID/schedstat`, nanoseconds on a CPU),
+//! which other programs on the machine hardly disturb, and memory.
 
 use std::fs;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-/// What descends from a process.
+/// The descendants of a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
     pid: u32,
@@ -47,13 +47,13 @@ impl Meter {
         Duration::from_nanos(tasks(self.pid).iter().filter_map(|task| on_cpu(task)).sum())
     }
 
-    /// Private memory of all that is below, in bytes: what would be free again without it. `None`: it cannot be read.
+    /// Private memory of all descendants, in bytes: what their end would free. `None`: it cannot be read.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.below().into_iter().map(private).sum()
     }
 }
 
-/// CPU time of this program and of what it started and has seen the end of.
+/// CPU time of this program and of the children it has waited for.
 pub(crate) fn family() -> Duration {
     let used = |who| {
         let usage = getrusage(who).ok()?;
@@ -65,7 +65,7 @@ pub(crate) fn family() -> Duration {
     Duration::from_micros(micros.sum())
 }
 
-/// CPU time that all programs of the machine used, from `/proc/stat`, in steps of ten milliseconds.
+/// CPU time of all programs of the machine, from `/proc/stat`, in steps of ten milliseconds.
 pub(crate) fn machine() -> Option<Duration> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     let fields: Vec<u64> =

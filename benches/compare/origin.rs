@@ -1,4 +1,4 @@
-//! The origin's end of a connection: it checks what it is sent and answers as it was asked to.
+//! The origin's end of a connection: it checks the upload and sends the requested answer.
 
 use super::stream::{Desk, Progress, Read, Stream};
 use super::traffic::{HEADER, Request};
@@ -14,9 +14,9 @@ pub(crate) struct Origin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Header(usize),
-    /// So many bytes of the upload have come.
+    /// The number of received bytes of the upload.
     Upload(u64),
-    /// So many bytes of the answer are sent.
+    /// The number of sent bytes of the answer.
     Answer(u64),
 }
 
@@ -25,12 +25,12 @@ impl Origin {
         Self { stream, header: [0; HEADER], request: None, stage: Stage::Header(0) }
     }
 
-    /// Whether others go first.
+    /// Whether it yields to others.
     pub(crate) fn is_bulk(&self) -> bool {
         self.request.is_some_and(|request| request.is_bulk())
     }
 
-    /// Goes as far as it can without waiting; a bulk request stops after each step.
+    /// Advances as far as possible without waiting; a bulk request stops after each step.
     pub(crate) fn advance(&mut self, desk: &mut Desk) -> Progress {
         loop {
             let progress = match (self.stage, self.request) {
@@ -77,7 +77,7 @@ impl Origin {
         }
     }
 
-    /// Takes a part of the buffer as the next bytes of the upload.
+    /// Consumes a part of the buffer as the next bytes of the upload.
     fn take(&mut self, got: u64, request: Request, part: std::ops::Range<usize>, desk: &Desk) -> Progress {
         let total = got + part.len() as u64;
         if total > request.upload || !desk.pattern.is(request.seed, got, &desk.buf[part]) {

@@ -1,4 +1,4 @@
-//! How a run went, as its clients saw it.
+//! The outcome of a run, as its clients saw it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 pub(crate) struct Outcome {
     /// Requests that were answered in full.
     pub(crate) answered: u64,
-    /// Requests that were not, and whatever else broke a promise.
+    /// Requests that were not answered in full, and other violations.
     pub(crate) failed: u64,
     /// The first few reasons.
     pub(crate) reasons: Vec<String>,
@@ -25,7 +25,7 @@ impl Default for Outcome {
             answered: 0,
             failed: 0,
             reasons: Vec::new(),
-            // Three digits; it grows with what it sees.
+            // Three digits; it grows with the values.
             delays: growing(),
             elapsed: Duration::ZERO,
             failed_requests: 0,
@@ -37,7 +37,7 @@ impl Outcome {
     pub(crate) fn answered(&mut self, delay: Duration) {
         self.answered += 1;
         let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-        // Cannot fail: it grows with what it sees.
+        // Cannot fail: it grows with the values.
         self.delays.record(nanos).ok();
     }
 
@@ -49,12 +49,12 @@ impl Outcome {
         }
     }
 
-    /// Requests that are over, one way or the other.
+    /// Finished requests, answered or failed.
     pub(crate) fn over(&self) -> u64 {
         self.answered + self.failed_requests
     }
 
-    /// What is missing of `requests` has failed.
+    /// Counts the missing ones of `requests` as failed.
     pub(crate) fn give_up(&mut self, requests: u64) {
         let missing = requests.saturating_sub(self.over());
         self.fail(format!("{missing} requests were not answered in time"), true);

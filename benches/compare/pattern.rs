@@ -1,8 +1,8 @@
-//! The bytes that travel: a stream that never repeats within a read, so that a lost, doubled, swapped or foreign byte
-//! shows. Comparing with a table costs next to nothing beside the system calls.
+//! The bytes that are transferred: a stream that never repeats within a read, so that a lost, doubled, swapped or
+//! foreign byte shows. A comparison with the table costs next to nothing beside the system calls.
 
-/// At most what is read or written at once: as servers with `sendfile(2)` do, so that the load's core is not what bulk
-/// waits for.
+/// The largest read or write: as large as that of servers with `sendfile(2)`, so that the load's core is not the
+/// bottleneck of bulk.
 pub(crate) const CHUNK: usize = 1024 * 1024;
 
 /// A prime: no block size divides it.

@@ -1,4 +1,4 @@
-//! The whole run: on what machine, who took part, all figures, and what was reached.
+//! The report of the whole run: machine, contestants, all figures and verdicts.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use super::workload::Workload;
 pub(crate) struct Report {
     kernel: String,
     cores: usize,
-    /// Who could take part and with which version; `None`: not installed.
+    /// All contestants with their versions; `None`: not installed.
     field: Vec<(Balancer, Option<String>)>,
     done: Vec<(Workload, Vec<Summary>, Vec<Verdict>)>,
     started: Instant,
@@ -38,18 +38,18 @@ impl Report {
         }
     }
 
-    /// Who is installed.
+    /// The installed ones.
     pub(crate) fn here(&self) -> Vec<Balancer> {
         let here = self.field.iter().filter(|(_, version)| version.is_some());
         here.map(|(balancer, _)| *balancer).collect()
     }
 
-    /// Prints who takes part, and who cannot.
+    /// Prints the contestants, and those that are missing.
     pub(crate) fn introduce(&self) {
         println!("Linux {}, {} cores; one for balancers, one for clients and origin", self.kernel, self.cores);
         for (balancer, version) in &self.field {
             match version {
-                // Nobody, and those that are a program named already with an option more.
+                // No program, or one that is listed already with one more option.
                 _ if [Balancer::Direct, Balancer::HaproxySplice, Balancer::LbDefer].contains(balancer) => {}
                 Some(version) => println!("{}: {version}", balancer.name()),
                 None if [Balancer::Other, Balancer::HaproxyNewest].contains(balancer) => {}
@@ -61,7 +61,7 @@ impl Report {
         }
     }
 
-    /// Takes a workload's figures in, and prints them if people read along.
+    /// Adds a workload's figures, and prints them in the mode for human readers.
     pub(crate) fn add(&mut self, workload: Workload, rows: Vec<Summary>, aloud: bool) {
         let verdicts = verdict::all(&workload, &rows);
         if aloud {
@@ -70,7 +70,7 @@ impl Report {
         self.done.push((workload, rows, verdicts));
     }
 
-    /// To be called when no contestant runs any more, so that all they used is known.
+    /// To be called when no contestant runs any more, so that all their usage is accounted.
     pub(crate) fn conclude(&self) {
         summary::print(&self.done);
         println!("\nLinux {}, {} cores; {}", self.kernel, self.cores, self.versions().join("; "));
@@ -116,7 +116,7 @@ impl Report {
         Ok(())
     }
 
-    /// Cores that were taken by programs that have nothing to do with this: delays and rates suffer from them.
+    /// Cores used by unrelated programs: delays and rates suffer from them.
     fn neighbours(&self) -> f64 {
         let used = foreign().zip(self.foreign).map(|(now, then)| now.saturating_sub(then));
         used.unwrap_or_default().as_secs_f64() / self.started.elapsed().as_secs_f64()

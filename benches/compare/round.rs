@@ -10,7 +10,7 @@ use super::sample::Sample;
 use super::traffic::{Pace, Traffic};
 use super::workload::Unit;
 
-/// Runs it. Whatever goes wrong is in the sample.
+/// Runs it. Failures are recorded in the sample.
 pub(crate) fn run(load: &mut Load, contestant: &Contestant, unit: Unit, traffic: &Traffic, quick: bool) -> Sample {
     let sample = match unit {
         Unit::IdleSession => idle(load, contestant, traffic, if quick { SHORT } else { LONG }),
@@ -32,14 +32,14 @@ fn busy(load: &mut Load, contestant: &Contestant, unit: Unit, traffic: &Traffic)
     let micros = |time: Duration| time.as_secs_f64() * 1e6 / units;
     Ok(Sample {
         cpu: used.balancer.map(micros),
-        // A load that keeps a pace watches the clock all the time.
+        // A load with a pace polls the clock all the time.
         machine: (traffic.pace == Pace::Closed).then(|| micros(used.load + used.balancer.unwrap_or_default())),
         rate: Some(units / outcome.elapsed.as_secs_f64()),
         ..Sample::of(&outcome)
     })
 }
 
-/// Memory of sessions that have spoken once and then keep silent, and what they cost while they do.
+/// Memory of sessions that have had one answer and then stay silent, and their CPU meanwhile.
 fn idle(load: &mut Load, contestant: &Contestant, traffic: &Traffic, time: Duration) -> io::Result<Sample> {
     let Some(meter) = contestant.meter() else {
         return Ok(Sample::default());

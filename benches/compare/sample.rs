@@ -1,4 +1,4 @@
-//! What was measured: one sample a round, and what the samples of all rounds say together.
+//! Measurements: one sample per round, and the summary of all rounds.
 
 use std::io;
 
@@ -15,12 +15,12 @@ pub(crate) struct Sample {
     pub(crate) cpu: Option<f64>,
     /// CPU of balancer, clients and origin together for each unit.
     pub(crate) machine: Option<f64>,
-    /// Units a second.
+    /// Units per second.
     pub(crate) rate: Option<f64>,
     pub(crate) p50: Option<f64>,
     pub(crate) p99: Option<f64>,
     pub(crate) p999: Option<f64>,
-    /// Median delay less that of `direct` in the same round.
+    /// Median delay minus that of `direct` in the same round.
     pub(crate) added: Option<f64>,
     /// Bytes of the balancer's own memory for each session.
     pub(crate) memory: Option<f64>,
@@ -50,12 +50,12 @@ impl Sample {
         }
     }
 
-    /// Of a round that came to nothing.
+    /// The sample of a round that could not run.
     pub(crate) fn failed(error: &io::Error) -> Self {
         Self { failed: 1, reasons: vec![error.to_string()], ..Self::default() }
     }
 
-    /// What is kept of a round that is not counted. `None`: all went well.
+    /// The failures of a round that is not counted. `None`: there were none.
     pub(crate) fn only_failures(self) -> Option<Self> {
         (self.failed > 0).then(|| Self { failed: self.failed, reasons: self.reasons, ..Self::default() })
     }
@@ -71,7 +71,7 @@ pub(crate) struct Middle {
 /// All rounds of a contestant in a workload.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Summary {
-    /// For people: the contestant's name, and its setup where there are several.
+    /// For human readers: the contestant's name, and its setup where there are several.
     pub(crate) row: String,
     #[serde(skip)]
     pub(crate) balancer: Balancer,
@@ -86,7 +86,7 @@ pub(crate) struct Summary {
     pub(crate) p999_us: Option<Middle>,
     pub(crate) added_us: Option<Middle>,
     pub(crate) memory_bytes: Option<Middle>,
-    /// Requests that failed. If any did, the figures are of no value and are not averaged.
+    /// Failed requests. If there are any, the figures are of no value and are not averaged.
     pub(crate) failed: u64,
     pub(crate) reasons: Vec<String>,
     /// The telling figure of each round.
@@ -122,8 +122,8 @@ impl Summary {
         }
     }
 
-    /// The median of the ratios within each round: what the machine does from round to round is not in it.
-    /// `None`: a round of one of them failed.
+    /// The median of the ratios within each round, which excludes changes of the machine from round to round. `None`: a
+    /// round of one of them failed.
     pub(crate) fn by_rounds(&self, other: &Self) -> Option<f64> {
         let rounds = self.each.iter().zip(&other.each);
         let ratios: Option<Vec<f64>> = rounds.map(|(mine, others)| Some((*mine)? / (*others)?)).collect();
@@ -141,7 +141,7 @@ impl Middle {
     }
 }
 
-/// Of sorted values, interpolated.
+/// A quantile of sorted values, interpolated.
 fn quantile(sorted: &[f64], quantile: f64) -> Option<f64> {
     // A handful of rounds: exact, and never negative.
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

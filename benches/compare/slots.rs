@@ -15,7 +15,7 @@ pub(crate) enum Peer {
     Origin(Origin),
 }
 
-/// Names a connection; a token of one that was closed names nobody, even when its place is taken again.
+/// Identifies a connection. The token of a closed connection is invalid, even when its slot is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Token(u64);
 
@@ -31,7 +31,7 @@ pub(crate) struct Slots {
 #[derive(Debug, Default)]
 struct Slot {
     generation: u32,
-    /// Waits in the queue of the bulk connections.
+    /// Is in the queue of bulk connections.
     queued: bool,
     peer: Option<Box<Peer>>,
 }
@@ -69,12 +69,12 @@ impl Slots {
         self.slot(token)?.peer.as_deref_mut()
     }
 
-    /// Says that the connection is in the queue, or is not any more. Returns whether that is news.
+    /// Records whether the connection is in the queue. Returns whether that changed.
     pub(crate) fn set_queued(&mut self, token: Token, queued: bool) -> bool {
         self.slot(token).is_some_and(|slot| std::mem::replace(&mut slot.queued, queued) != queued)
     }
 
-    /// The clients that are open.
+    /// The clients' open connections.
     pub(crate) fn client_tokens(&self) -> Vec<Token> {
         let open = self.slots.iter().enumerate();
         open.filter(|(_, slot)| matches!(slot.peer.as_deref(), Some(Peer::Client(_))))
@@ -89,7 +89,7 @@ impl Slots {
 }
 
 impl Token {
-    /// What the kernel is given to return with an event.
+    /// The value that the kernel returns with an event.
     pub(crate) fn data(self) -> u64 {
         self.0
     }

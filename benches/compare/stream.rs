@@ -1,4 +1,4 @@
-//! One end of a connection as the load's loop sees it: a non-blocking socket and its edges.
+//! One end of a connection in the load's loop: a non-blocking socket and its edges.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::pattern::{CHUNK, Pattern};
 
-/// What both ends of all connections share.
+/// Buffers common to both ends of all connections.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) buf: Vec<u8>,
@@ -17,7 +17,7 @@ pub(crate) struct Desk {
     pub(crate) step: usize,
 }
 
-/// A step while small requests run beside: a longer one would be what they wait for.
+/// A step while small requests run beside: they would wait for a longer one.
 const SHORT_STEP: usize = 64 * 1024;
 
 impl Desk {
@@ -30,16 +30,16 @@ impl Desk {
     }
 }
 
-/// What a step of a client or of an origin came to.
+/// The result of one step of a client or an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Waits for an edge.
     Blocked,
-    /// Could go on; others have their turn.
+    /// Could continue; others have their turn.
     More,
     /// A request was answered in full; the connection can take another one.
     Answered,
-    /// The connection came to its proper end.
+    /// The connection ended in order.
     Ended,
     Failed(String),
 }
@@ -49,11 +49,11 @@ pub(crate) struct Stream {
     fd: OwnedFd,
     readable: bool,
     writable: bool,
-    /// FIN or RST has come: a short read is not the end of what can be read.
+    /// FIN or RST has arrived: a short read does not mean that the socket is empty.
     ending: bool,
 }
 
-/// What a read brought.
+/// The result of a read.
 pub(crate) enum Read {
     Bytes(usize),
     End,
@@ -62,7 +62,7 @@ pub(crate) enum Read {
 }
 
 impl Stream {
-    /// A socket that is `ready` to be read and written as far as anybody knows.
+    /// A socket assumed `ready` to be read and written.
     pub(crate) fn new(fd: OwnedFd, ready: bool) -> Self {
         Self { fd, readable: ready, writable: ready, ending: false }
     }
@@ -92,7 +92,7 @@ impl Stream {
         }
     }
 
-    /// `Ok(0)`: the kernel takes nothing now.
+    /// `Ok(0)`: the socket's buffer is full.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
         if !self.writable {
             return Ok(0);

@@ -6,7 +6,7 @@ use super::table::number;
 use super::verdict::{self, Verdict};
 use super::workload::{Against, Figure, Unit, Workload};
 
-/// Prints it.
+/// Prints the table.
 pub(crate) fn print(done: &[(Workload, Vec<Summary>, Vec<Verdict>)]) {
     println!("\n| workload | figure | lb | HAProxy | nginx | lb / better | lb / HAProxy | goal | |");
     println!("|---|---|--:|--:|--:|--:|--:|---|---|");

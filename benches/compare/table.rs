@@ -1,4 +1,4 @@
-//! The answer for people: a table for each workload, and what was reached in it.
+//! Output for human readers: a table for each workload, and its verdicts.
 
 use super::balancer::Balancer;
 use super::sample::{Middle, Summary};
@@ -52,13 +52,13 @@ pub(crate) fn print(workload: &Workload, rows: &[Summary], verdicts: &[Verdict])
     }
 }
 
-/// Whom the same row was compared with as the better peer.
+/// The row that served as the better peer of the same row.
 fn better_of<'a>(of: &Verdict, verdicts: &'a [Verdict]) -> Option<&'a str> {
     let better = verdicts.iter().find(|verdict| verdict.row == of.row && verdict.kind == Against::Better);
     better?.against.as_deref()
 }
 
-/// Of the telling figure, `lb` to this row.
+/// The ratio of the telling figure, `lb` to this row.
 fn ratio(workload: &Workload, rows: &[Summary], row: &Summary) -> String {
     let lb = verdict::find(rows, Balancer::Lb, row.servers);
     let lb = lb.and_then(|lb| verdict::value(lb, workload.figure));
@@ -91,7 +91,7 @@ pub(super) fn spread(middle: Option<Middle>, scale: f64) -> String {
     middle.map_or_else(String::new, shown)
 }
 
-/// Three digits that count.
+/// Three significant digits.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         small if small < 10.0 => format!("{value:.2}"),

@@ -1,35 +1,35 @@
-//! What a load consists of, and the header by which a client tells the origin what it wants.
+//! The traffic of a load, and the header in which a client states its request to the origin.
 
 use std::time::Duration;
 
 /// One kind of request, repeated.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Traffic {
-    /// At once.
+    /// Connections open at once.
     pub(crate) connections: usize,
-    /// In all. 0: connections are opened and held.
+    /// Requests in all. 0: connections are opened and held.
     pub(crate) requests: u64,
     /// Bytes that follow the header.
     pub(crate) upload: u64,
     pub(crate) answer: u64,
     pub(crate) manner: Manner,
     pub(crate) pace: Pace,
-    /// Runs beside it all the time and is not measured.
+    /// Runs beside the load all the time and is not measured.
     pub(crate) background: Option<Background>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// A connection for each request; the origin closes after its answer, as `ab` has it.
+    /// A connection for each request; the origin closes after its answer, as with `ab`.
     Fresh,
     Reuse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Pace {
-    /// Each connection sends its next request when it has the answer to the last one.
+    /// Each connection sends its next request once it has the answer to the last one.
     Closed,
-    /// So many a second, whether answers come or not; a request's delay counts from when it was due.
+    /// This many per second, whether answers arrive or not; a request's delay counts from its due time.
     Open(f64),
 }
 
@@ -58,13 +58,13 @@ impl Traffic {
         Self { answer: 128, manner: Manner::Reuse, ..Self::fresh(connections, requests) }
     }
 
-    /// So many times the requests, and one for each connection at least.
+    /// This many times the requests, and at least one per connection.
     pub(crate) fn with_more_requests(self, times: f64) -> Self {
         let requests = multiplied(self.requests, times).max(self.connections as u64);
         Self { requests, ..self }
     }
 
-    /// So many times the bytes of whichever way carries more.
+    /// This many times the bytes of the direction that carries more.
     pub(crate) fn with_more_bytes(self, times: f64) -> Self {
         if self.upload > self.answer {
             let upload = multiplied(self.upload, times);
@@ -75,7 +75,7 @@ impl Traffic {
         }
     }
 
-    /// How long a run may take before what is missing counts as failed.
+    /// How long a run may take before the missing requests count as failed.
     pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 }
 
@@ -86,10 +86,10 @@ fn multiplied(amount: u64, times: f64) -> u64 {
     product
 }
 
-/// What a client asks for.
+/// A client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request {
-    /// Chooses the bytes of both bodies.
+    /// Selects the bytes of both bodies.
     pub(crate) seed: u64,
     pub(crate) upload: u64,
     pub(crate) answer: u64,
@@ -97,7 +97,7 @@ pub(crate) struct Request {
     pub(crate) close: bool,
 }
 
-/// About what a short HTTP request takes.
+/// About the size of a short HTTP request.
 pub(crate) const HEADER: usize = 96;
 
 const MAGIC: [u8; 8] = *b"compare\n";
@@ -124,11 +124,11 @@ impl Request {
         (request.encode() == *bytes).then_some(request)
     }
 
-    /// Larger than what is handled at once; others go first.
+    /// Larger than one block; such transfers yield to others.
     pub(crate) fn is_bulk(&self) -> bool {
         self.upload + self.answer > BULK_BYTES
     }
 }
 
-/// A request that moves more than this takes turns with others.
+/// A larger request takes turns with others.
 const BULK_BYTES: u64 = 128 * 1024;

@@ -1,4 +1,4 @@
-//! What was reached: ratios of medians within one run, `lb` to its peers.
+//! Verdicts: ratios of medians within one run, `lb` to its peers.
 
 use serde::Serialize;
 
@@ -6,24 +6,24 @@ use super::balancer::Balancer;
 use super::sample::{Middle, Summary};
 use super::workload::{Against, Figure, Workload};
 
-/// A figure of `lb`, or its ratio to somebody else's.
+/// A figure of `lb`, or its ratio to that of another row.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) workload: String,
-    /// Whose figure it is, as in the table.
+    /// The row that the figure belongs to, as in the table.
     pub(crate) row: String,
     pub(crate) figure: &'static str,
     #[serde(skip)]
     pub(crate) kind: Against,
     /// The row that it is divided by; `None`: it is the figure itself.
     pub(crate) against: Option<String>,
-    /// `None`: somebody failed or is not here.
+    /// `None`: a contestant failed or is not available.
     pub(crate) value: Option<f64>,
-    /// The same as the median of the rounds' ratios: told beside it, and not judged by.
+    /// The same as the median of the rounds' ratios: printed beside it, without effect on the verdict.
     pub(crate) by_rounds: Option<f64>,
-    /// To be reached, as `≤ 0.96`.
+    /// The goal, as `≤ 0.96`.
     pub(crate) goal: Option<String>,
-    /// `None`: there is no goal, or nothing to judge by.
+    /// `None`: there is no goal, or no value to judge by.
     pub(crate) met: Option<bool>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn find(rows: &[Summary], balancer: Balancer, servers: usize) -> Opti
     rows.iter().find(|row| row.balancer == balancer && row.servers == servers)
 }
 
-/// The better of HAProxy and nginx; one that failed is no peer.
+/// The better of HAProxy and nginx; one that failed does not count.
 fn better<'a>(figure: Figure, of: impl Fn(Balancer) -> Option<&'a Summary>) -> Option<&'a Summary> {
     let peers = [Balancer::Haproxy, Balancer::Nginx].into_iter();
     let peers = peers.filter_map(|peer| {
@@ -123,7 +123,7 @@ pub(crate) fn value(row: &Summary, figure: Figure) -> Option<f64> {
     middle.map(|middle: Middle| middle.median)
 }
 
-/// As it is shown: nobody shall read `0.96, goal ≤ 0.96: missed`.
+/// As it is printed, so that no line reads `0.96, goal ≤ 0.96: missed`.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

@@ -1,4 +1,4 @@
-//! A workload: what travels, through whom, what is counted, and what is to be reached.
+//! A workload: its traffic, its contestants, its figures and its goals.
 
 use super::balancer::Balancer;
 use super::contestant::Setup;
@@ -7,44 +7,44 @@ use super::traffic::Traffic;
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub(crate) name: String,
-    /// For people.
+    /// For human readers.
     pub(crate) about: String,
-    /// What the first, small round consists of; see [`Amount`].
+    /// The traffic of the first, small round; see [`Amount`].
     pub(crate) traffic: Traffic,
     pub(crate) amount: Amount,
-    /// Everybody takes part once in each of them.
+    /// Each contestant takes part once in each of them.
     pub(crate) setups: Vec<Setup>,
     pub(crate) who: &'static [Balancer],
     pub(crate) unit: Unit,
     /// The most telling figure.
     pub(crate) figure: Figure,
     pub(crate) goals: Vec<Goal>,
-    /// Of the time of the whole run, beside the shares of the others.
+    /// Its part of the time of the whole run, relative to the shares of the others.
     pub(crate) share: f64,
 }
 
 /// How a workload fills its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
-    /// A round's work grows with it, the same for everybody.
+    /// A round's work grows with it, by the same factor for all contestants.
     Grows,
-    /// A round is what it is; there are more of them.
+    /// A round's work is fixed; the number of rounds grows.
     Fixed,
-    /// As `Fixed`, and each round has new processes.
+    /// As `Fixed`, with new processes for each round.
     Fresh,
 }
 
-/// What CPU is counted for.
+/// The unit that CPU is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
     Connection,
     Request,
     GibiByte,
-    /// Sessions that do nothing; CPU is a second's.
+    /// Idle sessions; CPU is that of one second.
     IdleSession,
 }
 
-/// Something to reach by `lb`, or by `lb` with an option.
+/// A goal of `lb`, or of `lb` with an option.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Goal {
     pub(crate) whose: Balancer,
@@ -58,9 +58,9 @@ pub(crate) enum Against {
     /// The better of HAProxy and nginx.
     Better,
     Haproxy,
-    /// Another HAProxy, given by `--newest`; no goal if there is none.
+    /// Another HAProxy, given by `--newest`; without it there is no goal.
     Newest,
-    /// Sozu; no goal if it is not here.
+    /// Sozu; no goal if it is not available.
     Sozu,
     /// The build given by `--other`.
     Other,
@@ -81,7 +81,7 @@ pub(crate) enum Figure {
     Cpu,
     Rate,
     P99,
-    /// Median delay less that of `direct` in the same round.
+    /// Median delay minus that of `direct` in the same round.
     Added,
     Memory,
 }
@@ -93,7 +93,7 @@ impl Workload {
         self
     }
 
-    /// Bulk goes by bytes: a round has as many requests as connections, whatever their size.
+    /// Bulk scales by bytes: a round has as many requests as connections, whatever their size.
     pub(crate) fn traffic(&self, scale: f64) -> Traffic {
         match (self.amount, self.unit) {
             (Amount::Fixed | Amount::Fresh, _) => self.traffic,
@@ -102,7 +102,7 @@ impl Workload {
         }
     }
 
-    /// What a row of the tables is called.
+    /// The name of a table row.
     pub(crate) fn row(&self, balancer: Balancer, setup: &Setup) -> String {
         if self.setups.len() == 1 {
             balancer.name().to_owned()
@@ -132,7 +132,7 @@ impl std::fmt::Display for Bound {
 }
 
 impl Figure {
-    /// What it is called, with its unit.
+    /// Its name, with its unit.
     pub(crate) fn name(self, unit: Unit) -> &'static str {
         match (self, unit) {
             (Self::Cpu, Unit::Connection) => "CPU, µs a connection",

@@ -1,4 +1,4 @@
-//! What two engines tell each other in an upgrade, written and read: a full batch of sessions, and a server's state.
+//! Messages between two engines in an upgrade, written and read: a full batch of sessions, and a server's state.
 
 use std::hint::black_box;
 
@@ -68,7 +68,7 @@ fn batch(sessions: u64) -> PeerMessage {
     PeerMessage::Batch(Batch { number: 1, sessions: (0..sessions).map(session).collect() })
 }
 
-/// A server that has served for a while.
+/// A server after some time of service.
 fn server() -> PeerMessage {
     let histogram = |what| Histogram { what, buckets: (0..40).map(|number| Bucket { number, count: 1_000 }).collect() };
     PeerMessage::Server(Server {

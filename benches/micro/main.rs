@@ -1,7 +1,7 @@
-//! The parts of `lb` by themselves: what a pick, a message through the relay, a hand-off record and a discovery change
-//! take. `cargo bench --bench micro -- [--quick] [FILTER]`; see criterion for the other options.
+//! The parts of `lb` by themselves: the time of a pick, a message through the relay, a hand-off record and a discovery
+//! change. `cargo bench --bench micro -- [--quick] [FILTER]`; see criterion for the other options.
 //!
-//! These tell what a change does to one part. How `lb` compares with others is told by `--bench compare`.
+//! These show the effect of a change on one part. `--bench compare` compares `lb` with other balancers.
 
 mod fold;
 mod handoff;

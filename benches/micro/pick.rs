@@ -1,7 +1,7 @@
-//! A server picked, its session counted and given back, by 1 to 4 threads at the same time.
+//! A server picked, its session counted and returned, by 1 to 4 threads at the same time.
 //!
-//! Each server has a session already: with idle ones about, `leastconn` would take the first and look no further. The
-//! time is that of one pick on one thread, so that it stays the same where threads do not disturb each other, as far as
+//! Each server has a session already: with idle servers, `leastconn` would take the first and look no further. The time
+//! is that of one pick on one thread, so that it stays the same where threads do not disturb each other, as far as
 //! there are cores for them.
 
 use std::hint::black_box;
@@ -44,7 +44,7 @@ fn one_session_each(backend: &Arc<Backend>) -> Vec<Lease> {
     names.filter_map(|name| backend.adopt(name)).collect()
 }
 
-/// So many picks on each thread; returns the longest time that one of them needed.
+/// This many picks on each thread; returns the longest time that a thread needed.
 fn picking(backend: &Arc<Backend>, threads: u8, picks: u64) -> Duration {
     let together = Barrier::new(usize::from(threads));
     thread::scope(|scope| {

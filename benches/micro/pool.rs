@@ -1,4 +1,4 @@
-//! A backend to measure with.
+//! A backend for measurements.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use lb::backend::{Backend, MemberSpec, Origin};
 use lb::config::{self, Balance};
 
-/// Servers `s0`, `s1`, … that nobody connects to.
+/// Servers `s0`, `s1`, … that are never connected to.
 pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
     let mut settings = config::Backend::new("app", Vec::new());
     settings.balance = balance;

@@ -1,7 +1,7 @@
 //! Bytes through a session of a real worker, between two socket pairs: small messages there and back, and bulk.
 //!
-//! The session is given to the worker as an upgrade gives it one, which is the way in that needs no listener. The time
-//! includes waking the worker's thread and this one. Bulk runs without `lb` too, over one pair.
+//! The session enters the worker as in an upgrade, which needs no listener. The time includes waking the worker's
+//! thread and this one. Bulk is also measured without `lb`, over one pair.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -70,7 +70,7 @@ fn bulk(mut client: &UnixStream, server: &mut UnixStream, blocks: u64) -> Durati
     })
 }
 
-/// A worker, and what its sessions belong to.
+/// A worker and the context of its sessions.
 struct Proxy {
     worker: Worker,
     frontend: Arc<Frontend>,
@@ -86,7 +86,7 @@ impl Proxy {
             Arc::new(Limit::new(1000)),
         );
         let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() })?;
-        // Nobody connects, and so nobody has anything to say.
+        // No connection is made, so that no state is reported.
         let (notices, _) = mpsc::channel(1);
         let supplies = WorkerResources { log, notices, pipes: 8 };
         Ok(Self { worker: Worker::start(0, supplies)?, frontend, backend })

@@ -1,6 +1,6 @@
-//! Peers that do not keep to the protocol, on each of the sockets of a running balancer: the admin socket, the engine's
-//! link to its supervisor, and the link between the two engines of an upgrade. None of them has any effect on traffic,
-//! and nothing of theirs stays behind.
+//! Peers that violate the protocol, on each socket of a running balancer: the admin socket, the engine's link to its
+//! supervisor, and the link between the two engines of an upgrade. None of them affects traffic, and their connections
+//! leave nothing behind.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ fn another_user_is_not_heard_on_the_admin_socket() {
     let stage = FailingUpgrade::new();
     let binary = stage.lb.dir().join("lb");
     fs::copy(stage.dir.path().join("lb"), &binary).unwrap();
-    // Were it not for its credentials, it could.
+    // Only its credentials stand in the way.
     for (path, mode) in [(stage.lb.dir(), 0o755), (&stage.lb.socket(), 0o777)] {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
@@ -59,11 +59,11 @@ fn nonsense_on_the_admin_socket_is_answered_or_dropped() {
         let answer = ask(&stage, bytes);
         assert!(answer.contains("\"error\"") && answer.contains("\"exit\":2"), "{kind}: {answer}");
     }
-    // More than a request may have: the answer comes before the end, and the rest is not read.
+    // Longer than a request may be: the answer comes before the end, and the rest is not read.
     let mut huge = connect(&stage);
     drop((0..100).try_for_each(|_| huge.write_all(&[b'x'; 65_536])));
     drop(huge);
-    // Gone before the answer.
+    // Closed before the answer.
     for _ in 0..50 {
         drop(connect(&stage).write_all(b"{\"request\":\"status\"}\n"));
     }
@@ -89,7 +89,7 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
     for mut stream in silent {
         assert!(read(&mut stream).contains("no request came within 5 s"));
     }
-    // Far more than are answered at once, as many as the queue takes. Those that have left are no burden.
+    // Far more connections than are answered at once: as many as the queue takes. Closed ones cost nothing.
     let many: Vec<_> = (0..1000).map_while(|_| try_connect(&stage)).collect();
     let queued = many.len();
     drop(many);
@@ -97,7 +97,7 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
     stage.lb.tell(&["status"]);
     figure(&format!("status after {queued} silent connections that closed"), format!("{watch:?}"));
     assert!(queued > 64);
-    // An engine parks its admin socket in an upgrade; who says nothing there does not hold that up.
+    // During an upgrade the old engine parks its admin socket; silent connections there do not delay that.
     let upgrade = || {
         let watch = Stopwatch::start();
         let told = stage.with_fake_after("move-closes", "100ms");
@@ -170,7 +170,7 @@ fn a_peer_that_does_not_keep_to_the_protocol_leaves_the_old_engine_as_it_was() {
     ] {
         stage.with_fake(how).assert(how, 3, "had enough");
     }
-    // While it is flooded the old engine still answers.
+    // The old engine still answers during the flood.
     std::thread::scope(|scope| {
         let upgrade = scope.spawn(|| stage.with_fake("peer-flood"));
         while !upgrade.is_finished() {
@@ -223,7 +223,7 @@ fn try_connect(stage: &FailingUpgrade) -> Option<Socket> {
     socket.connect(&path).ok().map(|()| socket)
 }
 
-/// Sends this, then the end, and returns the answer.
+/// Sends the bytes and the end of the stream; returns the answer.
 #[track_caller]
 fn ask(stage: &FailingUpgrade, bytes: &[u8]) -> String {
     let mut stream = connect(stage);
@@ -234,7 +234,7 @@ fn ask(stage: &FailingUpgrade, bytes: &[u8]) -> String {
 
 fn read(stream: &mut UnixStream) -> String {
     let mut answer = Vec::new();
-    // A reset after the answer is an end, too.
+    // A reset after the answer also ends it.
     drop(stream.read_to_end(&mut answer));
     String::from_utf8_lossy(&answer).into_owned()
 }

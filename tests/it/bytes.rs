@@ -1,4 +1,4 @@
-//! What goes in comes out: every byte, in order, and the ending as it was. Both ends check.
+//! Every byte arrives, in order, and the ending of a session is preserved. Both ends check.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -18,7 +18,7 @@ use crate::support::ping_pong::PingPong;
 use crate::support::plan::{ClientEnd, Pace, Plan, ServerEnd};
 use crate::support::wait::{eventually, eventually_eq, observe, settled};
 
-/// A balancer in front of one origin that does what each session plans.
+/// A balancer in front of one origin that follows the plan of each session.
 struct Stage {
     origin: Origin,
     lb: Lb,
@@ -31,7 +31,7 @@ impl Stage {
         Self { origin, lb }
     }
 
-    /// Runs the plans at once; each is checked at both ends for its bytes, and returned with how it ended there.
+    /// Runs the plans at once; checks the bytes of each at both ends, and returns how each ended there.
     #[track_caller]
     fn run(&self, plans: &[Plan]) -> Vec<(Outcome, Outcome)> {
         let addr = self.lb.addr("web");
@@ -205,12 +205,12 @@ fn a_server_that_resets_after_its_fin_harms_no_client_that_has_yet_to_read() {
     stream.read_exact(&mut [0; 5]).unwrap();
     stream.write_all(&answer).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    // By the time the counters are brought up to date the client has been given all of it, FIN included.
+    // By the time the counters are updated the client has received everything, FIN included.
     eventually_eq(HANG, answer.len() as u64, || lb.status().frontend("web").number("bytes_out"));
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
     observe(Duration::from_millis(300));
-    // Whoever polls for events would be told of an error before it has read.
+    // A client that polls for events would see an error before it has read.
     assert!(client.take_error().unwrap().is_none(), "it was reset");
     assert_eq!(read_to_end(&client), (answer, Ending::Fin));
     drop(client);
@@ -239,7 +239,7 @@ fn the_counters_of_status_are_the_bytes_that_went() {
     assert_eq!((server.number("bytes_in"), server.number("bytes_out")), (up, down));
 }
 
-/// Waits until the counter has begun to move and moves no more.
+/// Waits until the counter no longer moves.
 fn stuck_at(sent: &AtomicU64) -> u64 {
     settled(HANG, Duration::from_millis(300), || sent.load(Ordering::Relaxed))
 }

@@ -1,7 +1,7 @@
-//! The command line as scripts and people see it: exit codes, what goes to stdout and what to stderr.
+//! The command line as scripts and people use it: exit codes, stdout and stderr.
 //!
-//! The daemon here is the product's admin server with answers of the test's choice, so that every outcome (also of
-//! an upgrade that fails) can be had.
+//! The admin socket here is served by the product's admin server with answers chosen by the test, so that every outcome
+//! can be produced, also that of a failed upgrade.
 
 use std::io;
 use std::os::unix::net::UnixListener;

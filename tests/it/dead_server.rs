@@ -1,4 +1,4 @@
-//! A server that died costs live traffic next to nothing, and is not trusted again before it has proved itself.
+//! A dead server costs live traffic next to nothing, and is not trusted again before it has proved itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -20,7 +20,7 @@ fn a_closed_port_costs_no_client_anything() {
     let _alone = alone();
     let mut dead = Origin::stopped(Behaviour::Http(100));
     let alive = [Origin::start(Behaviour::Http(100)), Origin::start(Behaviour::Http(100))];
-    // Checks so slow that only live traffic can find out.
+    // Checks so slow that only live traffic can detect it.
     let config = Config::bare()
         .backend(r#"check = { inter = "1s", fastinter = "200ms", downinter = "200ms", rise = 3, fall = 3 }"#)
         .origins([&dead, &alive[0], &alive[1]]);
@@ -33,7 +33,7 @@ fn a_closed_port_costs_no_client_anything() {
     let before = (server.number("sessions_total"), dead.requests());
     dead.restart();
     eventually_eq(HANG, "UP".to_owned(), || lb.status().server("app/a").text("status"));
-    // The newest first; a check of a port leaves no trace at the server.
+    // The newest first; a check of a port does not show at the server.
     let checks = lb.status().server("app/a").checks();
     let passed = checks.iter().take_while(|(passed, ..)| *passed).count();
     assert!(passed >= 3, "UP after {passed} checks, rise is 3: {checks:?}");
@@ -78,14 +78,14 @@ fn a_machine_that_vanished_slows_at_most_one_session_a_worker() {
                         slow.lock().unwrap().push(took);
                     }
                     drop(in_flight);
-                    // As many a second as a small site has, spread over the clients.
+                    // The rate of a small site, spread over the clients.
                     observe(Duration::from_millis(5));
                 }
             });
         }
         observe(Duration::from_millis(200));
         {
-            // A session that is in the machine's hands when it vanishes is lost with it; none is.
+            // A session that is open when the machine vanishes is lost with it; none is.
             let _quiet = gate.write().unwrap();
             netns.black_hole();
         }

@@ -1,4 +1,4 @@
-//! `lb demo`, as a newcomer runs it.
+//! `lb demo` as a first-time user runs it.
 
 use std::process::Command;
 use std::time::Duration;
@@ -61,7 +61,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
     assert!(dir.path().read_dir().unwrap().next().is_none());
 }
 
-/// Ended, even if nobody has reaped it yet: a zombie has no command line.
+/// Ended, even if not reaped yet: a zombie has no command line.
 fn is_gone(pid: i32) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |line| line.is_empty())
 }

@@ -1,4 +1,4 @@
-//! When descriptors run out, what is established goes on and the others wait their turn.
+//! When descriptors run out, established sessions continue and new ones wait.
 
 use std::process::Command;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn when_accepting_itself_fails_it_pauses_and_goes_on_later() {
     let addr = lb.addr("web");
     let mut established = Waiting::queue(addr, 5);
     eventually(HANG, "sessions", || (served(&mut established) == 5).then_some(()));
-    // Fewer than it has already: every new one fails, first of all that of accept(2).
+    // Fewer than are open already: every new descriptor fails, first of all that of accept(2).
     limit_descriptors(&lb, "20:");
     let mut waiting = Waiting::queue(addr, 20);
     lb.assert_at_rest("accept fails", Duration::from_secs(2));
@@ -35,7 +35,7 @@ fn when_accepting_itself_fails_it_pauses_and_goes_on_later() {
 #[test]
 fn a_session_without_a_descriptor_for_its_server_waits_for_one() {
     let _alone = alone();
-    // Each could be tried in turn, and the attempts would be gone at once.
+    // Trying one server after the other would use up the attempts at once.
     let origins = [0, 1, 2].map(|_| Origin::start(Behaviour::Echo));
     let lb = Lb::start(&Config::bare().backend("check = false").origins(&origins));
     let addr = lb.addr("web");
@@ -52,7 +52,7 @@ fn a_session_without_a_descriptor_for_its_server_waits_for_one() {
     established.iter_mut().for_each(Waiting::ping);
 }
 
-/// The soft limit of its processes, which run already.
+/// Sets the soft limit of the running processes.
 fn limit_descriptors(lb: &Lb, limit: &str) {
     for pid in proc::tree(lb.pid()) {
         let mut command = Command::new("prlimit");
@@ -73,12 +73,12 @@ fn with_256_descriptors_nobody_is_refused_and_nothing_spins() {
     assert!(count >= 50 && count < clients.len(), "{count} of {} served at once", clients.len());
 
     lb.assert_at_rest(&format!("clients wait for descriptors beside {count} sessions"), Duration::from_secs(2));
-    // Commands are answered and checks go on from the reserve.
+    // Commands are answered and checks continue from the reserve.
     assert_eq!(lb.status().server("app/a").text("status"), "UP");
     let (mut established, mut waiting): (Vec<_>, Vec<_>) = clients.into_iter().partition(Waiting::was_served);
     established.iter_mut().for_each(Waiting::ping);
 
-    // As some leave, others are served, until all were.
+    // As sessions end, others are served, until all were.
     drop(established);
     while !waiting.is_empty() {
         eventually(HANG, "another client served", || (served(&mut waiting) > 0).then_some(()));

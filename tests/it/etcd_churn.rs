@@ -1,4 +1,5 @@
-//! A thousand changes a minute, with etcd killed five times meanwhile: what is applied was real, and is right in the end.
+//! A thousand changes a minute, with etcd killed five times meanwhile: every applied set existed in etcd, and the last
+//! one is right.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn a_thousand_changes_with_etcd_killed_five_times_end_as_etcd_has_them() {
             etcd.restart();
         }
         let key = format!("/app/s{}", random.u32(..NAMES));
-        // Each value is another one, so that it can be told when it was applied.
+        // Each value is distinct, so that the time of its application is known.
         let value = format!("127.{}.{}.1:{port}", change / 250 + 1, change % 250 + 1);
         match random.u32(..10) {
             0..=5 => {
@@ -85,7 +86,7 @@ fn a_thousand_changes_with_etcd_killed_five_times_end_as_etcd_has_them() {
     figure("churn: put to applied (µs), kills included", text);
 }
 
-/// The set at each revision, as etcd itself tells its history.
+/// The set at each revision, from etcd's own history.
 fn sets_of_history(etcd: &Etcd) -> Vec<Set> {
     let mut client = etcd.connect();
     let last = etcd.revision();

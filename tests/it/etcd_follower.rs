@@ -1,4 +1,4 @@
-//! What one follower does with a real etcd that is killed, frozen, compacted, restored and emptied.
+//! One follower of a real etcd that is killed, frozen, compacted, restored and emptied.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::support::followed::Following;
 use super::support::machine::Stopwatch;
 use super::support::wait::{eventually, observe};
 
-/// After etcd is back.
+/// Deadline once etcd is back.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// For what happens at once.
+/// Deadline for what happens at once.
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
@@ -102,7 +102,7 @@ fn an_etcd_restored_from_an_older_snapshot_is_believed() {
         app.wait_for(&["a", "b"], SOON);
         etcd.restore(&snapshot, token);
         app.wait_for(&["a"], RECOVERY);
-        // And it is watched, not waited for at a revision that is far away.
+        // The follower watches from there, not from a revision far ahead.
         etcd.put("/app/c", "10.0.0.3:80");
         app.wait_for(&["a", "c"], SOON);
     }

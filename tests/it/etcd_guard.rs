@@ -1,4 +1,4 @@
-//! What is held back when etcd loses servers, and what is not.
+//! Which losses of servers in etcd are held back, and which are not.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ fn all_keys_deleted_are_held_and_then_let_go() {
     etcd.delete_prefix("/app/");
     eventually(SOON, "the hold", || (app.status().held.len() == 5).then_some(()));
     assert_eq!(app.now().len(), 5);
-    // What comes meanwhile is applied at once.
+    // Additions are applied at once meanwhile.
     etcd.put("/app/s6", "10.0.0.6:80");
     app.wait_for(&["s1", "s2", "s3", "s4", "s5", "s6"], SOON);
     app.wait_for(&["s6"], DELAY + SOON);
@@ -41,7 +41,7 @@ fn all_keys_deleted_are_held_and_then_let_go() {
 #[test]
 fn most_keys_deleted_are_held_until_the_operator_accepts() {
     let (etcd, app) = five(Duration::from_secs(3600));
-    // One by one: three that come together would be held together.
+    // One by one: three at once would be held together.
     etcd.delete("/app/s1");
     app.wait_for(&["s2", "s3", "s4", "s5"], SOON);
     etcd.delete("/app/s2");
@@ -91,7 +91,7 @@ fn a_lease_that_ends_keeps_its_server_while_it_passes_its_checks() {
     assert_eq!((held.name.as_str(), held.why), ("s6", HoldReason::Lease));
     app.set_failing("s6", true);
     app.wait_for(&["s1", "s2", "s3", "s4", "s5", "s7"], SOON);
-    // One that fails its checks goes with its lease.
+    // A server that fails its checks is removed with its lease.
     app.set_failing("s7", true);
     etcd.revoke(other);
     app.wait_for(&["s1", "s2", "s3", "s4", "s5"], SOON);

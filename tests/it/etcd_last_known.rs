@@ -1,4 +1,4 @@
-//! The last known good servers: written when they change, used when etcd is away, set aside when they are damaged.
+//! The last known good servers: written on a change, used when etcd is away, set aside when the file is damaged.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn a_start_without_etcd_has_the_servers_of_before() {
     drop(app);
     etcd.kill();
     let app = following.clone().start();
-    // Before anything else is tried.
+    // Before any other attempt.
     assert_eq!(app.now().len(), 2);
     assert_eq!(app.status().source, Source::File);
     eventually(SOON, "the error", || app.status().error);
@@ -39,7 +39,7 @@ fn a_start_without_etcd_has_the_servers_of_before() {
     app.wait_for(&["a"], RECOVERY);
     assert_eq!(app.status().source, Source::Etcd);
     eventually(SOON, "the set on the disk", || (saved() == 1).then_some(()));
-    // Handed over, it goes before the file.
+    // A set handed over takes precedence over the file.
     let handed = app.saved();
     drop(app);
     fs::remove_file(dir.path().join("app.servers")).unwrap();

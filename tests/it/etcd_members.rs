@@ -1,4 +1,4 @@
-//! Three members: the leader dies, the member that is watched is cut off, and the others are followed.
+//! Three members: the leader dies, the member that is watched is cut off, and the follower moves to another.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::support::load::Load;
 use super::support::origin::{Behaviour, Origin};
 use super::support::wait::{eventually, observe};
 
-/// After the cluster serves again.
+/// Deadline once the cluster serves again.
 const RECOVERY: Duration = Duration::from_secs(5);
 
-/// Until a hung connection is noticed, and the next endpoint answers.
+/// Deadline until a hung connection is noticed and the next endpoint answers.
 const NOTICED: Duration = Duration::from_secs(15);
 
 #[test]
@@ -34,7 +34,7 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     figure("etcd's leader killed: followed after its successor's first put (ms)", took.as_millis());
     cluster.restart(leader);
 
-    // The one that is connected, so that it must be left.
+    // The member that is connected, so that it has to be left.
     let watched = eventually(RECOVERY, "a connection", || app.status().endpoint);
     let member = cluster.endpoints().iter().position(|endpoint| *endpoint == watched).unwrap();
     cluster.cut_off(member);
@@ -43,7 +43,7 @@ fn a_leader_that_dies_and_a_member_that_is_cut_off_are_left_for_another() {
     figure("the watched etcd member cut off: the others followed after (ms)", took.as_millis());
     cluster.reconnect(member);
 
-    // Alone, a member has no leader and may not be believed.
+    // Without a majority a member has no leader, and its answers must not be used.
     let (one, two) = ((member + 1) % 3, (member + 2) % 3);
     let watched = || app.status().endpoint;
     cluster.kill(one);

@@ -1,4 +1,5 @@
-//! `lb register` with a real etcd: a server is in etcd while it is well, and out of it before it stops.
+//! `lb register` with a real etcd: a server's key exists while the server is well, and is deleted before the server
+//! stops.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -48,7 +49,7 @@ fn the_key_is_put_once_the_check_passes_and_kept_beyond_its_lease() {
     assert_eq!(etcd.all("/app/"), [("a".to_owned(), origin.addr().to_string())]);
     observe(Duration::from_secs(5));
     assert_eq!(etcd.all("/app/").len(), 1);
-    // What becomes of it later is for the balancer's checks.
+    // Later failures are left to the balancer's checks.
     origin.stop();
     observe(Duration::from_secs(3));
     assert_eq!(etcd.all("/app/").len(), 1);
@@ -88,11 +89,11 @@ fn a_command_that_ends_takes_its_key_along() {
     let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 100", pid.display());
     let mut app = register(dir.path(), &etcd, &origin, &["--", "sh", "-c", &script]);
     eventually(SOON, "the key", || is_there(&etcd));
-    // The key may be there before the command has said who it is.
+    // The key may exist before the command has printed its id.
     let pid = eventually(SOON, "its pid", || fs::read_to_string(&pid).ok());
     let pid: i32 = pid.trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    // As a shell says it.
+    // In the form of a shell.
     assert_eq!(app.wait(SOON).code(), Some(128 + 9));
     assert!(etcd.all("/app/").is_empty());
 }
@@ -140,7 +141,7 @@ fn an_etcd_that_was_away_longer_than_the_lease_has_the_key_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut etcd = Etcd::stopped();
     let origin = Origin::start(Behaviour::Http(10));
-    // COMMAND does not wait for etcd.
+    // COMMAND starts without waiting for etcd.
     let started = dir.path().join("started");
     let script = format!("echo > {}; exec sleep 1000", started.display());
     let app = register(dir.path(), &etcd, &origin, &["--", "sh", "-c", &script]);
@@ -154,7 +155,7 @@ fn an_etcd_that_was_away_longer_than_the_lease_has_the_key_again() {
     let times = || app.stderr().matches("is registered").count();
     eventually(SOON + SOON, "the key put anew", || (times() == 2).then_some(()));
     eventually(SOON, "the key", || is_there(&etcd));
-    // A restored etcd that never heard of the key is told again.
+    // A restored etcd that lacks the key gets it again.
     etcd.delete(KEY);
     let snapshot = etcd.snapshot();
     etcd.restore(&snapshot, "another");

@@ -1,4 +1,4 @@
-//! Users and TLS: what is needed to get in, what is refused, and what happens when it changes.
+//! Users and TLS: what grants access, what is refused, and what happens on a change.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -30,12 +30,12 @@ fn a_token_that_is_no_longer_valid_is_replaced() {
     following.etcd.password_file = Some(secret(dir.path(), "first\n", 0o600));
     let app = following.start();
     app.wait_for(&["a"], SOON);
-    // Tokens live in the memory of an etcd: its restart makes all of them invalid.
+    // etcd keeps tokens in memory: its restart invalidates all of them.
     etcd.kill();
     etcd.restart();
     etcd.put("/app/b", "10.0.0.2:80");
     app.wait_for(&["a", "b"], RECOVERY);
-    // Whatever changes in the users makes the tokens of before old.
+    // Any change of users invalidates earlier tokens.
     etcd.ctl(&["user", "add", "somebody:else"]);
     etcd.put("/app/c", "10.0.0.3:80");
     app.wait_for(&["a", "b", "c"], RECOVERY);
@@ -70,7 +70,7 @@ fn a_client_certificate_lets_in_and_its_key_must_be_secret() {
     let files = etcd.certificates();
     let mut following = Following::new(&[etcd.endpoint()]);
     following.etcd.ca = Some(files.ca().to_owned());
-    // Without a certificate the door stays closed.
+    // Without a client certificate the connection is refused.
     let stranger = following.clone().start();
     eventually(RECOVERY, "the refusal", || stranger.status().error);
     following.etcd.cert = Some(files.client_cert().to_owned());

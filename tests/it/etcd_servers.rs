@@ -1,4 +1,5 @@
-//! The balancer with its servers in etcd: they come, change, go and return with no reload and no failed connection.
+//! The balancer with its servers in etcd: servers are added, changed, removed and restored without a reload and without
+//! a failed connection.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,10 @@ use super::support::machine::Stopwatch;
 use super::support::origin::{Behaviour, Origin};
 use super::support::wait::{eventually, eventually_eq, observe};
 
-/// For what follows at once.
+/// Deadline for immediate effects.
 const SOON: Duration = Duration::from_secs(5);
 
-/// After etcd is back.
+/// Deadline once etcd is back.
 const RECOVERY: Duration = Duration::from_secs(5);
 
 /// The backend `app` with its servers in this etcd below `/app/`.
@@ -28,12 +29,12 @@ fn discovering_with(config: Config, endpoints: &[String], guard_delay: &str) -> 
         .table(&format!("[etcd]\nendpoints = {endpoints:?}\nguard_delay = \"{guard_delay}\""))
 }
 
-/// An address of this machine at which `origin` answers: 127.0.0.1 to 127.0.0.254 are servers of their own.
+/// An address of this machine at which `origin` answers: 127.0.0.1 to 127.0.0.254 count as different servers.
 pub(crate) fn nth(origin: &Origin, number: usize) -> String {
     format!("127.0.0.{number}:{}", origin.addr().port())
 }
 
-/// Names of the servers now, without those that only drain.
+/// Names of the present servers, without draining ones.
 #[track_caller]
 pub(crate) fn wait_for(lb: &Lb, names: &[&str], deadline: Duration) {
     eventually_eq(deadline, names.to_vec().join(" "), || lb.status().servers("app").join(" "));
@@ -47,7 +48,7 @@ fn a_server_serves_as_soon_as_it_is_put() {
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "0"));
     let load = Load::start(lb.addr("web"));
     let mut latencies = Vec::new();
-    // A removed server finishes its sessions: each lives until there are none.
+    // A removed server finishes its sessions: it exists until there are none.
     let mut removed = Vec::new();
     for number in 0..20 {
         let origin = Origin::start(Behaviour::Http(100));
@@ -166,7 +167,7 @@ fn an_invalid_token_reaches_no_client() {
     let user = format!("username = \"root\"\npassword_file = \"{}\"", password.display());
     let lb = Lb::start(&discovering(&[etcd.endpoint()], "0").table(&user));
     let load = Load::start(lb.addr("web"));
-    // Tokens live in the memory of an etcd: its restart makes all of them invalid, and so does a change of users.
+    // etcd keeps tokens in memory: its restart invalidates all of them, and so does a change of users.
     etcd.kill();
     etcd.restart();
     etcd.put("/app/b", &nth(&origin, 2));
@@ -233,7 +234,7 @@ fn a_removed_server_finishes_its_sessions_and_is_the_same_when_it_returns() {
     let server = lb.status().server("app/a");
     assert_eq!((server.number("sessions"), server.number("sessions_total")), (1, 1));
     echo(&mut session);
-    // Another address is another server in all but name: what was counted stays, its health begins anew.
+    // At another address it is a new server of the same name: counters stay, health starts anew.
     etcd.put("/app/a", &nth(&origin, 3));
     eventually_eq(SOON, nth(&origin, 3), || lb.status().server("app/a").text("addr"));
     assert_eq!(lb.status().server("app/a").number("sessions_total"), 1);
@@ -265,7 +266,7 @@ fn the_configuration_wins_over_a_key_of_the_same_name_and_a_reload_keeps_what_wa
     lb.reload(&config);
     wait_for(&lb, &["a", "b"], SOON);
     assert_eq!(lb.status().server("app/b").text("addr"), "127.0.0.1:1");
-    // Without discovery what it found is gone; with it again it is there.
+    // Without discovery the found servers are gone; with it they return.
     lb.reload(&Config::new().server("a", nth(&origin, 9)));
     wait_for(&lb, &["a"], SOON);
     lb.reload(&config);
@@ -307,7 +308,7 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
     let mut etcd = Etcd::start();
     let origin = Origin::start_everywhere(Behaviour::Http(100));
     etcd.put("/app/first", &nth(&origin, 1));
-    // What is measured is discovery, not a thousand checks.
+    // Discovery is measured, not a thousand checks.
     let seldom = Config::bare().backend(r#"check = { inter = "1h" }"#);
     let config = discovering_with(seldom, &[etcd.endpoint()], "30s");
     let lb = Lb::start(&config);
@@ -320,7 +321,7 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
             };
             etcd.transact((0..100).map(put).collect());
         }
-        // So that it cannot go on with events, and lists.
+        // So that it cannot continue with events, but has to list.
         etcd.compact(etcd.revision());
     });
     let load = Load::start(lb.addr("web"));
@@ -362,7 +363,7 @@ fn an_upgrade_takes_the_found_servers_along_and_what_is_held_stays_held() {
     assert_eq!(lb.status().number("generation"), 2);
     eventually_eq(SOON, 3, held);
     wait_for(&lb, &["a", "b", "c"], SOON);
-    // And without etcd.
+    // The same without etcd.
     etcd.kill();
     lb.tell(&["upgrade", "--probation", "0s"]);
     assert_eq!(lb.status().number("generation"), 3);

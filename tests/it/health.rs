@@ -1,4 +1,4 @@
-//! Who is UP, and how that is found out.
+//! Which servers are UP, and how that is determined.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -115,7 +115,7 @@ fn drain_maint_and_ready_do_what_they_are_called() {
 #[test]
 fn a_server_that_is_down_keeps_its_sessions_unless_told_otherwise() {
     for (option, cut) in [("", false), (r#"on_marked_down = "shutdown-sessions""#, true)] {
-        // Checked by HTTP, which the origin starts to answer badly; sessions themselves are fine.
+        // Checked by HTTP, which the origin starts to answer badly; its sessions work.
         let origin = Origin::start(Behaviour::Http(10));
         let check = r#"{ type = "http", inter = "50ms", rise = 2, fall = 2 }"#;
         let lb = Lb::start(&with_check(check, &origin).backend(option));
@@ -137,14 +137,14 @@ fn checks_of_a_thousand_servers_cost_little() {
     let _alone = alone();
     let (origin, config) = thousand_servers();
     let lb = Lb::start(&config);
-    // A check of a port leaves no trace at the server; the results tell how many there were.
+    // A check of a port does not show at the server; the results give the number of checks.
     let results = || lb.status().check_results("app");
     eventually(HANG, "a first check of each", || (results() >= 1000).then_some(()));
     let (before, cpu, watch) = (results(), lb.cpu(), Stopwatch::start());
     let bare = bare_connect(origin.addr(), Duration::from_secs(6));
     let cpu = lb.cpu() - cpu;
     let checks = results() - before;
-    // One each 2 s, with the jitter of a few.
+    // One each 2 s, with jitter.
     let due = |time: Duration| (time.as_secs_f64() / 2.0 * 1000.0) as usize;
     let expected = due(watch.elapsed()) * 4 / 5..=due(watch.by_the_clock()) * 5 / 4;
     let each = cpu.as_secs_f64() / f64::from(u32::try_from(checks).unwrap());
@@ -161,8 +161,8 @@ fn checks_of_a_thousand_servers_cost_little() {
     assert!(ratio < BARE, "{ratio:.2} of a bare connect");
 }
 
-/// What a check may cost, in connects of a thread that does nothing else on the same machine at the same time. A
-/// check was 0.85 to 1.2 of one.
+/// The limit of a check's CPU, in units of a connect by an otherwise idle thread on the same machine at the same time.
+/// Measured: 0.85 to 1.2.
 const BARE: f64 = if cfg!(debug_assertions) { 10.0 } else { 2.0 };
 
 /// CPU of a connect and a close, one each 2 ms or so for a while.
@@ -198,7 +198,7 @@ fn wait_for(lb: &Lb, state: &str) {
     eventually_eq(HANG, state.to_owned(), || lb.status().server("app/a").text("status"));
 }
 
-/// What the server behind `addr` says of itself.
+/// The greeting of the server behind `addr`.
 fn role(addr: SocketAddr) -> String {
     let mut stream = connect(addr).unwrap();
     std::io::Write::write_all(&mut stream, b"info replication\r\nquit\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! What sessions cost that say nothing: little memory, no pipe, no CPU.
+//! The cost of silent sessions: little memory, no pipe, no CPU.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -16,14 +16,14 @@ use crate::support::wait::{eventually, eventually_eq};
 #[test]
 fn four_thousand_idle_sessions_hold_little_memory_no_pipe_and_no_cpu() {
     let _alone = alone();
-    // Two descriptors a session in this process, which is client and server.
+    // Two descriptors per session in this process, which is both client and server.
     let count = 4000.min((raise_descriptors() as usize - 500) / 2);
     let origin = Origin::start(Behaviour::Echo);
     let lb =
         Lb::start(&Config::bare().backend("timeout = { client = \"300s\", server = \"300s\" }").origins([&origin]));
     let addr = lb.addr("web");
     let pipes = proc::pipes(lb.pid());
-    // Allocators and pools settle on a first few.
+    // Allocators and pools reach their size with the first few.
     let _first: Vec<TcpStream> = (0..50).map(|_| busy_then_idle(connect(addr).unwrap(), 300_000)).collect();
     let before = proc::private_memory(lb.pid());
     let sessions: Vec<TcpStream> = (0..count)
@@ -40,7 +40,7 @@ fn four_thousand_idle_sessions_hold_little_memory_no_pipe_and_no_cpu() {
     eventually_eq(HANG, 50, || lb.status().frontend("web").number("sessions"));
 }
 
-/// Sends `size` bytes, has them back, and says nothing more.
+/// Sends `size` bytes, receives them back, and stays silent from then on.
 fn busy_then_idle(mut stream: TcpStream, size: usize) -> TcpStream {
     let mut writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {

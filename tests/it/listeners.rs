@@ -1,4 +1,4 @@
-//! Where clients may come from and servers may be: both families, several binds, unix sockets, the PROXY protocol.
+//! Addresses of clients and servers: both families, several binds, unix sockets, the PROXY protocol.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpListener};
@@ -146,7 +146,7 @@ fn a_bind_that_fails_is_named_and_nothing_starts() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
-    // Its folder is made when it is missing, as /run/lb is after a boot.
+    // A missing directory is created, as /run/lb is after a boot.
     let socket = dir.path().join("made/lb.sock").display().to_string();
     let output = lb(&["run", "--bind", &addr, "--server", "127.0.0.1:9", "--socket", &socket]);
     let message = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! Every session explains itself in one line: HAProxy's tcplog fields, and who ended it in which phase.
+//! Every session is explained by one line: the fields of HAProxy's tcplog, and which side ended it in which phase.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -53,7 +53,7 @@ fn a_client_that_resets_and_a_server_that_resets_are_told_apart() {
 
 #[test]
 fn silence_is_the_clients_or_the_servers() {
-    // The side that is expected to speak is the one with the shorter timeout here.
+    // The side that is expected to send next has the shorter timeout here.
     for (timeouts, ending) in
         [("client = \"200ms\", server = \"20s\"", "cD"), ("client = \"20s\", server = \"200ms\"", "sD")]
     {
@@ -73,7 +73,7 @@ fn silence_is_the_clients_or_the_servers() {
 #[test]
 fn a_server_that_refuses_and_one_that_does_not_answer_are_told_apart() {
     let dead = Origin::stopped(Behaviour::Echo);
-    // Neither checks nor live traffic take it down, so that every attempt is made.
+    // Neither checks nor live traffic mark it down, so that every attempt is made.
     let config = Config::bare().backend("check = false\nobserve = \"none\"\nretries = 1").origins([&dead]);
     let lb = Lb::start(&config);
     assert_eq!(ending_of(&lb, closed_on), "SC");
@@ -184,7 +184,7 @@ fn stage(behaviour: Behaviour, backend: &str) -> (Origin, Lb) {
     (origin, lb)
 }
 
-/// Carries the plan out and returns the client's address.
+/// Carries out the plan and returns the client's address.
 fn finish(addr: SocketAddr, plan: Plan) -> SocketAddr {
     let client = Client::connect(addr, plan).unwrap();
     let source = client.local_addr();
@@ -192,7 +192,7 @@ fn finish(addr: SocketAddr, plan: Plan) -> SocketAddr {
     source
 }
 
-/// Says nothing and waits for the end.
+/// Sends nothing and waits for the end.
 fn closed_on(addr: SocketAddr) -> SocketAddr {
     let stream = connect(addr).unwrap();
     let source = stream.local_addr().unwrap();

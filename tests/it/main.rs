@@ -1,4 +1,4 @@
-//! The product, tested by running it: the real binary, real sockets, real servers. One binary, one module a behaviour.
+//! Tests of the product as it runs: the real binary, real sockets, real servers. One binary, one module per behaviour.
 
 mod bad_peers;
 mod bytes;

@@ -1,4 +1,4 @@
-//! At a limit accepting stops; nobody is refused, and who waits is served as others leave.
+//! At a limit accepting stops; no client is refused, and waiting ones are served as others leave.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn ten_of_twenty_five(limited: impl FnOnce(Config) -> Config) -> (Origin, Lb) {
     (origin, lb)
 }
 
-/// Those that were served leave, and the next ten are.
+/// The served clients leave, and the next ten are served.
 fn leave_in_tens(mut clients: Vec<Waiting>) {
     while !clients.is_empty() {
         eventually_eq(HANG, clients.len().min(10), || served(&mut clients));

@@ -1,4 +1,4 @@
-//! What an operator does with a running balancer, and with its file: check, look, command.
+//! An operator's commands on a running balancer and its file: check, status, server list.
 
 use std::process::Output;
 
@@ -59,7 +59,7 @@ fn the_admin_socket_is_private_and_survives_rubbish() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     for rubbish in [vec![0; 10], vec![b'x'; 1 << 20], b"{\"status\":".to_vec(), vec![b'\n'; 1000], Vec::new()] {
         let mut socket = std::os::unix::net::UnixStream::connect(&path).unwrap();
-        // It may close before all of it is written.
+        // The balancer may close before everything is written.
         drop(socket.write_all(&rubbish));
         drop(socket.shutdown(std::net::Shutdown::Write));
         assert_eq!(lb.status().server("app/a").text("name"), "a");

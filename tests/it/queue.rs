@@ -1,4 +1,4 @@
-//! Hold, never refuse: who cannot be served waits, in order and not for ever.
+//! Sessions without a usable server wait instead of being refused, in order and for a limited time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Real nginx servers under ApacheBench, as they are killed and come back. Without `-r` ab stops at the first
-//! connection that fails.
+//! Real nginx servers under ApacheBench while they are killed and restarted. Without `-r` ab stops at the first
+//! connection error.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -89,7 +89,7 @@ fn over_addrs(servers: &[SocketAddr]) -> Config {
     names.zip(servers).fold(Config::new(), |config, (name, server)| config.server(name, server))
 }
 
-/// Until ab is done, the server is killed each second.
+/// Kills the server each second until ab is done.
 fn under_kills(mut ab: Ab, server: &mut Nginx) -> (AbReport, u64) {
     let mut kills = 0;
     observe(Duration::from_millis(500));
@@ -100,7 +100,7 @@ fn under_kills(mut ab: Ab, server: &mut Nginx) -> (AbReport, u64) {
     (ab.finish(), kills)
 }
 
-/// A second, a third of which the server is away.
+/// One second, for a third of which the server is away.
 fn kill_for_a_while(server: &mut Nginx) {
     server.kill();
     observe(Duration::from_millis(333));

@@ -1,4 +1,4 @@
-//! A changed file is applied to the running process, as a whole or not at all, and no client notices.
+//! A changed file is applied to the running process, as a whole or not at all, without an effect on clients.
 
 use std::net::TcpStream;
 

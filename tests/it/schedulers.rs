@@ -1,4 +1,4 @@
-//! Who gets the next session. Each origin says its name, so a session tells which server it had.
+//! Which server gets the next session. Each origin sends its name, so that a session shows its server.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -54,7 +54,7 @@ fn leastconn_is_never_off_by_more_than_the_workers() {
         let (least, most) = (now.iter().min().unwrap(), now.iter().max().unwrap());
         assert!(most - least <= WORKERS, "{now:?}");
     }
-    // Opened all at once by many clients, too.
+    // The same when many clients open them all at once.
     let together: Vec<TcpStream> = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..30).map(|_| scope.spawn(move || hold(addr, 4))).collect();
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
@@ -162,7 +162,7 @@ fn backups_serve_only_when_no_other_can() {
     assert_eq!(spread(&lb, 10), [("a", 10)].map(own).into());
 }
 
-/// One origin at a thousand addresses of 127.0.0.0/8; a session is greeted with the address it came to.
+/// One origin at a thousand addresses of 127.0.0.0/8; it greets each session with the address it was reached at.
 pub(crate) fn thousand_servers() -> (Origin, Config) {
     raise_descriptors();
     let origin = Origin::start_everywhere(Behaviour::SpeakAddress);
@@ -198,7 +198,7 @@ fn spread(lb: &Lb, sessions: usize) -> BTreeMap<String, usize> {
     counts(&(0..sessions).map(|_| greeting(addr).unwrap()).collect::<Vec<_>>())
 }
 
-/// Opens sessions that stay, each once its server has spoken.
+/// Opens sessions that stay open, each once its server has greeted it.
 fn hold(addr: SocketAddr, count: usize) -> Vec<TcpStream> {
     let one = |_| {
         let mut stream = connect(addr).unwrap();

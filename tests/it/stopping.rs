@@ -1,4 +1,4 @@
-//! How it ends: no session is cut before its time, no new one is taken, and it does end.
+//! Stopping: no session is cut before its time, no new one is accepted, and the process ends.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -69,7 +69,7 @@ fn int_ends_within_a_second() {
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGINT);
     lb.wait(HANG);
-    // A second for the sessions, and the rest is for a slow machine.
+    // A second for the sessions; the rest allows for a slow machine.
     assert!(watch.elapsed() < Duration::from_secs(3), "{watch:?}");
 }
 
@@ -88,7 +88,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn connections_accepted_by_the_kernel_before_term_are_still_served() {
-    // Each of these is complete for its client before the signal, whether or not a worker has seen it.
+    // For its client each of these is complete before the signal, whether or not a worker has seen it.
     let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "20s""#);
     let mut clients: Vec<TcpStream> = (0..200).map(|_| connect(addr).unwrap()).collect();
     lb.signal(Signal::SIGTERM);

@@ -1,4 +1,4 @@
-//! The support, tested against itself and against HAProxy: a client and an origin that could not see a fault would
+//! Tests of the support, against itself and against HAProxy: a client and an origin that could not see a fault would
 //! make every other test worthless.
 
 use crate::support::ab::Ab;

@@ -1,4 +1,4 @@
-//! Under systemd: the unit is confined, and what is said through the notify socket is what systemd expects.
+//! Under systemd: the unit is confined, and the notifications are those that systemd expects.
 
 use std::process::Command;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn the_unit_is_confined() {
 
 #[test]
 fn systemd_understands_the_unit() {
-    // What is to be installed need not be, for this.
+    // The files to be installed may be missing here.
     let dir = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(installed("lb.service")).unwrap().replace("/usr/bin/lb", "/bin/true");
     let file = dir.path().join("lb.service");

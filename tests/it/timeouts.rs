@@ -1,4 +1,4 @@
-//! Every wait has an end: what is silent too long is closed, and what is not silent is left alone.
+//! Every wait has an end: a side that is silent too long is closed, and one that is not stays connected.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -31,7 +31,7 @@ fn tunnel_replaces_both_once_a_session_is_established() {
 fn client_fin_counts_from_the_clients_fin() {
     let half_close = |stream: &TcpStream| stream.shutdown(Shutdown::Write).unwrap();
     let options = r#"timeout = { client = "20s", server = "20s", client_fin = "400ms" }"#;
-    // The server does not answer a FIN with one.
+    // The server does not answer a FIN with its own.
     let origin = Origin::start(Behaviour::Stall);
     closes(&origin, options, half_close, 400);
 }
@@ -55,7 +55,7 @@ fn closes_within(options: &str, act: impl FnOnce(&TcpStream), ms: u64) {
     closes(&Origin::start(Behaviour::Echo), options, act, ms);
 }
 
-/// After `act`, the session ends by itself after about `ms`.
+/// After `act`, the session is closed by the balancer after about `ms`.
 #[track_caller]
 fn closes(origin: &Origin, options: &str, act: impl FnOnce(&TcpStream), ms: u64) {
     let lb = Lb::start(&Config::new().backend(options).origins([origin]));

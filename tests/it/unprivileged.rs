@@ -1,4 +1,5 @@
-//! As an ordinary user: pipes are rationed (`fs.pipe-user-pages-soft`), descriptors too, and nothing may fail for it.
+//! As an unprivileged user: pipes (`fs.pipe-user-pages-soft`) and descriptors are limited, and no session may fail for
+//! it.
 
 use crate::support::client::Client;
 use crate::support::config::Config;
@@ -21,7 +22,7 @@ fn more_busy_sessions_than_pipes_lose_no_byte() {
     let lb = Lb::options().config(&Config::new().origins([&origin])).uid(NOBODY).start();
     let addr = lb.addr("web");
     let size = 3_000_000;
-    // All stall at once with data on the way, which is when pipes are held.
+    // All stall at once with data in flight, which is when pipes are held.
     let (stalled, go) = (Barrier::new(SESSIONS + 1), Barrier::new(SESSIONS + 1));
     let run = &|seed| {
         let plan = Plan { pace: Pace::ClientStalls, down_chunk: 128 * 1024, ..Plan::new(seed, 100, size) };

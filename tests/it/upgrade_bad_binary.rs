@@ -1,4 +1,4 @@
-//! Upgrades that must fail: whatever the new binary does, no connection fails, and one sentence says why.
+//! Upgrades that must fail: whatever the new binary does, no connection fails, and one sentence states the reason.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -18,7 +18,7 @@ fn a_file_that_is_no_lb_is_refused_by_its_kind() {
     let dir = stage.dir.path().to_owned();
     let at = |name: &str| dir.join(name);
     let file = |name: &str, mode: u32, content: &[u8]| {
-        // A rename away from what was open for writing here.
+        // A rename, as the file was just open for writing here.
         let (fresh, path) = (at("fresh"), at(name));
         fs::write(&fresh, content).unwrap();
         fs::set_permissions(&fresh, Permissions::from_mode(mode)).unwrap();
@@ -140,7 +140,7 @@ fn a_new_engine_that_fails_in_probation_is_rolled_back() {
         assert_rolled_back(how, &stage.with_fake(how), expected);
         stage.wait_until_clients_are_served();
     }
-    // Three of them had accepted connections and died with what they had in hand.
+    // Three of them had accepted connections, which died with them.
     stage.assert_only_cut_by(5);
 }
 
@@ -156,7 +156,7 @@ fn the_supervisors_death_in_an_upgrade_leaves_no_second_engine_for_long() {
 
 #[track_caller]
 fn assert_rolled_back(kind: &str, told: &Told, expected: &str) {
-    // It depends on the moment which of its signs of being stuck is seen first.
+    // Which sign of being stuck shows first depends on timing.
     let stuck = expected == STILL && told.text.contains("accepts no connections");
     told.assert(kind, 6, if stuck { "accepts no connections" } else { expected });
 }

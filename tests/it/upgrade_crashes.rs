@@ -1,5 +1,5 @@
 //! SIGKILL at each step of an upgrade: of the old engine, of the new one, of the supervisor. No connection is refused,
-//! and no session is lost but those that the dead process had in hand.
+//! and only sessions of the killed process are lost.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn the_old_engine_killed_at_any_step_refuses_nobody() {
             let stage = Stage::new();
             let _sessions = PingPong::start(stage.addr, 4);
             let output = stage.upgrade(point);
-            // Who asked was connected to the one that died; the new engine was READY, so that the upgrade is done.
+            // The command was connected to the killed engine; the new one was READY, so that the upgrade is done.
             assert_eq!(output.status.code(), Some(1), "{point}: {output:?}");
             eventually(HANG, "the supervisor's word", || {
                 stage.lb.stderr().contains("the old one was lost").then_some(())
@@ -47,7 +47,7 @@ fn the_new_engine_killed_while_sessions_move_gives_the_rest_back() {
         let sessions = PingPong::start(stage.addr, 4);
         let output = stage.upgrade("new.offered");
         assert_eq!(output.status.code(), Some(6), "{output:?}");
-        // It had their sockets, and none of them was its own yet.
+        // The new engine had their sockets, but had not accepted any session yet.
         sessions.go_on_for(100);
         sessions.finish().assert_unharmed();
         stage.assert_one_engine_serves(1);
@@ -68,7 +68,7 @@ fn sessions_whose_turn_did_not_come_in_time_stay() {
     let output = lb.command(&["upgrade", "--binary", slow.to_str().unwrap(), "--probation", "100ms"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     let stayed = clients.iter_mut().filter_map(|c| is_served(c).then_some(())).count();
-    // The kernel spreads them, evenly within limits.
+    // The kernel spreads connections evenly within limits.
     assert!((10..=70).contains(&stayed), "{stayed} of 80");
     assert_eq!(lb.status().server("app/a").number("sessions"), stayed as u64);
 }
@@ -93,7 +93,7 @@ fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
         for _ in 0..amount(1, 20) {
             let mut stage = Stage::new();
             let output = stage.upgrade_until_the_supervisor_dies(point);
-            // Its last word may have been said before.
+            // Its last message may have been sent before.
             let said = output.status.code();
             assert!(matches!(said, Some(0 | 1)), "{point}: {output:?}");
             stage.lb.start_again_from_store();
@@ -105,7 +105,7 @@ fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
     }
 }
 
-/// A balancer with clients that look on.
+/// A balancer under observation by clients.
 struct Stage {
     lb: Lb,
     addr: std::net::SocketAddr,
@@ -127,7 +127,7 @@ impl Stage {
         Self { lb, addr, fault, clients, _dir: dir, _origin: origin }
     }
 
-    /// Upgrades; who comes to `point` first is killed there.
+    /// Upgrades; the first process to reach `point` is killed there.
     fn upgrade(&self, point: &str) -> Output {
         set(&self.fault, point);
         let output = self.lb.command(&["upgrade", "--probation", "300ms"]);
@@ -135,7 +135,7 @@ impl Stage {
         output
     }
 
-    /// The same, with systemd's part: what is left of the service is killed, too.
+    /// As `upgrade`, with systemd's part: the remaining processes of the service are killed, too.
     fn upgrade_until_the_supervisor_dies(&mut self, point: &str) -> Output {
         set(&self.fault, point);
         std::thread::scope(|scope| {
@@ -150,7 +150,7 @@ impl Stage {
             });
             for engine in engines {
                 match kill(Pid::from_raw(engine), Signal::SIGKILL) {
-                    // ESRCH: it has ended by itself.
+                    // ESRCH: it has already ended.
                     Ok(()) | Err(_) => {}
                 }
             }

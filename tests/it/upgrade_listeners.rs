@@ -73,7 +73,7 @@ fn usr2_upgrades_to_what_is_at_the_path_that_it_was_started_from() {
     let lb = Lb::options().config(&Config::new().origins([&origin])).binary(&path).start();
     let engine = lb.engine();
     let running = std::fs::metadata(&path).unwrap();
-    // As a package manager does it: the file that runs is deleted.
+    // As a package manager does it: the running file is deleted.
     copy_of_binary(&path);
     lb.signal(Signal::SIGUSR2);
     eventually(Duration::from_secs(30), "another engine", || (lb.engine() != engine).then_some(()));
@@ -157,7 +157,7 @@ fn a_standstill_in_probation_is_not_taken_for_the_new_engines_silence() {
         let all = proc::tree(lb.pid()).into_iter().map(Pid::from_raw);
         all.clone().for_each(|pid| kill(pid, Signal::SIGSTOP).unwrap());
         observe(Duration::from_secs(3));
-        // The supervisor first: it has nothing to go by but the time.
+        // The supervisor first: it has only the time to judge by.
         for pid in all {
             kill(pid, Signal::SIGCONT).unwrap();
             observe(Duration::from_millis(300));
@@ -201,7 +201,7 @@ fn an_upgrade_applies_what_the_configuration_says_now() {
         let added = status.bound("web")[1];
         PingPong::start(added, 2).finish().assert_unharmed();
     }
-    // systemd's duplicates are given back, too, so that nothing listens there any more.
+    // systemd's duplicates are removed, too, so that the port no longer listens.
     eventually(HANG, "the removed address refuses", || std::net::TcpStream::connect(removed).err());
     let knocks = clients.finish();
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
@@ -266,7 +266,7 @@ fn the_service_manager_sees_one_pid_and_the_same_sockets_through_an_upgrade() {
     assert!(watch.elapsed() < Duration::from_secs(5), "{watch:?}");
 }
 
-/// What a balancer holds when it is at rest.
+/// The resources of a balancer at rest.
 #[derive(Debug)]
 struct Holdings {
     descriptors: usize,
@@ -290,7 +290,7 @@ impl Holdings {
     }
 }
 
-/// An upgrade that must succeed; sessions may stay and drain.
+/// An upgrade that must succeed; sessions may stay on the old engine.
 #[track_caller]
 fn upgrade(lb: &Lb, probation: &str) {
     let output = lb.command(&["upgrade", "--probation", probation]);

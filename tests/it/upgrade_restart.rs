@@ -1,4 +1,4 @@
-//! The engine dies, or its supervisor does: what clients see of it, and who cleans up.
+//! The engine dies, or its supervisor does: the effect on clients, and the cleaning up.
 
 use std::fs;
 use std::process::Command;
@@ -28,7 +28,7 @@ fn a_killed_engine_is_replaced_and_nobody_is_refused() {
     let kills = amount(5, 30);
     let mut slowest = Duration::ZERO;
     for _ in 0..kills {
-        // Longer than a second, or it would count as a crash loop.
+        // Longer than a second, otherwise it would count as a crash loop.
         observe(Duration::from_millis(1100));
         let served = clients.served();
         let watch = Stopwatch::start();
@@ -54,7 +54,7 @@ fn an_engine_that_dies_at_once_each_time_is_not_started_in_a_hurry() {
     let config = Config::new().origins([&origin]);
     let mut lb = Lb::start(&config);
     let lb_addr = lb.addr("web");
-    // The next engines find a configuration that they cannot use.
+    // The next engines find an unusable configuration.
     lb.write_config("[global]\nthreads = \"many\"\n");
     kill_engine(&lb);
     eventually(HANG, "back-off of 400 ms", || lb.stderr().contains("in 400 ms").then_some(()));
@@ -62,7 +62,7 @@ fn an_engine_that_dies_at_once_each_time_is_not_started_in_a_hurry() {
     let starts = lb.stderr().matches("the next one starts").count();
     assert!(starts <= 5, "{starts} starts");
     lb.write_config(&config.text());
-    // It was accepted by nobody yet: this waits in the queue for the engine to come.
+    // Not accepted by any engine yet: the connection waits in the kernel's queue for the next one.
     PingPong::start(lb_addr, 1).finish().assert_unharmed();
     lb.signal(Signal::SIGTERM);
     assert!(lb.wait(HANG).success());
@@ -74,7 +74,7 @@ fn a_first_start_that_fails_ends_with_the_engines_code_and_its_words() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/lb.toml"));
     let dir = tempfile::tempdir().unwrap();
-    // One missing level would be made.
+    // A single missing level would be created.
     let socket = dir.path().join("none/of/these/lb.sock");
     let flags = ["run", "--bind", "127.0.0.1:0", "--server", "127.0.0.1:1", "--socket"];
     let mut args = flags.to_vec();
@@ -108,7 +108,7 @@ fn after_the_supervisors_death_its_successor_finds_the_queues_in_the_fd_store() 
     let engine = lb.engine();
     let clients = Knocker::start(addr, CLIENTS);
     eventually(HANG, "clients served", || (clients.served() > 100).then_some(()));
-    // As systemd does it: the main process is gone, so the rest of the group goes, too.
+    // As systemd does it: the main process is gone, so that the rest of the group is killed.
     lb.signal(Signal::SIGKILL);
     kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
     lb.start_again_from_store();
@@ -142,7 +142,7 @@ fn as_pid_1_it_reaps_strangers_passes_signals_on_and_ends() {
     };
     eventually(HANG, "status", || ask(&["status"]).status.success().then_some(()));
     let init = proc::descendants(process.pid())[0];
-    // A stranger whose parent dies becomes a child of PID 1, and must not stay a zombie.
+    // An orphan becomes a child of PID 1, and must not stay a zombie.
     let mut stranger = Command::new("nsenter");
     stranger.args(["--target", &init.to_string(), "--pid", "--mount", "--"]);
     stranger.args(["sh", "-c", "sleep 0.05 & exit 0"]);

@@ -1,4 +1,4 @@
-//! Open sessions through upgrades: every byte, every state, on time; and what was counted and known comes along.
+//! Open sessions through upgrades: every byte, every state, on time; counters, health and weights are preserved.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +26,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
         (Origin::start(Behaviour::Planned), Origin::start(Behaviour::Echo), Origin::start(Behaviour::Http(100)));
     let lb = Lb::start(
         &Config::new()
-            // Who stalls is not to be cut for it, however slow the machine.
+            // A stalled session must not be cut, however slow the machine.
             .backend(r#"timeout = { client = "10m", server = "10m" }"#)
             .backend(r#"user_timeout = "0""#)
             .origins([&planned])
@@ -40,7 +40,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
     let moved = std::thread::scope(|scope| {
         let ping_pong = PingPong::start(lb.addr("echo"), 100);
         let bulks: Vec<_> = (0..20).map(|lane| scope.spawn(bulk_until(addr, lane, &stop))).collect();
-        // Readers that take nothing until the end: residue in user space or in a pipe, at every upgrade.
+        // Readers that read nothing until the end: residue in user space or in a pipe, at every upgrade.
         let stalled: Vec<_> = (0..20)
             .map(|n| {
                 let plan = Plan { pace: Pace::ClientStalls, ..Plan::new(1000 + n, 1000, 6_000_000 + n) };
@@ -55,12 +55,12 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
                 })
             })
             .collect();
-        // Clients that have said FIN; their server has not read yet.
+        // Clients that have sent FIN; their server has not read yet.
         let half_closed: Vec<_> = (0..20)
             .map(|n| {
                 let plan = Plan { pace: Pace::ServerStalls, ..Plan::new(2000 + n, 50_000 + 70_000 * n, 3000) };
                 let (client, stop) = (Client::connect(addr, plan).unwrap(), &stop);
-                // The answer's end comes when the server has read everything, which is after the last upgrade.
+                // The end of the answer follows once the server has read everything, which is after the last upgrade.
                 scope.spawn(move || (plan, client.finish(|| wait_for(stop))))
             })
             .collect();
@@ -107,7 +107,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
 fn thousands_of_open_sessions_move_and_nobody_waits_long() {
     let _alone = alone();
     let limit = raise_descriptors();
-    // Both ends of the clients' and the servers' connections are in this process.
+    // Both ends of the client and server connections are in this process.
     let count = if limit >= 40_000 { 9000 } else { 4000 };
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().backend(r#"timeout = { client = "10m", server = "10m" }"#).origins([&origin]));
@@ -150,7 +150,7 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
         &format!("worst pause of eight busy sessions beside {count} open ones, in upgrades"),
         format!("{pauses:?}, without one {quiet:?}"),
     );
-    // Below what a client would call a pause; the figure says how far.
+    // Shorter than what a client would call a pause; the figure gives its length.
     let limit = quiet * 3 + Duration::from_millis(700);
     assert!(pauses.iter().all(|pause| *pause < limit), "{pauses:?}");
 }
@@ -208,7 +208,7 @@ fn an_idle_timeout_goes_on_counting() {
     let (rest, ending) = read_to_end(&stream);
     assert_eq!((rest.as_slice(), ending), (&b""[..], Ending::Fin));
     figure("idle timeout of 4 s, moved after 2.5 s: ended after", format!("{idle:?}"));
-    // Begun anew it would have taken 6.5 s and more.
+    // Started anew it would have taken 6.5 s and more.
     assert!(
         idle.by_the_clock() > Duration::from_millis(3900) && idle.elapsed() < Duration::from_millis(6000),
         "{idle:?}"
@@ -262,7 +262,7 @@ fn the_number_of_workers_may_change_with_an_upgrade() {
         lb.write_config(&config.text().replace("threads = 2", &format!("threads = {threads}")));
         upgrade(&lb, "0s");
         assert_eq!(lb.status().number("threads"), threads);
-        // Connections of every listener of the group are served, whoever polls it.
+        // Connections of every listener of the group are served, whichever worker polls it.
         for _ in 0..64 {
             echo_once(lb.addr("web"), b"anyone there?");
         }
@@ -271,7 +271,7 @@ fn the_number_of_workers_may_change_with_an_upgrade() {
     sessions.finish().assert_unharmed();
 }
 
-/// Client after client, each with megabytes both ways, until told to stop. Returns the bytes that were checked.
+/// One client after the other, each with megabytes both ways, until stopped. Returns the number of verified bytes.
 fn bulk_until(addr: std::net::SocketAddr, lane: u64, stop: &AtomicBool) -> impl FnOnce() -> u64 + Send {
     static SEED: AtomicU64 = AtomicU64::new(1 << 32);
     move || {
@@ -307,7 +307,7 @@ fn also(name: &str, origin: &Origin) -> String {
     )
 }
 
-/// An upgrade after which no session is left behind. Returns how many were moved.
+/// An upgrade after which no session is left behind. Returns the number of moved ones.
 #[track_caller]
 fn upgrade(lb: &Lb, probation: &str) -> u64 {
     let output = lb.command(&["upgrade", "--probation", probation]);

@@ -1,5 +1,5 @@
-//! `lb upgrade` beside what HAProxy and nginx offer for the same purpose, in one harness: clients that come and go, and
-//! sessions that stay open. What is asserted is this balancer's row; the others' are printed.
+//! `lb upgrade` beside the equivalents of HAProxy and nginx, in one harness: short connections, and sessions that stay
+//! open. Asserted is this balancer's row; the others' are printed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -66,7 +66,7 @@ struct Row {
     upgrades: usize,
     knocks: Knocks,
     cut: usize,
-    /// Processes beyond those of a balancer that was just started.
+    /// Processes beyond those of a freshly started balancer.
     left: usize,
 }
 
@@ -74,7 +74,7 @@ struct Row {
 trait Subject {
     fn addr(&self) -> SocketAddr;
 
-    /// Begins the next upgrade, if it can, and returns when what is new accepts connections.
+    /// Begins the next upgrade, if possible, and returns when the new process accepts connections.
     fn upgrade(&mut self) -> bool;
 
     fn processes(&self) -> usize;
@@ -87,7 +87,7 @@ fn observe_upgrades(subject: &mut dyn Subject, turn: &Mutex<()>) -> Row {
         |sessions: &mut Vec<TcpStream>| sessions.iter_mut().filter_map(|stream| echoes(stream).then_some(())).count();
     assert_eq!(living(&mut sessions), SESSIONS);
     let before = subject.processes();
-    // Where there is work to do, one at a time; the quiet ends go side by side.
+    // The busy part of each, one at a time; the quiet ends run side by side.
     let busy = turn.lock().unwrap_or_else(PoisonError::into_inner);
     let clients = Knocker::start(addr, 8);
     let mut upgrades = 0;
@@ -110,7 +110,7 @@ struct Ours(Lb);
 
 impl Ours {
     fn start(origin: &Origin) -> Self {
-        // As for the others: those whose turn comes last are silent for long.
+        // As for the others: the last sessions in turn stay silent for long.
         let timeouts = r#"timeout = { client = "5m", server = "5m" }"#;
         Self(Lb::start(&Config::new().backend(timeouts).origins([origin])))
     }
@@ -165,7 +165,7 @@ impl Subject for Haproxy {
     }
 
     fn upgrade(&mut self) -> bool {
-        // Its last word in a reload. Some signals it loses on a machine that stands still now and then.
+        // The last message of a reload. Some signals are lost on a machine that stands still now and then.
         let loaded = || self.process.stderr().matches("Loading success").count();
         let before = loaded();
         self.process.signal(Signal::SIGUSR2);
@@ -177,8 +177,8 @@ impl Subject for Haproxy {
     }
 }
 
-/// USR2 starts the new binary, QUIT to the old master ends the old one's processes when their sessions have ended. As
-/// long as they have not, the new master ignores USR2.
+/// USR2 starts the new binary; QUIT to the old master ends its processes once their sessions have ended. Until then the
+/// new master ignores USR2.
 struct Nginx {
     process: Process,
     port: Port,
@@ -198,7 +198,8 @@ impl Nginx {
             origin = origin.addr()
         );
         fs::write(&file, text).unwrap();
-        // It must be a daemon to be able to do this, and named by its path. In a pid namespace its end is the end of them all.
+        // This requires a background process that was started by its path. In a pid namespace the end of its init ends
+        // them all.
         let mut command = Command::new("unshare");
         let script = format!("$(command -v nginx) -c {} && while :; do sleep 1; done", file.display());
         command.args(["--pid", "--fork", "--kill-child", "sh", "-c", &script]);
@@ -215,7 +216,7 @@ impl Nginx {
         proc::descendants(self.process.pid()).into_iter().filter(is_nginx).collect()
     }
 
-    /// The process that has this pid in its own namespace, by the file that says so.
+    /// The process with this pid in its own namespace, by the file that holds it.
     fn named_by(&self, file: &Path) -> Option<i32> {
         let inner = fs::read_to_string(file).ok()?;
         let has_it = |pid: &i32| {
@@ -234,7 +235,7 @@ impl Subject for Nginx {
 
     fn upgrade(&mut self) -> bool {
         let (pid, old) = (self.dir.path().join("nginx.pid"), self.dir.path().join("nginx.pid.oldbin"));
-        // Time for the one before to go, if it goes.
+        // Time for the previous one to end, if it does.
         if !within(Duration::from_secs(3), || !old.exists()) {
             return false;
         }

@@ -1,4 +1,4 @@
-//! `lb run --takeover`: a balancer that was started elsewhere takes everything over from the one that runs.
+//! `lb run --takeover`: a balancer started elsewhere takes over the traffic of the running one.
 
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +50,7 @@ fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut
         assert_eq!(status.number("generation"), takeovers + 1);
         assert_eq!(status.bound("web"), [addr]);
     }
-    // What has taken over is a balancer as any other.
+    // The successor is a balancer like any other.
     assert!(lb.tell(&["upgrade", "--probation", "100ms"]).contains("upgraded"));
     let mut old = lb;
     lb = shared.start();
@@ -79,7 +79,7 @@ fn between_namespaces_of_pids_and_mounts_all_is_taken_over_and_each_has_its_own_
     let private = shared.dir().join("private");
     std::fs::create_dir(&private).unwrap();
     let socket = private.join("lb.sock");
-    // As in a container: the same paths, and only the shared directory is the same one.
+    // As in containers: the paths are the same, but only the shared directory is common.
     let script = format!("mount -t tmpfs none {} && exec \"$@\"", private.display());
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--ipc"];
     let within = [&unshare[..], &["--kill-child", "sh", "-c", &script, "sh"]].concat();
@@ -141,7 +141,7 @@ fn two_at_once_a_reload_and_an_upgrade_are_refused_while_one_takes_over() {
     }
     second.wait_for_notice("READY=1");
     assert_retires(&mut first);
-    // And the other way round.
+    // The same the other way round.
     std::thread::scope(|scope| {
         let upgrade = scope.spawn(|| second.command(&["upgrade", "--probation", "2s"]));
         says(&second, "upgrade: checked");
@@ -156,7 +156,7 @@ fn many_that_are_started_at_once_end_with_one_that_serves() {
     let origin = Origin::start(Behaviour::Echo);
     let shared = Shared::new(&Config::new().origins([&origin]));
     let mut all: Vec<Lb> = (0..6).map(|_| shared.options().launch()).collect();
-    // Each has started as the first, has taken over and perhaps was taken over, or was told that it may not.
+    // Each has started as the first, has taken over and perhaps was taken over, or was refused.
     eventually(HANG, "one that runs", || {
         all.retain_mut(Lb::is_running);
         (all.len() == 1).then_some(())
@@ -215,7 +215,7 @@ fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
     sessions.finish().assert_unharmed();
     let knocks = clients.finish();
     assert_eq!(knocks.refused, 0, "{knocks:?}");
-    // The killed one had some in hand; the stopped one kept its clients waiting.
+    // The killed engine had accepted some; the stopped one kept its clients waiting.
     assert!(knocks.broken <= 8, "{knocks:?}");
     let _third = shared.start();
 }
@@ -243,7 +243,7 @@ fn one_that_is_to_linger_waits_for_its_end_after_it_was_taken_over() {
     let origin = Origin::start(Behaviour::Echo);
     let shared = Shared::new(&Config::new().origins([&origin]));
     let mut first = shared.options().flags(&["--linger"]).start();
-    // What an upgrade has put in its place knows it, too.
+    // The option survives an upgrade.
     first.tell(&["upgrade", "--probation", "0s"]);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let second = shared.options().flags(&["--linger"]).start();
@@ -257,7 +257,7 @@ fn one_that_is_to_linger_waits_for_its_end_after_it_was_taken_over() {
     }
 }
 
-/// Status as a process in the namespaces of `lb` sees it.
+/// The status as a process in the namespaces of `lb` sees it.
 fn inside(lb: &Lb, socket: &Path) -> Status {
     let init = proc::descendants(lb.pid())[0];
     let mut command = Command::new("nsenter");
@@ -268,7 +268,7 @@ fn inside(lb: &Lb, socket: &Path) -> Status {
     Status::parse(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// How many came along, by the last line of a takeover.
+/// The number of moved sessions, by the last line of a takeover.
 fn moved_sessions(stderr: &str) -> u64 {
     let number = |line: &str| line.split(" sessions moved").next()?.rsplit(' ').next()?.parse().ok();
     let line = stderr.lines().find(|line| line.starts_with("lb: taken over in"));

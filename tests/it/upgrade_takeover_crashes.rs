@@ -1,5 +1,5 @@
-//! SIGKILL at each step of a takeover: of either supervisor, of either engine. Somebody goes on serving, nobody is refused,
-//! and a takeover that comes later succeeds.
+//! SIGKILL at each step of a takeover: of either supervisor, of either engine. One balancer continues to serve, no
+//! connection is refused, and a later takeover succeeds.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_nobody
             stage.assert_dead();
             new.wait_for_notice("READY=1");
             stage.assert_served(point);
-            // It knows all that a successor needs, and is to be found.
+            // It has all that a successor needs, and listens at the path.
             eventually(HANG, point, || local::connect(&stage.shared.path()).ok());
             let next = stage.shared.start();
             assert_retires(&mut { new });
@@ -138,7 +138,7 @@ fn the_old_engine_killed_at_any_step_refuses_nobody() {
     }
 }
 
-/// A balancer with clients that look on.
+/// A balancer under observation by clients.
 struct Stage {
     shared: Shared,
     old: Lb,
@@ -159,12 +159,12 @@ impl Stage {
         Self { shared, old, addr, fault, clients, _origin: origin }
     }
 
-    /// The old supervisor or its engine, whichever comes there, is killed at this point.
+    /// The old supervisor or its engine, whichever reaches the point, is killed there.
     fn old_dies_at(&self, point: &str) {
         set(&self.fault, point);
     }
 
-    /// Starts the new one, which is killed at this point, or its engine is.
+    /// Starts the new balancer; its supervisor or its engine is killed at this point.
     fn launch(&mut self, point: Option<&str>) -> Lb {
         let options = self.shared.options();
         let Some(point) = point else {

@@ -1,4 +1,4 @@
-//! The path of a takeover, and who may stand at either side of it: whoever else is there has no effect.
+//! The path of a takeover with untrusted or faulty processes at either side of it: none of them has an effect.
 
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,12 +44,12 @@ fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
     symlink(dir.join("elsewhere"), shared.path()).unwrap();
     refused("is no takeover socket");
     fs::remove_file(shared.path()).unwrap();
-    // A socket that somebody else has bound, dead as it is.
+    // A dead socket, bound by another user.
     drop(local::bind(&shared.path()).unwrap());
     fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
     chown(&shared.path(), Some(STRANGER.into()), None).unwrap();
     refused("belongs to uid 12345");
-    // One of our own is replaced.
+    // A dead socket of the same user is replaced.
     chown(&shared.path(), Some(0.into()), None).unwrap();
     let lb = shared.start();
     PingPong::start(lb.addr("web"), 1).finish().assert_unharmed();
@@ -59,7 +59,7 @@ fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
 fn another_user_at_either_side_of_the_path_is_refused() {
     let origin = Origin::start(Behaviour::Echo);
     let shared = Shared::new(&Config::new().origins([&origin]));
-    // What uid 65534 has opened is put before uid 12345, as if it were that one's own.
+    // Places a path opened by uid 65534 before uid 12345, as if it belonged to the latter.
     let own = |uid: u32| {
         let path = shared.path();
         let paths = [shared.dir(), &path];
@@ -109,7 +109,7 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
         vec![(vec![0xff; 100_000], 0)],
         vec![(whole[..23].to_vec(), 0)],
         vec![(whole[..whole.len() - 1].to_vec(), 0)],
-        // Descriptors that nobody announced, that were announced and do not come, and too many.
+        // Descriptors not announced, announced but missing, and too many.
         vec![(whole.clone(), 1)],
         vec![(raw(&hello(ProcessKind::Supervisor), 2, 0), 0)],
         vec![(whole.clone(), 253)],
@@ -124,18 +124,18 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
     for peer in &peers {
         let socket = knock(&shared.path());
         for (bytes, fds) in peer {
-            // It may have been sent away already.
+            // It may have been closed already.
             fd::send(socket.as_fd(), bytes, &vec![socket.as_fd(); *fds]).ok();
         }
         assert_sent_away(&socket);
     }
-    // One byte a message.
+    // One byte per message.
     let slow = knock(&shared.path());
     for byte in &whole {
         fd::send(slow.as_fd(), &[*byte], &[]).ok();
     }
     assert_sent_away(&slow);
-    // More than are listened to at once, who say nothing; those behind them wait for their turn.
+    // More silent connections than are served at once; those behind them wait for their turn.
     let silent: Vec<OwnedFd> = (0..10).map(|_| knock(&shared.path())).collect();
     assert_eq!(first.status().number("generation"), 1);
     silent.iter().for_each(assert_sent_away);
@@ -154,13 +154,13 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
     let mut first = shared.start();
     let sessions = PingPong::start(first.addr("web"), 3);
     let followers: Vec<Option<(Vec<u8>, usize)>> = vec![
-        // Gone at once; rubbish; a process without its pidfd; all is its own before anything was given.
+        // Closed at once; rubbish; a process without its pidfd; the end of a takeover before anything was given.
         None,
         Some((b"rubbish".to_vec(), 0)),
         Some((raw(&Control::EngineStarted(EngineStarted { pid: 1 }), 0, 2), 0)),
         Some((raw(&Control::Taken(Taken {}), 0, 2), 0)),
         Some((raw(&Control::Go(Go {}), 0, 1), 0)),
-        // An engine that was never born has no way to the other one.
+        // A peer link for an engine that was never started.
         Some((raw(&hello(ProcessKind::Engine), 0, 2), 0)),
     ];
     for follower in followers {
@@ -197,11 +197,11 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
     major[4] = 99;
     let listener = {
         let mut bytes = raw(&Control::Go(Go {}), 0, 1);
-        // LISTENER, without the descriptor that belongs to it.
+        // LISTENER, without its descriptor.
         bytes[8] = 2;
         bytes
     };
-    // What it says, then whether it hangs up; how the new one ends.
+    // The messages of the impostor, and whether it then closes; how the new balancer ends.
     let cases: [(&[Vec<u8>], bool, i32, &str); 7] = [
         (&[], true, 3, "is closed; it may run as another user"),
         (&[], false, 3, "does not answer"),
@@ -223,7 +223,7 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
         assert!(word.contains(reason), "{word} instead of {reason}");
         drop(caller);
     }
-    // Nothing was left behind, and nothing removed.
+    // Nothing was left behind or removed.
     let names = fs::read_dir(shared.dir()).unwrap();
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["handoff.sock"]);
@@ -238,7 +238,7 @@ fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {
     Frame { kind, critical, fds, sequence, body }.encode()
 }
 
-/// Connects, as soon as there is room.
+/// Connects as soon as there is room in the queue.
 #[track_caller]
 fn knock(path: &Path) -> OwnedFd {
     eventually(HANG, "room at the path", || local::connect(path).ok())
@@ -250,7 +250,7 @@ fn assert_sent_away(socket: &OwnedFd) {
     let mut buffer = vec![0; 100_000];
     eventually(HANG, "the end", || {
         match fd::recv(socket.as_fd(), &mut buffer) {
-            // What it says before does not matter here.
+            // Earlier messages do not matter here.
             Ok(_) => None,
             Err(error) if error.would_block() => None,
             Err(_) => Some(()),

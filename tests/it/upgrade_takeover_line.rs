@@ -1,5 +1,5 @@
-//! The line between the two supervisors of a takeover ends, or is slow, while both live: one of them serves in the end, and
-//! never both.
+//! The connection between the two supervisors of a takeover ends, or is slow, while both live: one of them serves in
+//! the end, and never both.
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
@@ -27,13 +27,13 @@ use crate::support::wait::eventually;
 #[test]
 fn a_line_that_one_side_gives_up_leaves_the_old_one_and_ends_the_new_one() {
     for (harm, at, code, reason) in [
-        // The old one is not to be misled about what it has said, ...
+        // The old one must not be misled about what it has sent, ...
         (Harm::Rubbish(Side::Old), At::Prepared, 3, "not taken over"),
         (Harm::Rubbish(Side::Old), At::Ready, 6, "rolled back"),
         // ... nor the new one, ...
         (Harm::Rubbish(Side::New), At::Prepared, 3, "not a hand-off"),
         (Harm::Rubbish(Side::New), At::Ready, 6, "not a hand-off"),
-        // ... nor does silence mean death.
+        // ... nor may silence be taken for death.
         (Harm::Cut, At::Prepared, 3, "still answers there"),
         (Harm::Cut, At::Ready, 6, "still answers there"),
     ] {
@@ -78,14 +78,14 @@ fn one_that_is_stopped_while_it_hands_over_removes_nothing_that_is_its_successor
     PingPong::start(new.addr("web"), 2).finish().assert_unharmed();
 }
 
-/// What happens to the line.
+/// The harm to the connection.
 #[derive(Debug, Clone, Copy)]
 enum Harm {
-    /// This side hears what it cannot understand.
+    /// This side receives an invalid message.
     Rubbish(Side),
-    /// It ends, for both.
+    /// It ends, for both sides.
     Cut,
-    /// The old one hears nothing any more.
+    /// The old supervisor receives nothing from now on.
     Deaf,
 }
 
@@ -95,7 +95,7 @@ enum Side {
     New,
 }
 
-/// When: after this was said.
+/// The message after which the harm is done.
 #[derive(Debug, Clone, Copy)]
 enum At {
     Prepared,
@@ -103,11 +103,11 @@ enum At {
     Handover,
 }
 
-/// A balancer, and somebody between it and its successor.
+/// A balancer, and a relay between it and its successor.
 struct Stage {
     first: Lb,
     shared: Shared,
-    /// Open to the end: who looks finds that somebody answers.
+    /// Open to the end: a connection to it shows that the path is served.
     door: Option<OwnedFd>,
     between: Option<JoinHandle<()>>,
     _origin: Origin,
@@ -120,7 +120,7 @@ impl Stage {
         Self { first: shared.start(), shared, door: None, between: None, _origin: origin }
     }
 
-    /// Starts the new one, which asks who stands between.
+    /// Starts the new balancer, which connects to the relay.
     fn launch(&mut self, harm: Harm, at: At, probation: &str) -> Lb {
         let path = self.shared.dir().join("between.sock");
         let door = local::bind(&path).unwrap();
@@ -180,11 +180,11 @@ enum Passed {
     End,
 }
 
-/// Passes one message on, or swallows it.
+/// Relays one message, or drops it.
 fn pass(from: &OwnedFd, to: &OwnedFd, swallow: bool) -> Passed {
     let mut buffer = vec![0; 300_000];
     let received = match fd::recv(from.as_fd(), &mut buffer) {
-        // Closed with something unread, which is told before what was said.
+        // Closed with unread messages: the error precedes the messages sent before.
         Err(RecvError::Io(error)) if error.kind() == ErrorKind::ConnectionReset => fd::recv(from.as_fd(), &mut buffer),
         received => received,
     };
@@ -196,7 +196,7 @@ fn pass(from: &OwnedFd, to: &OwnedFd, swallow: bool) -> Passed {
     };
     if !swallow {
         let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        // Who has hung up is seen when it is read.
+        // A closed peer shows when it is read.
         eventually(HANG, "room", || match fd::send(to.as_fd(), &buffer[..length], &borrowed) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
             Ok(()) | Err(_) => Some(()),

@@ -1,5 +1,5 @@
-//! Upgrades between two real binaries whose hand-off features are of different versions: what they do not have in
-//! common is left out, sessions drain where they are, and no connection is refused or cut.
+//! Upgrades between two real binaries whose hand-off features have different versions: features without a common
+//! version are left out, sessions stay where they are, and no connection is refused or cut.
 
 use std::path::Path;
 use std::process::Output;
@@ -37,14 +37,14 @@ fn upgrade_between(old: &Path, new: &Path) {
     let output = upgrade(&lb, new);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    // Knocks in hand may be among those that stay.
+    // Connections of the clients in progress may be among those that stay.
     let left = number_before(&told, " left to drain");
     assert!((8..=12).contains(&left), "{told}");
     assert_eq!(number_before(&told, " sessions moved"), 0, "{told}");
     assert!(told.contains("(the new binary takes no sessions from this one)"), "{told}");
     let log = lb.stderr();
     assert!(log.contains("both engines speak health 1, discovery 1\n"), "{log}");
-    // Health, which both speak, came along; counters begin anew.
+    // Health, with a common version, is preserved; counters start anew.
     assert_eq!(lb.status().server("app/b").text("status"), "DRAIN");
     let newer = PingPong::start(addr, 8);
     older.go_on_for(200);
@@ -76,7 +76,7 @@ fn upgrade(lb: &Lb, binary: &Path) -> Output {
     lb.command(&["upgrade", "--binary", binary, "--probation", "300ms"])
 }
 
-/// The number before these words.
+/// The number in front of these words.
 #[track_caller]
 fn number_before(text: &str, words: &str) -> u64 {
     let before = text.split(words).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One round of the loop: what the kernel has, and what follows from it.
+//! One turn of the loop: the events of the kernel, and their consequences.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -14,11 +14,11 @@ use super::super::stream::{Progress, Stream};
 use super::super::traffic::{Manner, Pace};
 use super::{Load, Phase};
 
-/// What the kernel returns for the origin's listener; no connection has it.
+/// Returned by the kernel for the origin's listener; no connection has this value.
 pub(super) const LISTENER: u64 = u64::MAX;
 
 impl Load {
-    /// Looks at the kernel once and then moves one block of bulk.
+    /// Polls the kernel once and then moves one block of bulk.
     pub(super) fn turn(&mut self, patience: Duration) -> io::Result<()> {
         let mut events = [EpollEvent::empty(); 256];
         let patience = if self.bulk.is_empty() { patience } else { Duration::ZERO };
@@ -72,7 +72,7 @@ impl Load {
         }
     }
 
-    /// Lets one connection go on, and draws the consequences.
+    /// Advances one connection and handles the result.
     pub(super) fn drive(&mut self, token: Token) -> io::Result<()> {
         let Some(peer) = self.slots.get(token) else {
             return Ok(());

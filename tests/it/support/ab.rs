@@ -1,4 +1,4 @@
-//! ApacheBench, and what it says. Without `-r` it stops at the first connection error, which is the point.
+//! ApacheBench and its report. It runs without `-r`, so that it stops at the first connection error.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -39,7 +39,7 @@ impl Ab {
         Self { process: Process::start("ab", dir.path(), &command), requests, _dir: dir }
     }
 
-    /// Runs it to its end.
+    /// Runs ab to its end.
     #[track_caller]
     pub(crate) fn run(addr: SocketAddr, requests: u64, concurrency: u32, options: &[&str]) -> AbReport {
         Self::start(addr, requests, concurrency, options).finish()

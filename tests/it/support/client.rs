@@ -12,7 +12,7 @@ use super::outcome::{Ending, Outcome};
 use super::plan::{ClientEnd, Plan, ServerEnd};
 use super::stream::{Verifier, fill};
 
-/// Longer than any pause a session may have here; silence for so long is a hang.
+/// Longer than any pause a session may have here; silence for this long is a hang.
 pub(crate) const HANG: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Client {
         Ok(Self { stream, plan, sent: Arc::default() })
     }
 
-    /// Connects, and does all of the plan.
+    /// Connects and carries out the whole plan.
     pub(crate) fn run(addr: SocketAddr, plan: Plan) -> Outcome {
         match Self::connect(addr, plan) {
             Ok(client) => client.finish(|| {}),
@@ -42,12 +42,12 @@ impl Client {
         self.stream.local_addr().unwrap()
     }
 
-    /// Counts what was sent of the stream, while `finish` runs.
+    /// Counts the bytes of the stream sent so far, while `finish` runs.
     pub(crate) fn sent(&self) -> Arc<AtomicU64> {
         self.sent.clone()
     }
 
-    /// Does the plan, both directions at once; the first read waits for `before_reading`.
+    /// Carries out the plan, both directions at once; the first read waits for `before_reading`.
     pub(crate) fn finish(self, before_reading: impl FnOnce()) -> Outcome {
         let Self { stream, plan, sent } = self;
         let mut receiver =
@@ -55,7 +55,7 @@ impl Client {
         let early = plan.up_before_answer();
         let ending = std::thread::scope(|scope| {
             scope.spawn(|| {
-                // A write that fails shows in what comes back, too.
+                // A write that fails also shows in what is received.
                 if send(&stream, &plan, &sent, early).is_ok() && plan.client == ClientEnd::HalfClose && !confirms(&plan)
                 {
                     drop(stream.shutdown(Shutdown::Write));
@@ -80,7 +80,7 @@ fn confirms(plan: &Plan) -> bool {
     plan.server == ServerEnd::Reset
 }
 
-/// What remains once the first part of the answer is there: confirm, or reset, or read on to the end.
+/// The rest of the plan once the first part of the answer has arrived: confirm, reset, or read on to the end.
 fn last_words(stream: &TcpStream, plan: &Plan, sent: &AtomicU64, receiver: &mut Receiver<'_>) -> Ending {
     if plan.client == ClientEnd::Reset {
         let done = send(stream, plan, sent, plan.up);
@@ -115,7 +115,7 @@ struct Receiver<'a> {
 }
 
 impl Receiver<'_> {
-    /// `None` once that many bytes have come, or what ended the session before.
+    /// `None` once that many bytes have arrived, otherwise what ended the session before.
     fn read_until(&mut self, count: u64) -> Option<Ending> {
         while self.verifier.received() < count {
             match self.stream.read(&mut self.buffer) {
@@ -137,7 +137,7 @@ pub(crate) fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Everything that comes until the end, and how it ended.
+/// Everything that arrives until the end, and how the connection ended.
 pub(crate) fn read_to_end(mut stream: &TcpStream) -> (Vec<u8>, Ending) {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
@@ -146,7 +146,7 @@ pub(crate) fn read_to_end(mut stream: &TcpStream) -> (Vec<u8>, Ending) {
     }
 }
 
-/// Connects, sends nothing, closes its direction, and returns what the server said.
+/// Connects, sends nothing, closes its direction, and returns what the server sent.
 pub(crate) fn greeting(addr: SocketAddr) -> io::Result<String> {
     let stream = connect(addr)?;
     stream.shutdown(Shutdown::Write)?;

@@ -1,5 +1,5 @@
 //! Configuration text for a test: one frontend `web` on a free port, one backend `app`, two worker threads, so that
-//! results do not depend on the machine. What a test is about, it adds in the file's own words.
+//! results do not depend on the machine. A test adds the keys it is about as they stand in a file.
 
 use super::origin::Origin;
 
@@ -15,12 +15,12 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Checks are quick (each 100 ms), so that a server's death and return are seen within a test's patience.
+    /// Checks run every 100 ms, so that a server's death and return show within a test's deadline.
     pub(crate) fn new() -> Self {
         Self::bare().backend(r#"check = { inter = "100ms", rise = 2, fall = 3 }"#)
     }
 
-    /// Every default of the backend.
+    /// With every default of the backend.
     pub(crate) fn bare() -> Self {
         let empty = String::new;
         let bind = r#"["127.0.0.1:0"]"#.to_owned();

@@ -1,5 +1,5 @@
-//! `Etcd`: a real etcd of one member in a directory of its own, on ports that stay its own. It can be killed, stopped
-//! (SIGSTOP) and continued, compacted, restored from a snapshot, given users, and spoken to over TLS.
+//! `Etcd`: a real etcd of one member with its own directory and reserved ports. It can be killed, stopped (SIGSTOP) and
+//! continued, compacted, restored from a snapshot, given users, and reached over TLS.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,15 +21,15 @@ use super::wait::eventually;
 
 #[derive(Debug)]
 pub(crate) struct Etcd {
-    // Dropped in this order: the process, then what it stands on.
+    // Dropped in this order: the process, then what it uses.
     process: Option<Process>,
     runtime: Runtime,
     client: Port,
     peer: Port,
     certificates: Option<Certificates>,
-    /// Name and password, once users are on.
+    /// Name and password, once authentication is on.
     user: Option<(String, String)>,
-    /// Counts restores: each has a data directory of its own.
+    /// Counts restores: each has its own data directory.
     data: u32,
     dir: TempDir,
 }
@@ -51,7 +51,7 @@ impl Etcd {
         etcd
     }
 
-    /// One that does not run yet.
+    /// An etcd that does not run yet.
     pub(crate) fn stopped() -> Self {
         Self::prepared(None)
     }
@@ -79,7 +79,7 @@ impl Etcd {
         self.certificates.as_ref().expect("this etcd was started with TLS")
     }
 
-    /// Starts it (again) on what it had, and waits until it answers.
+    /// Starts it (again) on its existing data and waits until it answers.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         self.spawn();
@@ -112,7 +112,7 @@ impl Etcd {
         }
     }
 
-    /// SIGSTOP: it keeps its sockets and says nothing.
+    /// SIGSTOP: it keeps its sockets and does not answer.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -126,7 +126,7 @@ impl Etcd {
         self.process.as_ref().expect("etcd runs").signal(signal);
     }
 
-    /// A copy of everything as it is now.
+    /// A copy of the present contents.
     pub(crate) fn snapshot(&self) -> PathBuf {
         let path = self.dir.path().join(format!("snapshot-{}", self.data));
         self.ctl(&["snapshot", "save", &path.display().to_string()]);
@@ -162,7 +162,8 @@ impl Etcd {
         ]);
     }
 
-    /// Lets a story happen on a port that nobody else knows: for all others it is away. It does not run before and after.
+    /// Runs `story` against this etcd on an unknown port, so that it is away for every other client. It does not run
+    /// before and after.
     pub(crate) fn somewhere_else(&mut self, story: impl FnOnce(&Self)) {
         let known = std::mem::replace(&mut self.client, Port::reserve());
         self.restart();
@@ -190,7 +191,7 @@ impl Etcd {
         text
     }
 
-    /// Switches users on, with a root of this password.
+    /// Enables authentication, with a root user of this password.
     pub(crate) fn require_password(&mut self, password: &str) {
         self.ctl(&["user", "add", &format!("root:{password}")]);
         self.ctl(&["user", "grant-role", "root", "root"]);
@@ -198,7 +199,7 @@ impl Etcd {
         self.user = Some(("root".to_owned(), password.to_owned()));
     }
 
-    /// Gives root another password.
+    /// Changes root's password.
     pub(crate) fn change_password(&mut self, password: &str) {
         let mut client = self.connect();
         self.run(client.user_change_password("root", password)).unwrap();
@@ -229,7 +230,7 @@ impl Etcd {
         self.runtime.block_on(future)
     }
 
-    /// `None`: it does not answer.
+    /// `None`: etcd does not answer.
     fn revision_now(&self) -> Option<i64> {
         let mut client = self.try_connect()?;
         let get = client.get("x", None);
@@ -237,7 +238,7 @@ impl Etcd {
         Some(answer.ok()?.ok()?.header()?.revision())
     }
 
-    /// Everything is at this revision now.
+    /// The current revision.
     #[track_caller]
     pub(crate) fn revision(&self) -> i64 {
         self.revision_now().expect("etcd answers")
@@ -251,7 +252,7 @@ impl Etcd {
         answer.header().unwrap().revision()
     }
 
-    /// Puts under a new lease of so many seconds, which nobody keeps alive.
+    /// Puts under a new lease of this many seconds, which is not kept alive.
     #[track_caller]
     pub(crate) fn put_leased(&self, key: &str, value: &str, ttl: i64) -> i64 {
         let mut client = self.connect();
@@ -269,7 +270,7 @@ impl Etcd {
         self.run(client.lease_revoke(lease)).unwrap();
     }
 
-    /// How many there are.
+    /// The number of leases.
     pub(crate) fn leases(&self) -> usize {
         let mut client = self.connect();
         self.run(client.leases()).unwrap().leases().len()
@@ -295,7 +296,7 @@ impl Etcd {
         self.run(client.txn(Txn::new().and_then(operations))).unwrap();
     }
 
-    /// Forgets the history before this revision.
+    /// Discards the history before this revision.
     #[track_caller]
     pub(crate) fn compact(&self, revision: i64) {
         let mut client = self.connect();
@@ -320,7 +321,7 @@ impl Etcd {
     }
 }
 
-/// For anything etcd does.
+/// Deadline for any operation of etcd.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]

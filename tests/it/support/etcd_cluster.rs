@@ -1,5 +1,5 @@
-//! `Cluster`: an etcd of three members, each in a network namespace of its own behind one bridge, so that each can be
-//! cut off from the others and from us. Needs root.
+//! `Cluster`: an etcd of three members, each in its own network namespace behind one bridge, so that each can be cut
+//! off from the other members and from the test. Needs root.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +15,7 @@ use super::wait::eventually;
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    // Dropped in this order: the processes, then what they stand on.
+    // Dropped in this order: the processes, then what they use.
     members: [Option<Process>; 3],
     net: Bridge,
     runtime: Runtime,
@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three and waits until there is a leader.
+    /// Starts three members and waits until there is a leader.
     #[track_caller]
     pub(crate) fn start() -> Self {
         let mut cluster = Self {
@@ -48,7 +48,7 @@ impl Cluster {
         format!("http://{}:2379", self.net.address(member))
     }
 
-    /// Starts a member (again) on what it had.
+    /// Starts a member (again) on its existing data.
     pub(crate) fn restart(&mut self, member: usize) {
         let peer = |member: usize| format!("http://{}:2380", self.net.address(member));
         let all: Vec<String> = (0..3).map(|member| format!("m{member}={}", peer(member))).collect();
@@ -71,7 +71,7 @@ impl Cluster {
         }
     }
 
-    /// From now on nobody hears the member: packets vanish.
+    /// Cuts the member off: packets to and from it vanish.
     pub(crate) fn cut_off(&self, member: usize) {
         self.net.set(member, "down");
     }
@@ -80,7 +80,7 @@ impl Cluster {
         self.net.set(member, "up");
     }
 
-    /// The member that leads now.
+    /// The present leader.
     #[track_caller]
     pub(crate) fn leader(&self) -> usize {
         eventually(PATIENCE, "a leader", || (0..3).find(|member| self.leads(*member)))
@@ -97,7 +97,7 @@ impl Cluster {
         status.header().is_some_and(|header| header.member_id() == status.leader())
     }
 
-    /// Puts through whoever takes it.
+    /// Puts through any member that accepts it.
     #[track_caller]
     pub(crate) fn put(&self, key: &str, value: &str) {
         eventually(PATIENCE, "a put", || {
@@ -115,7 +115,7 @@ impl Cluster {
     }
 }
 
-/// A bridge in a namespace of its own, three members' namespaces at it, and an end of it with us.
+/// A bridge in its own namespace, with the namespaces of three members and an interface of the test attached.
 #[derive(Debug)]
 struct Bridge {
     number: u32,
@@ -167,7 +167,7 @@ impl Bridge {
         self.host(member as u32 + 1)
     }
 
-    /// From 203.0.113.0/24, which is set aside for examples (RFC 5737): 16 of them can stand side by side.
+    /// From 203.0.113.0/24, which is reserved for documentation (RFC 5737): 16 of them fit side by side.
     fn host(&self, host: u32) -> String {
         format!("203.0.113.{}", self.number * 16 + host)
     }
@@ -177,7 +177,7 @@ impl Drop for Bridge {
     fn drop(&mut self) {
         let names = (0..3).map(|member| self.member(member)).chain([self.hub()]);
         for name in names {
-            // Takes the interfaces along.
+            // Also removes the interfaces.
             drop(Command::new("ip").args(["netns", "del", &name]).status());
         }
     }

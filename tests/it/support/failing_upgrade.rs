@@ -1,5 +1,5 @@
-//! `FailingUpgrade`: a balancer with clients that look on while upgrades of it fail. Its new engines are the real binary
-//! with a fault, or a program that misbehaves (`fake_engine.c`).
+//! `FailingUpgrade`: a balancer under observation by clients while upgrades of it fail. Its new engines are the real
+//! binary with a fault, or a misbehaving program (`fake_engine.c`).
 
 use std::fs;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ impl FailingUpgrade {
         let dir = tempfile::tempdir().unwrap();
         copy_of_binary(&dir.path().join("lb"));
         let lb = Lb::options()
-            // Checks come and go, and their sockets with them; here descriptors are counted.
+            // Sockets of checks come and go; here descriptors are counted.
             .config(&Config::bare().backend("check = false").origins([&origin]))
             .env("LB_FAULT", &dir.path().join("fault"))
             .start();
@@ -99,13 +99,13 @@ impl FailingUpgrade {
         eventually(Duration::from_secs(20), "clients served", || (clients.served() > served + 50).then_some(()));
     }
 
-    /// No client was refused or cut; the old engine goes on and holds no more than before.
+    /// No client was refused or cut; the old engine continues and holds no more than before.
     #[track_caller]
     pub(crate) fn assert_untouched(self) {
         self.assert_only_cut_by(0);
     }
 
-    /// The same, but each of `killed` engines may have taken what it had in hand with it.
+    /// As `assert_untouched`, but each of `killed` engines may have taken the connections it had accepted with it.
     #[track_caller]
     pub(crate) fn assert_only_cut_by(mut self, killed: u64) {
         let knocks = self.clients.take().unwrap().finish();
@@ -119,7 +119,7 @@ impl FailingUpgrade {
     }
 }
 
-/// What an upgrade has come to.
+/// The result of an upgrade.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) code: Option<i32>,
@@ -146,14 +146,14 @@ pub(crate) fn fake_engine(dir: &Path, how: &str) -> PathBuf {
     }
     let path = dir.join(how);
     if !path.exists() {
-        // Not a copy: no file that a child of this process could still have open for writing.
+        // Not a copy: a child of this process could still have the file open for writing.
         fs::hard_link(program, &path).unwrap();
     }
     path
 }
 
 impl Told {
-    /// The exit code, and one line at the end with these words in it.
+    /// The exit code, and one line at the end that contains these words.
     #[track_caller]
     pub(crate) fn assert(&self, kind: &str, code: i32, words: &str) {
         assert_eq!(self.code, Some(code), "{kind}: {}", self.text);
@@ -167,7 +167,7 @@ impl Told {
     }
 }
 
-/// What a balancer holds.
+/// The resources a balancer holds.
 #[derive(Debug)]
 struct Holdings {
     descriptors: Vec<String>,
@@ -184,7 +184,7 @@ impl Holdings {
         }
     }
 
-    /// What is more than it was.
+    /// The resources that have increased since `before`.
     fn beyond(&self, before: &Self) -> Vec<String> {
         let mut more = Vec::new();
         if self.descriptors.len() > before.descriptors.len() {

@@ -1,4 +1,4 @@
-//! `Followed`: a prefix followed by the library in this process, with every set that was applied kept.
+//! `Followed`: a prefix followed by the library in this process, which records every set that was applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::machine::Stopwatch;
 use super::wait::eventually;
 
-/// Names and addresses.
+/// Names and addresses of servers.
 pub(crate) type Set = BTreeMap<String, String>;
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct Followed {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a follower of `/app/` needs beside its endpoints.
+/// The settings of a follower of `/app/` beside its endpoints.
 #[derive(Debug, Clone)]
 pub(crate) struct Following {
     pub(crate) etcd: config::Etcd,
@@ -50,7 +50,7 @@ impl Following {
         Self { etcd, state_dir: None, resume: None }
     }
 
-    /// Starts it on a thread of its own, as the control plane is.
+    /// Starts it on its own thread, as the control plane does.
     pub(crate) fn start(self) -> Followed {
         let applied = Arc::new(Mutex::new(Vec::new()));
         let failing = Arc::new(Mutex::new(BTreeSet::new()));
@@ -92,7 +92,7 @@ impl Followed {
         self.follower.accept()
     }
 
-    /// The set that is applied now.
+    /// The set that is applied at present.
     pub(crate) fn now(&self) -> Set {
         self.applied.lock().unwrap().last().map(|(_, set)| set.clone()).unwrap_or_default()
     }
@@ -102,7 +102,7 @@ impl Followed {
         self.applied.lock().unwrap().clone()
     }
 
-    /// From now on the server's checks fail (or pass again).
+    /// Makes the server's checks fail (or pass again) from now on.
     pub(crate) fn set_failing(&self, name: &str, fails: bool) {
         let mut failing = self.failing.lock().unwrap();
         if fails {
@@ -112,7 +112,7 @@ impl Followed {
         }
     }
 
-    /// Waits until the names are these; how long that took.
+    /// Waits until the set consists of these names; returns how long that took.
     #[track_caller]
     pub(crate) fn wait_for(&self, names: &[&str], deadline: Duration) -> Duration {
         let watch = Stopwatch::start();

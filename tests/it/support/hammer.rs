@@ -1,5 +1,5 @@
-//! HTTP load that counts failures and goes on. ab cannot serve here: with `-r` it still gives up after ten connections
-//! that were reset before it had noticed that they stood.
+//! HTTP load that counts failures and continues. ab does not suit: even with `-r` it gives up after ten connections
+//! that were reset before ab had noticed that they were established.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use super::client::{connect, read_to_end};
 use super::outcome::Ending;
 
-/// Clients that each make one request after the other, a connection each.
+/// Clients that each make one request after the other, with a connection for each.
 #[derive(Debug)]
 pub(crate) struct Hammer {
     stop: Arc<AtomicBool>,
@@ -22,7 +22,7 @@ pub(crate) struct Hammer {
 #[derive(Debug)]
 pub(crate) struct Hammered {
     pub(crate) requests: u64,
-    /// How often what went wrong.
+    /// Failures by cause, with their number.
     pub(crate) failures: BTreeMap<String, u64>,
 }
 
@@ -66,7 +66,7 @@ impl std::fmt::Display for Hammered {
     }
 }
 
-/// One request; what was wrong with the answer.
+/// One request; an error describes what was wrong with the answer.
 fn request(addr: SocketAddr) -> Result<(), String> {
     let mut stream = connect(addr).map_err(|error| format!("connect: {}", error.kind()))?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(|error| format!("send: {}", error.kind()))?;

@@ -1,4 +1,4 @@
-//! A real HAProxy: the balancer that `lb` is measured against, and an independent speaker of the PROXY protocol.
+//! A real HAProxy: the balancer that `lb` is measured against, and an independent implementation of the PROXY protocol.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -31,7 +31,7 @@ impl Haproxy {
         Self::start(port, &text)
     }
 
-    /// Passes connections on to `server`; `bind` and `server` options are HAProxy's own words.
+    /// Relays connections to `server`; `bind` and `server` options are in HAProxy's syntax.
     #[track_caller]
     pub(crate) fn relay(bind_options: &str, server: SocketAddr, server_options: &str) -> Self {
         let port = Port::reserve();

@@ -1,5 +1,6 @@
-//! `Knocker`: clients that connect, ask and leave, one after the other, and say how each attempt ended. Unlike `ab` it goes
-//! on after a failure, so that refusals can be told from sessions that died with a killed process.
+//! `Knocker`: clients that connect, exchange bytes and close, one after the other, and record how each attempt ended.
+//! Unlike `ab` it continues after a failure, so that refusals can be told from sessions that died with a killed
+//! process.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -55,7 +56,7 @@ impl Knocker {
         Self { shared, threads }
     }
 
-    /// So far.
+    /// The result so far.
     pub(crate) fn served(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! `Lb`: the balancer itself, the real binary as a process, ready through its notify socket.
+//! `Lb`: the real binary as a process, ready when its notify socket reports READY=1.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,10 +20,10 @@ use super::process::{Process, run};
 use super::status::Status;
 use super::wait::{eventually, observe};
 
-/// A running balancer. Its files are in a directory of its own.
+/// A running balancer, with its own directory for its files.
 #[derive(Debug)]
 pub(crate) struct Lb {
-    // Dropped in this order: the process, then what it talks to.
+    // Dropped in this order: the process, then what it is connected to.
     process: Process,
     /// The command line.
     line: Vec<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Lb {
     dir: TempDir,
 }
 
-/// How to start one.
+/// How to start a balancer.
 #[derive(Debug, Default)]
 pub(crate) struct LbOptions {
     config: Option<String>,
@@ -43,16 +43,17 @@ pub(crate) struct LbOptions {
     /// Run as this uid and gid, without capabilities.
     uid: Option<u32>,
     env: Vec<(String, String)>,
-    /// What is run instead of the binary under test.
+    /// The program that is run instead of the binary under test.
     binary: Option<PathBuf>,
-    /// Instead of one in the directory of its own.
+    /// Replaces the one in the balancer's own directory.
     socket: Option<PathBuf>,
-    /// What runs it: a command that ends with its arguments.
+    /// A command that runs the balancer: its arguments come last.
     within: Vec<String>,
 }
 
 impl Lb {
-    /// Starts `lb run -f FILE` with this text and waits until it is ready. `@DIR@` in the text is the directory of its own.
+    /// Starts `lb run -f FILE` with this text and waits until it is ready. `@DIR@` in the text is the balancer's
+    /// directory.
     #[track_caller]
     pub(crate) fn start(config: &Config) -> Self {
         Self::options().config(config).start()
@@ -70,14 +71,14 @@ impl Lb {
         LbOptions::default()
     }
 
-    /// The process that serves, as status names it.
+    /// The pid of the serving engine, from status.
     #[track_caller]
     pub(crate) fn engine(&self) -> i32 {
         let engine = self.status().number("engine_pid");
         i32::try_from(engine).unwrap()
     }
 
-    /// The process that was started: the supervisor.
+    /// The pid of the process that was started: the supervisor.
     pub(crate) fn pid(&self) -> i32 {
         self.process.pid()
     }
@@ -90,7 +91,7 @@ impl Lb {
         &self.notify
     }
 
-    /// Waits until it has sent this line to systemd.
+    /// Waits until this line has been sent to systemd.
     #[track_caller]
     pub(crate) fn wait_for_notice(&self, line: &str) {
         let seen = self.notify.wait_for(Duration::from_secs(20), |seen| seen == line);
@@ -116,7 +117,7 @@ impl Lb {
         let store = self.notify.duplicates();
         let names: Vec<&str> = store.iter().map(|(name, _)| name.as_str()).collect();
         let moves = (3..).zip(&store).map(|(to, (_, from))| format!("exec {to}<&{from} {from}<&-;"));
-        // LISTEN_PID is the shell's, which becomes the daemon.
+        // LISTEN_PID is that of the shell, which becomes the balancer by exec.
         let script =
             format!("{} export LISTEN_FDS={} LISTEN_PID=$$; exec \"$@\"", moves.collect::<String>(), store.len());
         let mut command = Command::new("bash");
@@ -135,7 +136,7 @@ impl Lb {
         self.notify.lines().iter().filter(|seen| *seen == line).count()
     }
 
-    /// Waits for its end; systemd then gives up the fd store.
+    /// Waits for its end; systemd then empties the fd store.
     #[track_caller]
     pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let status = self.process.wait(deadline);
@@ -147,7 +148,7 @@ impl Lb {
         self.process.ended().is_none()
     }
 
-    /// Runs `lb ARGS... --socket` of this balancer.
+    /// Runs `lb ARGS... --socket` against this balancer.
     #[track_caller]
     pub(crate) fn command(&self, args: &[&str]) -> Output {
         let mut command = Command::new(BINARY);
@@ -155,7 +156,7 @@ impl Lb {
         run(&command, Duration::from_secs(60))
     }
 
-    /// As `command`, which must succeed; what it said on stdout.
+    /// As `command`, which must succeed; returns its stdout.
     #[track_caller]
     pub(crate) fn tell(&self, args: &[&str]) -> String {
         let output = self.command(args);
@@ -164,12 +165,12 @@ impl Lb {
         out.into_owned()
     }
 
-    /// Writes the configuration file anew, without telling the balancer.
+    /// Rewrites the configuration file without a reload.
     pub(crate) fn write_config(&self, config: &str) {
         fs::write(self.dir().join("lb.toml"), with_dir(config, self.dir())).unwrap();
     }
 
-    /// Writes the configuration file anew and reloads, which must succeed.
+    /// Rewrites the configuration file and reloads, which must succeed.
     #[track_caller]
     pub(crate) fn reload(&self, config: &Config) {
         self.write_config(&config.text());
@@ -192,8 +193,8 @@ impl Lb {
         proc::cpu(self.pid())
     }
 
-    /// For `span` it neither spins nor looks for work all the time: what a slow machine makes of the CPU time of nothing
-    /// is far from what either would take.
+    /// For `span` it neither spins nor polls. The bounds are far above what a slow machine charges for doing nothing,
+    /// and far below what either would take.
     #[track_caller]
     pub(crate) fn assert_at_rest(&self, story: &str, span: Duration) {
         let (cpu, sleeps) = (self.cpu(), proc::sleeps(self.pid()));
@@ -242,7 +243,7 @@ impl LbOptions {
         self
     }
 
-    /// With its admin socket there.
+    /// With its admin socket at this path.
     pub(crate) fn socket(mut self, path: PathBuf) -> Self {
         self.socket = Some(path);
         self
@@ -274,7 +275,7 @@ impl LbOptions {
         lb
     }
 
-    /// Starts it and does not wait.
+    /// Starts it without waiting for readiness.
     #[track_caller]
     pub(crate) fn launch(self) -> Lb {
         let dir = tempfile::tempdir().unwrap();
@@ -290,7 +291,7 @@ impl LbOptions {
         let socket = self.socket.unwrap_or_else(|| dir.path().join("lb.sock"));
         line.extend(["--socket".to_owned(), socket.display().to_string()]);
         if let Some(uid) = self.uid {
-            // The checkout may be where this user cannot go.
+            // This user may not have access to the checkout.
             let binary = dir.path().join("lb");
             fs::copy(BINARY, &binary).unwrap();
             line[0] = binary.display().to_string();
@@ -316,13 +317,13 @@ impl LbOptions {
 
 /// A copy of the binary under test, which may be replaced or damaged.
 pub(crate) fn copy_of_binary(to: &Path) {
-    // A rename, as package managers do it: the file that runs is left alone.
+    // A rename, as package managers do it: the running file is not written to.
     let fresh = to.with_extension("new");
     fs::copy(BINARY, &fresh).unwrap();
     fs::rename(&fresh, to).unwrap();
 }
 
-/// Runs `lb ARGS...` to its end, without a daemon.
+/// Runs `lb ARGS...` to its end; no balancer needs to run.
 #[track_caller]
 pub(crate) fn lb(args: &[&str]) -> Output {
     let mut command = Command::new(BINARY);

@@ -1,4 +1,4 @@
-//! The machine's limits, and taking turns on it.
+//! The machine's limits, and mutual exclusion of tests on it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ pub(crate) fn raise_descriptors() -> u64 {
     hard
 }
 
-/// Tests that measure time, CPU or memory, or load the whole machine, hold this while they run.
+/// Held by tests that measure time, CPU or memory, or load the whole machine, while they run.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! `Load`: ApacheBench run after run for as long as a test's story lasts, none of which may have a failure.
+//! `Load`: runs of ApacheBench, one after the other, for the duration of a test; none of them may have a failure.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Load {
             let mut reports = Vec::new();
             while !is_done.load(Ordering::Relaxed) {
                 reports.push(Ab::run(addr, REQUESTS, CONCURRENCY, &[]));
-                // Whatever else the story needs has its share of these cores too.
+                // Leaves a share of the cores to the rest of the test.
                 observe(Duration::from_millis(50));
             }
             reports
@@ -32,7 +32,7 @@ impl Load {
         Self { done, thread: Some(thread) }
     }
 
-    /// Ends it.
+    /// Ends the load.
     ///
     /// # Panics
     /// When a connection failed.
@@ -59,6 +59,6 @@ impl Drop for Load {
     }
 }
 
-/// A run's: about a fifth of a second.
+/// Requests per run, which takes about a fifth of a second.
 const REQUESTS: u64 = 1000;
 const CONCURRENCY: u32 = 8;

@@ -1,5 +1,6 @@
-//! What this machine withholds: a shared host may leave a virtual machine standing for a second, though nothing in it is
-//! wrong. On each CPU a thread that sleeps in small steps sees when it wakes too late; a `Stopwatch` stands meanwhile.
+//! Time that the machine withholds: a shared host may stop a virtual machine for a second although nothing in it is
+//! wrong. On each CPU a thread that sleeps in small steps notices when it wakes too late; a `Stopwatch` does not count
+//! that time.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::wait::pause;
 
-/// Tells how long something took on a machine that runs.
+/// Measures how long something takes, excluding standstills of the machine.
 #[derive(Clone, Copy)]
 pub(crate) struct Stopwatch {
     began: Instant,
@@ -21,13 +22,13 @@ impl Stopwatch {
         Self { began: Instant::now() }
     }
 
-    /// The time since the start, without that in which a CPU stood still.
+    /// The time since the start, without the time in which a CPU stood still.
     pub(crate) fn elapsed(&self) -> Duration {
         let now = Instant::now();
         (now - self.began).saturating_sub(standstills().within(self.began, now))
     }
 
-    /// The time since the start: nothing may be over sooner than it should.
+    /// The time since the start, standstills included: for lower bounds.
     pub(crate) fn by_the_clock(&self) -> Duration {
         self.began.elapsed()
     }
@@ -44,7 +45,7 @@ impl std::fmt::Debug for Stopwatch {
     }
 }
 
-/// When CPUs stood still, as far as is known.
+/// The standstills of CPUs observed so far.
 #[derive(Debug, Default)]
 struct Standstills(Mutex<Known>);
 
@@ -52,17 +53,17 @@ struct Standstills(Mutex<Known>);
 struct Known {
     /// In the order of their ends.
     past: Vec<(Instant, Instant)>,
-    /// When each of the watching threads wants to wake.
+    /// When each of the watching threads is due to wake.
     due: Vec<Instant>,
 }
 
-/// How often a watching thread looks.
+/// How often a watching thread wakes.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Waking so much too late is the turn of somebody else on the same CPU; more is a standstill.
+/// Waking later than this is a standstill; less is another thread's turn on the same CPU.
 const USUAL: Duration = Duration::from_millis(5);
 
-/// Those of this process. The first call starts the threads that see them.
+/// The standstills of this process. The first call starts the watching threads.
 fn standstills() -> &'static Standstills {
     static STANDSTILLS: OnceLock<Standstills> = OnceLock::new();
     let mut first = false;
@@ -102,7 +103,7 @@ impl Standstills {
         }
     }
 
-    /// How much of this time at least one CPU stood still.
+    /// For how much of this time at least one CPU stood still.
     fn within(&self, from: Instant, to: Instant) -> Duration {
         let mut found = self.known(|known| {
             let past = known.past.iter().rev();

@@ -1,7 +1,7 @@
-//! What the tests stand on: real programs, a misbehaving server, a client that checks every byte, and /proc.
+//! Support for the tests: real programs, a misbehaving server, a client that checks every byte, and /proc.
 //!
-//! Nothing here sleeps or picks a port: readiness is an event, ports are the kernel's choice, and what can only be
-//! asked is asked by `eventually`.
+//! Readiness is an event and ports are chosen by the kernel. A fact without an event is polled by `eventually`; a span
+//! of time passes only in `wait::observe` (measurements), `wait::pause` (polling) and the fixed pace of a load.
 
 pub(crate) mod ab;
 pub(crate) mod certificates;

@@ -1,4 +1,4 @@
-//! A network namespace joined to ours by a veth pair, for servers whose packets can vanish. Needs root.
+//! A network namespace connected to the test's by a veth pair, for servers whose packets can vanish. Needs root.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ pub(crate) struct Netns {
 }
 
 impl Netns {
-    /// Addresses are from 198.18.0.0/15, which is set aside for tests (RFC 2544).
+    /// Addresses are from 198.18.0.0/15, which is reserved for tests (RFC 2544).
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = (std::process::id() % 2048) * 16 + NEXT.fetch_add(1, Ordering::Relaxed) % 16;
@@ -40,7 +40,7 @@ impl Netns {
         File::open(format!("/run/netns/{}", self.name)).unwrap().into()
     }
 
-    /// From now on nothing is answered: packets arrive and vanish, as with a machine that lost its power.
+    /// From now on nothing is answered: packets arrive and vanish, as with a machine that has lost its power.
     pub(crate) fn black_hole(&self) {
         ip(&["-n", &self.name, "route", "add", "blackhole", &format!("{}/32", self.near)]);
     }
@@ -52,7 +52,7 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        // Takes the pair of interfaces along.
+        // Also removes the pair of interfaces.
         drop(Command::new("ip").args(["netns", "del", &self.name]).status());
     }
 }

@@ -34,7 +34,7 @@ impl Nginx {
         self.port.addr()
     }
 
-    /// SIGKILL: what it had in hand is reset, then its port refuses.
+    /// SIGKILL: connections it has accepted are reset, then its port refuses.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
@@ -51,7 +51,7 @@ impl Nginx {
     }
 }
 
-/// Without a master there is one pid, which is the server.
+/// Without a master process there is one pid, that of the server.
 const CONFIG: &str = r#"
 master_process off;
 daemon off;

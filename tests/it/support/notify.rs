@@ -1,5 +1,5 @@
-//! The other end of systemd's notification protocol (sd_notify(3)): keeps each message and the descriptors that came
-//! for the fd store.
+//! The receiving end of systemd's notification protocol (sd_notify(3)): keeps each message and the descriptors sent for
+//! the fd store.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -28,9 +28,9 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Inbox {
-    /// Single assignments, in the order they came.
+    /// Single assignments, in order of arrival.
     lines: Vec<String>,
-    /// Held as systemd holds them, by FDNAME.
+    /// Kept as systemd does, by FDNAME.
     store: Vec<(String, OwnedFd)>,
 }
 
@@ -66,17 +66,17 @@ impl Notify {
         self.shared.inbox.lock().unwrap().store.iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// Gives up the store, as systemd does when a service has stopped.
+    /// Empties the store, as systemd does when a service has stopped.
     pub(crate) fn clear_store(&self) {
         self.shared.inbox.lock().unwrap().store.clear();
     }
 
-    /// Names of what is in the store, and duplicates that a child inherits under their numbers. To be closed by taking
-    /// them back with `inherit`.
+    /// Names of the descriptors in the store, with duplicates that a child inherits under their numbers. They are
+    /// closed by taking them back with `inherit`.
     pub(crate) fn duplicates(&self) -> Vec<(String, RawFd)> {
         let inbox = self.shared.inbox.lock().unwrap();
         let duplicate = |(name, fd): &(String, OwnedFd)| {
-            // Beyond the single digits that the child's own descriptors are to have.
+            // Beyond the single digits, which are the child's own descriptors.
             let copy = fcntl(fd, FcntlArg::F_DUPFD(100)).unwrap();
             (name.clone(), copy)
         };
@@ -96,7 +96,7 @@ impl Drop for Notify {
     }
 }
 
-/// One message; `false` for the last.
+/// Receives one message; `false` for the last.
 fn receive(socket: &UnixDatagram, shared: &Shared) -> bool {
     let mut buffer = [0; 4096];
     let mut control = nix::cmsg_space!([RawFd; 253]);
@@ -126,7 +126,7 @@ impl Inbox {
         if value("FDSTORE") == Some("1") {
             self.store.extend(descriptors.into_iter().map(|fd| (name.clone(), fd)));
         } else {
-            // A barrier's sender waits for this close.
+            // The sender of a barrier waits for this close.
             drop(descriptors);
         }
         if value("FDSTOREREMOVE") == Some("1") {

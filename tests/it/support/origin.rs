@@ -1,6 +1,6 @@
-//! `Origin`: a server in the test process that misbehaves on purpose. It runs on a thread of its own, can be stopped
-//! (its connections are cut, as when a server is killed) and started again on the same port, counts what it sees, and
-//! keeps each session's account.
+//! `Origin`: a server in the test process that misbehaves on purpose. It runs on its own thread, can be stopped (its
+//! connections are cut, as when a server is killed) and restarted on the same port, counts connections and requests,
+//! and keeps an account of each session.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -22,12 +22,12 @@ use super::proxy_header::{ProxyHeader, read_header};
 use super::session::{self, Sessions};
 use super::wait::{eventually, settled};
 
-/// What an origin does with a connection.
+/// How an origin treats a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// The client says (`Plan`).
+    /// As the client's `Plan` asks.
     Planned,
-    /// Send back what comes, close after the client.
+    /// Send back every byte; close after the client.
     Echo,
     /// Answer each request with this many bytes.
     Http(usize),
@@ -59,7 +59,7 @@ enum Place {
     Unix(PathBuf),
 }
 
-/// What the origin's thread and the test both see.
+/// The state common to the origin's thread and the test.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) behaviour: Behaviour,
@@ -96,7 +96,7 @@ impl Origin {
         Self::start_at(Place::Port(Arc::new(port)), behaviour, false, None)
     }
 
-    /// A connection begins with a PROXY header, which is kept.
+    /// A connection begins with a PROXY header, which is recorded.
     pub(crate) fn start_proxied(behaviour: Behaviour) -> Self {
         Self::start_at(Place::Port(Arc::new(Port::reserve())), behaviour, true, None)
     }
@@ -135,7 +135,7 @@ impl Origin {
         origin
     }
 
-    /// Serves (again) at the same address. Does nothing when it already does.
+    /// Serves (again) at the same address. No effect when it already serves.
     pub(crate) fn restart(&mut self) {
         if self.engine.is_some() {
             return;
@@ -222,7 +222,8 @@ impl Origin {
         self.shared.headers.lock().unwrap().clone()
     }
 
-    /// Waits until the origin has begun to send in the session `seed` and can send no more; how much that was.
+    /// Waits until the origin has begun to send in the session `seed` and can send no more; returns the number of bytes
+    /// sent.
     #[track_caller]
     pub(crate) fn wait_until_stuck(&self, seed: u64) -> u64 {
         eventually(HANG, "a first byte sent", || (self.shared.sessions.sent(seed) > 0).then_some(()));

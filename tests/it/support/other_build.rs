@@ -1,4 +1,4 @@
-//! A second real binary of `lb`, whose hand-off features are of other versions (`tests/other-build`).
+//! A second real binary of `lb`, with other versions of the hand-off features (`tests/other-build`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::process::run;
 
-/// Copies it to `to`, so that it belongs to whoever runs the tests.
+/// Copies it to `to`, so that it belongs to the user that runs the tests.
 #[track_caller]
 pub(crate) fn copy_of_other_build(to: &Path) {
-    // `tests/run` has built it as the user who owns the checkout.
+    // `tests/run` has built it as the owner of the checkout.
     let built = std::env::var_os("LB_TEST_OTHER_BUILD").map_or_else(build, PathBuf::from);
     fs::copy(built, to).unwrap();
 }

@@ -1,4 +1,4 @@
-//! How a session looked from one of its ends.
+//! The outcome of a session as seen from one of its ends.
 
 use std::io;
 
@@ -9,7 +9,7 @@ pub(crate) enum Ending {
     Fin,
     /// The peer's RST.
     Reset,
-    /// Nothing came within the deadline of the test: the session hangs.
+    /// Nothing arrived within the deadline of the test: the session hangs.
     Timeout,
     /// The connection could not be made, or broke in another way.
     Failed(io::ErrorKind),
@@ -26,7 +26,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether every byte came, unchanged, and the end was orderly.
+    /// Whether every byte arrived, unchanged, and the end was orderly.
     pub(crate) fn is_whole(&self, received: u64) -> bool {
         self.received == received && self.corrupt_at.is_none() && self.ending == Ending::Fin
     }
@@ -35,7 +35,7 @@ impl Outcome {
 impl From<io::Error> for Ending {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // A write into a connection that was reset earlier says EPIPE.
+            // A write into a connection that was reset earlier fails with EPIPE.
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Timeout,
             other => Self::Failed(other),

@@ -1,5 +1,5 @@
-//! Sessions that live while something happens to the balancer: each sends small messages to an echo and checks what
-//! comes back, until it is told to stop.
+//! Sessions that stay open while the balancer changes: each sends small messages to an echo and checks the answers
+//! until it is stopped.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -24,24 +24,24 @@ pub(crate) struct PingPong {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
-    /// Messages that went round.
+    /// Messages that completed a round trip.
     rounds: AtomicU64,
     /// Sessions with at least one answer.
     answered: AtomicU64,
-    /// The longest that any message took to go round, in µs.
+    /// The longest round trip of a message, in µs.
     slowest: AtomicU64,
 }
 
-/// What became of them.
+/// The result of the sessions.
 #[derive(Debug)]
 pub(crate) struct PingPongs {
     pub(crate) outcomes: Vec<Outcome>,
-    /// The longest that any message took to go round.
+    /// The longest round trip of a message.
     pub(crate) slowest: Duration,
 }
 
 impl PingPong {
-    /// Starts `count` sessions and returns when each has had an answer.
+    /// Starts `count` sessions and returns once each has had an answer.
     pub(crate) fn start(addr: SocketAddr, count: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let threads = (0..count)
@@ -56,14 +56,14 @@ impl PingPong {
         Self { shared, threads }
     }
 
-    /// Waits until `count` more messages have gone round, so that whatever was just done was under load.
+    /// Waits for `count` more round trips, so that the preceding step was under load.
     pub(crate) fn go_on_for(&self, count: u64) {
         let rounds = || self.shared.rounds.load(Ordering::Relaxed);
         let goal = rounds() + count;
         eventually(Duration::from_secs(30), "more rounds", || (rounds() >= goal).then_some(()));
     }
 
-    /// The longest that any message took to go round.
+    /// The longest round trip of a message so far.
     pub(crate) fn slowest_so_far(&self) -> Duration {
         Duration::from_micros(self.shared.slowest.load(Ordering::Relaxed))
     }
@@ -128,7 +128,7 @@ impl Session {
         ending
     }
 
-    /// One message there and back; `Some` when the server ended it.
+    /// One message there and back; `Some` when the server ended the session.
     fn round(&mut self, stream: &mut TcpStream) -> std::io::Result<Option<Ending>> {
         let mut message = [0; MESSAGE as usize];
         fill(self.seed, self.sent, &mut message);

@@ -1,5 +1,5 @@
-//! What one session is to do. The client sends the plan as the first bytes of the session, so one origin serves
-//! every kind of misbehaviour and each session says which it wants.
+//! The plan of one session. The client sends it as the first bytes of the session, so that one origin serves every kind
+//! of misbehaviour.
 
 /// How a session is to run at both ends. The bytes of each direction are `stream::fill` of `seed` (up) and `!seed` (down).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,28 +21,28 @@ pub(crate) struct Plan {
 /// What the server does once it has sent `down` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ServerEnd {
-    /// Send FIN, go on reading until the client's.
+    /// Send FIN, continue to read until the client's.
     HalfClose = 0,
     /// Wait for the client's FIN, then send its own.
     AfterClient = 1,
     /// Reset (SO_LINGER 0) right behind the last `Plan::TAIL` bytes, which follow once the client has confirmed the
-    /// others with one more byte of its stream: so all `down` bytes were received by whoever sits between.
+    /// others with one more byte of its stream: so every balancer between has received all `down` bytes.
     Reset = 2,
 }
 
 /// What the client does once it has sent `up` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientEnd {
-    /// Send FIN, go on reading until the server's.
+    /// Send FIN, continue to read until the server's.
     HalfClose = 0,
     /// Wait for the server's FIN (or reset).
     AfterServer = 1,
-    /// Reset (SO_LINGER 0) right behind the last `Plan::TAIL` bytes, which follow once all `down` bytes have come. The
-    /// server then answers when it has the others.
+    /// Reset (SO_LINGER 0) right behind the last `Plan::TAIL` bytes, which follow once all `down` bytes have arrived.
+    /// The server then answers once it has the others.
     Reset = 2,
 }
 
-/// Who keeps whom waiting.
+/// Which side keeps the other waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// Both directions at once.
@@ -57,7 +57,7 @@ pub(crate) enum Pace {
 
 impl Plan {
     pub(crate) const LEN: usize = 48;
-    /// What fits any receive window at once.
+    /// A size that fits any receive window at once.
     pub(crate) const TAIL: u64 = 4096;
 
     /// `up` and `down` bytes at once, in 16 KiB writes, closed in order by the client.
@@ -90,7 +90,7 @@ impl Plan {
         }
     }
 
-    /// What the server waits to have received before it sends.
+    /// The number of bytes the server receives before it sends.
     pub(crate) fn answer_after(&self) -> u64 {
         if self.pace == Pace::RequestThenAnswer || self.client == ClientEnd::Reset {
             self.up_before_answer()
@@ -110,7 +110,7 @@ impl Plan {
         bytes
     }
 
-    /// `None` when the bytes are no plan: something was lost or changed on the way.
+    /// `None` when the bytes are not a plan: something was lost or changed on the way.
     pub(crate) fn decode(bytes: &[u8; Self::LEN]) -> Option<Self> {
         let mut words = bytes.chunks(8).map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap()));
         let mut next = || words.next().unwrap();

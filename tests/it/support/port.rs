@@ -1,12 +1,12 @@
-//! Ports that stay ours. A program that cannot be given port 0 gets one that was really free, and nobody else can
-//! take it between its restarts.
+//! Reserved ports. A program that cannot be given port 0 gets one that was really free, and no other process can take
+//! it between its restarts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
 /// A port held by a socket that is bound but never listens: connecting to it is refused, and a listener with
-/// SO_REUSEADDR may come and go beside it.
+/// SO_REUSEADDR can bind beside it.
 #[derive(Debug)]
 pub(crate) struct Port {
     addr: SocketAddr,

@@ -1,10 +1,10 @@
-//! What /proc says about processes: descriptors, pipes, memory, CPU. Figures are of whole process trees, since the
+//! Facts from /proc about processes: descriptors, pipes, memory, CPU. Figures are of whole process trees, since the
 //! balancer is a supervisor and an engine.
 
 use std::fs;
 use std::time::Duration;
 
-/// The children of `pid`, theirs, and so on.
+/// All descendants of `pid`.
 pub(crate) fn descendants(pid: i32) -> Vec<i32> {
     let parents: Vec<(i32, i32)> = numbers("/proc").filter_map(|child| Some((child, parent(child)?))).collect();
     let mut found = vec![pid];
@@ -23,7 +23,7 @@ pub(crate) fn tree(pid: i32) -> Vec<i32> {
     all
 }
 
-/// CPU time (user and system) that the tree's living threads have used.
+/// CPU time (user and system) used by the tree's living threads.
 pub(crate) fn cpu(pid: i32) -> Duration {
     let of_thread = |text: String| text.split(' ').next()?.parse().ok();
     Duration::from_nanos(sum_of_threads(pid, "schedstat", of_thread))
@@ -37,7 +37,7 @@ pub(crate) fn sleeps(pid: i32) -> u64 {
     })
 }
 
-/// Of a number in a file that each thread of the tree has in /proc.
+/// The sum of a number from the file `file` of each thread of the tree in /proc.
 fn sum_of_threads(pid: i32, file: &str, number: impl Fn(String) -> Option<u64>) -> u64 {
     let of_process = |pid: i32| -> u64 {
         let paths = numbers(&format!("/proc/{pid}/task")).map(|thread| format!("/proc/{pid}/task/{thread}/{file}"));
@@ -46,7 +46,7 @@ fn sum_of_threads(pid: i32, file: &str, number: impl Fn(String) -> Option<u64>) 
     tree(pid).into_iter().map(of_process).sum()
 }
 
-/// Private memory (clean and dirty) of the tree in bytes: what would be free if it were gone.
+/// Private memory (clean and dirty) of the tree in bytes: what its end would free.
 pub(crate) fn private_memory(pid: i32) -> u64 {
     let of = |pid: i32| -> u64 {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -56,13 +56,13 @@ pub(crate) fn private_memory(pid: i32) -> u64 {
     tree(pid).into_iter().map(of).sum()
 }
 
-/// The lowest descriptor that the process `pid` has not open: what its next `open` or `accept` gets.
+/// The lowest descriptor that is not open in the process `pid`: the number its next `open` or `accept` returns.
 pub(crate) fn free_descriptor(pid: i32) -> i32 {
     let open: Vec<i32> = numbers(&format!("/proc/{pid}/fd")).collect();
     (0..).find(|number| !open.contains(number)).unwrap()
 }
 
-/// What the tree's descriptors lead to: `socket:[1]`, `pipe:[2]`, `/some/file`.
+/// The targets of the tree's descriptors: `socket:[1]`, `pipe:[2]`, `/some/file`.
 pub(crate) fn descriptors(pid: i32) -> Vec<String> {
     let of = |pid: i32| {
         let links = numbers(&format!("/proc/{pid}/fd")).map(move |fd| format!("/proc/{pid}/fd/{fd}"));
@@ -71,7 +71,7 @@ pub(crate) fn descriptors(pid: i32) -> Vec<String> {
     tree(pid).into_iter().flat_map(of).collect()
 }
 
-/// Ends of pipes the tree holds.
+/// Ends of pipes held by the tree.
 pub(crate) fn pipes(pid: i32) -> usize {
     descriptors(pid).iter().filter(|target| target.starts_with("pipe:")).count()
 }
@@ -80,8 +80,8 @@ pub(crate) fn threads(pid: i32) -> usize {
     tree(pid).into_iter().map(|pid| numbers(&format!("/proc/{pid}/task")).count()).sum()
 }
 
-/// A kernel counter: of /proc/net/netstat by its name, e.g. `ListenDrops`, of /proc/net/snmp with its protocol before
-/// it, as nstat(8) writes it: `TcpOutRsts`.
+/// A kernel counter: of /proc/net/netstat by its name, e.g. `ListenDrops`; of /proc/net/snmp with its protocol in
+/// front, as nstat(8) prints it: `TcpOutRsts`.
 pub(crate) fn netstat(name: &str) -> u64 {
     let read = |file: &str| fs::read_to_string(file).unwrap();
     let text = read("/proc/net/netstat") + &read("/proc/net/snmp");
@@ -111,7 +111,7 @@ fn numbers(dir: &str) -> impl Iterator<Item = i32> + use<> {
 #[test]
 fn the_figures_of_this_process_make_sense() {
     let me = std::process::id().cast_signed();
-    // Other tests of this process open and close theirs meanwhile.
+    // Other tests of this process open and close files meanwhile.
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().display().to_string();
     assert!(descriptors(me).contains(&path));

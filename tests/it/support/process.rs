@@ -1,5 +1,5 @@
-//! Programs that a test starts. Each ends with its test, with its children, also when the test panics or the test
-//! process is killed; what it wrote is shown when the test fails.
+//! Programs that a test starts. Each ends with its test, together with its children, also when the test panics or the
+//! test process is killed; its output is shown when the test fails.
 
 use std::fs::{self, File};
 use std::io;
@@ -85,7 +85,7 @@ impl Drop for Process {
             drop(self.child.wait());
         }
         for pid in children {
-            // ESRCH: it has gone by itself.
+            // ESRCH: it has already ended.
             match kill(Pid::from_raw(pid), Signal::SIGKILL) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(error) => eprintln!("cannot end {} of {}: {error}", pid, self.name),
@@ -119,7 +119,7 @@ pub(crate) fn run(command: &Command, deadline: Duration) -> Output {
     Output { status, stdout: fs::read(&process.out).unwrap(), stderr: fs::read(&process.err).unwrap() }
 }
 
-/// PR_SET_PDEATHSIG cannot be set between fork and exec without `unsafe`; setpriv(1) does it and becomes the program.
+/// PR_SET_PDEATHSIG cannot be set between fork and exec without `unsafe`; setpriv(1) sets it and executes the program.
 fn with_parent_death(command: &Command) -> Command {
     let mut wrapped = Command::new("setpriv");
     wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
@@ -132,7 +132,7 @@ fn with_parent_death(command: &Command) -> Command {
     wrapped
 }
 
-/// The death of a parent is the death of the *thread* that forked: so one thread that lives to the end starts everything.
+/// PR_SET_PDEATHSIG refers to the *thread* that forked: so one thread that lives to the end starts all programs.
 fn spawn(command: Command) -> io::Result<Child> {
     type Request = (Command, mpsc::Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<Mutex<mpsc::Sender<Request>>> = OnceLock::new();

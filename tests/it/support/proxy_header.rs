@@ -1,4 +1,4 @@
-//! Reads PROXY protocol headers, written from the protocol's text and not with the product's parser, so that a
+//! Reads PROXY protocol headers, written from the protocol's text instead of with the product's parser, so that a
 //! misunderstanding shows.
 
 use std::io;
@@ -14,7 +14,7 @@ pub(crate) struct ProxyHeader {
     pub(crate) destination: Option<SocketAddr>,
 }
 
-/// Takes exactly the header from `stream`.
+/// Reads exactly the header from `stream`.
 pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<ProxyHeader> {
     let mut bytes = vec![0; 12];
     stream.read_exact(&mut bytes).await?;

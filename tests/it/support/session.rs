@@ -1,4 +1,4 @@
-//! What an origin does with one connection, for each behaviour.
+//! How an origin serves one connection, for each behaviour.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -46,7 +46,7 @@ impl Sessions {
 }
 
 pub(crate) async fn serve(stream: impl Stream, shared: &Shared) {
-    // A connection that breaks is what many tests are about; those that care read the account.
+    // Many tests are about connections that break; those that check the end read the account.
     drop(match &shared.behaviour {
         Behaviour::Planned => planned(stream, shared).await,
         Behaviour::Echo => echo(stream).await,
@@ -63,7 +63,7 @@ pub(crate) async fn serve(stream: impl Stream, shared: &Shared) {
     });
 }
 
-/// From now on, closing sends RST and drops what is unsent.
+/// From now on, closing sends RST and discards unsent bytes.
 fn linger_zero(stream: &impl AsFd) -> io::Result<()> {
     SockRef::from(stream).set_linger(Some(Duration::ZERO))
 }
@@ -85,7 +85,7 @@ async fn speak_first(mut stream: impl Stream, words: &[u8]) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// Just enough HTTP for load generators and health checks: heads without bodies, keep-alive when it is asked for.
+/// Just enough HTTP for load generators and health checks: heads without bodies, keep-alive on request.
 async fn http(mut stream: impl Stream, shared: &Shared, body: usize) -> io::Result<()> {
     let mut head = Vec::new();
     loop {
@@ -151,7 +151,7 @@ async fn receive(
     progress: &watch::Sender<Progress>,
 ) -> Ending {
     if plan.pace == Pace::ServerStalls {
-        // Both ends of the channel are the origin's; it outlives its sessions.
+        // Both ends of the channel belong to the origin, which outlives its sessions.
         shared.released.subscribe().wait_for(|released| *released).await.unwrap();
     }
     let mut verifier = Verifier::new(plan.seed);

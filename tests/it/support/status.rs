@@ -1,4 +1,4 @@
-//! The answer of `lb status --json`, asked by the names of design and README.
+//! The answer of `lb status --json`, read by the names of the documentation.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 #[derive(Debug, Clone)]
 pub(crate) struct Status(Value);
 
-/// One entry of it: a frontend, a backend or a server.
+/// One entry of the status: a frontend, a backend or a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry(Value);
 
@@ -32,7 +32,7 @@ impl Status {
         named(&self.0["frontends"], name)
     }
 
-    /// The name of the frontend, when there is but one.
+    /// The name of the only frontend.
     #[track_caller]
     pub(crate) fn only_frontend(&self) -> String {
         let frontends = self.0["frontends"].as_array().expect("a list of frontends");
@@ -67,7 +67,7 @@ impl Status {
         servers.iter().filter_map(|server| server.pointer("/check/last")?.as_array()).map(Vec::len).sum()
     }
 
-    /// Addresses the frontend really has (port 0 asked for a free one).
+    /// Addresses the frontend is bound to (port 0 asked for a free one).
     #[track_caller]
     pub(crate) fn bound(&self, frontend: &str) -> Vec<SocketAddr> {
         let frontend = self.frontend(frontend);
@@ -87,7 +87,7 @@ impl Entry {
         self.0[key].as_str().unwrap_or_else(|| panic!("no text `{key}` in {}", self.0)).to_owned()
     }
 
-    /// A fact of a backend's discovery.
+    /// A field of a backend's discovery.
     pub(crate) fn discovery(&self, key: &str) -> Value {
         self.0["discovery"][key].clone()
     }
@@ -104,7 +104,7 @@ impl Entry {
             .collect()
     }
 
-    /// A part of it, whatever it is.
+    /// A part of the entry, of any type.
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)
     }

@@ -1,7 +1,7 @@
-//! Seeded byte streams that can be checked at any offset: both ends know what every byte must be, so a byte that
-//! is lost, doubled or swapped shows at its position.
+//! Seeded byte streams that can be checked at any offset: both ends compute every expected byte, so a byte that is
+//! lost, doubled or swapped shows at its position.
 
-/// What byte `offset..` of the stream `seed` is.
+/// Writes the bytes `offset..` of the stream `seed`.
 pub(crate) fn fill(seed: u64, offset: u64, out: &mut [u8]) {
     let mut position = offset;
     let mut rest = out;
@@ -24,7 +24,7 @@ fn word(seed: u64, index: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Receives a stream and remembers the first byte that is not what it must be.
+/// Receives a stream and records the position of the first wrong byte.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     seed: u64,

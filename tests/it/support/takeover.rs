@@ -1,4 +1,4 @@
-//! A directory that several balancers share, to take over from each other.
+//! A directory shared by several balancers that take over from each other.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use super::config::Config;
 use super::lb::{Lb, LbOptions};
 use super::wait::eventually;
 
-/// The directory, and what every balancer in it is started with.
+/// The directory, and the configuration with which every balancer in it is started.
 #[derive(Debug)]
 pub(crate) struct Shared {
     dir: TempDir,
@@ -30,12 +30,12 @@ impl Shared {
         self.dir.path()
     }
 
-    /// Where each asks its predecessor and hears its successor.
+    /// The takeover socket: each balancer connects to its predecessor there and accepts its successor.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir().join("handoff.sock")
     }
 
-    /// One more, with a probation that a test can wait for.
+    /// Options of one more balancer, with a probation short enough for a test.
     pub(crate) fn options(&self) -> LbOptions {
         self.options_with("300ms")
     }
@@ -44,7 +44,7 @@ impl Shared {
         self.options_at(&self.path(), probation)
     }
 
-    /// One that asks, and listens, somewhere else.
+    /// As `options`, with another takeover socket.
     pub(crate) fn options_at(&self, path: &Path, probation: &str) -> LbOptions {
         let path = path.display().to_string();
         Lb::options()
@@ -53,14 +53,14 @@ impl Shared {
             .socket(self.dir().join("lb.sock"))
     }
 
-    /// Starts one and waits until it is ready.
+    /// Starts a balancer and waits until it is ready.
     #[track_caller]
     pub(crate) fn start(&self) -> Lb {
         self.options().start()
     }
 }
 
-/// Waits for the end of one that shall take over; its exit code and last line.
+/// Waits for the end of a balancer whose takeover shall fail; returns its exit code and last line.
 #[track_caller]
 pub(crate) fn failure(mut lb: Lb) -> (i32, String) {
     let code = lb.wait(HANG).code();
@@ -70,14 +70,14 @@ pub(crate) fn failure(mut lb: Lb) -> (i32, String) {
     (code.expect("an exit code"), last.to_owned())
 }
 
-/// Waits until one that was taken over has ended in good order.
+/// Waits until a balancer whose traffic was taken over has ended in good order.
 #[track_caller]
 pub(crate) fn assert_retires(lb: &mut Lb) {
     let status = lb.wait(HANG);
     assert!(status.success(), "{status}: {}", lb.stderr());
 }
 
-/// Waits until `lb` has said this.
+/// Waits until `lb` has printed this.
 #[track_caller]
 pub(crate) fn says(lb: &Lb, words: &str) {
     eventually(HANG, words, || lb.stderr().contains(words).then_some(()));

@@ -1,5 +1,5 @@
-//! The single polling helper. Everything that has an event to wait for (EOF, READY=1, a counter's condition) does that
-//! instead; this is for facts that only asking can tell, such as the output of another program.
+//! The single polling helper. Where there is an event (EOF, READY=1, a condition of a counter) tests wait for it; this
+//! is for facts without one, such as the output of another program.
 
 use std::fmt::Debug;
 use std::sync::mpsc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::machine::Stopwatch;
 
-/// Asks until the answer is `Some`, at most for `deadline` on a machine that runs.
+/// Polls until the answer is `Some`, for at most `deadline`, standstills of the machine excluded.
 ///
 /// # Panics
-/// When the time is up, naming `what` was waited for.
+/// When the time is up, with `what` was waited for.
 #[track_caller]
 pub(crate) fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let watch = Stopwatch::start();
@@ -23,7 +23,7 @@ pub(crate) fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut(
     }
 }
 
-/// Whether it comes true in time: for what others may fail to do.
+/// Whether the condition becomes true in time, for conditions that may fail to.
 pub(crate) fn within(limit: Duration, is_true: impl Fn() -> bool) -> bool {
     let watch = Stopwatch::start();
     while !is_true() {
@@ -35,7 +35,7 @@ pub(crate) fn within(limit: Duration, is_true: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Waits until `read` answers `want`; a failure shows the last answer.
+/// Waits until `read` returns `want`; a failure shows the last value.
 #[track_caller]
 pub(crate) fn eventually_eq<T: PartialEq + Debug>(deadline: Duration, want: T, mut read: impl FnMut() -> T) {
     let watch = Stopwatch::start();
@@ -49,7 +49,8 @@ pub(crate) fn eventually_eq<T: PartialEq + Debug>(deadline: Duration, want: T, m
     }
 }
 
-/// Waits until `read` gives the same answer throughout `still`, and returns it: how a blocked writer is told from a slow one.
+/// Waits until `read` returns the same value throughout `still`, and returns it: tells a blocked writer from a slow
+/// one.
 #[track_caller]
 pub(crate) fn settled<T: PartialEq>(deadline: Duration, still: Duration, mut read: impl FnMut() -> T) -> T {
     let watch = Stopwatch::start();
@@ -66,12 +67,12 @@ pub(crate) fn settled<T: PartialEq>(deadline: Duration, still: Duration, mut rea
     }
 }
 
-/// Lets `span` of measured time pass, for tests that observe what happens (or costs) during it.
+/// Lets `span` of measured time pass, for tests that observe what happens (or what it costs) during it.
 pub(crate) fn observe(span: Duration) {
     pause(span);
 }
 
-/// Nobody sends on this channel: receiving is a plain wait.
+/// No message is ever sent on this channel: receiving is a plain wait.
 pub(crate) fn pause(span: Duration) {
     let (_keep, never) = mpsc::channel::<()>();
     assert!(never.recv_timeout(span).is_err());

@@ -1,4 +1,4 @@
-//! Clients that may have to wait: each has said one byte and is served once it has come back.
+//! Clients that may have to wait: each sends one byte and is served once the byte has returned.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,14 +15,14 @@ pub(crate) struct Waiting {
     served: bool,
 }
 
-/// How many have been served by now.
+/// How many have been served so far.
 #[track_caller]
 pub(crate) fn served(clients: &mut [Waiting]) -> usize {
     clients.iter_mut().filter_map(|client| client.is_served().then_some(())).count()
 }
 
 impl Waiting {
-    /// Connects this many, to a balancer in front of an echo.
+    /// Connects this many clients to a balancer in front of an echo.
     #[track_caller]
     pub(crate) fn queue(addr: SocketAddr, count: usize) -> Vec<Self> {
         (0..count).map(|index| Self::new(addr, index as u8)).collect()
@@ -35,7 +35,7 @@ impl Waiting {
         Self { stream, byte, served: false }
     }
 
-    /// Looks whether its byte has come back.
+    /// Checks whether the byte has returned.
     ///
     /// # Panics
     /// When the connection has ended: it was refused instead of made to wait.
@@ -54,17 +54,17 @@ impl Waiting {
         self.served
     }
 
-    /// Whether the last look found it served.
+    /// Whether the last check found it served.
     pub(crate) fn was_served(&self) -> bool {
         self.served
     }
 
-    /// Gives up: a reset, since a FIN alone would still wait for its answer.
+    /// Closes with a reset, since after a FIN alone the client would still wait for its answer.
     pub(crate) fn give_up(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// The session lives: a message goes round.
+    /// Sends a message and receives it back: the session is open.
     #[track_caller]
     pub(crate) fn ping(&mut self) {
         let mut answer = [0; 4];
