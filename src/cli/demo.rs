@@ -16,41 +16,19 @@ mod stage;
 mod witness;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::arguments::DemoArgs;
 use super::{ExitStatus, output};
 use load::Load;
 use report::{Live, Summary};
 use stage::Stage;
 use witness::Witness;
 
-pub(super) use child::{ChildArgs, become_child};
-pub(super) use server::{ServerArgs, serve};
-
-/// See it work: three built-in servers, real load, one server killed, another drained, and an upgrade in the middle
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Needs nothing but this binary, and leaves nothing behind.
-Exit code 1 if any request failed.
-
-Examples:
-  lb demo
-  lb demo --bind 127.0.0.1:8080 --seconds 60
-  and meanwhile: ab -n 10000 -c 16 http://127.0.0.1:8080/")]
-pub(super) struct Args {
-    /// Where the balancer listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
-    bind: SocketAddr,
-    /// How long the load lasts
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=3600))]
-    seconds: u32,
-    /// Print the summary as JSON
-    #[arg(long)]
-    json: bool,
-}
+pub(super) use child::become_child;
+pub(super) use server::serve;
 
 /// Why a demo could not be shown to its end. That requests failed is a result, not an error.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +52,7 @@ impl DemoError {
     }
 }
 
-pub(super) fn run(args: Args) -> ExitStatus {
+pub(super) fn run(args: DemoArgs) -> ExitStatus {
     let json = args.json;
     let shown = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,7 +70,7 @@ pub(super) fn run(args: Args) -> ExitStatus {
     if !summary.nobody_noticed() { ExitStatus::Failed } else { printed }
 }
 
-async fn until_interrupted(args: Args) -> Result<Summary, DemoError> {
+async fn until_interrupted(args: DemoArgs) -> Result<Summary, DemoError> {
     let listen = |kind| signal(kind).map_err(DemoError::io("cannot listen to signals"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     // Dropping the show midway ends its processes: each is a guard.
@@ -106,7 +84,7 @@ async fn until_interrupted(args: Args) -> Result<Summary, DemoError> {
 /// The server that nothing happens to.
 const UNTOUCHED: &str = "anna";
 
-async fn show(args: Args) -> Result<Summary, DemoError> {
+async fn show(args: DemoArgs) -> Result<Summary, DemoError> {
     let mut stage = Stage::set(args.bind).await?;
     let mut live = Live::new(&stage);
     live.event(&format!("the balancer listens on {}, before three servers", stage.front()));

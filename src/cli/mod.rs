@@ -1,8 +1,9 @@
-//! The command line: one file a command. `lb --help` is its reference.
+//! The command line: `arguments` defines it, and each command has a file. docs/commands.md is its reference.
 //!
 //! Rules: answers go to stdout, messages to stderr and start with `lb:`; a message names the remedy. A reader that
-//! closes stdout early is no error. Nothing here exits the process: every command returns an [`ExitStatus`].
+//! closes stdout early is not an error. Nothing here exits the process: every command returns an [`ExitStatus`].
 
+mod arguments;
 mod ask;
 mod check;
 mod demo;
@@ -16,48 +17,14 @@ mod table;
 mod upgrade;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser};
 
 pub(crate) use crate::exit::ExitStatus;
+use arguments::{Command, CommandLine};
 use ask::AdminSocket;
-
-/// A TCP load balancer: servers, configuration and the binary itself change without a client noticing.
-#[derive(Debug, Parser)]
-#[command(name = "lb", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
-struct Cli {
-    /// Admin socket [default: /run/lb/lb.sock, or $XDG_RUNTIME_DIR/lb.sock for an ordinary user]
-    #[arg(long, global = true, value_name = "PATH")]
-    socket: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Run(run::Args),
-    Check(check::Args),
-    Status(status::Args),
-    Server(server::Args),
-    Reload(reload::Args),
-    Upgrade(upgrade::Args),
-    Register(Box<register::Args>),
-    Demo(demo::Args),
-    /// Print a completion script
-    #[command(after_help = "Example:\n  lb completions bash > /etc/bash_completion.d/lb")]
-    Completions {
-        shell: clap_complete::Shell,
-    },
-    #[command(hide = true)]
-    Engine(run::EngineArgs),
-    #[command(hide = true)]
-    DemoServer(demo::ServerArgs),
-    #[command(hide = true)]
-    DemoChild(demo::ChildArgs),
-}
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -65,21 +32,21 @@ pub fn main() -> ExitCode {
 }
 
 fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
         Err(error) => return usage(&error).into(),
     };
-    let daemon = AdminSocket::new(cli.socket);
-    let status = match cli.command {
-        // Its exit code is that of the program it runs.
+    let socket = AdminSocket::new(line.socket);
+    let status = match line.command {
+        // Its exit code is that of the command it runs.
         Command::Register(args) => return register::run(*args),
-        Command::Run(args) => run::run(args, daemon),
-        Command::Engine(args) => run::engine(args, daemon),
+        Command::Run(args) => run::run(args, socket),
+        Command::Engine(args) => run::engine(args, socket),
         Command::Check(args) => check::run(&args),
-        Command::Status(args) => status::run(&args, &daemon),
-        Command::Server(args) => server::run(args, &daemon),
-        Command::Reload(args) => reload::run(&args, &daemon),
-        Command::Upgrade(args) => upgrade::run(args, &daemon),
+        Command::Status(args) => status::run(&args, &socket),
+        Command::Server(args) => server::run(args, &socket),
+        Command::Reload(args) => reload::run(&args, &socket),
+        Command::Upgrade(args) => upgrade::run(args, &socket),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => completions(shell),
         Command::DemoServer(args) => demo::serve(args),
@@ -88,7 +55,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     status.into()
 }
 
-/// Help and version are answers; anything else is a message, in our words.
+/// Help and version are answers; anything else is a message.
 fn usage(error: &clap::Error) -> ExitStatus {
     let text = error.render();
     if !error.use_stderr() {
@@ -105,23 +72,9 @@ fn usage(error: &clap::Error) -> ExitStatus {
 
 fn completions(shell: clap_complete::Shell) -> ExitStatus {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "lb", &mut script);
+    clap_complete::generate(shell, &mut CommandLine::command(), "lb", &mut script);
     output::print(&String::from_utf8_lossy(&script))
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  lb demo
-  lb run --bind 127.0.0.1:8080 --server 10.0.0.1:80 --server 10.0.0.2:80
-  lb check -f lb.toml && lb run -f lb.toml
-  lb status --watch
-  lb server drain app/app1
-
-Exit codes:
-  0  done
-  1  failed, or no daemon answers
-  2  what was given is wrong
-  lb upgrade has more: see lb upgrade --help";
 
 #[cfg(test)]
 mod tests;

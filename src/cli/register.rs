@@ -9,7 +9,6 @@
 mod command;
 mod lease;
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,70 +17,13 @@ use nix::sys::signal::Signal;
 use tokio::select;
 use tokio::time::sleep;
 
-use crate::config::{self, Address, Check, CheckKind};
+use super::arguments::{RegisterArgs, RegisterCheck};
+use crate::config::{self, Check, CheckKind};
 use command::{Running, Signals};
 use lease::Registration;
 
-/// Register a server in etcd for as long as it runs
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-With COMMAND it is an entry point: COMMAND is started, registered once its
-check passes, and told to stop only after its key is gone and the drain is
-over. Its exit code is passed on; 128 + N when signal N killed it. Without
-COMMAND it registers until it is told to stop.
-
-TERM, INT and QUIT begin the stop, a second one cuts the drain short; HUP,
-USR1 and USR2 go to COMMAND.
-
-Examples:
-  lb register --etcd http://etcd:2379 --key /app/servers/app1 \\
-    --addr 172.17.0.5:8000
-  lb register --etcd http://etcd:2379 --key /app/servers/app1 \\
-    --addr 172.17.0.5:8000 --check http:/ping -- ./app --port 8000")]
-pub(super) struct Args {
-    /// An etcd endpoint; may be repeated
-    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
-    etcd: Vec<String>,
-    /// The key, for example /app/servers/app1
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    key: String,
-    /// Where balancers reach the server
-    #[arg(long, value_name = "HOST:PORT", value_parser = tcp_address)]
-    addr: Address,
-    /// Seconds after which the key vanishes when this process dies
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(i64).range(2..=86_400))]
-    ttl: i64,
-    /// What must pass before the key is put: `tcp`, or `http:PATH` (200 to 399 is well)
-    #[arg(long, value_name = "CHECK", default_value = "tcp", value_parser = check)]
-    check: Check,
-    /// How long to wait between removing the key and stopping COMMAND
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
-    drain: Duration,
-    /// How long COMMAND may take to stop before it is killed
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    kill_after: Duration,
-    /// An etcd user
-    #[arg(long, value_name = "NAME", requires = "password_file")]
-    username: Option<String>,
-    /// A file that only its owner can read
-    #[arg(long, value_name = "FILE", requires = "username")]
-    password_file: Option<PathBuf>,
-    /// The authority that signed etcd's certificate
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// A client certificate
-    #[arg(long, value_name = "FILE", requires = "key_file")]
-    cert: Option<PathBuf>,
-    /// Its key: a file that only its owner can read
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key_file: Option<PathBuf>,
-    /// What to run
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
-}
-
 /// Runs the command; returns COMMAND's exit code.
-pub(super) fn run(args: Args) -> ExitCode {
+pub(super) fn run(args: RegisterArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve(args)).into(),
@@ -92,7 +34,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-async fn serve(args: Args) -> u8 {
+async fn serve(args: RegisterArgs) -> u8 {
     // Before COMMAND exists, so that no signal is lost in between.
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
@@ -109,7 +51,7 @@ async fn serve(args: Args) -> u8 {
         }
     };
     signals.spare(&running);
-    let mut registration = Registration::new(etcd_of(&args), args.key, args.addr, args.ttl, args.check);
+    let mut registration = Registration::new(etcd_of(&args), args.key, args.addr, args.ttl, check_of(args.check));
     let stop = until_stop(&mut registration, &mut running, &mut signals).await;
     registration.remove().await;
     let code = match stop {
@@ -153,7 +95,7 @@ async fn drain(time: Duration, running: &mut Running, signals: &mut Signals) {
     }
 }
 
-fn etcd_of(args: &Args) -> config::Etcd {
+fn etcd_of(args: &RegisterArgs) -> config::Etcd {
     config::Etcd {
         endpoints: args.etcd.clone(),
         username: args.username.clone(),
@@ -165,23 +107,14 @@ fn etcd_of(args: &Args) -> config::Etcd {
     }
 }
 
-fn tcp_address(text: &str) -> Result<Address, String> {
-    match text.parse() {
-        Ok(Address::Unix(_)) => Err("balancers elsewhere cannot reach a unix socket".to_owned()),
-        Ok(addr) => Ok(addr),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn check(text: &str) -> Result<Check, String> {
-    let kind = match text.split_once(':') {
-        None if text == "tcp" => CheckKind::Tcp,
-        Some(("http", path)) if path.starts_with('/') => {
-            CheckKind::Http { method: "GET".to_owned(), path: path.to_owned(), host: None, status: vec![(200, 399)] }
+fn check_of(check: RegisterCheck) -> Check {
+    let kind = match check {
+        RegisterCheck::Tcp => CheckKind::Tcp,
+        RegisterCheck::Http(path) => {
+            CheckKind::Http { method: "GET".to_owned(), path, host: None, status: vec![(200, 399)] }
         }
-        _ => return Err("write `tcp`, or `http:/path`".to_owned()),
     };
-    Ok(Check { kind, ..Check::default() })
+    Check { kind, ..Check::default() }
 }
 
 /// A line for people.
@@ -191,38 +124,3 @@ fn complain(message: &str) {
 
 /// It failed before COMMAND was started.
 const FAILED: u8 = 1;
-
-#[cfg(test)]
-mod tests {
-    use clap::{Args as _, FromArgMatches};
-
-    use super::*;
-
-    fn parse(words: &str) -> Result<Args, String> {
-        let command = Args::augment_args(clap::Command::new("register"));
-        let matches = command.try_get_matches_from(words.split(' ')).map_err(|error| error.to_string())?;
-        Args::from_arg_matches(&matches).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_command_line_is_understood() {
-        let args = parse(
-            "register --etcd http://a:1,http://b:1 --key /app/a --addr 10.0.0.1:80 --check http:/ping -- ./app --port 80",
-        )
-        .unwrap();
-        assert_eq!(args.etcd, ["http://a:1", "http://b:1"]);
-        assert_eq!(args.command, ["./app", "--port", "80"]);
-        assert_eq!((args.ttl, args.drain), (10, Duration::from_secs(5)));
-        assert!(matches!(args.check.kind, CheckKind::Http { path, .. } if path == "/ping"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_said() {
-        let with = |rest: &str| parse(&format!("register --etcd http://a:1 --key /app/a {rest}")).unwrap_err();
-        assert!(with("--addr unix@/a").contains("cannot reach a unix socket"));
-        assert!(with("--addr a").contains("has no port"));
-        assert!(with("--addr a:1 --check ping").contains("write `tcp`, or `http:/path`"));
-        assert!(with("--addr a:1 --username root").contains("--password-file"));
-        assert!(with("--addr a:1 --ttl 1").contains("2..=86400"));
-    }
-}

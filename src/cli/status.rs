@@ -8,29 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::arguments::StatusArgs;
 use super::ask::{AdminSocket, Refusal};
 use super::{ExitStatus, output};
 use crate::control::admin::Request;
 
 pub(super) use view::server_table;
 
-/// Show what is running
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  lb status
-  lb status --watch
-  lb status --json | jq '.backends[].servers[] | select(.status == \"DOWN\")'")]
-pub(super) struct Args {
-    /// Print all there is, as one line of JSON
-    #[arg(long)]
-    json: bool,
-    /// Again every second, until Ctrl-C
-    #[arg(long)]
-    watch: bool,
-}
-
-pub(super) fn run(args: &Args, daemon: &AdminSocket) -> ExitStatus {
+pub(super) fn run(args: &StatusArgs, daemon: &AdminSocket) -> ExitStatus {
     if args.watch {
         return watch(args.json, daemon);
     }

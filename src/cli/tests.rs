@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(line.split_whitespace())
+fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+    CommandLine::try_parse_from(line.split_whitespace())
 }
 
 #[test]
 fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
+    CommandLine::command().debug_assert();
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn wrong_lines_are_usage_errors() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+    for command in CommandLine::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let help = command.clone().render_long_help().to_string();
         assert!(help.contains("Example"), "lb {}", command.get_name());
     }
@@ -84,5 +84,5 @@ fn what_stands_under_the_help_fits_a_terminal() {
         }
         command.get_subcommands().for_each(check);
     }
-    check(&Cli::command());
+    check(&CommandLine::command());
 }

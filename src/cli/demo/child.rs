@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::cli::arguments::DemoChildArgs;
 use crate::cli::{ExitStatus, output};
 
 /// A running process; dropping it sends `last_signal`.
@@ -23,17 +24,6 @@ use crate::cli::{ExitStatus, output};
 pub(super) struct Child {
     process: tokio::process::Child,
     last_signal: Signal,
-}
-
-/// What `lb demo-child` gets: it makes itself mortal, then becomes `lb ARGS...`.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ChildArgs {
-    #[arg(long)]
-    parent: u32,
-    #[arg(long)]
-    signal: i32,
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
 }
 
 impl Child {
@@ -96,7 +86,7 @@ impl Drop for Child {
 }
 
 /// `lb demo-child`: hidden; returns only if it fails.
-pub(in crate::cli) fn become_child(args: ChildArgs) -> ExitStatus {
+pub(in crate::cli) fn become_child(args: DemoChildArgs) -> ExitStatus {
     let fail = |error: io::Error| {
         output::complain(&format!("demo-child: {error}"));
         ExitStatus::Failed

@@ -1,24 +1,15 @@
 //! The built-in HTTP server: as little HTTP/1.1 as the demo's load and checks need.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::cli::arguments::DemoServerArgs;
 use crate::cli::{ExitStatus, output};
 
-/// What `lb demo-server` gets.
-#[derive(Debug, clap::Args)]
-pub(in crate::cli) struct ServerArgs {
-    #[arg(long)]
-    listen: SocketAddr,
-    #[arg(long)]
-    name: String,
-}
-
 /// `lb demo-server`: hidden; says one line on stdout when it listens, and serves until it is killed.
-pub(in crate::cli) fn serve(args: ServerArgs) -> ExitStatus {
+pub(in crate::cli) fn serve(args: DemoServerArgs) -> ExitStatus {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     match runtime.and_then(|runtime| runtime.block_on(listen(args))) {
         Ok(()) => ExitStatus::Done,
@@ -34,7 +25,7 @@ pub(super) fn body(path: &str, name: &str) -> String {
     format!("{path} was served by {name}\n").repeat(20)
 }
 
-async fn listen(args: ServerArgs) -> io::Result<()> {
+async fn listen(args: DemoServerArgs) -> io::Result<()> {
     let listener = TcpListener::bind(args.listen).await?;
     writeln!(io::stdout(), "{} listens on {}", args.name, listener.local_addr()?)?;
     loop {

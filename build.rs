@@ -1,0 +1,59 @@
+//! Writes the man pages and completion scripts, from the same definitions as the program's command line.
+//!
+//! They go to OUT_DIR, and for packages to a place that does not change: `assets/man` and `assets/completions` in the
+//! target directory (beside `debug` and `release`).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+#[allow(dead_code, unused_imports, reason = "the program uses the values; here only the definitions count")]
+#[path = "src/cli/arguments/mod.rs"]
+mod arguments;
+
+#[allow(dead_code, unreachable_pub, reason = "a part of the library")]
+#[path = "src/config/address.rs"]
+mod address;
+
+/// The part of `lb::config` that the definitions use.
+mod config {
+    pub(crate) use super::address::Address;
+}
+
+fn main() -> io::Result<()> {
+    for input in ["build.rs", "Cargo.toml", "src/cli/arguments", "src/config/address.rs"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    write_assets(&out.join("assets"))?;
+    match target_directory(&out) {
+        Some(target) => write_assets(&target.join("assets")),
+        None => Ok(()),
+    }
+}
+
+/// `lb.1`, `lb-run.1`, `lb-server-list.1`, …; `lb.bash`, `_lb` and `lb.fish`.
+fn write_assets(directory: &Path) -> io::Result<()> {
+    let (man, completions) = (directory.join("man"), directory.join("completions"));
+    fs::create_dir_all(&man)?;
+    fs::create_dir_all(&completions)?;
+    let mut command = arguments::CommandLine::command();
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command, "lb", &completions)?;
+    }
+    clap_mangen::generate_to(without_help_commands(command), &man)
+}
+
+/// `lb help COMMAND` needs no page of its own.
+fn without_help_commands(command: clap::Command) -> clap::Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help_commands)
+}
+
+/// OUT_DIR is `TARGET/PROFILE/build/…`.
+fn target_directory(out: &Path) -> Option<&Path> {
+    let build = out.ancestors().find(|path| path.ends_with("build"))?;
+    build.parent()?.parent()
+}

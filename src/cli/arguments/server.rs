@@ -1,0 +1,111 @@
+//! `lb server` and its commands.
+
+use std::str::FromStr;
+
+/// List and administer servers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Changes hold until they are changed again; they survive reloads and upgrades,
+not a restart.
+
+Examples:
+  lb server list
+  lb server drain app/app1        no new sessions; open ones finish
+  lb server ready app/app1
+  lb server weight app/app1 50")]
+pub(crate) struct ServerArgs {
+    #[command(subcommand)]
+    pub(crate) command: ServerCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ServerCommand {
+    /// List all servers
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a server take new sessions again, as its health allows
+    #[command(after_help = "Example:\n  lb server ready app/app1")]
+    Ready(ServerTarget),
+    /// Give a server no new sessions; open ones finish
+    #[command(after_help = "Example:\n  lb server drain app/app1")]
+    Drain(ServerTarget),
+    /// Give a server no new sessions and stop checking it
+    #[command(after_help = "Example:\n  lb server maint app/app1")]
+    Maint(ServerTarget),
+    /// Set a server's share of new sessions
+    #[command(after_help = "Example:\n  lb server weight app/app1 50")]
+    Weight {
+        #[command(flatten)]
+        target: ServerTarget,
+        /// 0 to 256; 0: no new sessions
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(..=MAX_WEIGHT))]
+        weight: u16,
+    },
+    /// Apply a discovery change that is held because it would remove most servers
+    #[command(after_help = "Example:\n  lb server accept app")]
+    Accept {
+        /// As `lb status` prints it
+        #[arg(value_name = "BACKEND")]
+        backend: String,
+        /// Print the answer as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerTarget {
+    /// As `lb server list` prints it
+    #[arg(value_name = "BACKEND/SERVER")]
+    pub(crate) server: ServerPath,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A server as the command line writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerPath {
+    pub(crate) backend: String,
+    pub(crate) server: String,
+}
+
+impl FromStr for ServerPath {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Only the first slash counts: the name of a discovered server may hold more.
+        match text.split_once('/') {
+            Some((backend, server)) if !backend.is_empty() && !server.is_empty() => {
+                Ok(Self { backend: backend.to_owned(), server: server.to_owned() })
+            }
+            _ => Err("write it as BACKEND/SERVER; `lb server list` shows them"),
+        }
+    }
+}
+
+/// As `config::MAX_WEIGHT`; a test keeps them equal.
+const MAX_WEIGHT: i64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_written_with_its_backend() {
+        let parsed = |text: &str| text.parse::<ServerPath>().map(|path| (path.backend, path.server));
+        assert_eq!(parsed("app/app1"), Ok(("app".into(), "app1".into())));
+        assert_eq!(parsed("app/rack/1"), Ok(("app".into(), "rack/1".into())));
+        for wrong in ["app", "app/", "/app1", "/", ""] {
+            assert!(parsed(wrong).unwrap_err().contains("BACKEND/SERVER"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_largest_weight_is_that_of_the_configuration() {
+        assert_eq!(MAX_WEIGHT, i64::from(crate::config::MAX_WEIGHT));
+    }
+}
