@@ -1,7 +1,7 @@
-//! Channel: messages with descriptors over a SEQPACKET socket. Non-blocking; who waits, and how, is the caller's.
+//! Channel: messages with descriptors over a SEQPACKET socket. Non-blocking; waiting is left to the caller.
 //!
-//! Rule: whatever is wrong with a message (length, sequence, number of descriptors, an unknown critical kind) is an
-//! error that ends the connection, and its descriptors are closed.
+//! Rule: any defect of a message (length, sequence, number of descriptors, an unknown critical kind) is an error that
+//! ends the connection, and the descriptors of the message are closed.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,13 +25,13 @@ pub enum ChannelError {
     Decode(#[from] DecodeError),
     #[error("cannot send: {0}")]
     Send(#[from] io::Error),
-    /// `QUEUE` messages wait and the other side reads none.
+    /// `QUEUE` messages wait and the other end reads none.
     #[error("the other end reads nothing")]
     Stuck,
 }
 
 impl ChannelError {
-    /// The other end closed it, or is gone; nothing it had sent is lost.
+    /// Whether the other end closed the connection or has died; nothing that it sent before is lost.
     pub fn is_closed(&self) -> bool {
         match self {
             Self::Receive(RecvError::Closed) => true,
@@ -43,10 +43,10 @@ impl ChannelError {
     }
 }
 
-/// A message and its descriptors, as many as the message says.
-pub type Received<M> = (M, Vec<OwnedFd>);
+/// A message and its descriptors, as many as the message announces.
+pub type Delivery<M> = (M, Vec<OwnedFd>);
 
-/// What comes in.
+/// The receiving half of a connection.
 #[derive(Debug)]
 pub struct Inbox<M> {
     sequence: u32,
@@ -60,13 +60,13 @@ impl<M: Messages> Inbox<M> {
         Self { sequence, buffer: vec![0; MAX_FRAME], messages: PhantomData }
     }
 
-    /// The number that the next message must bear.
+    /// The sequence number that the next message must have.
     pub fn sequence(&self) -> u32 {
         self.sequence
     }
 
-    /// The next message of a known kind; `None` when nothing is waiting.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Received<M>>, ChannelError> {
+    /// The next message of a known kind; `None` if nothing is waiting.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Delivery<M>>, ChannelError> {
         loop {
             let (length, fds) = match fd::recv(socket, &mut self.buffer) {
                 Ok(received) => received,
@@ -89,7 +89,7 @@ impl<M: Messages> Inbox<M> {
     }
 }
 
-/// What goes out: queued while the other side does not read.
+/// The sending half of a connection: queues while the other end does not read.
 #[derive(Debug)]
 pub struct Outbox {
     sequence: u32,
@@ -102,7 +102,7 @@ impl Outbox {
         Self { sequence, queue: VecDeque::new() }
     }
 
-    /// The number that the next message will bear.
+    /// The sequence number that the next message will have.
     pub fn sequence(&self) -> u32 {
         self.sequence
     }
@@ -112,7 +112,7 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Queues a message with as many descriptors as it says.
+    /// Queues a message with as many descriptors as it announces.
     pub fn push<M: Messages>(&mut self, message: &M, fds: Vec<Arc<OwnedFd>>) -> Result<(), ChannelError> {
         if self.queue.len() >= QUEUE {
             return Err(ChannelError::Stuck);
@@ -124,7 +124,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends what the other side takes. What is left goes when the socket is writable.
+    /// Sends what the socket accepts. The rest stays queued until the socket is writable.
     pub fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), ChannelError> {
         while let Some((bytes, fds)) = self.queue.front() {
             let borrowed: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
@@ -138,7 +138,7 @@ impl Outbox {
     }
 }
 
-/// The most messages that wait for a side that does not read.
+/// The most messages that wait for an end that does not read.
 const QUEUE: usize = 4096;
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_in_order_with_what_belongs_to_them() {
+    fn messages_arrive_in_order_with_their_descriptors() {
         let (a, b) = fd::seqpacket_pair().unwrap();
         let (mut outbox, mut inbox) = (Outbox::new(0), Inbox::new(0));
         let passed = Arc::new(b.try_clone().unwrap());
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_nothing_blocks_nobody_and_is_found_out() {
+    fn an_end_that_reads_nothing_blocks_no_sender_and_is_detected() {
         let (a, b) = fd::seqpacket_pair().unwrap();
         let mut outbox = Outbox::new(0);
         let message = Control::Unlisten(Unlisten { cookie: 1 });

@@ -4,28 +4,28 @@
 //! supervisor  HELLO LISTENER* START                 GO         PARK  RESUME  COMMIT  MOVE  STOP
 //! engine      HELLO                LISTENER* PREPARED   READY  PARKED                DONE  (exit)
 //! ```
-//! A start, a restart and an upgrade are the same sequence; an upgrade adds PEER, the pair over which the two
-//! engines speak (`peer.rs`). ABORT may come from either side at any time before READY. HEARTBEAT comes from a READY
-//! engine for as long as it lives. UPGRADE is a request that an engine passes on from its admin socket, PROGRESS
-//! and PHASE are what it may tell there.
+//! A start, a restart and an upgrade are the same sequence; an upgrade adds PEER, the pair that connects the two
+//! engines (`peer.rs`). ABORT may come from either side at any time before READY. HEARTBEAT comes from a READY
+//! engine for as long as it lives. UPGRADE is a request that an engine passes on from its admin socket; PROGRESS
+//! and PHASE are for the answers there.
 //!
-//! In a takeover the new engine is the child of another supervisor, which passes on both what the old one says to it and
-//! what it answers, and keeps a duplicate of every LISTENER. Between the two supervisors:
+//! In a takeover the new engine is the child of another supervisor, which relays the messages of the old supervisor to
+//! it and its answers back, and keeps a duplicate of every LISTENER. Between the two supervisors:
 //!
 //! ```text
-//! new  HELLO TAKEOVER        BORN ... what the engine says ...                TAKEN
-//! old                 HELLO       ... what it is told ...  PROGRESS* HANDOVER       PROGRESS
+//! new  HELLO TAKEOVER        STARTED ... from the engine ...                   TAKEN
+//! old                 HELLO          ... to the engine ...  PROGRESS* HANDOVER       PROGRESS
 //! ```
-//! PROGRESS of request 0 is for the new supervisor itself, and so is ABORT, for which it kills its engine.
+//! PROGRESS of request 0 is for the new supervisor itself, and so is ABORT, on which it kills its engine.
 //!
 //! Kinds 1–7 are the core: frozen. Descriptors: LISTENER has one (the socket), PEER two (the socket, and a pidfd of
-//! the engine at its other end), BORN one (a pidfd), HANDOVER one (the listening socket of the takeover path).
+//! the engine at its other end), STARTED one (a pidfd), HANDOVER one (the listening socket of the takeover path).
 
 use crate::handoff::features::Offer;
 use crate::handoff::wire::{codes, messages, record};
 
 messages! {
-    /// What supervisor and engine tell each other.
+    /// A message between a supervisor and an engine, or between two supervisors.
     pub enum Control {
         Hello = 1 critical,
         Listener = 2 critical,
@@ -65,7 +65,7 @@ fn descriptors(message: &Control) -> usize {
 }
 
 codes! {
-    /// Who is speaking.
+    /// Which kind of process sends.
     pub enum ProcessKind {
         Supervisor = 1,
         Engine = 2,
@@ -87,9 +87,9 @@ codes! {
     pub enum Mode {
         /// The first one of this supervisor.
         Fresh = 1,
-        /// The one before it died; the listeners are those that it had.
+        /// The previous one died; the listeners are those that it had.
         Restart = 2,
-        /// The one before it serves until this one is READY; PEER leads to it.
+        /// The previous one serves until this one is READY; PEER leads to it.
         Upgrade = 3,
     }
 }
@@ -107,7 +107,7 @@ codes! {
 codes! {
     /// How to stop.
     pub enum StopMode {
-        /// Accept what is queued, then nothing; let open sessions go on up to the stop limit.
+        /// Accept what is queued, then nothing; let open sessions continue up to the stop limit.
         Drain = 1,
         /// A short drain, then the end.
         Now = 2,
@@ -127,7 +127,7 @@ codes! {
         Prepare = 4,
         /// It begins to accept.
         Activate = 5,
-        /// New connections are its own; the old engine can still come back.
+        /// It accepts new connections; the old engine can still resume.
         Probation = 6,
         /// Open sessions move.
         Move = 7,
@@ -139,23 +139,23 @@ record! {
     pub struct Hello {
         1 => role: ProcessKind,
         2 => pid: u32,
-        /// Of the binary, for people.
+        /// Of the binary; informational.
         3 => version: String,
         4 => offers: Vec<Offer>,
     }
 }
 
 record! {
-    /// A listening socket and what it is for. One descriptor.
+    /// A listening socket and its purpose. One descriptor.
     pub struct Listener {
         1 => kind: ListenerKind,
         /// Name of the frontend; empty for the admin socket.
         2 => frontend: String,
-        /// As configured, which is what it is found by: a port of 0 stays 0 here.
+        /// As configured, and the key by which it is found: a port of 0 stays 0 here.
         3 => bind: String,
         /// Which of the sockets of one address, from 0.
         4 => worker: u32,
-        /// Where it really listens.
+        /// The address that the kernel assigned.
         5 => address: String,
         /// SO_COOKIE.
         6 => cookie: u64,
@@ -164,14 +164,14 @@ record! {
 
 record! {
     /// This listener is given up. From the engine that serves: the supervisor drops its duplicate. From a new engine
-    /// before PREPARED: it will not serve it, and the duplicate goes when the old engine goes.
+    /// before PREPARED: it will not serve it, and the duplicate is dropped with the old engine.
     pub struct Unlisten {
         1 => cookie: u64,
     }
 }
 
 record! {
-    /// The end of what the supervisor has to say before an engine may prepare.
+    /// Ends the messages that come before an engine may prepare.
     pub struct Start {
         1 => mode: Mode,
         /// 1 at the start of the daemon, one more with each upgrade.
@@ -192,27 +192,27 @@ record! {
 }
 
 record! {
-    /// Make ready to accept, check yourself, say READY, then accept.
+    /// Prepare to accept, run the self-check, send READY, then accept.
     pub struct Go {}
 }
 
 record! {
     /// From here on this engine serves. An engine accepts nothing before it has sent this.
     pub struct Ready {
-        /// How long it will let sessions go on after STOP, in ms.
+        /// How long sessions may continue after STOP, in ms.
         1 => stop_limit_ms: u64,
     }
 }
 
 record! {
-    /// It cannot be done; the sender ends, or expects the receiver to.
+    /// The step failed; the sender ends, or expects the receiver to.
     pub struct Abort {
         1 => reason: String,
     }
 }
 
 record! {
-    /// The old engine's last word about MOVE.
+    /// The old engine's final report about MOVE.
     pub struct Done {
         /// Sessions that the new engine has taken.
         1 => moved: u64,
@@ -234,13 +234,13 @@ record! {
 record! {
     /// Stop accepting, deregister the listeners, keep them: RESUME may come.
     pub struct Park {
-        /// Listeners that the new engine does not serve: the old one goes on accepting from them until STOP.
+        /// Listeners that the new engine does not serve: the old one continues to accept from them until STOP.
         1 => except: Vec<Unlisten>,
     }
 }
 
 record! {
-    /// Nothing is accepted any more.
+    /// The engine has stopped accepting.
     pub struct Parked {}
 }
 
@@ -250,7 +250,7 @@ record! {
 }
 
 record! {
-    /// Probation is passed; the old engine will not come back.
+    /// Probation is over; the old engine will not resume.
     pub struct Commit {}
 }
 
@@ -283,7 +283,7 @@ record! {
 }
 
 record! {
-    /// Somebody asks for an upgrade.
+    /// A request for an upgrade.
     pub struct Upgrade {
         /// Chosen by the engine; PROGRESS carries it back.
         1 => request: u64,
@@ -295,7 +295,7 @@ record! {
 }
 
 record! {
-    /// A line for whoever asked.
+    /// A line for the requester.
     pub struct Progress {
         1 => request: u64,
         2 => text: String,
@@ -328,7 +328,7 @@ record! {
 }
 
 record! {
-    /// Another supervisor wants to take everything over.
+    /// Another supervisor asks to take over listeners and sessions.
     pub struct Takeover {
         /// `None`: 5 s.
         1 => probation_ms: Option<u64>,
@@ -338,13 +338,13 @@ record! {
 record! {
     /// The other supervisor has started the new engine. One descriptor: its pidfd.
     pub struct EngineStarted {
-        /// In the namespace of the other supervisor; for people.
+        /// In the pid namespace of the other supervisor; informational.
         1 => pid: u32,
     }
 }
 
 record! {
-    /// All is yours. One descriptor: the listening socket of the takeover path.
+    /// Everything is handed over. One descriptor: the listening socket of the takeover path.
     pub struct Handover {}
 }
 

@@ -1,19 +1,14 @@
-//! Versions: the core protocol, and features that each side offers as a range of versions.
+//! Features: what travels besides the core protocol; each side offers a range of versions of each.
 //!
 //! The core (HELLO, LISTENER, PREPARED, GO, READY, ABORT, DONE) is frozen within a major version. Everything else
-//! that travels is a feature: both sides state the oldest and the newest version they speak, and the lower of the
-//! two newest is used. A feature without a common version is left out (sessions drain, counters begin anew); it is
-//! never a reason to refuse an upgrade.
+//! that travels is a feature: both sides state the oldest and the newest version that they support, and the lower of
+//! the two newest is used. A feature without a common version is left out (sessions drain, counters start at zero);
+//! it is never a reason to refuse an upgrade.
 
 use std::fmt;
 
+use crate::handoff::frame::MAJOR;
 use crate::handoff::wire::{codes, record};
-
-/// Another major version is another protocol: `lb upgrade` refuses it.
-pub const MAJOR: u16 = 1;
-
-/// Grows when fields or non-critical kinds are added. Nobody decides anything by it.
-pub const MINOR: u16 = 0;
 
 /// Version of the record that a supervisor leaves to the binary that replaces it.
 pub const SUPERVISOR_STATE: u32 = 1;
@@ -29,7 +24,7 @@ pub fn announcement() -> String {
 codes! {
     /// What can be handed over besides listeners.
     pub enum Feature {
-        /// Open sessions: sockets, residue, timers; those that still wait for a server, too.
+        /// Open sessions: sockets, residue, timers; includes sessions that still wait for a server.
         Sessions = 1,
         /// Sums of frontends, backends and servers.
         Counters = 2,
@@ -43,7 +38,7 @@ codes! {
 }
 
 record! {
-    /// Versions of one feature that one side speaks. A number rather than [`Feature`]: others may know more.
+    /// Versions of one feature that one side supports. A number rather than [`Feature`]: other versions may define more.
     pub struct Offer {
         1 => feature: u32,
         2 => oldest: u32,
@@ -56,7 +51,7 @@ record! {
 pub struct Agreed(Vec<(Feature, u32)>);
 
 impl Agreed {
-    /// The lower of the two newest versions of each feature, where both sides speak it.
+    /// The lower of the two newest versions of each feature, where both sides support it.
     pub fn between(ours: &[Offer], theirs: &[Offer]) -> Self {
         let find = |offers: &[Offer], feature: Feature| {
             offers.iter().find(|o| o.feature == feature as u32).map(|o| (o.oldest, o.newest))
@@ -70,7 +65,7 @@ impl Agreed {
         Self(Feature::ALL.iter().filter_map(|f| common(*f)).collect())
     }
 
-    /// The version to speak; `None`: this feature is left out.
+    /// The version to use; `None`: this feature is left out.
     pub fn version(&self, feature: Feature) -> Option<u32> {
         self.0.iter().find(|(f, _)| *f == feature).map(|(_, version)| *version)
     }
@@ -102,7 +97,7 @@ pub fn offers() -> Vec<Offer> {
 }
 
 /// For tests of two versions against each other: `LB_HANDOFF_FEATURES="sessions=2-3,counters=0-0"` in the
-/// environment *of the build* changes what the binary claims to speak. Released binaries are built without it.
+/// environment *of the build* changes what the binary claims to support. Released binaries are built without it.
 const BUILD_FEATURES: Option<&str> = option_env!("LB_HANDOFF_FEATURES");
 
 fn adjusted(mut offers: Vec<Offer>, changes: &str) -> Vec<Offer> {
@@ -129,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lower_of_the_two_newest_is_spoken_if_both_speak_it() {
+    fn the_lower_of_the_two_newest_is_used_if_both_support_it() {
         let cases = [
             ((1, 1), (1, 1), Some(1)),
             ((1, 3), (1, 2), Some(2)),

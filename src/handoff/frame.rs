@@ -1,11 +1,14 @@
-//! Frames: a fixed header, then a body of tag-length-value fields. Pure; knows no socket and no message.
+//! Frames: a fixed header, then a body of tag-length-value fields. Pure; independent of sockets and message kinds.
 //!
 //! Header, little endian, 24 bytes: magic, major, minor, kind, flags, descriptors, zero, sequence, body length.
-//! Field: tag (u16), length (u32), value. A reader skips a tag that it does not know, unless bit 15 of the tag says
-//! that the message means something else without it; it skips a kind that it does not know, unless the header's
-//! CRITICAL flag is set. This is all that two versions must agree on, and it never changes within a major version.
+//! Field: tag (u16), length (u32), value. A reader skips an unknown tag, unless bit 15 of the tag is set: the message
+//! means something else without it. It skips an unknown kind, unless the header's CRITICAL flag is set. This is all that two versions must agree on, and it never changes within a major version.
 
-use crate::handoff::features::{MAJOR, MINOR};
+/// Another major version is another protocol: `lb upgrade` refuses it.
+pub const MAJOR: u16 = 1;
+
+/// Grows when fields or non-critical kinds are added. No decision depends on it.
+pub const MINOR: u16 = 0;
 
 /// Bytes of a header.
 pub const HEADER: usize = 24;
@@ -17,23 +20,23 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// The longest frame: what a receive buffer must hold.
 pub const MAX_FRAME: usize = HEADER + MAX_BODY;
 
-/// In a tag: a reader that does not know this tag cannot use the message.
+/// In a tag: a reader without support for this tag cannot use the message.
 pub const CRITICAL_TAG: u16 = 0x8000;
 
 /// One message as it travels, besides its descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub kind: u16,
-    /// A reader that does not know this kind cannot go on.
+    /// A reader without support for this kind must end the connection.
     pub critical: bool,
-    /// Descriptors that belong to it.
+    /// Number of descriptors that travel with the message.
     pub fds: usize,
     /// Counts from 0 in each direction of a connection.
     pub sequence: u32,
     pub body: Vec<u8>,
 }
 
-/// Why bytes are no frame, or a frame no message.
+/// Why bytes are not a frame, or a frame is not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error("not a hand-off message")]
@@ -46,9 +49,9 @@ pub enum DecodeError {
     Descriptors { said: usize, came: usize },
     #[error("message {came} came where {expected} was due")]
     Sequence { came: u32, expected: u32 },
-    #[error("message kind {0} is not known here, and must be")]
+    #[error("message kind {0} is critical and not known here")]
     UnknownKind(u16),
-    #[error("field {0} is not known here, and must be")]
+    #[error("field {0} is critical and not known here")]
     UnknownTag(u16),
     #[error("a field is cut short")]
     Cut,
@@ -59,7 +62,7 @@ pub enum DecodeError {
 }
 
 impl Frame {
-    /// The bytes to send. The body must not be longer than [`MAX_BODY`]; a receiver refuses what is.
+    /// The bytes to send. The body must not be longer than [`MAX_BODY`]; receivers refuse longer ones.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER + self.body.len());
         bytes.extend_from_slice(&MAGIC);
@@ -73,7 +76,7 @@ impl Frame {
         bytes
     }
 
-    /// Judges a received message with the number of descriptors that came with it.
+    /// Checks a received message against the number of descriptors that came with it.
     pub fn decode(bytes: &[u8], fds: usize) -> Result<Self, DecodeError> {
         let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(DecodeError::NotOurs);
@@ -93,7 +96,7 @@ impl Frame {
         if said != fds {
             return Err(DecodeError::Descriptors { said, came: fds });
         }
-        // The minor version and flags beyond the first say nothing that this version could act upon.
+        // The minor version and flags beyond the first carry nothing that this version could act upon.
         let critical = half(10) & 1 == 1;
         Ok(Self { kind: half(8), critical, fds, sequence: word(16), body: body.to_vec() })
     }
@@ -146,7 +149,7 @@ impl<'a> Fields<'a> {
         self.0.iter().filter(move |(t, _)| *t == tag).map(|(_, value)| *value)
     }
 
-    /// Refuses a body with a field that must be known and is not among `known`.
+    /// Refuses a body with a critical field that is not among `known`.
     pub fn check_critical(&self, known: &[u16]) -> Result<(), DecodeError> {
         let unknown = |(tag, _): &&(u16, &[u8])| tag & CRITICAL_TAG != 0 && !known.contains(tag);
         match self.0.iter().find(unknown) {
@@ -169,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lie_in_a_header_is_refused_by_its_name() {
+    fn each_wrong_header_field_is_refused_with_its_own_error() {
         let good = frame(b"body").encode();
         let with = |at: usize, byte: u8| {
             let mut bytes = good.clone();
@@ -210,7 +213,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_at_all_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), fds in 0_usize..4) {
+        fn arbitrary_bytes_never_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), fds in 0_usize..4) {
             if let Ok(frame) = Frame::decode(&bytes, fds) {
                 drop(Fields::parse(&frame.body));
             }
@@ -218,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn a_frame_survives_the_journey(kind: u16, critical: bool, fds in 0_usize..254, sequence: u32, body: Vec<u8>) {
+        fn a_frame_is_decoded_as_it_was_encoded(kind: u16, critical: bool, fds in 0_usize..254, sequence: u32, body: Vec<u8>) {
             let frame = Frame { kind, critical, fds, sequence, body };
             prop_assert_eq!(Frame::decode(&frame.encode(), fds).unwrap(), frame);
         }

@@ -1,8 +1,9 @@
-//! What two processes of `lb` say to each other: a supervisor and its engine (`control`), two engines of an upgrade
-//! (`peer`).
+//! Hand-off: the protocol between two processes of `lb`: a supervisor and its engine, or two supervisors (`control`), and
+//! the two engines of an upgrade (`peer`).
 //!
-//! Pure but for `channel`, which carries the messages over a SOCK_SEQPACKET socket. Rule: nothing that came in is
-//! trusted: a message is decoded as a whole or refused as a whole.
+//! Upwards from the bytes: `frame` (header and fields), `wire` (values, records, messages), `features` (negotiated
+//! versions), the two sets of messages, and `channel`, which carries them over a SOCK_SEQPACKET socket and is the only
+//! part that is not pure. Rule: input is untrusted: a message is decoded as a whole or refused as a whole.
 
 pub mod channel;
 pub mod control;

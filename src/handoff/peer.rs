@@ -1,20 +1,20 @@
-//! Messages between the old and the new engine of an upgrade, over the pair that the supervisor gave them.
+//! Messages between the old and the new engine of an upgrade, over the socket pair that the supervisor made.
 //!
 //! ```text
 //! old  GREETING  (FRONTEND | SERVER | DISCOVERY)* STATE_END            RESIDUE* BATCH         COMMIT   ...  SUMS* END
 //! new  GREETING                                            IMPORTED                   ACCEPT
 //! ```
-//! **Whose session is it?** BATCH offers sessions, whose sockets both engines then hold but nobody uses. ACCEPT says that
-//! all of it arrived whole. COMMIT gives them away: the old engine sends it and never touches them again; the new one
-//! touches them only after it. So at each moment at most one engine works on a session, whoever dies between any two
-//! messages: before COMMIT they are the old engine's, and should it have died, nobody else's (the new engine may then
-//! take what it has accepted, once the pidfd says so).
+//! **Ownership of a session.** BATCH offers sessions; both engines then hold the sockets, but neither uses them. ACCEPT
+//! confirms that the whole batch has arrived. COMMIT transfers ownership: the old engine sends it and never touches the
+//! sessions again; the new one touches them only after it. So at most one engine works on a session at any time,
+//! whichever engine dies between any two messages: before COMMIT they belong to the old engine, and if it has died, to no
+//! other (the new engine may then take the batches that it has accepted, once the pidfd confirms the death).
 
 use crate::handoff::features::Offer;
 use crate::handoff::wire::{codes, messages, record};
 
 messages! {
-    /// What two engines tell each other.
+    /// A message between two engines.
     pub enum PeerMessage {
         Greeting = 1 critical,
         Frontend = 2,
@@ -48,7 +48,7 @@ record! {
 }
 
 record! {
-    /// Counts of a frontend, to be added to what the receiver has.
+    /// Counts of a frontend, to be added to the receiver's.
     pub struct Frontend {
         1 => name: String,
         2 => sessions_total: u64,
@@ -59,11 +59,11 @@ record! {
 }
 
 record! {
-    /// A server: counts, to be added to what the receiver has, and what is known of it.
+    /// A server: counts, to be added to the receiver's, and the knowledge about it.
     pub struct Server {
         1 => backend: String,
         2 => name: String,
-        /// Its address: what is known of health holds for it alone.
+        /// Its address: the knowledge about health is valid for this address alone.
         3 => addr: String,
         4 => counts: Vec<Count>,
         5 => histograms: Vec<Histogram>,
@@ -88,7 +88,7 @@ codes! {
 
 record! {
     pub struct Count {
-        /// A [`Counted`]; others may know more.
+        /// A [`Counted`]; other versions may define more.
         1 => what: u32,
         2 => value: u64,
     }
@@ -106,7 +106,7 @@ codes! {
 record! {
     /// Counts by bucket, as `stats::Histogram` numbers them.
     pub struct Histogram {
-        /// A [`Timed`].
+        /// A [`Timed`]; other versions may define more.
         1 => what: u32,
         2 => buckets: Vec<Bucket>,
     }
@@ -129,7 +129,7 @@ codes! {
 }
 
 record! {
-    /// What an engine knows of a server. Times are ages.
+    /// An engine's knowledge about a server. Times are ages.
     pub struct Knowledge {
         1 => admin: AdminState,
         /// Weight given by the operator.
@@ -141,7 +141,7 @@ record! {
         5 => suspect: bool,
         6 => recovering_ms: Option<u64>,
         7 => changed_ms: Option<u64>,
-        /// The last results, as JSON: words for people, which nobody decides by.
+        /// The last results, as JSON: informational, no decision depends on it.
         8 => history: Vec<u8>,
         /// In MAINT by the configuration and not by the operator: the new configuration decides.
         9 => configured: bool,

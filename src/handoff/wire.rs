@@ -2,16 +2,16 @@
 //!
 //! `record!` declares a struct whose fields have numbers, `codes!` an enum whose values do, `messages!` the kinds
 //! that one connection carries. The numbers are the protocol: never reuse one, never change what one means; a field
-//! that comes later is an `Option` or a `Vec`. Nothing of a struct but these numbers reaches another version.
+//! that comes later is an `Option` or a `Vec`. Of a struct, only these numbers reach another version.
 
 use crate::handoff::frame::{Body, DecodeError, Fields};
 
-/// Something that a field can hold.
+/// A value that a field can hold.
 pub trait Value: Sized {
     /// Appends it under `tag`; an absent option and an empty list leave nothing.
     fn put(&self, tag: u16, body: &mut Body);
 
-    /// Reads what is there under `tag`.
+    /// Reads the value under `tag`.
     fn take(fields: &Fields<'_>, tag: u16) -> Result<Self, DecodeError>;
 
     /// Any value, for tests.
@@ -24,17 +24,17 @@ pub trait Record: Sized {
     /// Appends all fields.
     fn encode(&self, body: &mut Body);
 
-    /// Reads all fields; refuses a body with a critical field that this version does not know.
+    /// Reads all fields; refuses a body with a critical field that this version does not support.
     fn decode(fields: &Fields<'_>) -> Result<Self, DecodeError>;
 
-    /// The bytes of a body with nothing but this record.
+    /// The bytes of a body that holds this record alone.
     fn to_bytes(&self) -> Vec<u8> {
         let mut body = Body::default();
         self.encode(&mut body);
         body.into_bytes()
     }
 
-    /// Reads a body with nothing but this record.
+    /// Reads a body that holds this record alone.
     fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::decode(&Fields::parse(bytes)?)
     }
@@ -113,8 +113,9 @@ macro_rules! codes {
     };
 }
 
-/// Declares the messages of a connection: `Name = kind` (skipped by who does not know it) or `Name = kind critical`,
-/// each holding the record of the same name; `with` tells how many descriptors a message has.
+/// Declares the messages of a connection: `Name = kind` (skipped by a reader that does not support it) or
+/// `Name = kind critical`, each holding the record of the same name; `with` names the function that counts the descriptors
+/// of a message.
 macro_rules! messages {
     ($(#[$doc:meta])* pub enum $name:ident {
         $($(#[$kind_doc:meta])* $variant:ident = $kind:literal $($critical:ident)?,)*
@@ -166,13 +167,13 @@ pub(crate) use {codes, messages, record};
 
 /// The messages of a connection.
 pub trait Messages: Sized {
-    /// Kind, whether it is critical, body.
+    /// The kind, whether it is critical, and the body.
     fn encode(&self) -> (u16, bool, Vec<u8>);
 
     /// Descriptors that belong to this message.
     fn descriptors(&self) -> usize;
 
-    /// `None`: a kind that this version does not know and may skip.
+    /// `None`: an unknown kind that may be skipped.
     fn decode(frame: &crate::handoff::frame::Frame) -> Result<Option<Self>, DecodeError>;
 
     /// One of each kind, for tests.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::handoff::channel::{ChannelError, Inbox, Outbox, Received};
+use crate::handoff::channel::{ChannelError, Delivery, Inbox, Outbox};
 use crate::handoff::control::Control;
 
 /// A connection.
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// The next message, if one has come. One that cannot be understood is the last one.
-    pub(crate) fn receive(&mut self) -> Result<Option<Received<Control>>, ChannelError> {
+    pub(crate) fn receive(&mut self) -> Result<Option<Delivery<Control>>, ChannelError> {
         if self.over {
             return Ok(None);
         }

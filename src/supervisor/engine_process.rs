@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::handoff::channel::{CONTROL_VARIABLE, ChannelError, Received};
+use crate::handoff::channel::{CONTROL_VARIABLE, ChannelError, Delivery};
 use crate::handoff::control::{Control, Heartbeat, Hello, Mode, ProcessKind};
 use crate::handoff::features;
 use crate::supervisor::binary::Binary;
@@ -194,7 +194,7 @@ impl EngineProcess {
     }
 
     /// The next message, if one has come. A message that cannot be understood is the last one.
-    pub(crate) fn receive(&mut self) -> Option<Received<Control>> {
+    pub(crate) fn receive(&mut self) -> Option<Delivery<Control>> {
         match self.line.receive() {
             Ok(message) => message,
             Err(error) => {

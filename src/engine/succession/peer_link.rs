@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
 use crate::engine::supervisor_link::PeerEnd;
-use crate::handoff::channel::{ChannelError, Inbox, Outbox, Received};
+use crate::handoff::channel::{ChannelError, Delivery, Inbox, Outbox};
 use crate::handoff::features;
 use crate::handoff::features::Agreed;
 use crate::handoff::peer::{Greeting, PeerMessage};
@@ -96,7 +96,7 @@ impl PeerLink {
     }
 
     /// The next message, whenever it comes. Cancel safe.
-    pub(crate) async fn receive(&mut self) -> Result<Received<PeerMessage>, PeerLinkError> {
+    pub(crate) async fn receive(&mut self) -> Result<Delivery<PeerMessage>, PeerLinkError> {
         loop {
             if let Some(received) = self.inbox.receive(self.socket.as_fd())? {
                 return Ok(received);
@@ -111,7 +111,7 @@ impl PeerLink {
     }
 
     /// The next message, which is due.
-    pub(crate) async fn answer(&mut self) -> Result<Received<PeerMessage>, PeerLinkError> {
+    pub(crate) async fn answer(&mut self) -> Result<Delivery<PeerMessage>, PeerLinkError> {
         timeout(SILENCE, self.receive()).await.unwrap_or(Err(PeerLinkError::Silent))
     }
 

@@ -11,7 +11,8 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::handoff::features::{ANNOUNCEMENT, MAJOR};
+use crate::handoff::features::ANNOUNCEMENT;
+use crate::handoff::frame::MAJOR;
 use crate::supervisor::binary::Binary;
 use crate::supervisor::engine_process::child_env;
 use crate::supervisor::upgrade::machine::Event;
