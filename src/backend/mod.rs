@@ -10,6 +10,7 @@ pub mod scheduler;
 pub mod server;
 pub mod snapshot;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
@@ -33,9 +34,16 @@ pub struct Backend {
     snapshot: ArcSwap<Snapshot>,
     loads: Arc<Loads>,
     cursor: AtomicUsize,
-    /// Servers that left but still have sessions, and what they were: should their name return, it is they who return.
-    departed: Mutex<Vec<(Weak<Server>, MemberSpec)>>,
+    /// Servers that left but still have sessions, by name: the name that returns gets the same server.
+    departed: Mutex<HashMap<String, Departed>>,
     sessions: AtomicU32,
+}
+
+/// A server that is no member any more, and what it was.
+#[derive(Debug)]
+struct Departed {
+    server: Weak<Server>,
+    spec: MemberSpec,
 }
 
 /// A counted session on a server; dropping it gives the place back and calls the next in the queue.
@@ -99,6 +107,13 @@ impl Backend {
         snapshot.schedule.candidates().iter().any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
     }
 
+    /// Whether the server of that name is checked and UP: only then its life is known by other means than its key.
+    pub fn passes_checks(&self, server: &str) -> bool {
+        let snapshot = self.snapshot.load();
+        let member = snapshot.members.iter().find(|member| &*member.server.name == server);
+        snapshot.settings.check.is_some() && member.is_some_and(|member| member.server.state().is_up())
+    }
+
     /// Sessions on all servers now.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)
@@ -121,15 +136,16 @@ impl Backend {
         now: Instant,
     ) -> Result<(), TooManyServers> {
         let before = self.snapshot.load_full();
+        // What is left here at the end is gone.
+        let mut known: HashMap<&str, &Arc<Member>> =
+            before.members.iter().map(|member| (&*member.spec.name, member)).collect();
         let mut members = Vec::with_capacity(specs.len());
         for spec in specs {
-            let known = before
-                .members
-                .iter()
-                .find(|member| member.spec.name == spec.name)
+            let before = known
+                .remove(spec.name.as_str())
                 .map(|member| (Arc::clone(&member.server), member.spec.clone()))
                 .or_else(|| self.returning(&spec.name));
-            let server = match known {
+            let server = match before {
                 Some((server, was)) => {
                     retune(&server, &was, &spec, settings.check.as_ref());
                     server
@@ -138,8 +154,7 @@ impl Backend {
             };
             members.push(Arc::new(Member { server, spec }));
         }
-        let gone = before.members.iter().filter(|old| !members.iter().any(|m| Arc::ptr_eq(&m.server, &old.server)));
-        self.depart(gone.map(|member| (Arc::downgrade(&member.server), member.spec.clone())));
+        self.depart(known.into_values());
         self.publish(Snapshot::new(settings, members, now));
         Ok(())
     }
@@ -172,16 +187,17 @@ impl Backend {
         self.queue.call(room);
     }
 
-    fn depart(&self, gone: impl Iterator<Item = (Weak<Server>, MemberSpec)>) {
+    fn depart<'a>(&self, gone: impl Iterator<Item = &'a Arc<Member>>) {
         let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        departed.extend(gone);
-        departed.retain(|(server, _)| server.strong_count() > 0);
+        departed.extend(gone.map(|member| {
+            (member.spec.name.clone(), Departed { server: Arc::downgrade(&member.server), spec: member.spec.clone() })
+        }));
+        departed.retain(|_, departed| departed.server.strong_count() > 0);
     }
 
     fn returning(&self, name: &str) -> Option<(Arc<Server>, MemberSpec)> {
         let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = departed.iter().position(|(_, spec)| spec.name == name)?;
-        let (server, spec) = departed.swap_remove(place);
+        let Departed { server, spec } = departed.remove(name)?;
         Some((server.upgrade()?, spec))
     }
 }

@@ -13,83 +13,70 @@
 mod connect;
 mod follow;
 mod link;
+mod options;
 mod pause;
+mod prefix;
 mod secret;
 mod session;
-mod shared;
 mod status;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::rc::Rc;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, spawn_local};
 
 pub use connect::connect;
 pub use link::LinkError;
+pub use options::{Found, Options};
 pub use pause::Pause;
 pub use secret::{SecretError, read_secret};
-pub use shared::{Apply, Passes};
 pub use status::{HeldServer, Source, SourceStatus};
 
-use crate::config;
 use crate::control::last_known_good::Saved;
-use shared::FollowedPrefix;
-
-/// What one follower is to follow.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Name of the backend: for messages and for the file in `state_dir`.
-    pub backend: String,
-    pub prefix: String,
-    pub etcd: config::Etcd,
-    /// Where the last known good set is kept. `None`: nowhere.
-    pub state_dir: Option<PathBuf>,
-    /// What was applied before by another follower or another process: goes before the file in `state_dir`.
-    pub resume: Option<Saved>,
-}
+use prefix::FollowedPrefix;
 
 /// One backend's servers followed in etcd. Ends when dropped; the servers stay as they are.
 #[derive(Debug)]
 pub struct Follower {
-    shared: Arc<FollowedPrefix>,
+    prefix: Rc<FollowedPrefix>,
     listed: watch::Receiver<bool>,
     tasks: [AbortHandle; 2],
 }
 
 impl Follower {
-    /// Starts to follow, on the tokio runtime it is called on. What was last known is applied before this returns.
-    ///
-    /// `apply` is given each set to apply, in order; `passes` says whether a server is checked and passes. Both are
-    /// called with a lock held: they must be quick and must not call the follower.
-    pub fn spawn(options: Options, apply: Apply, passes: Passes) -> Self {
-        let (shared, listed) = FollowedPrefix::new(&options, apply, passes);
-        shared.resume(options.resume);
-        let follow = tokio::spawn(follow::follow(shared.clone(), options.etcd));
-        let keep = tokio::spawn(follow::keep(shared.clone()));
-        let tasks = [follow.abort_handle(), keep.abort_handle()];
-        Self { shared, listed, tasks }
+    /// Starts to follow, on the local tokio runtime it is called on. Each set to apply is sent to `found`, in order;
+    /// the last known one before this returns.
+    pub fn spawn(options: Options, found: UnboundedSender<Found>) -> Self {
+        let prefix = FollowedPrefix::new(&options, found);
+        prefix.resume(options.resume);
+        let follow = spawn_local(follow::follow(Rc::clone(&prefix), options.etcd));
+        let keep = spawn_local(follow::keep(Rc::clone(&prefix)));
+        Self { listed: prefix.listed(), prefix, tasks: [follow.abort_handle(), keep.abort_handle()] }
     }
 
     /// For `lb status`.
     pub fn status(&self) -> SourceStatus {
-        self.shared.status()
+        self.prefix.status()
     }
 
     /// `lb server accept`: applies at once what the guard holds. Returns how many servers that takes away.
     pub fn accept(&self) -> usize {
-        self.shared.accept()
+        self.prefix.accept()
     }
 
     /// What is applied, for the next process or the next follower. `None`: nothing was ever known.
     pub fn saved(&self) -> Option<Saved> {
-        self.shared.saved()
+        self.prefix.saved()
     }
 
-    /// Waits until etcd was listed once. Cancel safety: nothing is lost.
-    pub async fn listed(&self) {
-        // The sender lives as long as `shared`: an error cannot come.
-        self.listed.clone().wait_for(|listed| *listed).await.ok();
+    /// Completes when etcd was listed once. Borrows nothing of the follower; ends early when that is dropped.
+    pub fn listed(&self) -> impl Future<Output = ()> + use<> {
+        let mut listed = self.listed.clone();
+        async move {
+            // An error: the follower is dropped.
+            listed.wait_for(|listed| *listed).await.ok();
+        }
     }
 }
 

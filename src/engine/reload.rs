@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backend::{Backend, MemberSpec, Origin};
-use crate::config::{self, Address, Config};
+use crate::config::{self, Config};
 use crate::engine::listeners::bind::Bound;
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::{Engine, Served, StartError, limits, shown};
@@ -74,8 +74,9 @@ impl Engine {
 
     /// Host names or discovered servers have changed: the same settings with other servers, for these backends.
     pub(super) fn refresh_servers(&self, concerned: impl Fn(&config::Backend) -> bool) {
-        let backends = self.config.borrow().backends.clone();
-        for settings in backends.into_iter().filter(concerned) {
+        let concerned: Vec<_> =
+            self.config.borrow().backends.iter().filter(|settings| concerned(settings)).cloned().collect();
+        for settings in concerned {
             if let Err(error) = self.apply_backend(settings) {
                 tracing::error!("{error}");
             }
@@ -175,8 +176,8 @@ impl Engine {
                 origin: if index < configured { Origin::Static } else { Origin::Discovered },
             })
         };
-        let servers = self.discovery.servers(settings);
-        servers.iter().enumerate().filter_map(spec).collect()
+        let merged = self.discovery.merge(settings);
+        merged.servers.iter().enumerate().filter_map(spec).collect()
     }
 
     /// Changes a running frontend or makes a new one. Returns the addresses that it is to leave.
@@ -350,11 +351,7 @@ impl Engine {
 
     /// The host names in use, of configured and of discovered servers.
     pub(super) fn names(&self, config: &Config) -> Vec<String> {
-        let servers = config.backends.iter().flat_map(|backend| self.discovery.servers(backend));
-        let hosts = servers.filter_map(|server| match server.addr {
-            Address::Host(host, _) => Some(host),
-            Address::Ip(_) | Address::Unix(_) => None,
-        });
+        let hosts = config.backends.iter().flat_map(|backend| self.discovery.hosts(backend));
         hosts.collect::<BTreeSet<_>>().into_iter().collect()
     }
 

@@ -43,7 +43,12 @@ impl Engine {
         let snapshot = backend.snapshot();
         let mut servers: Vec<Server> = snapshot.members.iter().map(|member| server(member)).collect();
         servers.extend(
-            self.discovery.servers(settings).iter().filter(|s| self.resolver.addr(&s.addr).is_none()).map(lost),
+            self.discovery
+                .merged(settings)
+                .servers
+                .iter()
+                .filter(|server| self.resolver.addr(&server.addr).is_none())
+                .map(lost),
         );
         let sum = |of: fn(&Server) -> u64| servers.iter().map(of).sum();
         status::Backend {

@@ -1,40 +1,40 @@
 //! Follow: one session after another for as long as the backend lives, and what must go on without any.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::select;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
 use tokio::time::{interval, sleep};
 
 use super::link::LinkError;
 use super::pause::Pause;
+use super::prefix::FollowedPrefix;
 use super::session;
-use super::shared::FollowedPrefix;
 use crate::config;
 
 /// Connects, follows, and begins again with the next endpoint. Never returns.
-pub(super) async fn follow(shared: Arc<FollowedPrefix>, etcd: config::Etcd) {
+pub(super) async fn follow(followed: Rc<FollowedPrefix>, etcd: config::Etcd) {
     let first = fastrand::usize(..etcd.endpoints.len().max(1));
     let mut pause = Pause::default();
     for endpoint in etcd.endpoints.iter().cycle().skip(first) {
         let begun = Instant::now();
-        let error = one_session(&shared, &etcd, endpoint).await;
-        shared.lost(endpoint, error);
+        let error = one_session(&followed, &etcd, endpoint).await;
+        followed.lost(endpoint, error);
         sleep(pause.after(begun.elapsed())).await;
     }
 }
 
-async fn one_session(shared: &Arc<FollowedPrefix>, etcd: &config::Etcd, endpoint: &str) -> String {
-    let (shared, etcd, endpoint) = (shared.clone(), etcd.clone(), endpoint.to_owned());
-    isolated(async move { session::run(&shared, &etcd, &endpoint).await }).await
+async fn one_session(followed: &Rc<FollowedPrefix>, etcd: &config::Etcd, endpoint: &str) -> String {
+    let (followed, etcd, endpoint) = (followed.clone(), etcd.clone(), endpoint.to_owned());
+    isolated(async move { session::run(&followed, &etcd, &endpoint).await }).await
 }
 
 /// Runs a session in a task of its own, so that a panic in the library is one more way for a connection to end; says how
 /// it ended.
-async fn isolated(session: impl Future<Output = Result<Infallible, LinkError>> + Send + 'static) -> String {
-    let mut task = Ended(tokio::spawn(session));
+async fn isolated(session: impl Future<Output = Result<Infallible, LinkError>> + 'static) -> String {
+    let mut task = Ended(spawn_local(session));
     match (&mut task.0).await {
         Ok(Err(error)) => error.to_string(),
         Ok(Ok(never)) => match never {},
@@ -52,15 +52,16 @@ impl<T> Drop for Ended<T> {
 }
 
 /// Keeps the disk and the holds up to date, connection or not. Never returns.
-pub(super) async fn keep(shared: Arc<FollowedPrefix>) {
+pub(super) async fn keep(followed: Rc<FollowedPrefix>) {
     let mut ticks = interval(TICK);
     loop {
         select! {
-            _ = ticks.tick() => shared.tick(),
-            () = shared.unsaved() => {
-                let shared = shared.clone();
-                // A disk may stall for seconds: not on this thread. Changes meanwhile are written next, as one.
-                spawn_blocking(move || shared.save()).await.ok();
+            _ = ticks.tick() => followed.tick(),
+            () = followed.unsaved() => {
+                if let Some(save) = followed.save() {
+                    // A disk may stall for seconds: not on this thread. Changes meanwhile are written next, as one.
+                    spawn_blocking(save).await.ok();
+                }
             }
         }
     }
@@ -73,7 +74,7 @@ const TICK: Duration = Duration::from_millis(500);
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn a_panic_of_the_library_is_one_more_way_for_a_connection_to_end() {
         let text = isolated(async { panic!("unknown event 9") }).await;
         assert!(text.contains("unknown event 9"), "{text}");

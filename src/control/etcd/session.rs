@@ -10,20 +10,24 @@ use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tracing::info;
 
 use super::link::{Link, LinkError, event_of, position_of};
-use super::shared::FollowedPrefix;
+use super::prefix::FollowedPrefix;
 use crate::config;
 use crate::control::discovery::{Event, Relist};
 
 /// Follows the prefix until something is wrong with the connection.
-pub(super) async fn run(shared: &FollowedPrefix, etcd: &config::Etcd, endpoint: &str) -> Result<Infallible, LinkError> {
-    let link = Link::new(etcd, endpoint, shared.prefix()).await?;
-    let mut session = Session { shared, link, relist_at: soon() };
+pub(super) async fn run(
+    followed: &FollowedPrefix,
+    etcd: &config::Etcd,
+    endpoint: &str,
+) -> Result<Infallible, LinkError> {
+    let link = Link::new(etcd, endpoint, followed.prefix()).await?;
+    let mut session = Session { followed, link, relist_at: soon() };
     let (cluster_id, revision) = session.link.position().await?;
-    match shared.relist(cluster_id, revision) {
+    match followed.relist(cluster_id, revision) {
         Some(why) => session.list(&why.to_string()).await?,
-        None => info!("backend {}: etcd {endpoint}: going on at revision {}", shared.backend(), shared.revision()),
+        None => info!("backend {}: etcd {endpoint}: going on at revision {}", followed.backend(), followed.revision()),
     }
-    shared.connected(endpoint);
+    followed.connected(endpoint);
     loop {
         let compacted = session.watch().await?;
         session.list(&format!("revisions before {compacted} were compacted away")).await?;
@@ -31,7 +35,7 @@ pub(super) async fn run(shared: &FollowedPrefix, etcd: &config::Etcd, endpoint: 
 }
 
 struct Session<'a> {
-    shared: &'a FollowedPrefix,
+    followed: &'a FollowedPrefix,
     link: Link,
     /// When to list again though nothing asks for it.
     relist_at: Instant,
@@ -41,21 +45,21 @@ impl Session<'_> {
     async fn list(&mut self, why: &str) -> Result<(), LinkError> {
         let listing = self.link.list().await?;
         let (keys, revision) = (listing.kvs.len(), listing.revision);
-        let leases = self.shared.fold_listing(listing);
+        let leases = self.followed.fold_listing(listing);
         let alive = self.link.alive(leases).await;
-        self.shared.settle(&alive, true);
+        self.followed.settle(&alive, true);
         self.relist_at = later();
-        info!("backend {}: {keys} keys listed at revision {revision} ({why})", self.shared.backend());
+        info!("backend {}: {keys} keys listed at revision {revision} ({why})", self.followed.backend());
         Ok(())
     }
 
     /// Watches until the revisions it needs are gone; returns the first that is left.
     async fn watch(&mut self) -> Result<i64, LinkError> {
-        let (mut requests, mut answers) = self.link.watch(self.shared.revision() + 1).await?;
+        let (mut requests, mut answers) = self.link.watch(self.followed.revision() + 1).await?;
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         let mut heard = Instant::now();
         loop {
-            let hold_ends = self.shared.hold_ends();
+            let hold_ends = self.followed.hold_ends();
             select! {
                 answer = answers.message() => {
                     heard = Instant::now();
@@ -79,7 +83,7 @@ impl Session<'_> {
     /// Lists under a running watch. What it delivers meanwhile is of revisions seen, and ignored.
     async fn list_anew(&mut self, why: &str) -> Result<(), LinkError> {
         let (cluster_id, revision) = self.link.position().await?;
-        match self.shared.relist(cluster_id, revision) {
+        match self.followed.relist(cluster_id, revision) {
             None => self.list(why).await,
             // The watch is one of another history.
             Some(why) => Err(LinkError::Moved(why)),
@@ -96,15 +100,15 @@ impl Session<'_> {
         }
         // Only the cluster is compared: the revision of a message may be older than a listing made meanwhile.
         let (cluster_id, _) = position_of(answer.header())?;
-        if let Some(moved @ Relist::OtherCluster { .. }) = self.shared.relist(cluster_id, i64::MAX) {
+        if let Some(moved @ Relist::OtherCluster { .. }) = self.followed.relist(cluster_id, i64::MAX) {
             return Err(LinkError::Moved(moved));
         }
-        self.shared.heard();
+        self.followed.heard();
         let events: Vec<Event> = answer.events().iter().filter_map(event_of).collect();
         if !events.is_empty() {
-            let leases = self.shared.fold_events(events);
+            let leases = self.followed.fold_events(events);
             let alive = self.link.alive(leases).await;
-            self.shared.settle(&alive, false);
+            self.followed.settle(&alive, false);
         }
         Ok(None)
     }

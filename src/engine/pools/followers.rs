@@ -1,33 +1,42 @@
-//! Discovery joined to the daemon: one follower for each backend that has a prefix, and what it finds.
+//! Discovery joined to the engine: one follower for each backend that has a prefix, and what it finds.
 //!
-//! Followers know nothing of the daemon. They leave their sets here and ring; the daemon takes them from here whenever it
-//! builds a backend's servers, so that a set can come before, during or after a reload.
+//! Followers know nothing of the engine: each sends its sets to one channel. What came is kept here by backend, so that
+//! a set can come before, during or after a reload; it is merged with the configured servers when these are applied.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::config::{self, Config};
+use crate::config::{self, Address, Config};
 use crate::control::discovery::{Merged, Servers, merge};
-use crate::control::etcd::{Follower, Options, SourceStatus};
+use crate::control::etcd::{Follower, Found, Options, SourceStatus};
 use crate::control::last_known_good::Saved;
 use crate::engine::Engine;
 use crate::handoff::peer::Discovery as Record;
 
 /// The followers and what they found.
-#[derive(Default)]
 pub(crate) struct Discovery {
     followers: RefCell<BTreeMap<String, Followed>>,
-    found: Arc<Found>,
+    /// Cloned for each follower.
+    sender: UnboundedSender<Found>,
+    receiver: RefCell<UnboundedReceiver<Found>>,
+    /// The newest set of each backend that has arrived.
+    found: RefCell<BTreeMap<String, Arc<Servers>>>,
+    /// Backends with a set that [`Discovery::news`] has not returned yet.
+    news: RefCell<BTreeSet<String>>,
+    /// The servers of each backend as they were last applied.
+    merged: RefCell<BTreeMap<String, Rc<Merged>>>,
     /// Names found that the configuration has too, as last warned of.
     warned: RefCell<BTreeMap<String, Vec<String>>>,
     /// Host names are being looked up.
@@ -35,7 +44,7 @@ pub(crate) struct Discovery {
 }
 
 struct Followed {
-    follower: Rc<Follower>,
+    follower: Follower,
     terms: Terms,
 }
 
@@ -47,13 +56,20 @@ struct Terms {
     state_dir: Option<PathBuf>,
 }
 
-/// What is shared with the followers, whose tasks may be anywhere.
-#[derive(Default)]
-struct Found {
-    by_backend: Mutex<BTreeMap<String, Arc<Servers>>>,
-    /// Backends with a set that the daemon has not taken yet.
-    news: Mutex<BTreeSet<String>>,
-    bell: Notify,
+impl Default for Discovery {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        Self {
+            followers: RefCell::default(),
+            sender,
+            receiver: RefCell::new(receiver),
+            found: RefCell::default(),
+            news: RefCell::default(),
+            merged: RefCell::default(),
+            warned: RefCell::default(),
+            looking_up: Cell::default(),
+        }
+    }
 }
 
 impl Discovery {
@@ -74,7 +90,8 @@ impl Discovery {
             }
         }
         self.followers.borrow_mut().retain(|name, _| wanted.contains_key(name.as_str()));
-        self.found.lock().retain(|name, _| wanted.contains_key(name.as_str()));
+        self.receive();
+        self.found.borrow_mut().retain(|name, _| wanted.contains_key(name.as_str()));
         for (name, (settings, terms)) in wanted {
             let known = self.followers.borrow_mut().remove(name);
             let resume = match known {
@@ -86,14 +103,14 @@ impl Discovery {
                 None => before.remove(name),
             };
             let options = Options {
-                backend: name.to_owned(),
+                backend: backend(settings),
                 prefix: terms.prefix.clone(),
                 etcd: terms.etcd.clone(),
                 state_dir: terms.state_dir.clone(),
                 // What was found below another prefix is no measure for this one.
                 resume: resume.filter(|saved| saved.prefix == terms.prefix),
             };
-            let follower = Rc::new(self.start(options, backend(settings)));
+            let follower = Follower::spawn(options, self.sender.clone());
             self.followers.borrow_mut().insert(name.to_owned(), Followed { follower, terms });
         }
     }
@@ -101,57 +118,88 @@ impl Discovery {
     /// Gives followers that have not listed yet a moment to do so. Whoever is not there by then comes later, like any
     /// change.
     async fn first_listing(&self) {
-        let all: Vec<Rc<Follower>> = {
-            let followers = self.followers.borrow();
-            followers.values().map(|followed| Rc::clone(&followed.follower)).collect()
-        };
+        let all: Vec<_> = self.followers.borrow().values().map(|followed| followed.follower.listed()).collect();
         let listed = async {
-            for follower in &all {
-                follower.listed().await;
+            for listed in all {
+                listed.await;
             }
         };
         timeout(FIRST_LISTING, listed).await.ok();
     }
 
-    fn start(&self, options: Options, backend: Arc<Backend>) -> Follower {
-        let (found, name) = (Arc::clone(&self.found), options.backend.clone());
-        let apply = move |servers: &Arc<Servers>| found.bring(&name, servers);
-        let passes = move |name: &str| passes_its_checks(&backend, name);
-        Follower::spawn(options, Box::new(apply), Box::new(passes))
-    }
-
-    /// The servers of a backend: those of its configuration, then those found.
-    pub(crate) fn servers(&self, settings: &config::Backend) -> Vec<config::Server> {
-        let found = self.found.lock().get(&settings.name).cloned();
-        found.map_or_else(|| settings.servers.clone(), |found| merge(&settings.servers, &found).servers)
-    }
-
-    /// Says what had to be left out of the servers found.
-    fn warn(&self, settings: &config::Backend) {
-        let found = self.found.lock().get(&settings.name).cloned().unwrap_or_default();
-        let Merged { shadowed, left_out, .. } = merge(&settings.servers, &found);
-        let name = &settings.name;
-        if left_out > 0 {
-            tracing::warn!("backend {name}: {left_out} discovered servers are too many and left out");
+    /// Takes in every set that has been sent.
+    fn receive(&self) {
+        while let Ok(found) = self.receiver.borrow_mut().try_recv() {
+            self.keep(found);
         }
-        if self.warned.borrow().get(name).is_some_and(|before| *before == shadowed) {
-            return;
-        }
-        for server in &shadowed {
-            tracing::warn!("backend {name}: server {server} is in the configuration too, which is what counts");
-        }
-        self.warned.borrow_mut().insert(name.clone(), shadowed);
     }
 
     /// Waits for found servers; returns their backends. Cancel safe.
-    pub(crate) async fn news(&self) -> BTreeSet<String> {
-        loop {
-            let news = std::mem::take(&mut *self.found.news());
-            if !news.is_empty() {
-                return news;
+    async fn news(&self) -> BTreeSet<String> {
+        poll_fn(|cx| {
+            let mut receiver = self.receiver.borrow_mut();
+            while let Poll::Ready(Some(found)) = receiver.poll_recv(cx) {
+                self.keep(found);
             }
-            self.found.bell.notified().await;
+            let news = self.news.take();
+            if news.is_empty() { Poll::Pending } else { Poll::Ready(news) }
+        })
+        .await
+    }
+
+    fn keep(&self, found: Found) {
+        // The last set of a follower that was dropped meanwhile counts for nothing.
+        if self.followers.borrow().contains_key(&found.backend) {
+            self.news.borrow_mut().insert(found.backend.clone());
+            self.found.borrow_mut().insert(found.backend, found.servers);
         }
+    }
+
+    /// The servers to apply to a backend: those of its configuration, then those found.
+    pub(crate) fn merge(&self, settings: &config::Backend) -> Rc<Merged> {
+        self.receive();
+        let none = Servers::new();
+        let merged = {
+            let found = self.found.borrow();
+            Rc::new(merge(&settings.servers, found.get(&settings.name).map_or(&none, |found| &**found)))
+        };
+        self.merged.borrow_mut().insert(settings.name.clone(), Rc::clone(&merged));
+        merged
+    }
+
+    /// As last applied.
+    pub(crate) fn merged(&self, settings: &config::Backend) -> Rc<Merged> {
+        let merged = self.merged.borrow().get(&settings.name).cloned();
+        merged.unwrap_or_else(|| self.merge(settings))
+    }
+
+    /// Host names that the servers of a backend have.
+    pub(crate) fn hosts(&self, settings: &config::Backend) -> Vec<String> {
+        let found = self.found.borrow().get(&settings.name).cloned();
+        let configured = settings.servers.iter().map(|server| &server.addr);
+        let found = found.iter().flat_map(|found| found.values()).map(|server| &server.addr);
+        let host = |addr: &Address| match addr {
+            Address::Host(host, _) => Some(host.clone()),
+            Address::Ip(_) | Address::Unix(_) => None,
+        };
+        configured.chain(found).filter_map(host).collect()
+    }
+
+    /// Warns of found servers that are left out.
+    fn warn(&self, settings: &config::Backend) {
+        let merged = self.merged(settings);
+        let name = &settings.name;
+        if merged.left_out > 0 {
+            let left_out = merged.left_out;
+            tracing::warn!("backend {name}: {left_out} discovered servers are too many and left out");
+        }
+        if self.warned.borrow().get(name).is_some_and(|before| *before == merged.shadowed) {
+            return;
+        }
+        for server in &merged.shadowed {
+            tracing::warn!("backend {name}: server {server} is in the configuration too, which is what counts");
+        }
+        self.warned.borrow_mut().insert(name.clone(), merged.shadowed.clone());
     }
 
     /// `None`: the backend has no discovery.
@@ -184,30 +232,6 @@ impl Discovery {
     pub(crate) fn accept(&self, backend: &str) -> Option<usize> {
         self.followers.borrow().get(backend).map(|followed| followed.follower.accept())
     }
-}
-
-impl Found {
-    fn bring(&self, backend: &str, servers: &Arc<Servers>) {
-        self.lock().insert(backend.to_owned(), Arc::clone(servers));
-        self.news().insert(backend.to_owned());
-        self.bell.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Servers>>> {
-        self.by_backend.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn news(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a server is checked and UP: only then its life is known by other means than its key.
-fn passes_its_checks(backend: &Backend, name: &str) -> bool {
-    let snapshot = backend.snapshot();
-    let mut members = snapshot.members.iter();
-    let member = members.find(|member| &*member.server.name == name);
-    snapshot.settings.check.is_some() && member.is_some_and(|member| member.server.state().is_up())
 }
 
 /// What the process before had found. `None`: it cannot be believed, and etcd or the disk must tell.

@@ -1,16 +1,21 @@
 //! `Followed`: a prefix followed by the library in this process, which records every set that was applied.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lb::config;
-use lb::control::discovery::Servers;
-use lb::control::etcd::{Follower, Options, SourceStatus};
+use lb::backend::health::Health;
+use lb::backend::{Backend, MemberSpec, Origin};
+use lb::config::{self, InitState};
+use lb::control::discovery::{Discovered, Servers};
+use lb::control::etcd::{Follower, Found, Options, SourceStatus};
 use lb::control::last_known_good::Saved;
-use tokio::sync::oneshot;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::machine::Stopwatch;
 use super::wait::eventually;
@@ -18,14 +23,16 @@ use super::wait::eventually;
 /// Names and addresses of servers.
 pub(crate) type Set = BTreeMap<String, String>;
 
-#[derive(Debug)]
 pub(crate) struct Followed {
-    follower: Arc<Follower>,
-    applied: Arc<Mutex<Vec<(Instant, Set)>>>,
-    failing: Arc<Mutex<BTreeSet<String>>>,
-    stop: Option<oneshot::Sender<()>>,
+    /// What is to be asked of the follower, on its thread. `None`: it is ended.
+    questions: Option<UnboundedSender<Question>>,
+    backend: Arc<Backend>,
+    applied: Arc<Sets>,
     thread: Option<JoinHandle<()>>,
 }
+
+type Sets = Mutex<Vec<(Instant, Set)>>;
+type Question = Box<dyn FnOnce(&Follower) + Send>;
 
 /// The settings of a follower of `/app/` beside its endpoints.
 #[derive(Debug, Clone)]
@@ -52,44 +59,89 @@ impl Following {
 
     /// Starts it on its own thread, as the control plane does.
     pub(crate) fn start(self) -> Followed {
+        let backend = Backend::new(Arc::new(config::Backend::new("app", Vec::new())));
         let applied = Arc::new(Mutex::new(Vec::new()));
-        let failing = Arc::new(Mutex::new(BTreeSet::new()));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (started, follower) = mpsc::channel();
-        let (sets, failures) = (applied.clone(), failing.clone());
+        let (questions, asked) = unbounded_channel();
+        let options = Options {
+            backend: backend.clone(),
+            prefix: "/app/".to_owned(),
+            etcd: self.etcd,
+            state_dir: self.state_dir,
+            resume: self.resume,
+        };
+        let (its_backend, sets) = (backend.clone(), applied.clone());
+        let (started, is_started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
             runtime.block_on(async {
-                let options = Options {
-                    backend: "app".to_owned(),
-                    prefix: "/app/".to_owned(),
-                    etcd: self.etcd,
-                    state_dir: self.state_dir,
-                    resume: self.resume,
-                };
-                let apply = move |servers: &Arc<Servers>| sets.lock().unwrap().push((Instant::now(), set_of(servers)));
-                let passes = move |name: &str| !failures.lock().unwrap().contains(name);
-                let follower = Follower::spawn(options, Box::new(apply), Box::new(passes));
-                started.send(Arc::new(follower)).unwrap();
-                drop(stopped.await);
+                let (sender, mut found) = unbounded_channel();
+                let follower = Follower::spawn(options, sender);
+                // The last known set is there at once.
+                while let Ok(found) = found.try_recv() {
+                    apply(&its_backend, &found.servers, &sets);
+                }
+                started.send(()).unwrap();
+                serve(&follower, asked, found, &its_backend, &sets).await;
             });
         });
-        let follower = follower.recv().unwrap();
-        Followed { follower, applied, failing, stop: Some(stop), thread: Some(thread) }
+        is_started.recv().unwrap();
+        Followed { questions: Some(questions), backend, applied, thread: Some(thread) }
     }
+}
+
+/// Applies what is found and answers questions, until no more can come.
+async fn serve(
+    follower: &Follower,
+    mut asked: UnboundedReceiver<Question>,
+    mut found: UnboundedReceiver<Found>,
+    backend: &Backend,
+    sets: &Sets,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            Some(found) = found.recv() => apply(backend, &found.servers, sets),
+            question = asked.recv() => match question {
+                Some(question) => question(follower),
+                None => return,
+            },
+        }
+    }
+}
+
+fn apply(backend: &Backend, servers: &Servers, sets: &Sets) {
+    let spec = |(name, server): (&String, &Discovered)| MemberSpec {
+        name: name.clone(),
+        addr: SocketAddr::from(([10, 0, 0, 1], 80)).into(),
+        weight: server.weight,
+        maxconn: server.maxconn,
+        backup: server.backup,
+        disabled: false,
+        origin: Origin::Discovered,
+    };
+    let settings = backend.snapshot().settings.clone();
+    backend.apply(settings, servers.iter().map(spec).collect(), Instant::now()).unwrap();
+    sets.lock().unwrap().push((Instant::now(), set_of(servers)));
 }
 
 impl Followed {
     pub(crate) fn status(&self) -> SourceStatus {
-        self.follower.status()
+        self.ask(Follower::status)
     }
 
     pub(crate) fn saved(&self) -> Option<Saved> {
-        self.follower.saved()
+        self.ask(Follower::saved)
     }
 
     pub(crate) fn accept(&self) -> usize {
-        self.follower.accept()
+        self.ask(Follower::accept)
+    }
+
+    fn ask<T: Send + 'static>(&self, question: impl FnOnce(&Follower) -> T + Send + 'static) -> T {
+        let (answer, answered) = mpsc::channel();
+        let question: Question = Box::new(move |follower| answer.send(question(follower)).unwrap());
+        assert!(self.questions.as_ref().unwrap().send(question).is_ok(), "the follower's thread has ended");
+        answered.recv().unwrap()
     }
 
     /// The set that is applied at present.
@@ -104,12 +156,10 @@ impl Followed {
 
     /// Makes the server's checks fail (or pass again) from now on.
     pub(crate) fn set_failing(&self, name: &str, fails: bool) {
-        let mut failing = self.failing.lock().unwrap();
-        if fails {
-            failing.insert(name.to_owned());
-        } else {
-            failing.remove(name);
-        }
+        let snapshot = self.backend.snapshot();
+        let member = snapshot.members.iter().find(|member| &*member.server.name == name).unwrap();
+        let init = if fails { InitState::FullyDown } else { InitState::FullyUp };
+        member.server.state().health = Some(Health::new(2, 3, init));
     }
 
     /// Waits until the set consists of these names; returns how long that took.
@@ -123,9 +173,15 @@ impl Followed {
     }
 }
 
+impl fmt::Debug for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Followed").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Followed {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        drop(self.questions.take());
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

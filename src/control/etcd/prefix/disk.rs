@@ -1,5 +1,6 @@
 //! Disk: what a followed prefix keeps for a start without etcd, and for the next process.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
@@ -9,36 +10,36 @@ use crate::control::etcd::status::Source;
 use crate::control::last_known_good::Saved;
 
 impl FollowedPrefix {
-    /// Applies what was last known: `handed` by who followed before, or the file.
+    /// Applies what was last known: `handed` by an earlier follower, or the file.
     pub(in crate::control::etcd) fn resume(&self, handed: Option<Saved>) {
         let from_file = handed.is_none();
         let Some(saved) = handed.or_else(|| self.load()) else {
             return;
         };
         if saved.prefix != self.prefix {
-            let (backend, other) = (&self.backend, &saved.prefix);
+            let (backend, other) = (self.backend(), &saved.prefix);
             warn!("backend {backend}: the last known servers are those of {other} and are not used");
             return;
         }
         let servers = match saved.servers() {
             Ok(servers) => servers,
             Err(why) => {
-                warn!("backend {}: the last known servers are not used: {why}", self.backend);
+                warn!("backend {}: the last known servers are not used: {why}", self.backend());
                 return;
             }
         };
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         state.discovery.resume(saved.cluster_id, saved.revision, &servers);
         state.source = if from_file { Source::File } else { Source::Etcd };
         state.heard = Some(Instant::now());
         state.file_age_s = now_s().saturating_sub(saved.saved_at);
         let (count, revision) = (servers.len(), saved.revision);
-        info!("backend {}: {count} servers as last known at revision {revision}", self.backend);
-        (self.apply)(state.discovery.applied());
+        info!("backend {}: {count} servers as last known at revision {revision}", self.backend());
+        self.send(&state);
     }
 
     pub(in crate::control::etcd) fn saved(&self) -> Option<Saved> {
-        let state = self.lock();
+        let state = self.state.borrow();
         let view = state.discovery.view();
         let cluster_id = view.cluster_id()?;
         Some(Saved::new(&self.prefix, cluster_id, view.revision(), now_s(), state.discovery.saved()))
@@ -49,20 +50,21 @@ impl FollowedPrefix {
         self.unsaved.notified().await;
     }
 
-    /// Writes what is applied. Blocks on the disk; what fails is said and no more.
-    pub(in crate::control::etcd) fn save(&self) {
-        let (Some(dir), Some(saved)) = (&self.state_dir, self.saved()) else {
-            return;
-        };
-        if let Err(error) = saved.save(dir, &self.backend) {
-            warn!("backend {}: last known servers: {error}", self.backend);
-        }
+    /// The write of what is applied, for a thread that may block on the disk. A failure is logged and costs nothing else.
+    pub(in crate::control::etcd) fn save(&self) -> Option<impl FnOnce() + Send + use<>> {
+        let (dir, saved) = (self.state_dir.clone()?, self.saved()?);
+        let backend = Arc::clone(&self.backend.name);
+        Some(move || {
+            if let Err(error) = saved.save(&dir, &backend) {
+                warn!("backend {backend}: last known servers: {error}");
+            }
+        })
     }
 
     fn load(&self) -> Option<Saved> {
         let dir = self.state_dir.as_deref()?;
-        Saved::load(dir, &self.backend).unwrap_or_else(|error| {
-            warn!("backend {}: last known servers: {error}", self.backend);
+        Saved::load(dir, self.backend()).unwrap_or_else(|error| {
+            warn!("backend {}: last known servers: {error}", self.backend());
             None
         })
     }

@@ -1,48 +1,45 @@
-//! Shared: what the session, the keeper and the operator's commands share of one followed prefix.
+//! Prefix: one followed prefix, as the session, the keeper and the operator's commands share it on the control thread.
 //!
-//! One mutex, held for a fold and never across a wait. Sets are applied under it, so that they come in order.
+//! The state is borrowed for one fold and never across a wait; sets are sent under that borrow and so in order.
 
 mod disk;
 
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::Options;
+use super::options::{Found, Options};
 use super::status::{HeldServer, Source, SourceStatus};
-use crate::control::discovery::{Discovery, Event, HoldReason, Leaving, Listing, RejectedKey, Relist, Servers};
-
-/// Takes a set to apply.
-pub type Apply = Box<dyn Fn(&Arc<Servers>) + Send + Sync>;
-
-/// Says whether a server is checked and passes its checks. A server without checks does not pass: a key that vanishes is
-/// then the only sign of its death.
-pub type Passes = Box<dyn Fn(&str) -> bool + Send + Sync>;
+use crate::backend::Backend;
+use crate::control::discovery::{Discovery, Event, HoldReason, Leaving, Listing, RejectedKey, Relist};
 
 /// See the module.
+#[derive(Debug)]
 pub(super) struct FollowedPrefix {
-    backend: String,
+    backend: Arc<Backend>,
     prefix: String,
     state_dir: Option<PathBuf>,
-    apply: Apply,
-    passes: Passes,
+    found: UnboundedSender<Found>,
     listed: watch::Sender<bool>,
     /// The applied set changed and is not on the disk yet.
     unsaved: Notify,
-    state: Mutex<State>,
+    state: RefCell<State>,
 }
 
+#[derive(Debug)]
 struct State {
     discovery: Discovery,
     /// Between folding and settling, while the session asks about leases.
     leaving: Option<(Leaving, bool)>,
     source: Source,
-    /// When etcd was heard last; with a set from a file, how old it was then and when it was read.
+    /// When etcd last answered; with a set from a file, how old it was then and when it was read.
     heard: Option<Instant>,
     file_age_s: u64,
     endpoint: Option<String>,
@@ -51,8 +48,7 @@ struct State {
 }
 
 impl FollowedPrefix {
-    pub(super) fn new(options: &Options, apply: Apply, passes: Passes) -> (Arc<Self>, watch::Receiver<bool>) {
-        let (listed, receiver) = watch::channel(false);
+    pub(super) fn new(options: &Options, found: UnboundedSender<Found>) -> Rc<Self> {
         let discovery = Discovery::new(options.prefix.as_str(), options.etcd.guard_delay);
         let state = State {
             discovery,
@@ -64,21 +60,24 @@ impl FollowedPrefix {
             error: None,
             holds_total: 0,
         };
-        let shared = Self {
-            backend: options.backend.clone(),
+        Rc::new(Self {
+            backend: Arc::clone(&options.backend),
             prefix: options.prefix.clone(),
             state_dir: options.state_dir.clone(),
-            apply,
-            passes,
-            listed,
+            found,
+            listed: watch::Sender::new(false),
             unsaved: Notify::new(),
-            state: Mutex::new(state),
-        };
-        (Arc::new(shared), receiver)
+            state: RefCell::new(state),
+        })
+    }
+
+    /// Becomes true with the first listing and stays so.
+    pub(super) fn listed(&self) -> watch::Receiver<bool> {
+        self.listed.subscribe()
     }
 
     pub(super) fn backend(&self) -> &str {
-        &self.backend
+        &self.backend.name
     }
 
     pub(super) fn prefix(&self) -> &str {
@@ -86,7 +85,7 @@ impl FollowedPrefix {
     }
 
     pub(super) fn revision(&self) -> i64 {
-        self.lock().discovery.view().revision()
+        self.state.borrow().discovery.view().revision()
     }
 
     pub(super) fn relist(&self, cluster_id: u64, revision: i64) -> Option<Relist> {
@@ -94,37 +93,37 @@ impl FollowedPrefix {
         if !*self.listed.borrow() {
             return Some(Relist::First);
         }
-        self.lock().discovery.view().relist(cluster_id, revision)
+        self.state.borrow().discovery.view().relist(cluster_id, revision)
     }
 
     pub(super) fn connected(&self, endpoint: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         state.endpoint = Some(endpoint.to_owned());
         state.error = None;
         state.heard = Some(Instant::now());
     }
 
     pub(super) fn heard(&self) {
-        self.lock().heard = Some(Instant::now());
+        self.state.borrow_mut().heard = Some(Instant::now());
     }
 
     /// The connection is gone. Whatever it had folded without settling is settled as if no lease were alive.
     pub(super) fn lost(&self, endpoint: &str, error: String) {
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         // One line for each new reason, not for each attempt.
         if state.error.as_ref() != Some(&error) {
-            warn!("backend {}: etcd {endpoint}: {error}; the servers stay as they are", self.backend);
+            warn!("backend {}: etcd {endpoint}: {error}; the servers stay as they are", self.backend.name);
         }
         state.error = Some(error);
         state.endpoint = None;
         if state.leaving.is_some() {
-            self.settle_locked(&mut state, &BTreeSet::new());
+            self.settle_in(&mut state, &BTreeSet::new());
         }
     }
 
     /// Folds a listing; returns the leases to ask about before [`settle`](Self::settle).
     pub(super) fn fold_listing(&self, listing: Listing) -> BTreeSet<i64> {
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         state.heard = Some(Instant::now());
         let leaving = state.discovery.listing(listing);
         self.folded(state, leaving, true)
@@ -132,26 +131,26 @@ impl FollowedPrefix {
 
     /// Folds events; returns the leases to ask about before [`settle`](Self::settle).
     pub(super) fn fold_events(&self, events: Vec<Event>) -> BTreeSet<i64> {
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         let leaving = state.discovery.events(events);
         self.folded(state, leaving, false)
     }
 
-    fn folded(&self, mut state: MutexGuard<'_, State>, leaving: Leaving, fresh: bool) -> BTreeSet<i64> {
+    fn folded(&self, mut state: RefMut<'_, State>, leaving: Leaving, fresh: bool) -> BTreeSet<i64> {
         let leases = leaving.leases();
         state.leaving = Some((leaving, fresh));
         let news = state.discovery.take_news();
         drop(state);
         for RejectedKey { key, reason, .. } in news {
-            warn!("backend {}: key {key}: {reason}; it changes nothing", self.backend);
+            warn!("backend {}: key {key}: {reason}; it changes nothing", self.backend.name);
         }
         leases
     }
 
     /// Applies what was folded.
     pub(super) fn settle(&self, alive: &BTreeSet<i64>, listed: bool) {
-        let mut state = self.lock();
-        self.settle_locked(&mut state, alive);
+        let mut state = self.state.borrow_mut();
+        self.settle_in(&mut state, alive);
         if listed {
             state.source = Source::Etcd;
             self.listed.send_replace(true);
@@ -160,11 +159,11 @@ impl FollowedPrefix {
         }
     }
 
-    fn settle_locked(&self, state: &mut State, alive: &BTreeSet<i64>) {
+    fn settle_in(&self, state: &mut State, alive: &BTreeSet<i64>) {
         let (leaving, fresh) = state.leaving.take().unwrap_or_default();
         let before: BTreeSet<String> = state.discovery.held().keys().cloned().collect();
         let now = Instant::now();
-        let changed = state.discovery.settle(leaving, alive, fresh, now, &self.passes);
+        let changed = state.discovery.settle(leaving, alive, fresh, now, &self.passes());
         let held = state.discovery.held();
         let new = held.iter().filter(|(name, _)| !before.contains(*name));
         for (count, why) in count_by_why(new.map(|(_, held)| held.why)) {
@@ -172,7 +171,7 @@ impl FollowedPrefix {
             let seconds = delay.unwrap_or_default().as_secs();
             warn!(
                 "backend {backend}: {count} servers {why} and are kept for {seconds} s; `lb server accept {backend}` lets them go",
-                backend = self.backend
+                backend = self.backend.name
             );
             state.holds_total += count;
         }
@@ -181,23 +180,29 @@ impl FollowedPrefix {
 
     fn publish(&self, state: &State, changed: bool) {
         if changed {
-            (self.apply)(state.discovery.applied());
+            self.send(state);
             self.unsaved.notify_one();
         }
     }
 
+    fn send(&self, state: &State) {
+        let servers = Arc::clone(state.discovery.applied());
+        // An error: the engine is ending and applies no more sets.
+        self.found.send(Found { backend: self.backend().to_owned(), servers }).ok();
+    }
+
     /// Looks again at what is held for its checks, unless a fold is under way.
     pub(super) fn tick(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         if state.leaving.is_none() && !state.discovery.held().is_empty() {
-            let changed = state.discovery.tick(Instant::now(), &self.passes);
+            let changed = state.discovery.tick(Instant::now(), &self.passes());
             self.publish(&state, changed);
         }
     }
 
     /// When a listing is wanted to end a hold. `None`: nothing is held.
     pub(super) fn hold_ends(&self) -> Option<Instant> {
-        let state = self.lock();
+        let state = self.state.borrow();
         let now = Instant::now();
         if state.discovery.wants_listing(now) {
             return Some(now);
@@ -206,15 +211,15 @@ impl FollowedPrefix {
     }
 
     pub(super) fn accept(&self) -> usize {
-        let mut state = self.lock();
+        let mut state = self.state.borrow_mut();
         let count = state.discovery.accept();
         self.publish(&state, count > 0);
-        info!("backend {}: the operator lets {count} held servers go", self.backend);
+        info!("backend {}: the operator lets {count} held servers go", self.backend.name);
         count
     }
 
     pub(super) fn status(&self) -> SourceStatus {
-        let state = self.lock();
+        let state = self.state.borrow();
         let (now, view) = (Instant::now(), state.discovery.view());
         let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
         let before = if state.source == Source::File { state.file_age_s } else { 0 };
@@ -238,15 +243,9 @@ impl FollowedPrefix {
         }
     }
 
-    /// A panic in `etcd-client` cannot happen under the lock; one of our own leaves a state that is still sound.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for FollowedPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("backend", &self.backend).field("prefix", &self.prefix).finish_non_exhaustive()
+    /// A server without checks does not pass: a vanished key is then the only sign of its death.
+    fn passes(&self) -> impl Fn(&str) -> bool {
+        |name| self.backend.passes_checks(name)
     }
 }
 
