@@ -19,7 +19,7 @@ use crate::support::process::run;
 use crate::support::wait::observe;
 
 #[test]
-fn another_user_is_not_heard_on_the_admin_socket() {
+fn another_user_gets_no_answer_on_the_admin_socket() {
     let stage = FailingUpgrade::new();
     let binary = stage.lb.dir().join("lb");
     fs::copy(stage.dir.path().join("lb"), &binary).unwrap();
@@ -41,7 +41,7 @@ fn another_user_is_not_heard_on_the_admin_socket() {
 }
 
 #[test]
-fn nonsense_on_the_admin_socket_is_answered_or_dropped() {
+fn invalid_requests_on_the_admin_socket_are_answered_or_dropped() {
     let stage = FailingUpgrade::new();
     let rubbish: Vec<u8> = (0..20_000_u32).map(|n| ((n * 7919) >> 3) as u8 | 0x80).collect();
     let deep = "[".repeat(60_000);
@@ -71,13 +71,13 @@ fn nonsense_on_the_admin_socket_is_answered_or_dropped() {
 }
 
 #[test]
-fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
+fn slow_peers_on_the_admin_socket_delay_nothing() {
     let stage = FailingUpgrade::new();
     let silent: Vec<_> = (0..40).map(|_| connect(&stage)).collect();
     let mut slow = connect(&stage);
     let watch = Stopwatch::start();
-    let told = stage.lb.tell(&["status"]);
-    assert!(!told.is_empty() && watch.elapsed() < Duration::from_secs(3), "{watch:?}");
+    let result = stage.lb.command_ok(&["status"]);
+    assert!(!result.is_empty() && watch.elapsed() < Duration::from_secs(3), "{watch:?}");
     // One byte a second is no request within 5 s.
     for byte in b"{\"requ" {
         if slow.write_all(&[*byte]).is_err() {
@@ -94,14 +94,14 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
     let queued = many.len();
     drop(many);
     let watch = Stopwatch::start();
-    stage.lb.tell(&["status"]);
+    stage.lb.command_ok(&["status"]);
     figure(&format!("status after {queued} silent connections that closed"), format!("{watch:?}"));
     assert!(queued > 64);
     // During an upgrade the old engine parks its admin socket; silent connections there do not delay that.
     let upgrade = || {
         let watch = Stopwatch::start();
-        let told = stage.with_fake_after("move-closes", "100ms");
-        told.assert("move-closes", 6, "");
+        let result = stage.with_fake_after("move-closes", "100ms");
+        result.assert("move-closes", 6, "");
         watch.elapsed()
     };
     upgrade();
@@ -113,7 +113,7 @@ fn who_is_slow_on_the_admin_socket_holds_up_nothing() {
 }
 
 #[test]
-fn an_engine_that_does_not_keep_to_the_protocol_is_killed_and_told_of() {
+fn an_engine_that_violates_the_protocol_is_killed_and_reported() {
     let stage = FailingUpgrade::new();
     for how in [
         "hello-wrong-magic",
@@ -147,7 +147,7 @@ fn an_engine_that_does_not_keep_to_the_protocol_is_killed_and_told_of() {
 }
 
 #[test]
-fn a_peer_that_does_not_keep_to_the_protocol_leaves_the_old_engine_as_it_was() {
+fn a_peer_that_violates_the_protocol_leaves_the_old_engine_unchanged() {
     let stage = FailingUpgrade::new();
     for how in [
         "peer-wrong-magic",
@@ -175,7 +175,7 @@ fn a_peer_that_does_not_keep_to_the_protocol_leaves_the_old_engine_as_it_was() {
         let upgrade = scope.spawn(|| stage.with_fake("peer-flood"));
         while !upgrade.is_finished() {
             let watch = Stopwatch::start();
-            stage.lb.tell(&["status"]);
+            stage.lb.command_ok(&["status"]);
             assert!(watch.elapsed() < Duration::from_secs(2), "{watch:?}");
             observe(Duration::from_millis(50));
         }

@@ -63,7 +63,7 @@ fn ping_pong_of_fifty_sessions() {
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&origin]));
     let sessions = PingPong::start(lb.addr("web"), 50);
-    sessions.go_on_for(5000);
+    sessions.run_for(5000);
     sessions.finish().assert_unharmed();
 }
 
@@ -99,7 +99,7 @@ fn bulk_then_small_then_bulk_on_one_session() {
 }
 
 #[test]
-fn a_client_that_reads_late_gets_everything_and_holds_up_nobody() {
+fn a_client_that_reads_late_gets_everything_and_delays_no_other() {
     let stage = Stage::new();
     let size = 48_000_000;
     let plan = Plan { pace: Pace::ClientStalls, ..Plan::new(1, 0, size) };
@@ -226,7 +226,7 @@ fn a_clients_reset_is_a_reset_for_the_server_after_all_it_had_sent() {
 }
 
 #[test]
-fn the_counters_of_status_are_the_bytes_that_went() {
+fn the_counters_of_status_match_the_transferred_bytes() {
     let stage = Stage::new();
     stage.run_in_order(&[Plan::new(1, 1_000_000, 3_000_000), Plan::new(2, 10, 20)]);
     let (up, down) = (1_000_010 + 2 * Plan::LEN as u64, 3_000_020);

@@ -20,12 +20,12 @@ use crate::support::process::{Process, run};
 use crate::support::wait::eventually;
 
 /// A thread that answers on an admin socket.
-struct Daemon {
+struct AdminStub {
     dir: TempDir,
     _end: oneshot::Sender<()>,
 }
 
-impl Daemon {
+impl AdminStub {
     fn start(answer: impl Fn(Request) -> Answer + Send + 'static) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("lb.sock")).unwrap();
@@ -50,13 +50,13 @@ impl Daemon {
     }
 
     #[track_caller]
-    fn says(&self, args: &[&str]) -> Said {
-        says(args, Some(&self.socket()))
+    fn run_lb(&self, args: &[&str]) -> CommandOutput {
+        run_lb(args, Some(&self.socket()))
     }
 }
 
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: i32,
     out: String,
     err: String,
@@ -72,9 +72,9 @@ fn command(args: &[&str], socket: Option<&Path>) -> Command {
 }
 
 #[track_caller]
-fn says(args: &[&str], socket: Option<&Path>) -> Said {
+fn run_lb(args: &[&str], socket: Option<&Path>) -> CommandOutput {
     let output = run(&command(args, socket), Duration::from_secs(20));
-    Said {
+    CommandOutput {
         code: output.status.code().expect("it ends by itself"),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
@@ -92,7 +92,7 @@ fn some_status() -> Status {
     Status { pid: 7, backends: vec![backend], ..Status::default() }
 }
 
-fn tell_status(request: Request) -> Answer {
+fn answer_status(request: Request) -> Answer {
     match request {
         Request::ServerList => Answer::value(&some_status().backends),
         _ => Answer::value(&some_status()),
@@ -101,7 +101,7 @@ fn tell_status(request: Request) -> Answer {
 
 #[test]
 fn wrong_usage_ends_with_2_and_a_message() {
-    let lines: [&[&str]; 6] = [
+    let commands: [&[&str]; 6] = [
         &[],
         &["fly"],
         &["server", "drain", "app"],
@@ -109,37 +109,37 @@ fn wrong_usage_ends_with_2_and_a_message() {
         &["run", "-f", "/x.toml", "--bind", "127.0.0.1:0", "--server", "127.0.0.1:1"],
         &["upgrade", "--probation", "soon"],
     ];
-    for line in lines {
-        let said = says(line, None);
-        assert_eq!(said.code, 2, "{line:?}: {said:?}");
-        assert!(said.err.starts_with("lb: ") && said.out.is_empty(), "{line:?}: {said:?}");
+    for args in commands {
+        let output = run_lb(args, None);
+        assert_eq!(output.code, 2, "{args:?}: {output:?}");
+        assert!(output.err.starts_with("lb: ") && output.out.is_empty(), "{args:?}: {output:?}");
     }
 }
 
 #[test]
 fn help_and_completions_are_answers() {
-    for line in [&["--help"][..], &["run", "--help"], &["--version"], &["completions", "bash"]] {
-        let said = says(line, None);
-        assert_eq!((said.code, said.err.as_str()), (0, ""), "{line:?}");
-        assert!(said.out.contains("lb"), "{line:?}: {said:?}");
+    for args in [&["--help"][..], &["run", "--help"], &["--version"], &["completions", "bash"]] {
+        let output = run_lb(args, None);
+        assert_eq!((output.code, output.err.as_str()), (0, ""), "{args:?}");
+        assert!(output.out.contains("lb"), "{args:?}: {output:?}");
     }
 }
 
 #[test]
-fn no_daemon_is_1_and_names_the_socket_and_the_remedy() {
+fn without_a_running_lb_commands_end_with_1_and_name_the_socket_and_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("lb.sock");
-    for line in [&["status"][..], &["server", "list"], &["reload"], &["upgrade"], &["status", "--watch"]] {
-        let said = says(line, Some(&socket));
-        assert_eq!(said.code, 1, "{line:?}: {said:?}");
-        assert!(said.err.starts_with("lb: no daemon answers"), "{said:?}");
-        assert!(said.err.contains(socket.to_str().unwrap()) && said.err.contains("--socket"), "{said:?}");
+    for args in [&["status"][..], &["server", "list"], &["reload"], &["upgrade"], &["status", "--watch"]] {
+        let output = run_lb(args, Some(&socket));
+        assert_eq!(output.code, 1, "{args:?}: {output:?}");
+        assert!(output.err.starts_with("lb: no daemon answers"), "{output:?}");
+        assert!(output.err.contains(socket.to_str().unwrap()) && output.err.contains("--socket"), "{output:?}");
     }
 }
 
 #[test]
-fn each_command_asks_for_what_it_says() {
-    let daemon = Daemon::start(|request| Answer::done(format!("{request:?}")));
+fn each_command_sends_its_request() {
+    let stub = AdminStub::start(|request| Answer::done(format!("{request:?}")));
     let set = |state| Request::SetServer { backend: "app".into(), server: "a/1".into(), state };
     let table: [(&[&str], Request); 7] = [
         (&["server", "ready", "app/a/1"], set(ServerState::Ready)),
@@ -156,32 +156,32 @@ fn each_command_asks_for_what_it_says() {
             Request::Upgrade { binary: Some("/bin/lb".into()), probation_ms: Some(1500) },
         ),
     ];
-    for (line, request) in table {
-        let said = daemon.says(line);
-        assert_eq!((said.code, said.out), (0, format!("{request:?}\n")), "{line:?}");
+    for (args, request) in table {
+        let output = stub.run_lb(args);
+        assert_eq!((output.code, output.out), (0, format!("{request:?}\n")), "{args:?}");
     }
 }
 
 #[test]
-fn a_refusal_is_told_on_stderr_and_ends_with_its_code() {
+fn a_refusal_is_printed_on_stderr_and_ends_with_its_code() {
     use ExitStatus::{BadInput, Busy, Failed, Incompatible, RolledBack, SessionsLeft, UpgradeFailed};
     for status in [Failed, BadInput, UpgradeFailed, Incompatible, Busy, RolledBack, SessionsLeft] {
-        let daemon = Daemon::start(move |_| Answer::failed(status, "it is so\nline two"));
-        let said = daemon.says(&["upgrade"]);
-        assert_eq!(said.code, i32::from(status.code()));
-        assert_eq!((said.out.as_str(), said.err.as_str()), ("", "lb: it is so\nline two\n"));
+        let stub = AdminStub::start(move |_| Answer::failed(status, "it is so\nline two"));
+        let output = stub.run_lb(&["upgrade"]);
+        assert_eq!(output.code, i32::from(status.code()));
+        assert_eq!((output.out.as_str(), output.err.as_str()), ("", "lb: it is so\nline two\n"));
     }
 }
 
 #[test]
 fn status_is_a_table_for_people_and_json_for_programs() {
-    let daemon = Daemon::start(tell_status);
-    let people = daemon.says(&["status"]);
+    let stub = AdminStub::start(answer_status);
+    let people = stub.run_lb(&["status"]);
     assert!(people.out.contains("app/app1") && people.out.contains("DOWN"), "{people:?}");
     assert!(!people.out.contains('\x1b'), "colour towards a file: {people:?}");
-    let programs = daemon.says(&["status", "--json"]);
+    let programs = stub.run_lb(&["status", "--json"]);
     assert_eq!(serde_json::from_str::<Status>(&programs.out).unwrap(), some_status());
-    let list = daemon.says(&["server", "list", "--json"]);
+    let list = stub.run_lb(&["server", "list", "--json"]);
     let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
     assert_eq!(
         (&list[0]["backend"], &list[0]["name"], &list[0]["status"]),
@@ -190,24 +190,24 @@ fn status_is_a_table_for_people_and_json_for_programs() {
 }
 
 #[test]
-fn a_reader_that_has_left_is_no_error() {
-    let daemon = Daemon::start(tell_status);
-    let lines: [&[&str]; 4] =
+fn a_closed_stdout_is_no_error() {
+    let stub = AdminStub::start(answer_status);
+    let commands: [&[&str]; 4] =
         [&["status"], &["status", "--json"], &["status", "--json", "--watch"], &["server", "list"]];
-    for line in lines {
+    for args in commands {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let output = command(line, Some(&daemon.socket())).stdout(writer).output().unwrap();
+        let output = command(args, Some(&stub.socket())).stdout(writer).output().unwrap();
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{line:?}");
+        assert_eq!((output.status.code(), err.as_str()), (Some(0), ""), "{args:?}");
     }
 }
 
 #[test]
 fn watching_ends_with_ctrl_c() {
-    let daemon = Daemon::start(tell_status);
+    let stub = AdminStub::start(answer_status);
     let dir = tempfile::tempdir().unwrap();
-    let watch = command(&["status", "--watch", "--json"], Some(&daemon.socket()));
+    let watch = command(&["status", "--watch", "--json"], Some(&stub.socket()));
     let mut watch = Process::start("watch", dir.path(), &watch);
     eventually(Duration::from_secs(10), "a second line", || (watch.stdout().lines().count() >= 2).then_some(()));
     watch.signal(Signal::SIGINT);
@@ -215,22 +215,22 @@ fn watching_ends_with_ctrl_c() {
 }
 
 #[test]
-fn check_names_what_is_wrong_and_ends_with_2() {
+fn check_reports_errors_and_ends_with_2() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("lb.toml");
-    let check = || says(&["check", "-f", file.to_str().unwrap()], None);
+    let check = || run_lb(&["check", "-f", file.to_str().unwrap()], None);
     let missing = check();
     assert_eq!(missing.code, 2, "{missing:?}");
     assert!(missing.err.starts_with("lb: ") && missing.err.contains("lb.toml"), "{missing:?}");
     let right = "[frontend.web]\nbind = [\"127.0.0.1:0\"]\nbackend = \"app\"\n[backend.app]\n\
         [backend.app.servers]\na = \"127.0.0.1:1\"\n";
     std::fs::write(&file, right).unwrap();
-    let said = check();
-    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    let output = check();
+    assert_eq!((output.code, output.err.as_str()), (0, ""), "{output:?}");
     std::fs::write(&file, right.replace("backend = ", "blance = 1\nbackend = ")).unwrap();
-    let said = check();
-    assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains("lb.toml:3:1") && said.err.contains("blance"), "{said:?}");
+    let output = check();
+    assert_eq!(output.code, 2, "{output:?}");
+    assert!(output.err.contains("lb.toml:3:1") && output.err.contains("blance"), "{output:?}");
 }
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lb");

@@ -21,8 +21,8 @@ fn demo(args: &[&str], temporary: &std::path::Path) -> Command {
 fn a_killed_and_a_drained_server_and_an_upgrade_cost_no_request() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(&demo(&["--seconds", "6", "--json"], dir.path()), Duration::from_secs(60));
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&output.stdout));
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{report}{}", String::from_utf8_lossy(&output.stdout));
     for event in [
         "bert is killed",
         "bert is back",
@@ -31,7 +31,7 @@ fn a_killed_and_a_drained_server_and_an_upgrade_cost_no_request() {
         "the balancer is replaced",
         "0 left to drain",
     ] {
-        assert!(told.contains(event), "no {event:?} in {told}");
+        assert!(report.contains(event), "no {event:?} in {report}");
     }
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["failed"], 0);

@@ -14,7 +14,7 @@ use crate::support::wait::{eventually, observe, settled};
 use crate::support::waiting::{Waiting, served};
 
 #[test]
-fn when_accepting_itself_fails_it_pauses_and_goes_on_later() {
+fn when_accept_fails_it_pauses_and_resumes_later() {
     let _alone = alone();
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&origin]));
@@ -28,7 +28,7 @@ fn when_accepting_itself_fails_it_pauses_and_goes_on_later() {
     assert_eq!(served(&mut waiting), 0);
     established.iter_mut().for_each(Waiting::ping);
     limit_descriptors(&lb, "4096:");
-    eventually(HANG, "all who waited served", || (served(&mut waiting) == 20).then_some(()));
+    eventually(HANG, "all waiting clients served", || (served(&mut waiting) == 20).then_some(()));
     established.iter_mut().for_each(Waiting::ping);
 }
 
@@ -44,7 +44,7 @@ fn a_session_without_a_descriptor_for_its_server_waits_for_one() {
     // One more, which the client takes.
     limit_descriptors(&lb, &format!("{}:", proc::free_descriptor(lb.engine()) + 1));
     let mut held = Waiting::new(addr, 1);
-    eventually(HANG, "the complaint", || lb.stderr().contains("cannot connect").then_some(()));
+    eventually(HANG, "the error message", || lb.stderr().contains("cannot connect").then_some(()));
     observe(Duration::from_millis(300));
     assert!(!held.is_served());
     limit_descriptors(&lb, "4096:");
@@ -62,7 +62,7 @@ fn limit_descriptors(lb: &Lb, limit: &str) {
 }
 
 #[test]
-fn with_256_descriptors_nobody_is_refused_and_nothing_spins() {
+fn with_256_descriptors_no_client_is_refused_and_nothing_spins() {
     let _alone = alone();
     raise_descriptors();
     let origin = Origin::start(Behaviour::Echo);

@@ -78,7 +78,7 @@ fn what_was_compacted_away_is_listed() {
     app.wait_for(&["a", "b"], SOON);
     etcd.kill();
     eventually(RECOVERY, "the loss noticed", || app.status().error);
-    etcd.somewhere_else(|etcd| {
+    etcd.on_another_port(|etcd| {
         etcd.delete("/app/a");
         etcd.put("/app/c", "10.0.0.3:80");
         let revision = etcd.put("/app/b", "10.0.0.4:80");
@@ -90,7 +90,7 @@ fn what_was_compacted_away_is_listed() {
 }
 
 #[test]
-fn an_etcd_restored_from_an_older_snapshot_is_believed() {
+fn an_etcd_restored_from_an_older_snapshot_is_followed() {
     for token in ["etcd-cluster", "another-cluster"] {
         let mut etcd = Etcd::start();
         etcd.put("/app/a", "10.0.0.1:80");
@@ -119,7 +119,7 @@ fn a_restore_that_grew_past_our_revision_is_found_by_listing_soon_after() {
     etcd.kill();
     eventually(RECOVERY, "the loss noticed", || app.status().error);
     etcd.restore_stopped(&snapshot, "etcd-cluster");
-    etcd.somewhere_else(|etcd| {
+    etcd.on_another_port(|etcd| {
         for number in 0..20 {
             etcd.put("/app/c", &format!("10.0.0.3:{}", 1000 + number));
         }

@@ -98,7 +98,7 @@ fn a_lease_that_ends_keeps_its_server_while_it_passes_its_checks() {
 }
 
 #[test]
-fn a_leased_key_that_somebody_deletes_goes_at_once() {
+fn a_leased_key_deleted_by_a_command_is_removed_at_once() {
     let (etcd, app) = five(Duration::from_secs(3600));
     etcd.put_leased("/app/s6", "10.0.0.6:80", 3600);
     eventually(SOON, "the new server", || (app.now().len() == 6).then_some(()));

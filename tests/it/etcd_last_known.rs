@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(5);
 const RECOVERY: Duration = Duration::from_secs(5);
 
 #[test]
-fn a_start_without_etcd_has_the_servers_of_before() {
+fn a_start_without_etcd_uses_the_last_known_servers() {
     let dir = tempfile::tempdir().unwrap();
     let mut etcd = Etcd::start();
     etcd.put("/app/a", "10.0.0.1:80");
@@ -81,7 +81,7 @@ fn a_damaged_file_and_one_of_another_prefix_are_not_used() {
 }
 
 #[test]
-fn a_full_disk_and_one_that_cannot_be_written_hurt_nothing() {
+fn a_full_disk_and_one_that_cannot_be_written_have_no_effect() {
     let disk = SmallDisk::new();
     let etcd = Etcd::start();
     etcd.put("/app/a", "10.0.0.1:80");

@@ -56,7 +56,7 @@ fn the_key_is_put_once_the_check_passes_and_kept_beyond_its_lease() {
 }
 
 #[test]
-fn the_key_goes_first_then_the_drain_then_the_command_whose_exit_code_is_ours() {
+fn the_key_goes_first_then_the_drain_then_the_command_and_its_exit_code_is_returned() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
@@ -112,7 +112,7 @@ fn a_command_that_does_not_stop_is_killed() {
 }
 
 #[test]
-fn it_registers_without_a_command_until_it_is_told_to_stop() {
+fn it_registers_without_a_command_until_a_signal_stops_it() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
@@ -164,7 +164,7 @@ fn an_etcd_that_was_away_longer_than_the_lease_has_the_key_again() {
 }
 
 #[test]
-fn a_key_that_somebody_else_has_put_is_left_alone() {
+fn a_key_put_by_another_client_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
@@ -177,7 +177,7 @@ fn a_key_that_somebody_else_has_put_is_left_alone() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_said_as_a_shell_does() {
+fn a_command_that_cannot_be_started_is_reported_as_by_a_shell() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::stopped();
     let origin = Origin::start(Behaviour::Http(10));

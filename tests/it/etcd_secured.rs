@@ -90,7 +90,7 @@ fn a_client_certificate_lets_in_and_its_key_must_be_secret() {
 }
 
 #[test]
-fn a_server_of_another_authority_is_not_believed() {
+fn a_server_of_another_authority_is_refused() {
     let etcd = Etcd::start_tls();
     etcd.put("/app/a", "10.0.0.1:80");
     let other = Etcd::start_tls();

@@ -106,7 +106,7 @@ fn no_trouble_of_etcd_reaches_a_client() {
     let load = Load::start(lb.addr("web"));
     etcd.kill();
     noticed(&lb, RECOVERY);
-    etcd.somewhere_else(|etcd| {
+    etcd.on_another_port(|etcd| {
         etcd.delete("/app/d");
         let last = put(etcd, "e", 5);
         etcd.compact(last);
@@ -139,9 +139,9 @@ fn no_trouble_of_etcd_reaches_a_client() {
     let load = Load::start(lb.addr("web"));
     etcd.transact(["a", "b", "c"].map(|name| etcd_client::TxnOp::delete(format!("/app/{name}"), None)).into());
     eventually_eq(SOON, 3, || held(&lb));
-    let status = lb.tell(&["status"]);
+    let status = lb.command_ok(&["status"]);
     assert!(status.contains("3 held"), "{status}");
-    lb.tell(&["server", "accept", "app"]);
+    lb.command_ok(&["server", "accept", "app"]);
     wait_for(&lb, &["e", "g"], SOON);
     for (name, number) in [("a", 1), ("b", 2), ("c", 3)] {
         put(&etcd, name, number);
@@ -313,7 +313,7 @@ fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
     let config = discovering_with(seldom, &[etcd.endpoint()], "30s");
     let lb = Lb::start(&config);
     etcd.kill();
-    etcd.somewhere_else(|etcd| {
+    etcd.on_another_port(|etcd| {
         for batch in 0..10 {
             let put = |number: usize| {
                 let addr = format!("127.0.{}.{}:{}", batch + 1, number + 1, origin.addr().port());
@@ -359,13 +359,13 @@ fn an_upgrade_takes_the_found_servers_along_and_what_is_held_stays_held() {
     etcd.delete_prefix("/app/");
     let held = || lb.status().backend("app").discovery("held").as_array().unwrap().len();
     eventually_eq(SOON, 3, held);
-    lb.tell(&["upgrade", "--probation", "0s"]);
+    lb.command_ok(&["upgrade", "--probation", "0s"]);
     assert_eq!(lb.status().number("generation"), 2);
     eventually_eq(SOON, 3, held);
     wait_for(&lb, &["a", "b", "c"], SOON);
     // The same without etcd.
     etcd.kill();
-    lb.tell(&["upgrade", "--probation", "0s"]);
+    lb.command_ok(&["upgrade", "--probation", "0s"]);
     assert_eq!(lb.status().number("generation"), 3);
     wait_for(&lb, &["a", "b", "c"], SOON);
     etcd.restart();

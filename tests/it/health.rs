@@ -84,14 +84,14 @@ fn a_script_finds_the_primary_among_redis_servers() {
 }
 
 #[test]
-fn drain_maint_and_ready_do_what_they_are_called() {
+fn drain_maint_and_ready_work_as_named() {
     let origins = ["a", "b"].map(|name| Origin::start(Behaviour::SpeakFirst(name.as_bytes().to_vec())));
     let lb = Lb::start(&Config::new().origins(&origins));
     let addr = lb.addr("web");
     let open: Vec<TcpStream> = (0..4).map(|_| connect(addr).unwrap()).collect();
     eventually_eq(HANG, 2, || lb.status().server("app/a").number("sessions"));
     for (command, state) in [("drain", "DRAIN"), ("maint", "MAINT")] {
-        lb.tell(&["server", command, "app/a"]);
+        lb.command_ok(&["server", command, "app/a"]);
         assert_eq!(lb.status().server("app/a").text("status"), state);
         let served: Vec<String> = (0..6).map(|_| greeting(addr).unwrap()).collect();
         assert_eq!(served, ["b"; 6], "no new sessions");
@@ -102,7 +102,7 @@ fn drain_maint_and_ready_do_what_they_are_called() {
             observe(Duration::from_millis(350));
             age() < 300
         });
-        lb.tell(&["server", "ready", "app/a"]);
+        lb.command_ok(&["server", "ready", "app/a"]);
         wait_for(&lb, "UP");
         eventually(HANG, "sessions again", || (greeting(addr).unwrap() == "a").then_some(()));
     }
@@ -179,7 +179,7 @@ fn bare_connect(addr: SocketAddr, time: Duration) -> Duration {
 }
 
 #[test]
-fn a_check_that_hangs_holds_up_no_other_and_no_session() {
+fn a_check_that_hangs_delays_no_other_and_no_session() {
     let stalled = Origin::start(Behaviour::Stall);
     let fine = Origin::start(Behaviour::Echo);
     let check = r#"{ type = "script", steps = [{ send = "x" }, { expect = "x" }], inter = "100ms", timeout = "300ms", rise = 1, fall = 2 }"#;

@@ -36,7 +36,7 @@ fn a_line_has_the_fields_of_tcplog() {
 }
 
 #[test]
-fn a_session_that_ended_in_order_says_so() {
+fn an_orderly_end_of_a_session_is_logged() {
     let (_origin, lb) = stage(Behaviour::Planned, "");
     let plan = Plan { server: ServerEnd::HalfClose, ..Plan::new(1, 10, 10) };
     assert_eq!(ending_of(&lb, |addr| finish(addr, plan)), "--");
@@ -52,7 +52,7 @@ fn a_client_that_resets_and_a_server_that_resets_are_told_apart() {
 }
 
 #[test]
-fn silence_is_the_clients_or_the_servers() {
+fn a_timeout_is_attributed_to_the_silent_side() {
     // The side that is expected to send next has the shorter timeout here.
     for (timeouts, ending) in
         [("client = \"200ms\", server = \"20s\"", "cD"), ("client = \"20s\", server = \"200ms\"", "sD")]
@@ -80,7 +80,7 @@ fn a_server_that_refuses_and_one_that_does_not_answer_are_told_apart() {
 }
 
 #[test]
-fn patience_lost_in_the_queue_shows() {
+fn a_timeout_in_the_queue_is_logged() {
     let (mut origin, lb) = stage(Behaviour::Echo, r#"timeout = { queue = "200ms" }"#);
     origin.stop();
     eventually_eq(HANG, "DOWN".to_owned(), || lb.status().server("app/a").text("status"));
@@ -95,7 +95,7 @@ fn patience_lost_in_the_queue_shows() {
 }
 
 #[test]
-fn sessions_of_a_server_that_was_marked_down_say_so() {
+fn sessions_of_a_server_marked_down_are_logged_as_such() {
     let origin = Origin::start(Behaviour::Http(1));
     let config = Config::bare()
         .backend(r#"check = { type = "http", inter = "50ms", fall = 1 }"#)
@@ -160,7 +160,7 @@ fn syslog_gets_the_lines() {
 }
 
 #[test]
-fn a_change_of_state_is_said_with_its_cause() {
+fn a_change_of_state_is_logged_with_its_cause() {
     let (mut origin, lb) = stage(Behaviour::Echo, "");
     origin.stop();
     let said = |what: &str| {

@@ -33,7 +33,7 @@ fn status_and_server_list_show_what_runs() {
     let origin = Origin::start(Behaviour::Echo);
     let mut lb = Lb::start(&Config::new().origins([&origin]));
     for args in [&["status"][..], &["server", "list"]] {
-        let text = lb.tell(args);
+        let text = lb.command_ok(args);
         assert!(text.contains("app") && text.contains(&origin.server()) && text.contains("UP"), "{text}");
     }
     let status = lb.status();

@@ -24,7 +24,7 @@ fn with_no_server_usable_sessions_wait_until_one_is() {
 }
 
 #[test]
-fn a_server_added_by_reload_serves_who_waits() {
+fn a_server_added_by_reload_serves_waiting_sessions() {
     let (_origin, lb) = down(r#"timeout = { queue = "20s" }"#);
     let mut clients = Waiting::queue(lb.addr("web"), 5);
     eventually_eq(HANG, 5, || lb.status().backend("app").number("queue"));
@@ -34,7 +34,7 @@ fn a_server_added_by_reload_serves_who_waits() {
 }
 
 #[test]
-fn patience_ends_at_the_queues_timeout() {
+fn waiting_ends_at_the_queues_timeout() {
     let (_origin, lb) = down(r#"timeout = { queue = "500ms" }"#);
     let watch = Stopwatch::start();
     let client = connect(lb.addr("web")).unwrap();

@@ -65,7 +65,7 @@ fn without_replay_only_the_sessions_in_the_killed_servers_hands_fail() {
 }
 
 #[test]
-fn the_only_server_restarts_within_the_queues_patience_and_nothing_fails() {
+fn the_only_server_restarts_within_the_queues_timeout_and_nothing_fails() {
     let _alone = alone();
     let mut servers = [Nginx::start()];
     let config = over(&servers).backend(r#"replay = "16k""#).backend(r#"timeout = { connect = "2s", queue = "10s" }"#);

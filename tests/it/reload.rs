@@ -55,7 +55,7 @@ fn a_surviving_server_keeps_its_counts_its_sessions_and_its_state() {
     let [a, b, c] = [(); 3].map(|()| Origin::start(Behaviour::Echo));
     let lb = Lb::start(&Config::new().origins([&a, &b]));
     let sessions = PingPong::start(lb.addr("web"), 10);
-    lb.tell(&["server", "drain", "app/b"]);
+    lb.command_ok(&["server", "drain", "app/b"]);
     let config = Config::new()
         .backend(r#"balance = "leastconn""#)
         .server_with("a", a.server(), "weight = 7")
@@ -70,7 +70,7 @@ fn a_surviving_server_keeps_its_counts_its_sessions_and_its_state() {
         (server("c").number("sessions_total"), status.backend("app").text("balance")),
         (0, "leastconn".to_owned())
     );
-    sessions.go_on_for(200);
+    sessions.run_for(200);
     sessions.finish().assert_unharmed();
 }
 
@@ -83,7 +83,7 @@ fn a_removed_server_finishes_its_sessions_and_gets_no_new_ones() {
     assert_eq!(lb.status().servers("app"), ["b"]);
     let others = PingPong::start(lb.addr("web"), 4);
     assert_eq!(lb.status().server("app/b").number("sessions"), 4);
-    sessions.go_on_for(200);
+    sessions.run_for(200);
     sessions.finish().assert_unharmed();
     others.finish().assert_unharmed();
 }
@@ -144,7 +144,7 @@ fn hup_reloads_too_and_a_bad_file_changes_nothing() {
     eventually_eq(HANG, "b".to_owned(), || greeting(lb.addr("web")).unwrap());
     lb.write_config("rubbish [");
     lb.signal(Signal::SIGHUP);
-    eventually(HANG, "the error is said", || lb.stderr().contains("lb.toml:1").then_some(()));
+    eventually(HANG, "the error is printed", || lb.stderr().contains("lb.toml:1").then_some(()));
     assert_eq!(greeting(lb.addr("web")).unwrap(), "b");
 }
 

@@ -35,9 +35,9 @@ fn round_robin_follows_the_weights_exactly_and_smoothly() {
 fn a_weight_changed_by_command_counts_at_once() {
     let origins = named(2);
     let lb = Lb::start(&Config::new().origins(&origins));
-    lb.tell(&["server", "weight", "app/a", "3"]);
+    lb.command_ok(&["server", "weight", "app/a", "3"]);
     assert_eq!(spread(&lb, 40), [("a", 30), ("b", 10)].map(own).into());
-    lb.tell(&["server", "weight", "app/a", "0"]);
+    lb.command_ok(&["server", "weight", "app/a", "0"]);
     assert_eq!(spread(&lb, 10), [("b", 10)].map(own).into());
 }
 
@@ -128,7 +128,7 @@ fn first_fills_one_server_before_the_next() {
 }
 
 #[test]
-fn random_of_two_choices_leaves_nobody_out() {
+fn random_of_two_choices_leaves_no_server_out() {
     let origins = named(4);
     let lb = Lb::start(&Config::new().backend(r#"balance = "random""#).origins(&origins));
     let counts = spread(&lb, 400);

@@ -42,7 +42,7 @@ fn term_lets_sessions_finish_and_takes_no_new_ones() {
     lb.signal(Signal::SIGTERM);
     lb.wait_for_notice("STOPPING=1");
     eventually(HANG, "new connections refused", || TcpStream::connect(addr).err());
-    sessions.go_on_for(500);
+    sessions.run_for(500);
     assert!(lb.is_running());
     sessions.finish().assert_unharmed();
     assert!(lb.wait(HANG).success());

@@ -43,7 +43,7 @@ fn every_ending_shows_as_what_it_was() {
 fn a_stopped_origin_cuts_and_refuses_and_a_restarted_one_serves() {
     let mut origin = Origin::start(Behaviour::Echo);
     let sessions = PingPong::start(origin.addr(), 3);
-    sessions.go_on_for(30);
+    sessions.run_for(30);
     origin.stop();
     assert!(sessions.finish().outcomes.iter().all(|outcome| outcome.corrupt_at.is_none()));
     assert_eq!(
@@ -56,7 +56,7 @@ fn a_stopped_origin_cuts_and_refuses_and_a_restarted_one_serves() {
 }
 
 #[test]
-fn fixed_behaviours_do_what_they_are_called() {
+fn fixed_behaviours_work_as_named() {
     let ending = |behaviour| Client::run(Origin::start(behaviour).addr(), Plan::new(1, 0, 1)).ending;
     assert_eq!(ending(Behaviour::Reset), Ending::Reset);
     assert_eq!(greeting(Origin::start(Behaviour::SpeakFirst(b"220 ready".to_vec())).addr()).unwrap(), "220 ready");

@@ -37,7 +37,7 @@ fn client_fin_counts_from_the_clients_fin() {
 }
 
 #[test]
-fn what_speaks_now_and_then_lives_on() {
+fn a_session_with_occasional_traffic_stays_open() {
     let origin = Origin::start(Behaviour::Echo);
     let config = Config::new().backend(r#"timeout = { client = "2s", server = "2s" }"#).origins([&origin]);
     let lb = Lb::start(&config);

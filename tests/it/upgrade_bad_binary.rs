@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 
-use crate::support::failing_upgrade::{FailingUpgrade, Told};
+use crate::support::failing_upgrade::{FailingUpgrade, UpgradeResult};
 use crate::support::limits::amount;
 use crate::support::wait::eventually;
 
@@ -67,7 +67,7 @@ fn a_file_that_is_no_lb_is_refused_by_its_kind() {
 }
 
 #[test]
-fn a_probe_that_dies_hangs_or_talks_nonsense_is_told_so() {
+fn a_probe_that_dies_hangs_or_prints_nonsense_is_reported() {
     let stage = FailingUpgrade::new();
     for (way, expected) in
         [("kill", "was killed by a signal"), ("panic", "a test wants this panic"), ("hang", "within 10 s")]
@@ -155,10 +155,10 @@ fn the_supervisors_death_in_an_upgrade_leaves_no_second_engine_for_long() {
 }
 
 #[track_caller]
-fn assert_rolled_back(kind: &str, told: &Told, expected: &str) {
+fn assert_rolled_back(kind: &str, result: &UpgradeResult, expected: &str) {
     // Which sign of being stuck shows first depends on timing.
-    let stuck = expected == STILL && told.text.contains("accepts no connections");
-    told.assert(kind, 6, if stuck { "accepts no connections" } else { expected });
+    let stuck = expected == STILL && result.text.contains("accepts no connections");
+    result.assert(kind, 6, if stuck { "accepts no connections" } else { expected });
 }
 
 fn name(path: &Path) -> &str {

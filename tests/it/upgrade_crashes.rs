@@ -1,10 +1,9 @@
 //! SIGKILL at each step of an upgrade: of the old engine, of the new one, of the supervisor. No connection is refused,
 //! and only sessions of the killed process are lost.
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +13,7 @@ use tempfile::TempDir;
 use crate::support::client::{HANG, connect};
 use crate::support::config::Config;
 use crate::support::failing_upgrade::fake_engine;
+use crate::support::fault;
 use crate::support::knocker::{Knocker, Knocks};
 use crate::support::lb::Lb;
 use crate::support::limits::amount;
@@ -23,15 +23,15 @@ use crate::support::proc;
 use crate::support::wait::eventually;
 
 #[test]
-fn the_old_engine_killed_at_any_step_refuses_nobody() {
+fn the_old_engine_killed_at_any_step_refuses_no_connection() {
     for point in ["engine.park", "old.offered", "old.committed"] {
         for _ in 0..amount(1, 20) {
-            let stage = Stage::new();
+            let stage = CrashStage::new();
             let _sessions = PingPong::start(stage.addr, 4);
             let output = stage.upgrade(point);
             // The command was connected to the killed engine; the new one was READY, so that the upgrade is done.
             assert_eq!(output.status.code(), Some(1), "{point}: {output:?}");
-            eventually(HANG, "the supervisor's word", || {
+            eventually(HANG, "the supervisor's message", || {
                 stage.lb.stderr().contains("the old one was lost").then_some(())
             });
             stage.assert_one_engine_serves(2);
@@ -43,12 +43,12 @@ fn the_old_engine_killed_at_any_step_refuses_nobody() {
 #[test]
 fn the_new_engine_killed_while_sessions_move_gives_the_rest_back() {
     for _ in 0..amount(1, 20) {
-        let stage = Stage::new();
+        let stage = CrashStage::new();
         let sessions = PingPong::start(stage.addr, 4);
         let output = stage.upgrade("new.offered");
         assert_eq!(output.status.code(), Some(6), "{output:?}");
         // The new engine had their sockets, but had not accepted any session yet.
-        sessions.go_on_for(100);
+        sessions.run_for(100);
         sessions.finish().assert_unharmed();
         stage.assert_one_engine_serves(1);
         assert_eq!(stage.finish().refused, 0);
@@ -56,7 +56,7 @@ fn the_new_engine_killed_while_sessions_move_gives_the_rest_back() {
 }
 
 #[test]
-fn sessions_whose_turn_did_not_come_in_time_stay() {
+fn sessions_not_moved_in_time_stay() {
     let origin = Origin::start(Behaviour::Echo);
     let config = Config::bare().threads(8).origins([&origin]);
     let lb = Lb::start(&config);
@@ -79,7 +79,7 @@ fn is_served(client: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
+fn the_supervisor_killed_at_any_step_refuses_no_connection_once_it_is_restarted() {
     for point in [
         "supervisor.probe",
         "supervisor.introduce",
@@ -91,11 +91,11 @@ fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
         "supervisor.replace",
     ] {
         for _ in 0..amount(1, 20) {
-            let mut stage = Stage::new();
+            let mut stage = CrashStage::new();
             let output = stage.upgrade_until_the_supervisor_dies(point);
             // Its last message may have been sent before.
-            let said = output.status.code();
-            assert!(matches!(said, Some(0 | 1)), "{point}: {output:?}");
+            let code = output.status.code();
+            assert!(matches!(code, Some(0 | 1)), "{point}: {output:?}");
             stage.lb.start_again_from_store();
             let clients = stage.clients.as_ref().unwrap();
             let served = clients.served();
@@ -106,7 +106,7 @@ fn the_supervisor_killed_at_any_step_refuses_nobody_once_it_is_started_again() {
 }
 
 /// A balancer under observation by clients.
-struct Stage {
+struct CrashStage {
     lb: Lb,
     addr: std::net::SocketAddr,
     fault: PathBuf,
@@ -115,7 +115,7 @@ struct Stage {
     _origin: Origin,
 }
 
-impl Stage {
+impl CrashStage {
     fn new() -> Self {
         let origin = Origin::start(Behaviour::Echo);
         let dir = tempfile::tempdir().unwrap();
@@ -129,7 +129,7 @@ impl Stage {
 
     /// Upgrades; the first process to reach `point` is killed there.
     fn upgrade(&self, point: &str) -> Output {
-        set(&self.fault, point);
+        fault::arm(&self.fault, point, "kill");
         let output = self.lb.command(&["upgrade", "--probation", "300ms"]);
         assert!(!self.fault.exists(), "{point} was not reached");
         output
@@ -137,7 +137,7 @@ impl Stage {
 
     /// As `upgrade`, with systemd's part: the remaining processes of the service are killed, too.
     fn upgrade_until_the_supervisor_dies(&mut self, point: &str) -> Output {
-        set(&self.fault, point);
+        fault::arm(&self.fault, point, "kill");
         std::thread::scope(|scope| {
             let run = scope.spawn(|| self.lb.command(&["upgrade", "--probation", "300ms"]));
             let mut engines = Vec::new();
@@ -167,10 +167,4 @@ impl Stage {
     fn finish(mut self) -> Knocks {
         self.clients.take().unwrap().finish()
     }
-}
-
-fn set(fault: &Path, point: &str) {
-    let fresh = fault.with_extension("new");
-    fs::write(&fresh, format!("{point} kill")).unwrap();
-    fs::rename(fresh, fault).unwrap();
 }

@@ -27,7 +27,7 @@ fn upgrades_under_apachebench_fail_no_request_and_leave_nothing_behind() {
     let lb = Lb::start(&Config::new().origins([&origin]));
     let addr = lb.addr("web");
     upgrade(&lb, "0s");
-    let before = Holdings::of(&lb);
+    let before = RestingHoldings::of(&lb);
     let upgrades = amount(20, 200);
     let requests = amount(20_000, 400_000);
     let mut ab = Ab::start(addr, requests, 20, &[]);
@@ -40,7 +40,7 @@ fn upgrades_under_apachebench_fail_no_request_and_leave_nothing_behind() {
     figure(&format!("ab through {done} upgrades"), &report);
     report.assert_flawless();
     eventually(HANG, "one engine left", || (proc::descendants(lb.pid()).len() == 1).then_some(()));
-    let after = Holdings::of(&lb);
+    let after = RestingHoldings::of(&lb);
     assert!(after.is_no_more_than(&before), "{before:?}, then {after:?}");
     assert_eq!(lb.status().number("generation"), done + 2);
     assert_eq!(lb.status().number("pid"), u64::try_from(lb.pid()).unwrap());
@@ -65,7 +65,7 @@ fn new_connections_wait_no_longer_during_an_upgrade_than_otherwise() {
 }
 
 #[test]
-fn usr2_upgrades_to_what_is_at_the_path_that_it_was_started_from() {
+fn usr2_upgrades_to_the_file_at_the_path_of_the_start() {
     let origin = Origin::start(Behaviour::Echo);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lb");
@@ -88,7 +88,7 @@ fn usr2_upgrades_to_what_is_at_the_path_that_it_was_started_from() {
 }
 
 #[test]
-fn one_upgrade_at_a_time_the_others_are_told_and_end_with_5() {
+fn one_upgrade_at_a_time_the_others_are_refused_with_5() {
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&origin]));
     let codes = std::thread::scope(|scope| {
@@ -115,14 +115,14 @@ fn while_an_upgrade_runs_status_shows_its_phase_and_a_reload_is_refused() {
     std::thread::scope(|scope| {
         let run = scope.spawn(|| lb.command(&["upgrade", "--probation", "3s"]));
         eventually(HANG, "the phase in status", || {
-            let status = lb.tell(&["status", "--json"]);
+            let status = lb.command_ok(&["status", "--json"]);
             status.contains("\"probation\"").then_some(())
         });
         let refused = lb.command(&["reload"]);
         assert_eq!(refused.status.code(), Some(5), "{refused:?}");
         assert!(run.join().unwrap().status.success());
     });
-    lb.tell(&["reload"]);
+    lb.command_ok(&["reload"]);
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn term_in_probation_finishes_the_upgrade_and_then_stops() {
         eventually(HANG, "probation", || lb.stderr().contains("probation of 30 s").then_some(()));
         let newer = PingPong::start(addr, 5);
         lb.signal(Signal::SIGTERM);
-        sessions.go_on_for(100);
-        newer.go_on_for(100);
+        sessions.run_for(100);
+        newer.run_for(100);
         newer.finish().assert_unharmed();
         let output = run.join().unwrap();
         assert_eq!(output.status.code(), Some(7), "{output:?}");
@@ -181,7 +181,7 @@ fn a_client_of_the_command_that_goes_away_does_not_stop_the_upgrade() {
 }
 
 #[test]
-fn an_upgrade_applies_what_the_configuration_says_now() {
+fn an_upgrade_applies_the_present_configuration() {
     let origin = Origin::start(Behaviour::Echo);
     let config = |threads: u64, binds: &[&str]| {
         let binds = binds.iter().map(|bind| format!("\"{bind}\"")).collect::<Vec<_>>();
@@ -268,13 +268,13 @@ fn the_service_manager_sees_one_pid_and_the_same_sockets_through_an_upgrade() {
 
 /// The resources of a balancer at rest.
 #[derive(Debug)]
-struct Holdings {
+struct RestingHoldings {
     descriptors: usize,
     threads: usize,
     processes: usize,
 }
 
-impl Holdings {
+impl RestingHoldings {
     fn of(lb: &Lb) -> Self {
         eventually_eq(HANG, 1, || proc::descendants(lb.pid()).len());
         Self {

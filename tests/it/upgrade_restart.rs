@@ -21,7 +21,7 @@ use crate::support::process::Process;
 use crate::support::wait::{eventually, observe};
 
 #[test]
-fn a_killed_engine_is_replaced_and_nobody_is_refused() {
+fn a_killed_engine_is_replaced_and_no_connection_is_refused() {
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&origin]));
     let clients = Knocker::start(lb.addr("web"), CLIENTS);
@@ -49,7 +49,7 @@ fn a_killed_engine_is_replaced_and_nobody_is_refused() {
 }
 
 #[test]
-fn an_engine_that_dies_at_once_each_time_is_not_started_in_a_hurry() {
+fn an_engine_that_dies_at_once_each_time_is_restarted_with_a_delay() {
     let origin = Origin::start(Behaviour::Echo);
     let config = Config::new().origins([&origin]);
     let mut lb = Lb::start(&config);
@@ -69,7 +69,7 @@ fn an_engine_that_dies_at_once_each_time_is_not_started_in_a_hurry() {
 }
 
 #[test]
-fn a_first_start_that_fails_ends_with_the_engines_code_and_its_words() {
+fn a_first_start_that_fails_ends_with_the_engines_code_and_message() {
     let output = lb(&["run", "-f", "/nonexistent/lb.toml"]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nonexistent/lb.toml"));
@@ -93,7 +93,7 @@ fn an_engine_without_its_supervisor_finishes_its_sessions_and_ends() {
     lb.signal(Signal::SIGKILL);
     lb.notify().clear_store();
     eventually(HANG, "listeners closed", || connect(addr).err());
-    sessions.go_on_for(200);
+    sessions.run_for(200);
     assert!(is_alive(engine));
     sessions.finish().assert_unharmed();
     eventually(HANG, "the engine's end", || (!is_alive(engine)).then_some(()));
@@ -120,7 +120,7 @@ fn after_the_supervisors_death_its_successor_finds_the_queues_in_the_fd_store() 
 }
 
 #[test]
-fn as_pid_1_it_reaps_strangers_passes_signals_on_and_ends() {
+fn as_pid_1_it_reaps_orphans_passes_signals_on_and_ends() {
     let origin = Origin::start(Behaviour::Echo);
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("lb.toml");

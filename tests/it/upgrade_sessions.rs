@@ -20,7 +20,7 @@ use crate::support::status::Status;
 use crate::support::wait::{eventually, eventually_eq, observe};
 
 #[test]
-fn sessions_in_every_state_go_on_byte_by_byte() {
+fn sessions_in_every_state_continue_byte_by_byte() {
     let _alone = alone();
     let (planned, echo, http) =
         (Origin::start(Behaviour::Planned), Origin::start(Behaviour::Echo), Origin::start(Behaviour::Http(100)));
@@ -78,7 +78,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
         report.assert_flawless();
         stop.store(true, Ordering::Relaxed);
         planned.release();
-        ping_pong.go_on_for(1000);
+        ping_pong.run_for(1000);
         let ping_pong = ping_pong.finish();
         ping_pong.assert_unharmed();
         figure(
@@ -104,7 +104,7 @@ fn sessions_in_every_state_go_on_byte_by_byte() {
 }
 
 #[test]
-fn thousands_of_open_sessions_move_and_nobody_waits_long() {
+fn thousands_of_open_sessions_move_without_a_long_pause() {
     let _alone = alone();
     let limit = raise_descriptors();
     // Both ends of the client and server connections are in this process.
@@ -122,7 +122,7 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
     let mut byte = [0];
     open.iter_mut().for_each(|stream| stream.read_exact(&mut byte).unwrap());
     let pulse = PingPong::start(addr, 8);
-    pulse.go_on_for(2000);
+    pulse.run_for(2000);
     let quiet = pulse.finish().slowest;
     let mut pauses = Vec::new();
     for round in 0..amount(3, 20) {
@@ -131,12 +131,12 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
         let begun = Instant::now();
         eventually(HANG, "the old engine is gone", || (proc::descendants(lb.pid()).len() == 1).then_some(()));
         let gone = begun.elapsed();
-        pulse.go_on_for(100);
+        pulse.run_for(100);
         let pulse = pulse.finish();
         pulse.assert_unharmed();
         pauses.push(pulse.slowest);
         assert!(moved >= count, "round {round}: {moved} moved");
-        figure("old engine gone after the upgrade was told", format!("{gone:?}"));
+        figure("old engine gone after the upgrade was reported", format!("{gone:?}"));
         // Each one still works, and is one byte ahead.
         for stream in &mut open {
             stream.write_all(b"b").unwrap();
@@ -156,13 +156,13 @@ fn thousands_of_open_sessions_move_and_nobody_waits_long() {
 }
 
 #[test]
-fn counts_health_administration_and_weights_come_along() {
+fn counts_health_administration_and_weights_are_preserved() {
     let (a, b, c) = (Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo));
     let dead = Origin::stopped(Behaviour::Echo);
     let lb = Lb::start(&Config::new().origins([&a, &b, &c, &dead]));
     let addr = lb.addr("web");
-    lb.tell(&["server", "drain", "app/b"]);
-    lb.tell(&["server", "weight", "app/c", "3"]);
+    lb.command_ok(&["server", "drain", "app/b"]);
+    lb.command_ok(&["server", "weight", "app/c", "3"]);
     eventually(HANG, "d is DOWN", || (lb.status().server("app/d").text("status") == "DOWN").then_some(()));
     for _ in 0..40 {
         echo_once(addr, b"count me");
@@ -175,7 +175,7 @@ fn counts_health_administration_and_weights_come_along() {
         (lb.status().frontend("web").number("sessions_total") >= before.frontend("web").number("sessions_total"))
             .then_some(())
     });
-    open.go_on_for(100);
+    open.run_for(100);
     open.finish().assert_unharmed();
     eventually_eq(HANG, 0, || lb.status().frontend("web").number("sessions"));
     let after = lb.status();
@@ -196,7 +196,7 @@ fn counts_health_administration_and_weights_come_along() {
 }
 
 #[test]
-fn an_idle_timeout_goes_on_counting() {
+fn an_idle_timeout_continues_to_count() {
     let origin = Origin::start(Behaviour::Echo);
     let lb = Lb::start(&Config::new().backend(r#"timeout = { client = "4s", server = "4s" }"#).origins([&origin]));
     let mut stream = connect(lb.addr("web")).unwrap();
@@ -216,7 +216,7 @@ fn an_idle_timeout_goes_on_counting() {
 }
 
 #[test]
-fn sessions_that_wait_for_a_server_go_on_waiting_in_the_new_engine() {
+fn sessions_that_wait_for_a_server_continue_to_wait_in_the_new_engine() {
     let mut origin = Origin::stopped(Behaviour::Echo);
     let lb = Lb::start(&Config::new().backend(r#"timeout = { queue = "60s" }"#).origins([&origin]));
     eventually(HANG, "DOWN", || (lb.status().server("app/a").text("status") == "DOWN").then_some(()));
@@ -246,9 +246,9 @@ fn a_removed_frontend_and_a_removed_backend_keep_their_sessions() {
     let sessions = PingPong::start(lb.addr("old"), 5);
     lb.write_config(&config.text());
     upgrade(&lb, "0s");
-    sessions.go_on_for(200);
+    sessions.run_for(200);
     upgrade(&lb, "0s");
-    sessions.go_on_for(200);
+    sessions.run_for(200);
     sessions.finish().assert_unharmed();
 }
 
@@ -266,7 +266,7 @@ fn the_number_of_workers_may_change_with_an_upgrade() {
         for _ in 0..64 {
             echo_once(lb.addr("web"), b"anyone there?");
         }
-        sessions.go_on_for(200);
+        sessions.run_for(200);
     }
     sessions.finish().assert_unharmed();
 }
@@ -311,10 +311,10 @@ fn also(name: &str, origin: &Origin) -> String {
 #[track_caller]
 fn upgrade(lb: &Lb, probation: &str) -> u64 {
     let output = lb.command(&["upgrade", "--probation", probation]);
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{report}{}", String::from_utf8_lossy(&output.stderr));
     // "upgraded in 0.4 s: engine 15851 serves, 200 sessions moved, 0 left to drain"
-    let before = told.split(" sessions moved").next().unwrap();
+    let before = report.split(" sessions moved").next().unwrap();
     let moved = before.rsplit(' ').next().unwrap();
-    moved.parse().unwrap_or_else(|_| panic!("no number of sessions in {told}"))
+    moved.parse().unwrap_or_else(|_| panic!("no number of sessions in {report}"))
 }

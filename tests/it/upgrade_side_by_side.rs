@@ -33,11 +33,13 @@ fn new_connections_and_long_ones_through_upgrades_beside_haproxy_and_nginx() {
     let rows = std::thread::scope(|scope| {
         let subjects: [(&str, Start); 5] = [
             ("lb upgrade", |origin| Box::new(Ours::start(origin))),
-            ("HAProxy reload", |origin| Box::new(Haproxy::start(origin, ""))),
-            ("HAProxy reload, hard-stop-after 5s", |origin| Box::new(Haproxy::start(origin, "hard-stop-after 5s"))),
-            ("nginx USR2", |origin| Box::new(Nginx::start(origin, ""))),
+            ("HAProxy reload", |origin| Box::new(ReloadedHaproxy::start(origin, ""))),
+            ("HAProxy reload, hard-stop-after 5s", |origin| {
+                Box::new(ReloadedHaproxy::start(origin, "hard-stop-after 5s"))
+            }),
+            ("nginx USR2", |origin| Box::new(UpgradedNginx::start(origin, ""))),
             ("nginx USR2, worker_shutdown_timeout 2s", |origin| {
-                Box::new(Nginx::start(origin, "worker_shutdown_timeout 2s;"))
+                Box::new(UpgradedNginx::start(origin, "worker_shutdown_timeout 2s;"))
             }),
         ];
         let (origin, turn) = (&origin, &turn);
@@ -132,13 +134,13 @@ impl Subject for Ours {
 }
 
 /// A reload replaces every process but the master, which executes itself anew: USR2 to it.
-struct Haproxy {
+struct ReloadedHaproxy {
     process: Process,
     port: Port,
     _dir: TempDir,
 }
 
-impl Haproxy {
+impl ReloadedHaproxy {
     fn start(origin: &Origin, options: &str) -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());
         let file = dir.path().join("haproxy.cfg");
@@ -159,7 +161,7 @@ impl Haproxy {
     }
 }
 
-impl Subject for Haproxy {
+impl Subject for ReloadedHaproxy {
     fn addr(&self) -> SocketAddr {
         self.port.addr()
     }
@@ -179,13 +181,13 @@ impl Subject for Haproxy {
 
 /// USR2 starts the new binary; QUIT to the old master ends its processes once their sessions have ended. Until then the
 /// new master ignores USR2.
-struct Nginx {
+struct UpgradedNginx {
     process: Process,
     port: Port,
     dir: TempDir,
 }
 
-impl Nginx {
+impl UpgradedNginx {
     fn start(origin: &Origin, options: &str) -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());
         let file = dir.path().join("nginx.conf");
@@ -228,7 +230,7 @@ impl Nginx {
     }
 }
 
-impl Subject for Nginx {
+impl Subject for UpgradedNginx {
     fn addr(&self) -> SocketAddr {
         self.port.addr()
     }

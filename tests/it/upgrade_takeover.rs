@@ -19,11 +19,11 @@ use crate::support::ping_pong::PingPong;
 use crate::support::proc;
 use crate::support::process::run;
 use crate::support::status::Status;
-use crate::support::takeover::{Shared, assert_retires, failure, says};
+use crate::support::takeover::{TakeoverDir, assert_retires, failure, wait_for_output};
 use crate::support::wait::eventually;
 
 #[test]
-fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut() {
+fn repeated_takeovers_under_load_refuse_and_cut_no_connection() {
     let _alone = alone();
     let (echo, http) = (Origin::start(Behaviour::Echo), Origin::start(Behaviour::Http(100)));
     let http_tables = format!(
@@ -31,7 +31,7 @@ fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut
          [backend.http]\n[backend.http.servers]\na = \"{}\"\n",
         http.server()
     );
-    let shared = Shared::new(&Config::new().origins([&echo]).table(&http_tables));
+    let shared = TakeoverDir::new(&Config::new().origins([&echo]).table(&http_tables));
     let mut lb = shared.start();
     let (addr, http_addr) = (lb.addr("web"), lb.addr("http"));
     let sessions = PingPong::start(addr, 50);
@@ -51,12 +51,12 @@ fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut
         assert_eq!(status.bound("web"), [addr]);
     }
     // The successor is a balancer like any other.
-    assert!(lb.tell(&["upgrade", "--probation", "100ms"]).contains("upgraded"));
+    assert!(lb.command_ok(&["upgrade", "--probation", "100ms"]).contains("upgraded"));
     let mut old = lb;
     lb = shared.start();
     assert_retires(&mut old);
-    lb.tell(&["reload"]);
-    sessions.go_on_for(200);
+    lb.command_ok(&["reload"]);
+    sessions.run_for(200);
     let report = ab.finish();
     figure(&format!("ab beside {takeovers} takeovers"), &report);
     report.assert_flawless();
@@ -73,9 +73,9 @@ fn one_after_the_other_takes_over_under_load_and_no_connection_is_refused_or_cut
 }
 
 #[test]
-fn between_namespaces_of_pids_and_mounts_all_is_taken_over_and_each_has_its_own_admin_socket() {
+fn between_pid_and_mount_namespaces_everything_is_taken_over_and_each_has_its_own_admin_socket() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let private = shared.dir().join("private");
     std::fs::create_dir(&private).unwrap();
     let socket = private.join("lb.sock");
@@ -99,7 +99,7 @@ fn between_namespaces_of_pids_and_mounts_all_is_taken_over_and_each_has_its_own_
     let status = inside(&third, &socket);
     assert_eq!(status.number("generation"), 3);
     assert_eq!(status.number("pid"), 1);
-    sessions.go_on_for(100);
+    sessions.run_for(100);
     sessions.finish().assert_unharmed();
     let knocks = clients.finish();
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
@@ -109,7 +109,7 @@ fn between_namespaces_of_pids_and_mounts_all_is_taken_over_and_each_has_its_own_
 #[test]
 fn the_admin_socket_answers_at_its_path_throughout() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let second = shared.options().launch();
     let mut generations = vec![];
@@ -125,12 +125,12 @@ fn the_admin_socket_answers_at_its_path_throughout() {
 #[test]
 fn two_at_once_a_reload_and_an_upgrade_are_refused_while_one_takes_over() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let second = shared.options_with("2s").launch();
-    says(&second, "probation");
-    let (code, word) = failure(shared.options().launch());
-    assert_eq!((code, &*word), (5, "lb: not taken over: takeover in progress"));
+    wait_for_output(&second, "probation");
+    let (code, message) = failure(shared.options().launch());
+    assert_eq!((code, &*message), (5, "lb: not taken over: takeover in progress"));
     let upgrade = second.command(&["upgrade"]);
     assert_eq!(upgrade.status.code(), Some(5), "{upgrade:?}");
     let reload = second.command(&["reload"]);
@@ -144,17 +144,17 @@ fn two_at_once_a_reload_and_an_upgrade_are_refused_while_one_takes_over() {
     // The same the other way round.
     std::thread::scope(|scope| {
         let upgrade = scope.spawn(|| second.command(&["upgrade", "--probation", "2s"]));
-        says(&second, "upgrade: checked");
-        let (code, word) = failure(shared.options().launch());
-        assert_eq!((code, &*word), (5, "lb: not taken over: upgrade in progress"));
+        wait_for_output(&second, "upgrade: checked");
+        let (code, message) = failure(shared.options().launch());
+        assert_eq!((code, &*message), (5, "lb: not taken over: upgrade in progress"));
         assert!(upgrade.join().unwrap().status.success());
     });
 }
 
 #[test]
-fn many_that_are_started_at_once_end_with_one_that_serves() {
+fn of_many_started_at_once_one_serves_in_the_end() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut all: Vec<Lb> = (0..6).map(|_| shared.options().launch()).collect();
     // Each has started as the first, has taken over and perhaps was taken over, or was refused.
     eventually(HANG, "one that runs", || {
@@ -168,24 +168,24 @@ fn many_that_are_started_at_once_end_with_one_that_serves() {
 #[test]
 fn a_configuration_that_is_wrong_changes_nothing() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let first = shared.start();
     let addr = first.addr("web");
     let sessions = PingPong::start(addr, 3);
     let wrong = shared.options().text("[global]\nthreads = \"many\"\n").launch();
-    let (code, word) = failure(wrong);
-    assert_eq!(code, 3, "{word}");
-    assert!(word.contains("not taken over, the old engine goes on"), "{word}");
+    let (code, message) = failure(wrong);
+    assert_eq!(code, 3, "{message}");
+    assert!(message.contains("not taken over, the old engine goes on"), "{message}");
     assert_eq!(first.status().number("generation"), 1);
-    sessions.go_on_for(50);
+    sessions.run_for(50);
     sessions.finish().assert_unharmed();
     let _second = shared.start();
 }
 
 #[test]
-fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
+fn a_failure_in_probation_is_rolled_back_and_no_connection_is_refused() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let first = shared.start();
     let addr = first.addr("web");
     let sessions = PingPong::start(addr, 5);
@@ -193,7 +193,7 @@ fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
     // Killed, stopped so that it is silent, and a supervisor that is asked to stop.
     for (signal, code) in [(Signal::SIGKILL, Some(6)), (Signal::SIGSTOP, Some(6)), (Signal::SIGTERM, None)] {
         let mut second = shared.options_with("10s").launch();
-        says(&second, "probation");
+        wait_for_output(&second, "probation");
         let served = clients.served();
         eventually(HANG, "clients of the new engine", || (clients.served() > served + 10).then_some(()));
         if signal == Signal::SIGTERM {
@@ -205,13 +205,13 @@ fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
         let status = second.wait(HANG);
         if let Some(code) = code {
             assert_eq!(status.code(), Some(code), "{}", second.stderr());
-            says(&second, "rolled back, the old engine serves again");
+            wait_for_output(&second, "rolled back, the old engine serves again");
         }
         let served = clients.served();
         eventually(HANG, "clients of the old engine", || (clients.served() > served + 10).then_some(()));
         assert_eq!(first.status().number("generation"), 1);
     }
-    sessions.go_on_for(50);
+    sessions.run_for(50);
     sessions.finish().assert_unharmed();
     let knocks = clients.finish();
     assert_eq!(knocks.refused, 0, "{knocks:?}");
@@ -221,14 +221,14 @@ fn what_fails_in_probation_is_rolled_back_and_nobody_is_refused() {
 }
 
 #[test]
-fn an_old_one_that_is_told_to_stop_lets_the_new_one_serve() {
+fn a_predecessor_stopped_by_a_signal_lets_the_new_one_serve() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let addr = first.addr("web");
     let clients = Knocker::start(addr, 4);
     let second = shared.options_with("10s").launch();
-    says(&second, "probation");
+    wait_for_output(&second, "probation");
     first.signal(Signal::SIGTERM);
     assert_retires(&mut first);
     second.wait_for_notice("READY=1");
@@ -239,15 +239,15 @@ fn an_old_one_that_is_told_to_stop_lets_the_new_one_serve() {
 }
 
 #[test]
-fn one_that_is_to_linger_waits_for_its_end_after_it_was_taken_over() {
+fn with_linger_a_predecessor_waits_for_a_signal_after_the_takeover() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut first = shared.options().flags(&["--linger"]).start();
     // The option survives an upgrade.
-    first.tell(&["upgrade", "--probation", "0s"]);
+    first.command_ok(&["upgrade", "--probation", "0s"]);
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let second = shared.options().flags(&["--linger"]).start();
-        says(&first, "waiting for TERM");
+        wait_for_output(&first, "waiting for TERM");
         assert!(first.is_running());
         assert!(proc::descendants(first.pid()).is_empty());
         first.signal(signal);

@@ -1,24 +1,24 @@
 //! SIGKILL at each step of a takeover: of either supervisor, of either engine. One balancer continues to serve, no
 //! connection is refused, and a later takeover succeeds.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lb::sys::local;
 
 use crate::support::client::HANG;
 use crate::support::config::Config;
+use crate::support::fault;
 use crate::support::knocker::Knocker;
 use crate::support::lb::Lb;
 use crate::support::limits::amount;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::ping_pong::PingPong;
-use crate::support::takeover::{Shared, assert_retires, failure, says};
+use crate::support::takeover::{TakeoverDir, assert_retires, failure, wait_for_output};
 use crate::support::wait::eventually;
 
 #[test]
-fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_nobody() {
+fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_no_connection() {
     for point in [
         "supervisor.introduce",
         "supervisor.go",
@@ -29,7 +29,7 @@ fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_nobody
         "supervisor.retire",
     ] {
         for _ in 0..amount(1, 10) {
-            let mut stage = Stage::new();
+            let mut stage = TakeoverStage::new();
             stage.old_dies_at(point);
             let new = stage.launch(None);
             stage.assert_dead();
@@ -47,8 +47,8 @@ fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_nobody
 }
 
 #[test]
-fn an_old_supervisor_that_dies_before_it_has_given_anything_is_succeeded_all_the_same() {
-    let mut stage = Stage::new();
+fn an_old_supervisor_that_dies_before_it_hands_anything_over_still_has_a_successor() {
+    let mut stage = TakeoverStage::new();
     stage.old_dies_at("supervisor.welcome");
     let new = stage.launch(None);
     stage.assert_dead();
@@ -58,21 +58,21 @@ fn an_old_supervisor_that_dies_before_it_has_given_anything_is_succeeded_all_the
 }
 
 #[test]
-fn the_new_supervisor_killed_at_any_step_leaves_the_old_one_which_refuses_nobody() {
+fn the_new_supervisor_killed_at_any_step_leaves_the_old_one_which_refuses_no_connection() {
     for point in ["taker.welcome", "taker.born", "taker.start", "taker.ready", "taker.handover"] {
         for _ in 0..amount(1, 10) {
-            let mut stage = Stage::new();
+            let mut stage = TakeoverStage::new();
             let sessions = PingPong::start(stage.addr, 4);
             let new = stage.launch(Some(point));
             stage.assert_reached(point);
-            says(&stage.old, "the old engine");
+            wait_for_output(&stage.old, "the old engine");
             stage.assert_served(point);
             assert_eq!(stage.old.status().number("generation"), 1);
-            sessions.go_on_for(40);
+            sessions.run_for(40);
             let next = stage.shared.start();
             assert_retires(&mut stage.old);
             stage.assert_served(point);
-            sessions.go_on_for(40);
+            sessions.run_for(40);
             sessions.finish().assert_unharmed();
             stage.finish(point);
             drop((new, next));
@@ -81,8 +81,8 @@ fn the_new_supervisor_killed_at_any_step_leaves_the_old_one_which_refuses_nobody
 }
 
 #[test]
-fn the_new_supervisor_killed_when_all_is_its_own_is_started_again() {
-    let mut stage = Stage::new();
+fn the_new_supervisor_killed_after_the_takeover_is_started_again() {
+    let mut stage = TakeoverStage::new();
     let new = stage.launch(Some("taker.taken"));
     stage.assert_reached("taker.taken");
     assert_retires(&mut stage.old);
@@ -93,7 +93,7 @@ fn the_new_supervisor_killed_when_all_is_its_own_is_started_again() {
 }
 
 #[test]
-fn the_new_engine_killed_at_any_step_leaves_the_old_one_which_refuses_nobody() {
+fn the_new_engine_killed_at_any_step_leaves_the_old_one_which_refuses_no_connection() {
     for (point, expected) in [
         ("engine.start", 3),
         ("engine.prepare", 3),
@@ -103,14 +103,14 @@ fn the_new_engine_killed_at_any_step_leaves_the_old_one_which_refuses_nobody() {
         ("new.offered", 6),
     ] {
         for _ in 0..amount(1, 10) {
-            let mut stage = Stage::new();
+            let mut stage = TakeoverStage::new();
             let sessions = PingPong::start(stage.addr, 4);
-            let (code, word) = failure(stage.launch(Some(point)));
+            let (code, message) = failure(stage.launch(Some(point)));
             stage.assert_reached(point);
-            assert_eq!(code, expected, "{point}: {word}");
-            assert!(word.contains("was ended by SIGKILL"), "{point}: {word}");
+            assert_eq!(code, expected, "{point}: {message}");
+            assert!(message.contains("was ended by SIGKILL"), "{point}: {message}");
             stage.assert_served(point);
-            sessions.go_on_for(40);
+            sessions.run_for(40);
             sessions.finish().assert_unharmed();
             assert_eq!(stage.old.status().number("generation"), 1);
             let _next = stage.shared.start();
@@ -121,16 +121,16 @@ fn the_new_engine_killed_at_any_step_leaves_the_old_one_which_refuses_nobody() {
 }
 
 #[test]
-fn the_old_engine_killed_at_any_step_refuses_nobody() {
+fn the_old_engine_killed_at_any_step_refuses_no_connection() {
     for point in ["engine.park", "old.offered", "old.committed"] {
         for _ in 0..amount(1, 10) {
-            let mut stage = Stage::new();
+            let mut stage = TakeoverStage::new();
             let _sessions = PingPong::start(stage.addr, 4);
             stage.old_dies_at(point);
             let new = stage.launch(None);
             new.wait_for_notice("READY=1");
             stage.assert_reached(point);
-            says(&new, "the old one was lost with its sessions");
+            wait_for_output(&new, "the old one was lost with its sessions");
             assert_retires(&mut stage.old);
             stage.assert_served(point);
             stage.finish(point);
@@ -139,8 +139,8 @@ fn the_old_engine_killed_at_any_step_refuses_nobody() {
 }
 
 /// A balancer under observation by clients.
-struct Stage {
-    shared: Shared,
+struct TakeoverStage {
+    shared: TakeoverDir,
     old: Lb,
     addr: SocketAddr,
     fault: PathBuf,
@@ -148,10 +148,10 @@ struct Stage {
     _origin: Origin,
 }
 
-impl Stage {
+impl TakeoverStage {
     fn new() -> Self {
         let origin = Origin::start(Behaviour::Echo);
-        let shared = Shared::new(&Config::new().origins([&origin]));
+        let shared = TakeoverDir::new(&Config::new().origins([&origin]));
         let fault = shared.dir().join("fault");
         let old = shared.options().env("LB_FAULT", &fault).start();
         let addr = old.addr("web");
@@ -161,7 +161,7 @@ impl Stage {
 
     /// The old supervisor or its engine, whichever reaches the point, is killed there.
     fn old_dies_at(&self, point: &str) {
-        set(&self.fault, point);
+        fault::arm(&self.fault, point, "kill");
     }
 
     /// Starts the new balancer; its supervisor or its engine is killed at this point.
@@ -171,7 +171,7 @@ impl Stage {
             return options.launch();
         };
         self.fault = self.shared.dir().join("fault-of-the-new-one");
-        set(&self.fault, point);
+        fault::arm(&self.fault, point, "kill");
         options.env("LB_FAULT", &self.fault).launch()
     }
 
@@ -197,10 +197,4 @@ impl Stage {
         let knocks = self.clients.finish();
         assert_eq!(knocks.refused, 0, "{point}: {knocks:?}");
     }
-}
-
-fn set(fault: &Path, point: &str) {
-    let fresh = fault.with_extension("new");
-    fs::write(&fresh, format!("{point} kill")).unwrap();
-    fs::rename(fresh, fault).unwrap();
 }

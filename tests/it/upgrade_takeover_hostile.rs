@@ -3,7 +3,6 @@
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 
 use lb::handoff::control::{Control, EngineStarted, Go, Hello, ProcessKind, Taken, Takeover};
 use lb::handoff::frame::Frame;
@@ -16,18 +15,18 @@ use crate::support::config::Config;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::ping_pong::PingPong;
-use crate::support::takeover::{Shared, assert_retires, failure, says};
+use crate::support::takeover::{TakeoverDir, assert_retires, connect, failure, wait_for_output};
 use crate::support::wait::{eventually, eventually_eq};
 
 #[test]
 fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let dir = shared.dir();
     let refused = |words: &str| {
-        let (code, word) = failure(shared.options().launch());
-        assert_eq!(code, 2, "{word}");
-        assert!(word.contains(words), "{word} instead of {words}");
+        let (code, message) = failure(shared.options().launch());
+        assert_eq!(code, 2, "{message}");
+        assert!(message.contains(words), "{message} instead of {words}");
     };
     for mode in [0o755, 0o710, 0o702] {
         fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
@@ -58,7 +57,7 @@ fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
 #[test]
 fn another_user_at_either_side_of_the_path_is_refused() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     // Places a path opened by uid 65534 before uid 12345, as if it belonged to the latter.
     let own = |uid: u32| {
         let path = shared.path();
@@ -68,30 +67,30 @@ fn another_user_at_either_side_of_the_path_is_refused() {
         }
     };
     own(NOBODY);
-    let nobodys = shared.options().uid(NOBODY).start();
-    let addr = nobodys.addr("web");
+    let other = shared.options().uid(NOBODY).start();
+    let addr = other.addr("web");
     own(STRANGER);
     let socket = shared.dir().join("other.sock");
     let stranger = || {
         let options = shared.options().socket(socket.clone());
         options.uid(STRANGER).launch()
     };
-    let (code, word) = failure(stranger());
-    assert_eq!(code, 2, "{word}");
-    assert!(word.contains("answers uid 65534"), "{word}");
-    says(&nobodys, "uid 12345 may not ask for it");
+    let (code, message) = failure(stranger());
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("answers uid 65534"), "{message}");
+    wait_for_output(&other, "uid 12345 may not ask for it");
     own(NOBODY);
     PingPong::start(addr, 2).finish().assert_unharmed();
-    let mut nobodys = nobodys;
+    let mut other = other;
     let _next = shared.options().uid(NOBODY).start();
-    assert_retires(&mut nobodys);
+    assert_retires(&mut other);
     PingPong::start(addr, 2).finish().assert_unharmed();
 }
 
 #[test]
-fn nonsense_and_silence_at_the_path_have_no_effect() {
+fn rubbish_and_silence_at_the_path_have_no_effect() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let sessions = PingPong::start(first.addr("web"), 3);
     let held = |lb: &Lb| fs::read_dir(format!("/proc/{}/fd", lb.pid())).unwrap().count();
@@ -122,35 +121,35 @@ fn nonsense_and_silence_at_the_path_have_no_effect() {
         vec![(major, 0)],
     ];
     for peer in &peers {
-        let socket = knock(&shared.path());
+        let socket = connect(&shared.path());
         for (bytes, fds) in peer {
             // It may have been closed already.
             fd::send(socket.as_fd(), bytes, &vec![socket.as_fd(); *fds]).ok();
         }
-        assert_sent_away(&socket);
+        assert_closed(&socket);
     }
     // One byte per message.
-    let slow = knock(&shared.path());
+    let slow = connect(&shared.path());
     for byte in &whole {
         fd::send(slow.as_fd(), &[*byte], &[]).ok();
     }
-    assert_sent_away(&slow);
+    assert_closed(&slow);
     // More silent connections than are served at once; those behind them wait for their turn.
-    let silent: Vec<OwnedFd> = (0..10).map(|_| knock(&shared.path())).collect();
+    let silent: Vec<OwnedFd> = (0..10).map(|_| connect(&shared.path())).collect();
     assert_eq!(first.status().number("generation"), 1);
-    silent.iter().for_each(assert_sent_away);
+    silent.iter().for_each(assert_closed);
     eventually_eq(HANG, before, || held(&first));
-    sessions.go_on_for(30);
+    sessions.run_for(30);
     let _second = shared.start();
     assert_retires(&mut first);
-    sessions.go_on_for(30);
+    sessions.run_for(30);
     sessions.finish().assert_unharmed();
 }
 
 #[test]
-fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else() {
+fn a_successor_that_violates_the_protocol_ends_the_takeover_and_nothing_else() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
     let mut first = shared.start();
     let sessions = PingPong::start(first.addr("web"), 3);
     let followers: Vec<Option<(Vec<u8>, usize)>> = vec![
@@ -164,7 +163,7 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
         Some((raw(&hello(ProcessKind::Engine), 0, 2), 0)),
     ];
     for follower in followers {
-        let socket = knock(&shared.path());
+        let socket = connect(&shared.path());
         let takeover = Control::Takeover(Takeover { probation_ms: None });
         for (message, number) in [(hello(ProcessKind::Supervisor), 0), (takeover, 1)] {
             fd::send(socket.as_fd(), &raw(&message, 0, number), &[]).unwrap();
@@ -173,29 +172,29 @@ fn one_who_is_let_in_and_then_talks_nonsense_ends_the_takeover_and_nothing_else(
             None => drop(socket),
             Some((bytes, fds)) => {
                 fd::send(socket.as_fd(), &bytes, &vec![socket.as_fd(); fds]).unwrap();
-                assert_sent_away(&socket);
+                assert_closed(&socket);
             }
         }
-        eventually(HANG, "the end of that takeover", || (!first.status().upgrading()).then_some(()));
+        eventually(HANG, "the end of the takeover", || (!first.status().upgrading()).then_some(()));
     }
     assert_eq!(first.status().number("generation"), 1);
-    sessions.go_on_for(30);
+    sessions.run_for(30);
     let _second = shared.start();
     assert_retires(&mut first);
     sessions.finish().assert_unharmed();
 }
 
 #[test]
-fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sentence() {
+fn rubbish_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sentence() {
     let origin = Origin::start(Behaviour::Echo);
-    let shared = Shared::new(&Config::new().origins([&origin]));
-    let door = local::bind(&shared.path()).unwrap();
+    let shared = TakeoverDir::new(&Config::new().origins([&origin]));
+    let listener = local::bind(&shared.path()).unwrap();
     fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
-    local::listen(door.as_fd(), 8).unwrap();
+    local::listen(listener.as_fd(), 8).unwrap();
     let welcome = raw(&hello(ProcessKind::Supervisor), 0, 0);
     let mut major = welcome.clone();
     major[4] = 99;
-    let listener = {
+    let empty_listener = {
         let mut bytes = raw(&Control::Go(Go {}), 0, 1);
         // LISTENER, without its descriptor.
         bytes[8] = 2;
@@ -209,19 +208,19 @@ fn nonsense_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sent
         (&[major], false, 4, "hand-off protocol 99"),
         (&[raw(&hello(ProcessKind::Engine), 0, 0)], false, 3, "does not answer"),
         (&[welcome.clone(), b"rubbish".to_vec()], false, 3, "not a hand-off message"),
-        (&[welcome, listener], false, 3, "field 1 is missing"),
+        (&[welcome, empty_listener], false, 3, "field 1 is missing"),
     ];
-    for (words, hangs_up, code, reason) in cases {
+    for (messages, closes, code, reason) in cases {
         let new = shared.options().launch();
-        let caller = eventually(HANG, "a caller", || local::accept(door.as_fd()).unwrap());
-        for word in words {
-            fd::send(caller.as_fd(), word, &[]).unwrap();
+        let successor = eventually(HANG, "the successor", || local::accept(listener.as_fd()).unwrap());
+        for bytes in messages {
+            fd::send(successor.as_fd(), bytes, &[]).unwrap();
         }
-        let caller = (!hangs_up).then_some(caller);
-        let (ended, word) = failure(new);
-        assert_eq!(ended, code, "{word}");
-        assert!(word.contains(reason), "{word} instead of {reason}");
-        drop(caller);
+        let successor = (!closes).then_some(successor);
+        let (ended, message) = failure(new);
+        assert_eq!(ended, code, "{message}");
+        assert!(message.contains(reason), "{message} instead of {reason}");
+        drop(successor);
     }
     // Nothing was left behind or removed.
     let names = fs::read_dir(shared.dir()).unwrap();
@@ -238,17 +237,11 @@ fn raw(message: &Control, fds: usize, sequence: u32) -> Vec<u8> {
     Frame { kind, critical, fds, sequence, body }.encode()
 }
 
-/// Connects as soon as there is room in the queue.
-#[track_caller]
-fn knock(path: &Path) -> OwnedFd {
-    eventually(HANG, "room at the path", || local::connect(path).ok())
-}
-
 /// Waits until the other end is closed.
 #[track_caller]
-fn assert_sent_away(socket: &OwnedFd) {
+fn assert_closed(socket: &OwnedFd) {
     let mut buffer = vec![0; 100_000];
-    eventually(HANG, "the end", || {
+    eventually(HANG, "the connection closed", || {
         match fd::recv(socket.as_fd(), &mut buffer) {
             // Earlier messages do not matter here.
             Ok(_) => None,

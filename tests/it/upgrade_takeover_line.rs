@@ -21,11 +21,11 @@ use crate::support::config::Config;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::ping_pong::PingPong;
-use crate::support::takeover::{Shared, assert_retires, failure, says};
+use crate::support::takeover::{TakeoverDir, assert_retires, connect, failure, wait_for_output};
 use crate::support::wait::eventually;
 
 #[test]
-fn a_line_that_one_side_gives_up_leaves_the_old_one_and_ends_the_new_one() {
+fn a_connection_closed_by_one_side_leaves_the_old_one_and_ends_the_new_one() {
     for (harm, at, code, reason) in [
         // The old one must not be misled about what it has sent, ...
         (Harm::Rubbish(Side::Old), At::Prepared, 3, "not taken over"),
@@ -37,39 +37,39 @@ fn a_line_that_one_side_gives_up_leaves_the_old_one_and_ends_the_new_one() {
         (Harm::Cut, At::Prepared, 3, "still answers there"),
         (Harm::Cut, At::Ready, 6, "still answers there"),
     ] {
-        let mut stage = Stage::new();
+        let mut stage = RelayStage::new();
         let sessions = PingPong::start(stage.first.addr("web"), 3);
         let new = stage.launch(harm, at, "10s");
-        let (ended, word) = failure(new);
-        assert_eq!(ended, code, "{harm:?} {at:?}: {word}");
-        assert!(word.contains(reason), "{harm:?} {at:?}: {word}");
-        eventually(HANG, "the end of that takeover", || (!stage.first.status().upgrading()).then_some(()));
+        let (ended, message) = failure(new);
+        assert_eq!(ended, code, "{harm:?} {at:?}: {message}");
+        assert!(message.contains(reason), "{harm:?} {at:?}: {message}");
+        eventually(HANG, "the end of the takeover", || (!stage.first.status().upgrading()).then_some(()));
         assert_eq!(stage.first.status().number("generation"), 1);
-        sessions.go_on_for(30);
+        sessions.run_for(30);
         let _next = stage.shared.start();
         assert_retires(&mut stage.first);
-        sessions.go_on_for(30);
+        sessions.run_for(30);
         sessions.finish().assert_unharmed();
     }
 }
 
 #[test]
 fn an_answer_that_does_not_come_in_time_costs_no_session() {
-    let mut stage = Stage::new();
+    let mut stage = RelayStage::new();
     let sessions = PingPong::start(stage.first.addr("web"), 3);
-    let new = stage.launch(Harm::Deaf, At::Handover, "300ms");
+    let new = stage.launch(Harm::Drop, At::Handover, "300ms");
     new.wait_for_notice("READY=1");
-    says(&stage.first, "its supervisor does not answer");
+    wait_for_output(&stage.first, "its supervisor does not answer");
     assert_retires(&mut stage.first);
-    sessions.go_on_for(30);
+    sessions.run_for(30);
     sessions.finish().assert_unharmed();
 }
 
 #[test]
-fn one_that_is_stopped_while_it_hands_over_removes_nothing_that_is_its_successors() {
-    let mut stage = Stage::new();
-    let new = stage.launch(Harm::Deaf, At::Handover, "10s");
-    says(&new, "probation");
+fn a_predecessor_stopped_while_it_hands_over_removes_nothing_of_its_successor() {
+    let mut stage = RelayStage::new();
+    let new = stage.launch(Harm::Drop, At::Handover, "10s");
+    wait_for_output(&new, "probation");
     stage.first.signal(Signal::SIGTERM);
     new.wait_for_notice("READY=1");
     assert_retires(&mut stage.first);
@@ -86,7 +86,7 @@ enum Harm {
     /// It ends, for both sides.
     Cut,
     /// The old supervisor receives nothing from now on.
-    Deaf,
+    Drop,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,68 +104,68 @@ enum At {
 }
 
 /// A balancer, and a relay between it and its successor.
-struct Stage {
+struct RelayStage {
     first: Lb,
-    shared: Shared,
+    shared: TakeoverDir,
     /// Open to the end: a connection to it shows that the path is served.
-    door: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
     between: Option<JoinHandle<()>>,
     _origin: Origin,
 }
 
-impl Stage {
+impl RelayStage {
     fn new() -> Self {
         let origin = Origin::start(Behaviour::Echo);
-        let shared = Shared::new(&Config::new().origins([&origin]));
-        Self { first: shared.start(), shared, door: None, between: None, _origin: origin }
+        let shared = TakeoverDir::new(&Config::new().origins([&origin]));
+        Self { first: shared.start(), shared, listener: None, between: None, _origin: origin }
     }
 
     /// Starts the new balancer, which connects to the relay.
     fn launch(&mut self, harm: Harm, at: At, probation: &str) -> Lb {
         let path = self.shared.dir().join("between.sock");
-        let door = local::bind(&path).unwrap();
+        let listener = local::bind(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        local::listen(door.as_fd(), 64).unwrap();
-        self.door = Some(door.try_clone().unwrap());
+        local::listen(listener.as_fd(), 64).unwrap();
+        self.listener = Some(listener.try_clone().unwrap());
         let old = self.shared.path();
-        self.between = Some(thread::spawn(move || stand_between(&door, &old, harm, at)));
+        self.between = Some(thread::spawn(move || relay_connection(&listener, &old, harm, at)));
         self.shared.options_at(&path, probation).launch()
     }
 }
 
-impl Drop for Stage {
+impl Drop for RelayStage {
     fn drop(&mut self) {
         if let Some(between) = self.between.take()
             && between.join().is_err()
             && !thread::panicking()
         {
-            panic!("who stands between has failed");
+            panic!("the relay has failed");
         }
     }
 }
 
-fn stand_between(door: &OwnedFd, old: &Path, harm: Harm, at: At) {
-    let mut new = Some(eventually(HANG, "the new one", || local::accept(door.as_fd()).unwrap()));
-    let mut old = Some(knock(old));
-    let (mut done, mut deaf) = (false, false);
+fn relay_connection(listener: &OwnedFd, old: &Path, harm: Harm, at: At) {
+    let mut new = Some(eventually(HANG, "the successor", || local::accept(listener.as_fd()).unwrap()));
+    let mut old = Some(connect(old));
+    let (mut done, mut dropping) = (false, false);
     while let (Some(old_end), Some(new_end)) = (&old, &new) {
         let mut polled = [old_end, new_end].map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN));
         poll(&mut polled, PollTimeout::NONE).unwrap();
         let mut ended = None;
         for (side, from, to) in [(Side::Old, old_end, new_end), (Side::New, new_end, old_end)] {
-            match pass(from, to, deaf && side == Side::New) {
+            match pass(from, to, dropping && side == Side::New) {
                 Passed::Nothing => {}
                 Passed::End => ended = Some(side),
-                Passed::Word(word) if !done && at.is(&word) => {
+                Passed::Message(message) if !done && at.is(&message) => {
                     done = true;
                     match harm {
                         Harm::Rubbish(Side::Old) => fd::send(old_end.as_fd(), b"rubbish", &[]).unwrap(),
                         Harm::Rubbish(Side::New) => fd::send(new_end.as_fd(), b"rubbish", &[]).unwrap(),
                         Harm::Cut => ended = Some(side),
-                        Harm::Deaf => deaf = true,
+                        Harm::Drop => dropping = true,
                     }
                 }
-                Passed::Word(_) => {}
+                Passed::Message(_) => {}
             }
         }
         if ended.is_some() {
@@ -176,7 +176,7 @@ fn stand_between(door: &OwnedFd, old: &Path, harm: Harm, at: At) {
 
 enum Passed {
     Nothing,
-    Word(Control),
+    Message(Control),
     End,
 }
 
@@ -204,22 +204,18 @@ fn pass(from: &OwnedFd, to: &OwnedFd, swallow: bool) -> Passed {
     }
     let frame = Frame::decode(&buffer[..length], fds.len());
     match frame.and_then(|frame| Control::decode(&frame)) {
-        Ok(Some(word)) => Passed::Word(word),
-        Ok(None) | Err(_) => panic!("not a word of a supervisor"),
+        Ok(Some(message)) => Passed::Message(message),
+        Ok(None) | Err(_) => panic!("not a message of a supervisor"),
     }
 }
 
 impl At {
-    fn is(self, word: &Control) -> bool {
+    fn is(self, message: &Control) -> bool {
         matches!(
-            (self, word),
+            (self, message),
             (Self::Prepared, Control::Prepared(_))
                 | (Self::Ready, Control::Ready(_))
                 | (Self::Handover, Control::Handover(_))
         )
     }
-}
-
-fn knock(path: &Path) -> OwnedFd {
-    eventually(HANG, "room at the path", || local::connect(path).ok())
 }

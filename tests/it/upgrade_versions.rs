@@ -28,26 +28,26 @@ fn upgrade_between(old: &Path, new: &Path) {
     let origins = [Origin::start(Behaviour::Echo), Origin::start(Behaviour::Echo)];
     let lb = Lb::options().config(&Config::new().origins(&origins)).binary(old).start();
     let addr = lb.addr("web");
-    lb.tell(&["server", "drain", "app/b"]);
+    lb.command_ok(&["server", "drain", "app/b"]);
     let clients = Knocker::start(addr, 4);
     let older = PingPong::start(addr, 8);
-    older.go_on_for(1000);
+    older.run_for(1000);
     let before = lb.status().frontend("web").number("sessions_total");
 
     let output = upgrade(&lb, new);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
     // Connections of the clients in progress may be among those that stay.
-    let left = number_before(&told, " left to drain");
-    assert!((8..=12).contains(&left), "{told}");
-    assert_eq!(number_before(&told, " sessions moved"), 0, "{told}");
-    assert!(told.contains("(the new binary takes no sessions from this one)"), "{told}");
+    let left = number_before(&report, " left to drain");
+    assert!((8..=12).contains(&left), "{report}");
+    assert_eq!(number_before(&report, " sessions moved"), 0, "{report}");
+    assert!(report.contains("(the new binary takes no sessions from this one)"), "{report}");
     let log = lb.stderr();
     assert!(log.contains("both engines speak health 1, discovery 1\n"), "{log}");
     // Health, with a common version, is preserved; counters start anew.
     assert_eq!(lb.status().server("app/b").text("status"), "DRAIN");
     let newer = PingPong::start(addr, 8);
-    older.go_on_for(200);
+    older.run_for(200);
     let knocks = clients.finish();
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
     let counted = lb.status().frontend("web").number("sessions_total");
@@ -59,11 +59,11 @@ fn upgrade_between(old: &Path, new: &Path) {
 
     // Between two of the new ones sessions move again, while the oldest engine still drains.
     let output = upgrade(&lb, new);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(number_before(&told, " sessions moved"), 8, "{told}");
-    older.go_on_for(200);
-    newer.go_on_for(200);
+    assert_eq!(number_before(&report, " sessions moved"), 8, "{report}");
+    older.run_for(200);
+    newer.run_for(200);
     older.finish().assert_unharmed();
     newer.finish().assert_unharmed();
     eventually(HANG, "one engine", || (proc::descendants(lb.pid()).len() == 1).then_some(()));

@@ -164,7 +164,7 @@ impl Etcd {
 
     /// Runs `story` against this etcd on an unknown port, so that it is away for every other client. It does not run
     /// before and after.
-    pub(crate) fn somewhere_else(&mut self, story: impl FnOnce(&Self)) {
+    pub(crate) fn on_another_port(&mut self, story: impl FnOnce(&Self)) {
         let known = std::mem::replace(&mut self.client, Port::reserve());
         self.restart();
         story(self);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::config::Config;
+use super::fault;
 use super::knocker::Knocker;
 use super::lb::{Lb, copy_of_binary};
 use super::origin::{Behaviour, Origin};
@@ -54,39 +55,37 @@ impl FailingUpgrade {
     }
 
     pub(crate) fn set_fault(&self, point: &str, way: &str) {
-        let fresh = self.dir.path().join("fault.new");
-        fs::write(&fresh, format!("{point} {way}")).unwrap();
-        fs::rename(fresh, self.dir.path().join("fault")).unwrap();
+        fault::arm(&self.dir.path().join("fault"), point, way);
     }
 
     /// An upgrade to a copy of the real binary that fails at this point.
     #[track_caller]
-    pub(crate) fn with_fault(&self, point: &str, way: &str) -> Told {
+    pub(crate) fn with_fault(&self, point: &str, way: &str) -> UpgradeResult {
         self.set_fault(point, way);
-        let told = self.to(&self.dir.path().join("lb"));
-        assert!(!self.dir.path().join("fault").exists(), "{point} was not reached: {}", told.text);
-        told
+        let result = self.to(&self.dir.path().join("lb"));
+        assert!(!self.dir.path().join("fault").exists(), "{point} was not reached: {}", result.text);
+        result
     }
 
     /// An upgrade to a program that misbehaves in this way.
     #[track_caller]
-    pub(crate) fn with_fake(&self, how: &str) -> Told {
+    pub(crate) fn with_fake(&self, how: &str) -> UpgradeResult {
         self.with_fake_after(how, "10s")
     }
 
     #[track_caller]
-    pub(crate) fn with_fake_after(&self, how: &str, probation: &str) -> Told {
+    pub(crate) fn with_fake_after(&self, how: &str, probation: &str) -> UpgradeResult {
         let path = fake_engine(self.dir.path(), how);
         self.to_after(&path, probation)
     }
 
     #[track_caller]
-    pub(crate) fn to(&self, path: &Path) -> Told {
+    pub(crate) fn to(&self, path: &Path) -> UpgradeResult {
         self.to_after(path, "10s")
     }
 
     #[track_caller]
-    fn to_after(&self, path: &Path, probation: &str) -> Told {
+    fn to_after(&self, path: &Path, probation: &str) -> UpgradeResult {
         let path = path.to_str().unwrap();
         let arguments = ["upgrade", "--binary", path, "--probation", probation];
         self.lb.command(&arguments).into()
@@ -121,12 +120,12 @@ impl FailingUpgrade {
 
 /// The result of an upgrade.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct UpgradeResult {
     pub(crate) code: Option<i32>,
     pub(crate) text: String,
 }
 
-impl From<Output> for Told {
+impl From<Output> for UpgradeResult {
     fn from(output: Output) -> Self {
         let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         Self { code: output.status.code(), text }
@@ -152,7 +151,7 @@ pub(crate) fn fake_engine(dir: &Path, how: &str) -> PathBuf {
     path
 }
 
-impl Told {
+impl UpgradeResult {
     /// The exit code, and one line at the end that contains these words.
     #[track_caller]
     pub(crate) fn assert(&self, kind: &str, code: i32, words: &str) {

@@ -14,12 +14,12 @@ use super::machine::Stopwatch;
 
 #[derive(Debug)]
 pub(crate) struct Knocker {
-    shared: Arc<Shared>,
+    shared: Arc<Counters>,
     threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Counters {
     stop: AtomicBool,
     served: AtomicU64,
     refused: AtomicU64,
@@ -43,7 +43,7 @@ pub(crate) struct Knocks {
 impl Knocker {
     /// Keeps `clients` busy with a balancer before an echoing server.
     pub(crate) fn start(addr: SocketAddr, clients: usize) -> Self {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<Counters>::default();
         let threads = (0..clients).map(|_| {
             let shared = shared.clone();
             std::thread::spawn(move || {
@@ -76,7 +76,7 @@ impl Knocker {
     }
 }
 
-fn knock(addr: SocketAddr, shared: &Shared) {
+fn knock(addr: SocketAddr, shared: &Counters) {
     let watch = Stopwatch::start();
     let outcome = match connect(addr) {
         Ok(mut stream) => ask(&mut stream).map_err(|_| &shared.broken),
@@ -95,9 +95,9 @@ fn knock(addr: SocketAddr, shared: &Shared) {
 }
 
 fn ask(stream: &mut std::net::TcpStream) -> io::Result<()> {
-    stream.write_all(b"who is there")?;
+    stream.write_all(b"hello there!")?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    if answer == b"who is there" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if answer == b"hello there!" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }

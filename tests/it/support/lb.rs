@@ -158,7 +158,7 @@ impl Lb {
 
     /// As `command`, which must succeed; returns its stdout.
     #[track_caller]
-    pub(crate) fn tell(&self, args: &[&str]) -> String {
+    pub(crate) fn command_ok(&self, args: &[&str]) -> String {
         let output = self.command(args);
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "lb {args:?}: {}: {out}{err}", output.status);
@@ -174,12 +174,12 @@ impl Lb {
     #[track_caller]
     pub(crate) fn reload(&self, config: &Config) {
         self.write_config(&config.text());
-        self.tell(&["reload"]);
+        self.command_ok(&["reload"]);
     }
 
     #[track_caller]
     pub(crate) fn status(&self) -> Status {
-        Status::parse(&self.tell(&["status", "--json"]))
+        Status::parse(&self.command_ok(&["status", "--json"]))
     }
 
     /// The first address the frontend is bound to.

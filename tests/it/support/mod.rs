@@ -10,6 +10,7 @@ pub(crate) mod config;
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod failing_upgrade;
+pub(crate) mod fault;
 pub(crate) mod figure;
 pub(crate) mod followed;
 pub(crate) mod hammer;

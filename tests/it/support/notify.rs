@@ -16,12 +16,12 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 #[derive(Debug)]
 pub(crate) struct Notify {
     path: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<Received>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Received {
     inbox: Mutex<Inbox>,
     changed: Condvar,
 }
@@ -37,7 +37,7 @@ struct Inbox {
 impl Notify {
     pub(crate) fn bind(path: PathBuf) -> Self {
         let socket = UnixDatagram::bind(&path).unwrap();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Received::default());
         let thread = std::thread::spawn({
             let shared = shared.clone();
             move || while receive(&socket, &shared) {}
@@ -97,7 +97,7 @@ impl Drop for Notify {
 }
 
 /// Receives one message; `false` for the last.
-fn receive(socket: &UnixDatagram, shared: &Shared) -> bool {
+fn receive(socket: &UnixDatagram, shared: &Received) -> bool {
     let mut buffer = [0; 4096];
     let mut control = nix::cmsg_space!([RawFd; 253]);
     let mut parts = [IoSliceMut::new(&mut buffer)];

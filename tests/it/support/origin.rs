@@ -46,9 +46,9 @@ pub(crate) enum Behaviour {
 #[derive(Debug)]
 pub(crate) struct Origin {
     place: Place,
-    shared: Arc<Shared>,
+    shared: Arc<OriginState>,
     netns: Option<OwnedFd>,
-    engine: Option<Engine>,
+    engine: Option<OriginThread>,
 }
 
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ enum Place {
 
 /// The state common to the origin's thread and the test.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct OriginState {
     pub(crate) behaviour: Behaviour,
     proxied: bool,
     connections: AtomicU64,
@@ -74,7 +74,7 @@ pub(crate) struct Shared {
 }
 
 #[derive(Debug)]
-struct Engine {
+struct OriginThread {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -119,7 +119,7 @@ impl Origin {
     }
 
     fn start_at(place: Place, behaviour: Behaviour, proxied: bool, netns: Option<OwnedFd>) -> Self {
-        let shared = Shared {
+        let shared = OriginState {
             behaviour,
             proxied,
             connections: AtomicU64::new(0),
@@ -160,12 +160,12 @@ impl Origin {
             });
         });
         is_ready.recv().expect("the origin's thread listens");
-        self.engine = Some(Engine { stop, thread });
+        self.engine = Some(OriginThread { stop, thread });
     }
 
     /// Cuts every connection and refuses new ones.
     pub(crate) fn stop(&mut self) {
-        if let Some(Engine { stop, thread }) = self.engine.take() {
+        if let Some(OriginThread { stop, thread }) = self.engine.take() {
             drop(stop);
             thread.join().unwrap();
             self.shared.open.store(0, Ordering::Relaxed);
@@ -277,7 +277,7 @@ impl Listener {
         Self::Tcp(socket.listen(4096).unwrap())
     }
 
-    async fn serve(self, shared: Arc<Shared>) {
+    async fn serve(self, shared: Arc<OriginState>) {
         loop {
             match &self {
                 Self::Tcp(listener) => {
@@ -291,7 +291,7 @@ impl Listener {
     }
 }
 
-impl Shared {
+impl OriginState {
     fn spawn(self: Arc<Self>, mut stream: impl session::Stream) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);

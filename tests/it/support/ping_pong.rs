@@ -17,12 +17,12 @@ use super::wait::eventually;
 /// A number of sessions in the background.
 #[derive(Debug)]
 pub(crate) struct PingPong {
-    shared: Arc<Shared>,
+    shared: Arc<Progress>,
     threads: Vec<JoinHandle<Outcome>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct Progress {
     stop: AtomicBool,
     /// Messages that completed a round trip.
     rounds: AtomicU64,
@@ -43,7 +43,7 @@ pub(crate) struct PingPongs {
 impl PingPong {
     /// Starts `count` sessions and returns once each has had an answer.
     pub(crate) fn start(addr: SocketAddr, count: u64) -> Self {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Progress::default());
         let threads = (0..count)
             .map(|seed| {
                 let shared = shared.clone();
@@ -57,7 +57,7 @@ impl PingPong {
     }
 
     /// Waits for `count` more round trips, so that the preceding step was under load.
-    pub(crate) fn go_on_for(&self, count: u64) {
+    pub(crate) fn run_for(&self, count: u64) {
         let rounds = || self.shared.rounds.load(Ordering::Relaxed);
         let goal = rounds() + count;
         eventually(Duration::from_secs(30), "more rounds", || (rounds() >= goal).then_some(()));
@@ -98,7 +98,7 @@ impl Session {
         Self { seed, sent: 0, verifier: Verifier::new(seed) }
     }
 
-    fn run(mut self, addr: SocketAddr, shared: &Shared) -> Outcome {
+    fn run(mut self, addr: SocketAddr, shared: &Progress) -> Outcome {
         let ending = match connect(addr) {
             Ok(mut stream) => self.talk(&mut stream, shared),
             Err(error) => error.into(),
@@ -107,7 +107,7 @@ impl Session {
         Outcome { sent: self.sent, received, corrupt_at, ending }
     }
 
-    fn talk(&mut self, stream: &mut TcpStream, shared: &Shared) -> Ending {
+    fn talk(&mut self, stream: &mut TcpStream, shared: &Progress) -> Ending {
         while !shared.stop.load(Ordering::Relaxed) {
             let watch = Stopwatch::start();
             match self.round(stream) {

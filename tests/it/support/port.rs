@@ -36,7 +36,7 @@ impl Port {
 }
 
 #[test]
-fn a_reserved_port_refuses_until_someone_listens_and_again_after() {
+fn a_reserved_port_refuses_while_no_socket_listens() {
     use std::net::{TcpListener, TcpStream};
     let port = Port::reserve();
     assert!(TcpStream::connect(port.addr()).is_err());

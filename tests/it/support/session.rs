@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
-use super::origin::{Behaviour, Shared};
+use super::origin::{Behaviour, OriginState};
 use super::outcome::{Ending, Outcome};
 use super::plan::{Pace, Plan, ServerEnd};
 use super::stream::{Verifier, fill};
@@ -45,7 +45,7 @@ impl Sessions {
     }
 }
 
-pub(crate) async fn serve(stream: impl Stream, shared: &Shared) {
+pub(crate) async fn serve(stream: impl Stream, shared: &OriginState) {
     // Many tests are about connections that break; those that check the end read the account.
     drop(match &shared.behaviour {
         Behaviour::Planned => planned(stream, shared).await,
@@ -86,7 +86,7 @@ async fn speak_first(mut stream: impl Stream, words: &[u8]) -> io::Result<()> {
 }
 
 /// Just enough HTTP for load generators and health checks: heads without bodies, keep-alive on request.
-async fn http(mut stream: impl Stream, shared: &Shared, body: usize) -> io::Result<()> {
+async fn http(mut stream: impl Stream, shared: &OriginState, body: usize) -> io::Result<()> {
     let mut head = Vec::new();
     loop {
         while !head.ends_with(b"\r\n\r\n") {
@@ -110,7 +110,7 @@ async fn http(mut stream: impl Stream, shared: &Shared, body: usize) -> io::Resu
     }
 }
 
-async fn planned(mut stream: impl Stream, shared: &Shared) -> io::Result<()> {
+async fn planned(mut stream: impl Stream, shared: &OriginState) -> io::Result<()> {
     let mut head = [0; Plan::LEN];
     stream.read_exact(&mut head).await?;
     let plan = Plan::decode(&head).ok_or(io::ErrorKind::InvalidData)?;
@@ -147,7 +147,7 @@ struct Progress {
 async fn receive(
     reader: &mut (impl AsyncRead + Unpin),
     plan: &Plan,
-    shared: &Shared,
+    shared: &OriginState,
     progress: &watch::Sender<Progress>,
 ) -> Ending {
     if plan.pace == Pace::ServerStalls {
@@ -171,7 +171,7 @@ async fn receive(
 async fn send(
     writer: &mut (impl AsyncWrite + Unpin),
     plan: &Plan,
-    shared: &Shared,
+    shared: &OriginState,
     mut progress: watch::Receiver<Progress>,
 ) -> io::Result<()> {
     let until = |received: u64| move |p: &Progress| p.over || p.received >= received;

@@ -1,9 +1,11 @@
 //! A directory shared by several balancers that take over from each other.
 
 use std::fs::{self, Permissions};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use lb::sys::local;
 use tempfile::TempDir;
 
 use super::client::HANG;
@@ -13,12 +15,12 @@ use super::wait::eventually;
 
 /// The directory, and the configuration with which every balancer in it is started.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct TakeoverDir {
     dir: TempDir,
     config: Config,
 }
 
-impl Shared {
+impl TakeoverDir {
     pub(crate) fn new(config: &Config) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
@@ -60,13 +62,19 @@ impl Shared {
     }
 }
 
+/// Connects to a takeover socket as soon as there is room in its queue.
+#[track_caller]
+pub(crate) fn connect(path: &Path) -> OwnedFd {
+    eventually(HANG, "room at the path", || local::connect(path).ok())
+}
+
 /// Waits for the end of a balancer whose takeover shall fail; returns its exit code and last line.
 #[track_caller]
 pub(crate) fn failure(mut lb: Lb) -> (i32, String) {
     let code = lb.wait(HANG).code();
     let text = lb.stderr();
     let last = text.lines().rfind(|line| line.starts_with("lb: "));
-    let last = last.unwrap_or_else(|| panic!("no word in {text}"));
+    let last = last.unwrap_or_else(|| panic!("no message in {text}"));
     (code.expect("an exit code"), last.to_owned())
 }
 
@@ -79,6 +87,6 @@ pub(crate) fn assert_retires(lb: &mut Lb) {
 
 /// Waits until `lb` has printed this.
 #[track_caller]
-pub(crate) fn says(lb: &Lb, words: &str) {
+pub(crate) fn wait_for_output(lb: &Lb, words: &str) {
     eventually(HANG, words, || lb.stderr().contains(words).then_some(()));
 }

@@ -18,7 +18,7 @@ pub(crate) fn eventually<T>(deadline: Duration, what: &str, mut ask: impl FnMut(
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(watch.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
+        assert!(watch.elapsed() < deadline, "timed out after {deadline:?}: {what}");
         pause(Duration::from_millis(2));
     }
 }
@@ -44,7 +44,7 @@ pub(crate) fn eventually_eq<T: PartialEq + Debug>(deadline: Duration, want: T, m
         if got == want {
             return;
         }
-        assert!(watch.elapsed() < deadline, "waited {deadline:?} in vain for {want:?}, it is {got:?}");
+        assert!(watch.elapsed() < deadline, "timed out after {deadline:?}: {got:?} instead of {want:?}");
         pause(Duration::from_millis(2));
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn settled<T: PartialEq>(deadline: Duration, still: Duration, mut rea
         } else if since.elapsed() >= still {
             return last;
         }
-        assert!(watch.elapsed() < deadline, "waited {deadline:?} in vain for it to settle");
+        assert!(watch.elapsed() < deadline, "timed out after {deadline:?}: the value still changes");
     }
 }
 
