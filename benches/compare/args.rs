@@ -12,12 +12,12 @@ pub(crate) struct Args {
     /// Prefixes of names; empty: all workloads.
     only: Vec<String>,
     /// Names of contestants; empty: all that are available.
-    who: Vec<String>,
+    contestants: Vec<String>,
 }
 
 /// What the command line selects.
 #[derive(Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Mode {
     Compare(Args),
     Help,
     /// Nothing is measured: cargo only tests that the benches build and run.
@@ -25,22 +25,22 @@ pub(crate) enum Wish {
 }
 
 impl Args {
-    pub(crate) fn parse(args: impl Iterator<Item = String>, workloads: &[Workload]) -> Result<Wish, String> {
+    pub(crate) fn parse(args: impl Iterator<Item = String>, workloads: &[Workload]) -> Result<Mode, String> {
         let mut args = args.peekable();
         let mut bench = false;
-        let mut parsed = Self { json: false, rounds: None, quick: false, only: Vec::new(), who: Vec::new() };
+        let mut parsed = Self { json: false, rounds: None, quick: false, only: Vec::new(), contestants: Vec::new() };
         while let Some(arg) = args.next() {
             let mut value = || {
                 let value = args.next_if(|value| !value.starts_with("--"));
-                value.ok_or_else(|| format!("{arg} wants a value"))
+                value.ok_or_else(|| format!("{arg} needs a value"))
             };
             match arg.as_str() {
                 "--bench" => bench = true,
                 "--quick" => parsed.quick = true,
                 "--json" => parsed.json = true,
-                "--help" | "-h" => return Ok(Wish::Help),
+                "--help" | "-h" => return Ok(Mode::Help),
                 "--only" => parsed.only.extend(value()?.split(',').map(str::to_owned)),
-                "--who" => parsed.who.extend(value()?.split(',').map(str::to_owned)),
+                "--who" => parsed.contestants.extend(value()?.split(',').map(str::to_owned)),
                 "--other" => {
                     let path = value()?;
                     OTHER.get_or_init(|| path);
@@ -54,7 +54,7 @@ impl Args {
             }
         }
         parsed.check(workloads)?;
-        Ok(if bench { Wish::Compare(parsed) } else { Wish::Nothing })
+        Ok(if bench { Mode::Compare(parsed) } else { Mode::Nothing })
     }
 
     fn check(&self, workloads: &[Workload]) -> Result<(), String> {
@@ -64,10 +64,10 @@ impl Args {
                 return Err(format!("no workload begins with `{begin}`; there are {}", names.join(", ")));
             }
         }
-        for name in &self.who {
+        for name in &self.contestants {
             if !Balancer::ALL.iter().any(|known| known.name() == name) {
                 let names = Balancer::ALL.map(Balancer::name);
-                return Err(format!("nobody is called `{name}`; there are {}", names.join(", ")));
+                return Err(format!("no contestant is named `{name}`; there are {}", names.join(", ")));
             }
         }
         for (option, path, balancer) in
@@ -82,14 +82,14 @@ impl Args {
         Ok(())
     }
 
-    pub(crate) fn wants(&self, workload: &Workload) -> bool {
+    pub(crate) fn selects(&self, workload: &Workload) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| workload.name.starts_with(name.as_str()))
     }
 
     /// The added delay cannot be computed without `direct`.
-    pub(crate) fn invites(&self, balancer: Balancer, workload: &Workload) -> bool {
-        self.who.is_empty()
-            || self.who.iter().any(|name| name == balancer.name())
+    pub(crate) fn includes(&self, balancer: Balancer, workload: &Workload) -> bool {
+        self.contestants.is_empty()
+            || self.contestants.iter().any(|name| name == balancer.name())
             || balancer == Balancer::Direct && workload.figure == Figure::Added
     }
 
@@ -109,7 +109,7 @@ impl Args {
 
 fn rounds(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| format!("`{text}` is no number of rounds"))
+    count.ok_or_else(|| format!("`{text}` is not a number of rounds"))
 }
 
 pub(crate) const USAGE: &str = "cargo bench --bench compare -- [--quick] [--json] [--only WORKLOAD,...] [--who CONTESTANT,...] [--rounds N] [--other LB] [--newest HAPROXY]";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::contestant::{Balance, Setup, said, version};
+use super::setup::{Balance, Setup};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Balancer {
@@ -63,9 +63,9 @@ impl Balancer {
             Self::Nginx if !has_stream() => None,
             Self::Nginx => version("nginx", "-v"),
             // The second line lists its features.
-            Self::Sozu => said("sozu", "--version")
-                .filter(|said| said.contains("+splice"))
-                .and_then(|said| Some(said.lines().next()?.to_owned())),
+            Self::Sozu => output_of("sozu", "--version")
+                .filter(|text| text.contains("+splice"))
+                .and_then(|text| Some(text.lines().next()?.to_owned())),
             Self::Lb | Self::LbDefer => version(LB, "--version"),
             Self::Other => version(given(&OTHER), "--version"),
         }
@@ -124,6 +124,18 @@ fn given(path: &'static OnceLock<String>) -> &'static str {
 pub(crate) static OTHER: OnceLock<String> = OnceLock::new();
 pub(crate) static NEWEST: OnceLock<String> = OnceLock::new();
 
+/// The first line of a program's output; `None`: it cannot be run.
+fn version(program: &str, argument: &str) -> Option<String> {
+    Some(output_of(program, argument)?.lines().next()?.to_owned())
+}
+
+/// A program's output; `None`: it cannot be run.
+fn output_of(program: &str, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).output().ok()?;
+    let text = [output.stdout, output.stderr].concat();
+    Some(String::from_utf8_lossy(&text).into_owned())
+}
+
 fn haproxy(bind: SocketAddr, servers: &[SocketAddr], setup: &Setup, option: &str) -> String {
     let balance = match setup.balance {
         Balance::RoundRobin => "roundrobin",
@@ -174,9 +186,9 @@ const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 fn has_stream() -> bool {
     let built = Command::new("nginx").arg("-V").output();
-    let said = built.map(|output| output.stderr).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    Path::new(NGINX_STREAM).exists() || said.contains("--with-stream ")
+    let text = built.map(|output| output.stderr).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    Path::new(NGINX_STREAM).exists() || text.contains("--with-stream ")
 }
 
 /// One worker, round robin; it takes part only where one thread does.

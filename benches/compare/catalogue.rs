@@ -1,7 +1,7 @@
 //! The workloads, in the order in which they run.
 
 use super::balancer::Balancer;
-use super::contestant::{Balance, Setup};
+use super::setup::{Balance, Setup};
 use super::traffic::{Background, Pace, Traffic};
 use super::workload::{Against, Amount, Bound, Figure, Goal, Unit, Workload};
 
@@ -45,7 +45,7 @@ fn new(name: &str, about: &str, traffic: Traffic) -> Workload {
         traffic,
         amount: Amount::Grows,
         setups: vec![Setup::PLAIN],
-        who: USUAL,
+        contestants: USUAL,
         unit: Unit::Connection,
         figure: Figure::Cpu,
         goals: Vec::new(),
@@ -56,13 +56,13 @@ fn new(name: &str, about: &str, traffic: Traffic) -> Workload {
 fn short(connections: usize) -> Workload {
     let about = format!("a connection for each small request, {connections} at once");
     let mut short = Workload {
-        who: WITH_DEFER,
+        contestants: WITH_DEFER,
         share: 1.5,
         ..new(&format!("short-{connections}"), &about, Traffic::fresh(connections, 600))
     }
     .goal(Against::Better, Bound::AtMost(1.0))
     .goal(Against::Haproxy, Bound::AtMost(0.93));
-    short.goals.push(Goal { whose: Balancer::LbDefer, against: Against::Better, bound: Bound::AtMost(0.92) });
+    short.goals.push(Goal { subject: Balancer::LbDefer, against: Against::Better, bound: Bound::AtMost(0.92) });
     short
 }
 
@@ -87,7 +87,7 @@ fn bulk(way: &str, streams: usize, goal: f64) -> Workload {
         1 => format!("{way}, one stream"),
         _ => format!("{way}, {streams} streams at once"),
     };
-    Workload { unit: Unit::GibiByte, who: BULK, ..new(&format!("{way}-{streams}"), &about, traffic) }
+    Workload { unit: Unit::GibiByte, contestants: BULK, ..new(&format!("{way}-{streams}"), &about, traffic) }
         .goal(Against::Better, Bound::AtMost(goal))
         .goal(Against::Sozu, Bound::AtMost(1.0))
         .goal(Against::Newest, Bound::AtMost(1.0))
@@ -101,7 +101,7 @@ fn size(kib: u64) -> Workload {
     };
     Workload {
         unit: Unit::Request,
-        who: WITH_SPLICE,
+        contestants: WITH_SPLICE,
         share: 0.75,
         ..new(
             &name,
@@ -156,7 +156,7 @@ fn idle() -> Workload {
     Workload {
         unit: Unit::IdleSession,
         amount: Amount::Fresh,
-        who: BALANCERS,
+        contestants: BALANCERS,
         figure: Figure::Memory,
         share: 3.0,
         ..new(
@@ -174,7 +174,7 @@ fn pool(balance: Balance, goal: f64) -> Workload {
     let setup = |servers| Setup { balance, servers, threads: 1 };
     Workload {
         setups: [3, 1000].map(setup).to_vec(),
-        who: BALANCERS,
+        contestants: BALANCERS,
         share: 1.5,
         ..new(&name, &format!("as short-32, {balance:?} over 3 and over 1,000 servers"), Traffic::fresh(32, 500))
     }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::args::Args;
 use super::balancer::Balancer;
-use super::contestant::{Contestant, Setup};
+use super::contestant::Contestant;
 use super::load::Load;
 use super::round;
 use super::sample::{Sample, Summary};
+use super::setup::Setup;
 use super::workload::{Amount, Figure, Workload};
 
 /// The state common to all workloads.
@@ -28,7 +29,7 @@ pub(crate) struct Contest<'a> {
 
 /// A balancer in one of a workload's setups.
 #[derive(Debug, Clone, Copy)]
-struct Entry<'a> {
+struct Participant<'a> {
     balancer: Balancer,
     setup: &'a Setup,
 }
@@ -41,15 +42,15 @@ impl<'a> Contest<'a> {
         Ok(Self { args, time: whole.div_f64(shares), load: Load::new()?, running: Vec::new() })
     }
 
-    /// Runs a workload with those of its contestants that are in `here`.
-    pub(crate) fn run(&mut self, workload: &Workload, here: &[Balancer]) -> Vec<Summary> {
+    /// Runs a workload with its available contestants.
+    pub(crate) fn run(&mut self, workload: &Workload, available: &[Balancer]) -> Vec<Summary> {
         let until = Instant::now() + self.time.mul_f64(workload.share);
-        let entries: Vec<Entry<'_>> = workload
+        let entries: Vec<Participant<'_>> = workload
             .setups
             .iter()
             .flat_map(|setup| {
-                let who = workload.who.iter().filter(|who| here.contains(who));
-                who.map(move |who| Entry { balancer: *who, setup })
+                let balancers = workload.contestants.iter().filter(|balancer| available.contains(balancer));
+                balancers.map(move |&balancer| Participant { balancer, setup })
             })
             .collect();
         self.running.retain(|contestant| workload.setups.contains(&contestant.setup));
@@ -80,7 +81,7 @@ impl<'a> Contest<'a> {
     fn warm_up(
         &mut self,
         workload: &Workload,
-        entries: &[Entry<'_>],
+        entries: &[Participant<'_>],
         until: Instant,
         samples: &mut [Vec<Sample>],
     ) -> f64 {
@@ -116,7 +117,7 @@ impl<'a> Contest<'a> {
     fn round(
         &mut self,
         workload: &Workload,
-        entries: &[Entry<'_>],
+        entries: &[Participant<'_>],
         round: usize,
         scale: f64,
         samples: &mut [Vec<Sample>],
@@ -144,7 +145,7 @@ impl<'a> Contest<'a> {
     }
 
     /// Failures are recorded in the sample; a failed contestant is restarted for the next one.
-    fn sample(&mut self, workload: &Workload, entry: Entry<'_>, scale: f64) -> Sample {
+    fn sample(&mut self, workload: &Workload, entry: Participant<'_>, scale: f64) -> Sample {
         let port = self.load.port();
         let traffic = workload.traffic(scale);
         let quick = self.args.is_quick();
@@ -168,7 +169,7 @@ impl<'a> Contest<'a> {
     }
 
     /// Its index among the running ones.
-    fn contestant(&mut self, entry: Entry<'_>) -> io::Result<usize> {
+    fn contestant(&mut self, entry: Participant<'_>) -> io::Result<usize> {
         let found = self.running.iter().position(|running| entry.is(running));
         if let Some(index) = found {
             return Ok(index);
@@ -179,7 +180,7 @@ impl<'a> Contest<'a> {
     }
 }
 
-impl Entry<'_> {
+impl Participant<'_> {
     fn is(&self, contestant: &Contestant) -> bool {
         contestant.balancer == self.balancer && contestant.setup == *self.setup
     }

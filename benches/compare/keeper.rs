@@ -32,14 +32,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Starts `balancer`, with its stderr in `words`; `dir` is removed at the end.
-    pub(crate) fn start(balancer: &Command, dir: &Path, words: Stdio) -> io::Result<Self> {
+    /// Starts `balancer`, with its stderr in `log`; `dir` is removed at the end.
+    pub(crate) fn start(balancer: &Command, dir: &Path, log: Stdio) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(KEEP).arg(dir).arg(balancer.get_program()).args(balancer.get_args());
         for (name, value) in balancer.get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(words).process_group(0).spawn()?;
+        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).process_group(0).spawn()?;
         Ok(Self { keeper })
     }
 
@@ -74,7 +74,7 @@ pub(crate) fn keep(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn try_keep(mut args: impl Iterator<Item = OsString>) -> io::Result<()> {
     let (Some(dir), Some(program)) = (args.next(), args.next()) else {
-        return Err(io::Error::other("a folder and a program are wanted"));
+        return Err(io::Error::other("a directory and a program are required"));
     };
     set_child_subreaper(true)?;
     let mut balancer = Command::new(program).args(args).stdin(Stdio::null()).spawn()?;

@@ -19,7 +19,7 @@ use self::turn::LISTENER;
 use super::client::Client;
 use super::outcome::Outcome;
 use super::slots::{Peer, Slots, Token};
-use super::stream::{Desk, Stream};
+use super::stream::{Scratch, Stream};
 use super::traffic::{Manner, Pace, Request, Traffic};
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Load {
     slots: Slots,
     /// Bulk connections that could advance.
     bulk: VecDeque<Token>,
-    desk: Desk,
+    scratch: Scratch,
     seed: u64,
     run: Run,
 }
@@ -75,7 +75,7 @@ impl Load {
             port: addr.map_or(0, |addr| addr.port()),
             slots: Slots::default(),
             bulk: VecDeque::new(),
-            desk: Desk::new(),
+            scratch: Scratch::new(),
             seed: 0,
             run: Run::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Traffic::reuse(0, 0)),
         })
@@ -89,7 +89,7 @@ impl Load {
     /// Prepares a run: when this returns, lasting connections are open and have had one answer.
     pub(crate) fn open(&mut self, target: SocketAddr, traffic: &Traffic) -> io::Result<()> {
         self.run = Run::new(target, *traffic);
-        self.desk.share(traffic.background.is_some());
+        self.scratch.share(traffic.background.is_some());
         let streams = traffic.background.map_or(0, |background| background.streams);
         for _ in 0..streams {
             self.connect(Instant::now(), true)?;

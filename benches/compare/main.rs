@@ -17,6 +17,7 @@ mod catalogue;
 mod client;
 mod contest;
 mod contestant;
+mod cores;
 mod keeper;
 mod load;
 mod meter;
@@ -26,6 +27,7 @@ mod pattern;
 mod report;
 mod round;
 mod sample;
+mod setup;
 mod slots;
 mod stream;
 mod summary;
@@ -37,7 +39,7 @@ mod workload;
 use std::io;
 use std::process::ExitCode;
 
-use self::args::{Args, USAGE, Wish};
+use self::args::{Args, Mode, USAGE};
 use self::contest::Contest;
 use self::report::Report;
 use self::workload::Workload;
@@ -50,12 +52,12 @@ fn main() -> ExitCode {
     let workloads = catalogue::all();
     let args = args.map(|arg| arg.to_string_lossy().into_owned());
     let done = match Args::parse(args, &workloads) {
-        Ok(Wish::Compare(args)) => compare(&args, workloads),
-        Ok(Wish::Help) => {
+        Ok(Mode::Compare(args)) => compare(&args, workloads),
+        Ok(Mode::Help) => {
             println!("{USAGE}");
             Ok(())
         }
-        Ok(Wish::Nothing) => Ok(()),
+        Ok(Mode::Nothing) => Ok(()),
         Err(problem) => {
             eprintln!("compare: {problem}");
             return ExitCode::from(2);
@@ -73,17 +75,17 @@ fn main() -> ExitCode {
 fn compare(args: &Args, workloads: Vec<Workload>) -> io::Result<()> {
     let mut report = Report::begin();
     if !args.json {
-        report.introduce();
+        report.print_contestants();
     }
-    contestant::pin_load()?;
+    cores::pin_load()?;
     let mut contest = Contest::new(args, &workloads)?;
     for workload in workloads {
-        if !args.wants(&workload) {
+        if !args.selects(&workload) {
             continue;
         }
-        let mut here = report.here();
-        here.retain(|balancer| args.invites(*balancer, &workload));
-        let rows = contest.run(&workload, &here);
+        let mut available = report.available();
+        available.retain(|balancer| args.includes(*balancer, &workload));
+        let rows = contest.run(&workload, &available);
         report.add(workload, rows, !args.json);
     }
     drop(contest);

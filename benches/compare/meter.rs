@@ -55,8 +55,8 @@ impl Meter {
 
 /// CPU time of this program and of the children it has waited for.
 pub(crate) fn family() -> Duration {
-    let used = |who| {
-        let usage = getrusage(who).ok()?;
+    let used = |target| {
+        let usage = getrusage(target).ok()?;
         let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
         let all = micros(usage.user_time()) + micros(usage.system_time());
         u64::try_from(all).ok()

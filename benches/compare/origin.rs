@@ -1,6 +1,6 @@
 //! The origin's end of a connection: it checks the upload and sends the requested answer.
 
-use super::stream::{Desk, Progress, Read, Stream};
+use super::stream::{Progress, Read, Scratch, Stream};
 use super::traffic::{HEADER, Request};
 
 #[derive(Debug)]
@@ -8,11 +8,11 @@ pub(crate) struct Origin {
     pub(crate) stream: Stream,
     header: [u8; HEADER],
     request: Option<Request>,
-    stage: Stage,
+    stage: OriginStage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum OriginStage {
     Header(usize),
     /// The number of received bytes of the upload.
     Upload(u64),
@@ -22,7 +22,7 @@ enum Stage {
 
 impl Origin {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, header: [0; HEADER], request: None, stage: Stage::Header(0) }
+        Self { stream, header: [0; HEADER], request: None, stage: OriginStage::Header(0) }
     }
 
     /// Whether it yields to others.
@@ -31,12 +31,12 @@ impl Origin {
     }
 
     /// Advances as far as possible without waiting; a bulk request stops after each step.
-    pub(crate) fn advance(&mut self, desk: &mut Desk) -> Progress {
+    pub(crate) fn advance(&mut self, scratch: &mut Scratch) -> Progress {
         loop {
             let progress = match (self.stage, self.request) {
-                (Stage::Upload(got), Some(request)) => self.receive(got, request, desk),
-                (Stage::Answer(sent), Some(request)) => self.answer(sent, request, desk),
-                (Stage::Header(got), _) => self.listen(got, desk),
+                (OriginStage::Upload(got), Some(request)) => self.receive(got, request, scratch),
+                (OriginStage::Answer(sent), Some(request)) => self.answer(sent, request, scratch),
+                (OriginStage::Header(got), _) => self.listen(got, scratch),
                 (_, None) => Progress::Failed("no request".to_owned()),
             };
             match progress {
@@ -46,20 +46,20 @@ impl Origin {
         }
     }
 
-    fn listen(&mut self, got: usize, desk: &mut Desk) -> Progress {
-        match self.stream.read(&mut desk.buf[..desk.step]) {
+    fn listen(&mut self, got: usize, scratch: &mut Scratch) -> Progress {
+        match self.stream.read(&mut scratch.buf[..scratch.step]) {
             Read::Bytes(len) => {
                 let head = len.min(HEADER - got);
-                self.header[got..got + head].copy_from_slice(&desk.buf[..head]);
+                self.header[got..got + head].copy_from_slice(&scratch.buf[..head]);
                 if got + head < HEADER {
-                    self.stage = Stage::Header(got + head);
+                    self.stage = OriginStage::Header(got + head);
                     return Progress::More;
                 }
                 let Some(request) = Request::decode(&self.header) else {
                     return Progress::Failed("wrong bytes in a request".to_owned());
                 };
                 self.request = Some(request);
-                self.take(0, request, head..len, desk)
+                self.take(0, request, head..len, scratch)
             }
             Read::Blocked => Progress::Blocked,
             Read::End if got == 0 => Progress::Ended,
@@ -68,9 +68,9 @@ impl Origin {
         }
     }
 
-    fn receive(&mut self, got: u64, request: Request, desk: &mut Desk) -> Progress {
-        match self.stream.read(&mut desk.buf[..desk.step]) {
-            Read::Bytes(len) => self.take(got, request, 0..len, desk),
+    fn receive(&mut self, got: u64, request: Request, scratch: &mut Scratch) -> Progress {
+        match self.stream.read(&mut scratch.buf[..scratch.step]) {
+            Read::Bytes(len) => self.take(got, request, 0..len, scratch),
             Read::Blocked => Progress::Blocked,
             Read::End => Progress::Failed(format!("upload ends at {got} of {}", request.upload)),
             Read::Failed(errno) => Progress::Failed(format!("origin receive: {errno}")),
@@ -78,28 +78,28 @@ impl Origin {
     }
 
     /// Consumes a part of the buffer as the next bytes of the upload.
-    fn take(&mut self, got: u64, request: Request, part: std::ops::Range<usize>, desk: &Desk) -> Progress {
+    fn take(&mut self, got: u64, request: Request, part: std::ops::Range<usize>, scratch: &Scratch) -> Progress {
         let total = got + part.len() as u64;
-        if total > request.upload || !desk.pattern.is(request.seed, got, &desk.buf[part]) {
+        if total > request.upload || !scratch.pattern.is(request.seed, got, &scratch.buf[part]) {
             return Progress::Failed(format!("wrong bytes in the upload at {got}"));
         }
-        self.stage = if total < request.upload { Stage::Upload(total) } else { Stage::Answer(0) };
+        self.stage = if total < request.upload { OriginStage::Upload(total) } else { OriginStage::Answer(0) };
         Progress::More
     }
 
-    fn answer(&mut self, sent: u64, request: Request, desk: &Desk) -> Progress {
-        let bytes = desk.pattern.at(request.seed, sent, (request.answer - sent).min(desk.step as u64));
+    fn answer(&mut self, sent: u64, request: Request, scratch: &Scratch) -> Progress {
+        let bytes = scratch.pattern.at(request.seed, sent, (request.answer - sent).min(scratch.step as u64));
         match self.stream.write(bytes) {
             Ok(0) => Progress::Blocked,
             Ok(len) if sent + len as u64 == request.answer => {
                 if request.close {
                     return Progress::Ended;
                 }
-                self.stage = Stage::Header(0);
+                self.stage = OriginStage::Header(0);
                 Progress::More
             }
             Ok(len) => {
-                self.stage = Stage::Answer(sent + len as u64);
+                self.stage = OriginStage::Answer(sent + len as u64);
                 Progress::More
             }
             Err(errno) => Progress::Failed(format!("origin send: {errno}")),

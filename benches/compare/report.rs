@@ -18,7 +18,7 @@ pub(crate) struct Report {
     kernel: String,
     cores: usize,
     /// All contestants with their versions; `None`: not installed.
-    field: Vec<(Balancer, Option<String>)>,
+    contestants: Vec<(Balancer, Option<String>)>,
     done: Vec<(Workload, Vec<Summary>, Vec<Verdict>)>,
     started: Instant,
     /// CPU that programs other than this one and its contestants had used when it began.
@@ -31,7 +31,7 @@ impl Report {
         Self {
             kernel: kernel.trim().to_owned(),
             cores: lb::sys::resources::cores(),
-            field: Balancer::ALL.map(|balancer| (balancer, balancer.version())).to_vec(),
+            contestants: Balancer::ALL.map(|balancer| (balancer, balancer.version())).to_vec(),
             done: Vec::new(),
             started: Instant::now(),
             foreign: foreign(),
@@ -39,15 +39,15 @@ impl Report {
     }
 
     /// The installed ones.
-    pub(crate) fn here(&self) -> Vec<Balancer> {
-        let here = self.field.iter().filter(|(_, version)| version.is_some());
-        here.map(|(balancer, _)| *balancer).collect()
+    pub(crate) fn available(&self) -> Vec<Balancer> {
+        let available = self.contestants.iter().filter(|(_, version)| version.is_some());
+        available.map(|(balancer, _)| *balancer).collect()
     }
 
     /// Prints the contestants, and those that are missing.
-    pub(crate) fn introduce(&self) {
+    pub(crate) fn print_contestants(&self) {
         println!("Linux {}, {} cores; one for balancers, one for clients and origin", self.kernel, self.cores);
-        for (balancer, version) in &self.field {
+        for (balancer, version) in &self.contestants {
             match version {
                 // No program, or one that is listed already with one more option.
                 _ if [Balancer::Direct, Balancer::HaproxySplice, Balancer::LbDefer].contains(balancer) => {}
@@ -62,9 +62,9 @@ impl Report {
     }
 
     /// Adds a workload's figures, and prints them in the mode for human readers.
-    pub(crate) fn add(&mut self, workload: Workload, rows: Vec<Summary>, aloud: bool) {
+    pub(crate) fn add(&mut self, workload: Workload, rows: Vec<Summary>, for_people: bool) {
         let verdicts = verdict::all(&workload, &rows);
-        if aloud {
+        if for_people {
             table::print(&workload, &rows, &verdicts);
         }
         self.done.push((workload, rows, verdicts));
@@ -90,7 +90,7 @@ impl Report {
 
     pub(crate) fn print_json(&self) -> io::Result<()> {
         let versions: serde_json::Map<_, _> =
-            self.field.iter().map(|(balancer, version)| (balancer.name().to_owned(), json!(version))).collect();
+            self.contestants.iter().map(|(balancer, version)| (balancer.name().to_owned(), json!(version))).collect();
         let workloads: Vec<_> = self
             .done
             .iter()
@@ -128,8 +128,11 @@ impl Report {
 
     fn versions(&self) -> Vec<String> {
         let shown = [Balancer::Lb, Balancer::Haproxy, Balancer::HaproxyNewest, Balancer::Nginx, Balancer::Sozu];
-        let field = self.field.iter();
-        field.filter(|(balancer, _)| shown.contains(balancer)).filter_map(|(_, version)| version.clone()).collect()
+        let contestants = self.contestants.iter();
+        contestants
+            .filter(|(balancer, _)| shown.contains(balancer))
+            .filter_map(|(_, version)| version.clone())
+            .collect()
     }
 }
 

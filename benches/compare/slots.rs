@@ -6,7 +6,7 @@ use nix::sys::epoll::EpollFlags;
 
 use super::client::Client;
 use super::origin::Origin;
-use super::stream::{Desk, Progress};
+use super::stream::{Progress, Scratch};
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -115,10 +115,10 @@ impl Peer {
         }
     }
 
-    pub(crate) fn advance(&mut self, desk: &mut Desk) -> Progress {
+    pub(crate) fn advance(&mut self, scratch: &mut Scratch) -> Progress {
         match self {
-            Self::Client(client) => client.advance(desk),
-            Self::Origin(origin) => origin.advance(desk),
+            Self::Client(client) => client.advance(scratch),
+            Self::Origin(origin) => origin.advance(scratch),
         }
     }
 

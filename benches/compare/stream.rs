@@ -10,7 +10,7 @@ use super::pattern::{CHUNK, Pattern};
 
 /// Buffers common to both ends of all connections.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Scratch {
     pub(crate) buf: Vec<u8>,
     pub(crate) pattern: Pattern,
     /// Bytes read or written at once, at most [`CHUNK`].
@@ -20,7 +20,7 @@ pub(crate) struct Desk {
 /// A step while small requests run beside: they would wait for a longer one.
 const SHORT_STEP: usize = 64 * 1024;
 
-impl Desk {
+impl Scratch {
     pub(crate) fn share(&mut self, with_small_requests: bool) {
         self.step = if with_small_requests { SHORT_STEP } else { CHUNK };
     }

@@ -12,8 +12,8 @@ pub(crate) fn print(done: &[(Workload, Vec<Summary>, Vec<Verdict>)]) {
     println!("|---|---|--:|--:|--:|--:|--:|---|---|");
     for (workload, rows, verdicts) in done {
         for setup in &workload.setups {
-            for whose in [Balancer::Lb, Balancer::LbDefer] {
-                if let Some(row) = verdict::find(rows, whose, setup.servers) {
+            for subject in [Balancer::Lb, Balancer::LbDefer] {
+                if let Some(row) = verdict::find(rows, subject, setup.servers) {
                     println!("{}", line(workload, rows, row, verdicts));
                 }
             }
@@ -23,7 +23,7 @@ pub(crate) fn print(done: &[(Workload, Vec<Summary>, Vec<Verdict>)]) {
 
 fn line(workload: &Workload, rows: &[Summary], row: &Summary, verdicts: &[Verdict]) -> String {
     let shown = |balancer: Balancer| match verdict::find(rows, balancer, row.servers) {
-        None => "not here".to_owned(),
+        None => "absent".to_owned(),
         Some(row) if row.failed > 0 => "failed".to_owned(),
         Some(row) => {
             let value = verdict::value(row, workload.figure);

@@ -43,10 +43,10 @@ pub(crate) fn print(workload: &Workload, rows: &[Summary], verdicts: &[Verdict])
         }
     }
     for verdict in verdicts {
-        let said = verdict.goal.is_none()
+        let repeated = verdict.goal.is_none()
             && verdict.kind == Against::Haproxy
             && verdict.against.as_deref() == better_of(verdict, verdicts);
-        if !said {
+        if !repeated {
             println!("  {}", sentence(verdict, scale));
         }
     }
@@ -73,7 +73,7 @@ fn sentence(verdict: &Verdict, scale: f64) -> String {
     let value = match (verdict.value, &verdict.against) {
         (Some(value), Some(other)) => format!("{value:.2} of {other}"),
         (Some(value), None) => number(value * scale),
-        (None, _) => "not known: somebody failed or is not here".to_owned(),
+        (None, _) => "unknown: a contestant failed or is absent".to_owned(),
     };
     let goal = match (&verdict.goal, verdict.met) {
         (None, _) => String::new(),

@@ -32,13 +32,13 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for setup in &workload.setups {
         let of = |balancer| find(rows, balancer, setup.servers);
-        for whose in [Balancer::Lb, Balancer::LbDefer] {
-            let Some(row) = of(whose) else { continue };
+        for subject in [Balancer::Lb, Balancer::LbDefer] {
+            let Some(row) = of(subject) else { continue };
             for against in AGAINST {
-                let goal = workload.goals.iter().find(|goal| goal.whose == whose && goal.against == against);
-                let told = match against {
+                let goal = workload.goals.iter().find(|goal| goal.subject == subject && goal.against == against);
+                let always = match against {
                     Against::Better | Against::Haproxy => true,
-                    Against::Other => whose == Balancer::Lb && of(Balancer::Other).is_some(),
+                    Against::Other => subject == Balancer::Lb && of(Balancer::Other).is_some(),
                     _ => false,
                 };
                 let first = setup.servers == workload.setups[0].servers;
@@ -48,7 +48,7 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
                     Against::FirstSetup => first,
                     _ => false,
                 };
-                if goal.is_none() && !told || absent {
+                if goal.is_none() && !always || absent {
                     continue;
                 }
                 let other = match against {
@@ -57,7 +57,7 @@ pub(crate) fn all(workload: &Workload, rows: &[Summary]) -> Vec<Verdict> {
                     Against::Newest => of(Balancer::HaproxyNewest),
                     Against::Sozu => of(Balancer::Sozu),
                     Against::Other => of(Balancer::Other),
-                    Against::FirstSetup => find(rows, whose, workload.setups[0].servers),
+                    Against::FirstSetup => find(rows, subject, workload.setups[0].servers),
                     Against::Nothing => None,
                 };
                 let mine = value(row, workload.figure);

@@ -1,7 +1,7 @@
 //! A workload: its traffic, its contestants, its figures and its goals.
 
 use super::balancer::Balancer;
-use super::contestant::Setup;
+use super::setup::Setup;
 use super::traffic::Traffic;
 
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub(crate) struct Workload {
     pub(crate) amount: Amount,
     /// Each contestant takes part once in each of them.
     pub(crate) setups: Vec<Setup>,
-    pub(crate) who: &'static [Balancer],
+    pub(crate) contestants: &'static [Balancer],
     pub(crate) unit: Unit,
     /// The most telling figure.
     pub(crate) figure: Figure,
@@ -47,7 +47,7 @@ pub(crate) enum Unit {
 /// A goal of `lb`, or of `lb` with an option.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Goal {
-    pub(crate) whose: Balancer,
+    pub(crate) subject: Balancer,
     pub(crate) against: Against,
     pub(crate) bound: Bound,
 }
@@ -89,7 +89,7 @@ pub(crate) enum Figure {
 impl Workload {
     /// Adds a goal for plain `lb`.
     pub(crate) fn goal(mut self, against: Against, bound: Bound) -> Self {
-        self.goals.push(Goal { whose: Balancer::Lb, against, bound });
+        self.goals.push(Goal { subject: Balancer::Lb, against, bound });
         self
     }
 

@@ -77,7 +77,7 @@ impl Load {
         let Some(peer) = self.slots.get(token) else {
             return Ok(());
         };
-        let progress = peer.advance(&mut self.desk);
+        let progress = peer.advance(&mut self.scratch);
         let client = match peer {
             Peer::Client(client) => Some((client.background, client.since)),
             Peer::Origin(_) => None,
@@ -94,12 +94,12 @@ impl Load {
                 self.next(Instant::now())?;
             }
             (Progress::Answered, None) => {}
-            (Progress::Failed(why), whose) => {
+            (Progress::Failed(why), client) => {
                 self.slots.remove(token);
                 if self.run.phase != Phase::Closing {
-                    self.run.outcome.fail(why, whose.is_some());
+                    self.run.outcome.fail(why, client.is_some());
                 }
-                if self.run.phase == Phase::Measured && self.run.traffic.manner == Manner::Fresh && whose.is_some() {
+                if self.run.phase == Phase::Measured && self.run.traffic.manner == Manner::Fresh && client.is_some() {
                     self.next(Instant::now())?;
                 }
             }
