@@ -44,7 +44,8 @@ fn write_assets(directory: &Path) -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "lb", &completions)?;
     }
-    clap_mangen::generate_to(without_help_commands(command), &man)
+    // Anew: the scripts have added `help` to the first.
+    clap_mangen::generate_to(without_help_commands(arguments::CommandLine::command()), &man)
 }
 
 /// `lb help COMMAND` needs no page of its own.
