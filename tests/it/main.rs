@@ -6,6 +6,7 @@ mod cli;
 mod dead_server;
 mod demo;
 mod descriptors;
+mod docs;
 mod etcd_churn;
 mod etcd_follower;
 mod etcd_guard;
