@@ -1,8 +1,8 @@
 //! Exit codes: the one place where they are numbers.
 //!
-//! On the ground floor, since the admin socket carries them: an upgrade's outcome is decided in the
-//! daemon and becomes the exit code of `lb upgrade`. Codes are added, never renumbered: scripts
-//! and package post-install steps test them.
+//! On the ground floor, since the admin socket carries them: the supervisor decides the outcome of an upgrade, which
+//! becomes the exit code of `lb upgrade`. Codes are added, never renumbered: scripts and package post-install steps
+//! test them.
 
 use std::process::ExitCode;
 
@@ -10,15 +10,15 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ExitStatus {
-    /// What was asked for is done.
+    /// The command succeeded.
     Done = 0,
-    /// It failed, or no daemon answers.
+    /// The command failed, or no balancer answers at the socket.
     Failed = 1,
-    /// What was given is wrong: a flag, a name, the configuration.
+    /// Invalid input: a flag, a name, the configuration.
     BadInput = 2,
-    /// An upgrade failed before the new engine was ready; the old one goes on untouched.
+    /// An upgrade failed before the new engine was ready; the old one continues untouched.
     UpgradeFailed = 3,
-    /// An upgrade to a binary whose core protocol is another.
+    /// An upgrade to a binary with another version of the core protocol.
     Incompatible = 4,
     /// Another upgrade is in progress.
     Busy = 5,
@@ -34,7 +34,7 @@ impl ExitStatus {
         self as u8
     }
 
-    /// The status of a number that came from another version of `lb`; an unknown one is a failure.
+    /// The status of a number sent by another version of `lb`; an unknown one is a failure.
     pub fn from_code(code: u8) -> Self {
         let all = [
             Self::Done,

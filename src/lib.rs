@@ -1,32 +1,32 @@
-//! `lb`: a TCP load balancer that nobody notices. This page is the map.
+//! `lb`: a TCP load balancer whose changes cut no connection. This page is the map.
 //!
 //! # Planes
 //!
 //! ```text
 //! cli             the commands; one file a command
 //! supervisor      process 1 of `lb run`: one pid, keeps the listeners, starts and replaces engines; carries no traffic
-//! engine          process 2: composition root: configuration → running daemon; one loop that owns its parts
+//! engine          process 2: carries the traffic; builds its parts from the configuration and owns them in one loop
 //! proxy           data plane: worker, listener, session, connect, relay, flow
-//! control         control plane: checks, names, etcd, admin socket
+//! control         control plane: checks, resolved names, etcd, admin socket
 //! log             the session line
-//! backend         who may serve: server, health, scheduler, queue, snapshot; pure
-//! handoff         what supervisor and engine, and two engines, say to each other; pure but for its channel
+//! backend         pools of servers: server, health, scheduler, queue, snapshot; pure
+//! handoff         messages between supervisor and engine, two engines, two supervisors; pure but for its channel
 //! runtime         a worker's executor, timers and epoll instance
-//! proxy_protocol  its headers
-//! sys             the kernel wrapped once: the only `unsafe`
+//! proxy_protocol  headers of the PROXY protocol; pure
+//! sys             system calls, each wrapped once: the only `unsafe`
 //! config          text → raw → typed; pure
-//! stats exit fault   counters; exit codes; places where a test makes a process fail
+//! stats exit fault   counters; exit codes; fault points for tests
 //! ```
 //!
-//! `lb run` is two processes: a supervisor that carries no traffic and whose pid never changes, and an engine that does
-//! the work. In the engine each worker thread has its own listeners and sessions, and one control thread does the rest.
-//! A worker runs its tasks on an executor of its own, which is as small as one kind of task on one thread allows; all
-//! else, control first, runs on tokio.
+//! `lb run` is two processes: a supervisor that carries no traffic and whose pid never changes, and an engine that
+//! carries it. In the engine each worker thread has its own listeners and sessions, and one control thread does the
+//! rest. Workers run their tasks on the executor in `runtime`, which is as small as one kind of task on one thread
+//! allows; everything else, the control plane first, runs on tokio.
 //!
 //! # Floors
 //!
 //! Imports point down, and neighbours never import each other: `engine` and `supervisor` meet in `handoff`, `proxy` and
-//! `control` in `backend`, where control publishes and proxy reads. A test over `use crate::` keeps it true.
+//! `control` in `backend`, where control publishes and proxy reads. A test of all `use crate::` lines enforces this.
 //!
 //! ```text
 //! main
@@ -41,29 +41,39 @@
 //!
 //! # Invariants
 //!
-//! - The data path takes no lock and waits for nobody but its own two sockets: it reads one immutable
-//!   [`backend::Snapshot`] and atomics. (The hold queue has a lock, which is touched only while somebody waits.)
-//! - What must be given back is a guard: `Permit` (a place within `maxconn`), [`backend::Lease`] (a session on a server),
-//!   `Ticket` (a place in the queue), `Registered` (a session's entry with its worker).
-//! - A permit comes before accept: what is beyond a limit waits in the kernel's queue and is never refused.
+//! - The data path takes no lock and waits only for its own two sockets: it reads one immutable [`backend::Snapshot`]
+//!   and atomics. (The hold queue has a lock, which is taken only while sessions wait.)
+//! - Every resource that must be returned is a guard: `Permit` (a place within `maxconn`), [`backend::Lease`] (a session
+//!   on a server), `Ticket` (a place in the queue), `Registered` (a session's entry with its worker).
+//! - A permit is taken before accept: connections beyond a limit wait in the kernel's queue and are never refused.
 //! - A listening socket is never shut down and never closed while connections may wait in its queue.
 //! - A session can be frozen whenever it is not being polled, and thawed by another worker or process. At most one
-//!   process works on it at any moment ([`handoff::peer`]).
-//! - A reset of one side is a reset to the other, after what was received before is delivered; a FIN is a FIN.
+//!   process drives it at any moment ([`handoff::peer`]).
+//! - A reset by one side is passed to the other as a reset, after the bytes received before it; a FIN as a FIN.
 //! - An idle session holds neither buffer nor pipe.
-//! - A configuration, an upgrade, a discovered set is applied as a whole or not at all; what runs stays.
+//! - A configuration, an upgrade or a discovered set is applied as a whole or not at all; on failure nothing changes.
 //! - Every wait has a deadline, every queue a bound, every retry a limit.
 //!
 //! # Glossary
 //!
-//! - **frontend**: where clients come in; **backend**: a named set of **servers**.
-//! - **session**: a client's connection and, once reached, a server's, from accept to the log line.
-//! - **ready, drain, maint**: what the operator wants of a server; **UP, DOWN**: what checks and traffic say; **usable**:
-//!   what follows from both.
+//! - **frontend**: a set of listening addresses with one backend; **backend**: a named pool of **servers**;
+//!   **server**: one address that sessions are sent to.
+//! - **session**: a client's connection and, once established, a server's, from accept to the log line.
+//! - **ready, drain, maint**: the state that the operator sets for a server: new sessions; no new sessions; no new
+//!   sessions and no checks.
+//! - **UP, DOWN**: the health of a server by its checks and its traffic.
+//! - **usable**: ready and UP; with a weight above zero it gets new sessions.
 //! - **suspect**: failed its last connect; others are preferred until a check or a connect succeeds.
-//! - **hold**: to let a session wait for a usable server instead of closing it.
+//! - **hold**: to keep a session waiting for a usable server instead of closing it. Also: to postpone the removal of
+//!   servers after a loss in etcd that is too large to be trusted.
 //! - **park**: to stop accepting from a listener that stays open elsewhere.
-//! - **hand-off**: listeners, state and sessions going from one engine to another.
+//! - **hand-off**: the transfer of listeners, state and sessions from one engine to another.
+//! - **generation**: the number of the serving engine; the first is 1, each upgrade or takeover adds one, a restart
+//!   after a crash keeps it.
+//! - **leaving**: a server that has disappeared from etcd, until its removal is either applied or held.
+//! - **ending letters**: the two letters of a log line: which side ended the session (`-` none, `C` client, `S` server,
+//!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `K` the operator) and in
+//!   which phase (`Q` queue, `C` connect, `D` data, `-` finished).
 
 pub mod backend;
 pub mod config;

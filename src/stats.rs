@@ -1,4 +1,4 @@
-//! Counters and histograms: plain atomics that any thread may add to, without locks and without order.
+//! Counters and histograms: plain atomics that any thread may add to, without locks or ordering.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,7 +18,7 @@ impl Counter {
     }
 }
 
-/// What a frontend counts.
+/// Counters of a frontend.
 #[derive(Debug, Default)]
 pub struct FrontendStats {
     pub sessions_total: Counter,
@@ -30,7 +30,7 @@ pub struct FrontendStats {
     pub failed: Counter,
 }
 
-/// What a server counts.
+/// Counters of a server.
 #[derive(Debug, Default)]
 pub struct ServerStats {
     pub sessions_total: Counter,
@@ -39,15 +39,15 @@ pub struct ServerStats {
     pub connect_errors: Counter,
     /// Attempts repeated on this server.
     pub retries: Counter,
-    /// Attempts that left this server for another one.
+    /// Attempts repeated on another server.
     pub redispatches: Counter,
     pub checks_failed: Counter,
-    /// Times the server went DOWN.
+    /// Transitions to DOWN.
     pub downs: Counter,
     times: OnceLock<Box<Times>>,
 }
 
-/// How long sessions of a server took, by phase.
+/// Durations of a server's sessions, by phase.
 #[derive(Debug, Default)]
 pub struct Times {
     pub queue: Histogram,
@@ -56,12 +56,12 @@ pub struct Times {
 }
 
 impl ServerStats {
-    /// The histograms, made at the first use: most of a thousand servers may never see a session.
+    /// The histograms, allocated on first use: most of a thousand servers may never have a session.
     pub fn times(&self) -> &Times {
         self.times.get_or_init(Box::default)
     }
 
-    /// The histograms if a session was ever counted.
+    /// The histograms, if a session was ever counted.
     pub fn times_if_any(&self) -> Option<&Times> {
         self.times.get().map(Box::as_ref)
     }
@@ -103,7 +103,7 @@ impl Histogram {
         (0u16..).zip(loaded).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Adds counts that were kept elsewhere; bucket numbers that do not exist are dropped.
+    /// Adds counts of another histogram; bucket numbers that do not exist are ignored.
     pub fn restore(&self, counts: &[(u16, u64)]) {
         for (bucket, count) in counts {
             if let Some(slot) = self.buckets.get(usize::from(*bucket)) {
@@ -114,7 +114,7 @@ impl Histogram {
 
     /// `None` while nothing was recorded.
     pub fn quantiles(&self) -> Option<Quantiles> {
-        // Two digits are finer than the buckets are.
+        // Two digits are finer than the buckets.
         let mut all = hdrhistogram::Histogram::<u64>::new_with_bounds(1, MAX_MICROS * 2, 2).ok()?;
         for (bucket, count) in self.counts() {
             all.record_n(upper_bound(usize::from(bucket)).max(1), count).ok()?;

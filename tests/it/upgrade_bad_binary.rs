@@ -70,7 +70,7 @@ fn a_file_that_is_no_lb_is_refused_by_its_kind() {
 fn a_probe_that_dies_hangs_or_prints_nonsense_is_reported() {
     let stage = FailingUpgrade::new();
     for (way, expected) in
-        [("kill", "was killed by a signal"), ("panic", "a test wants this panic"), ("hang", "within 10 s")]
+        [("kill", "was killed by a signal"), ("panic", "panic at a fault point"), ("hang", "within 10 s")]
     {
         stage.with_fault("engine.probe", way).assert(way, 3, expected);
     }
