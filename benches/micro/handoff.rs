@@ -3,10 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
+use lb::config::AdminState;
 use lb::handoff::frame::Frame;
-use lb::handoff::peer::{
-    AdminState, BATCH, Batch, Bucket, Count, Flow, Histogram, Knowledge, PeerMessage, Relay, Server, Session,
-};
+use lb::handoff::peer::{BATCH, Batch, Bucket, Count, Flow, Histogram, Knowledge, PeerMessage, Relay, Server, Session};
 use lb::handoff::wire::Messages;
 
 pub(crate) fn bench(criterion: &mut Criterion) {

@@ -21,9 +21,9 @@ use self::health::{CheckResult, Health, Transition};
 use self::loads::Loads;
 use self::queue::Queue;
 pub use self::scheduler::Hint;
-pub use self::server::{Admin, Member, MemberSpec, Origin, Server, State};
+pub use self::server::{Member, MemberSpec, Origin, Server, State};
 pub use self::snapshot::Snapshot;
-use crate::config;
+use crate::config::{self, AdminState};
 
 /// A named set of servers.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ fn retune(server: &Server, before: &MemberSpec, now: &MemberSpec, check: Option<
         server.trust();
     }
     if before.disabled != now.disabled {
-        state.admin = if now.disabled { Admin::Maint } else { Admin::Ready };
+        state.admin = AdminState::configured(now.disabled);
     }
     if before.weight != now.weight {
         state.weight = None;

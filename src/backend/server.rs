@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{CheckResult, Health, History, Transition};
 use super::loads::Loads;
-use crate::config::Check;
+use crate::config::{AdminState, Check};
 use crate::stats::ServerStats;
 use crate::sys::addr::Addr;
 
@@ -34,7 +34,7 @@ pub struct Server {
 pub struct State {
     /// `None`: not checked, and so always UP.
     pub health: Option<Health>,
-    pub admin: Admin,
+    pub admin: AdminState,
     /// Weight given by the operator at run time, in place of the configured one.
     pub weight: Option<u16>,
     pub history: History,
@@ -42,17 +42,6 @@ pub struct State {
     pub changed: Option<Instant>,
     /// When it came back and began to take traffic slowly.
     pub recovering_since: Option<Instant>,
-}
-
-/// What the operator wants of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Admin {
-    Ready,
-    /// No new sessions; open ones go on, checks too.
-    Drain,
-    /// No new sessions and no checks.
-    Maint,
 }
 
 /// Where a server came from.
@@ -89,7 +78,7 @@ impl Server {
     pub(super) fn new(spec: &MemberSpec, check: Option<&Check>, loads: &Arc<Loads>) -> Option<Self> {
         let state = State {
             health: check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
-            admin: if spec.disabled { Admin::Maint } else { Admin::Ready },
+            admin: AdminState::configured(spec.disabled),
             weight: None,
             history: History::default(),
             changed: None,
@@ -180,7 +169,7 @@ impl State {
 
     /// May get new sessions.
     pub fn is_usable(&self) -> bool {
-        self.admin == Admin::Ready && self.is_up()
+        self.admin == AdminState::Ready && self.is_up()
     }
 
     /// Takes a result in, `times` over (live failures come in bunches). `None`: nothing changed.
@@ -197,10 +186,10 @@ impl State {
     /// HAProxy's status word.
     pub fn status(&self) -> &'static str {
         match self.admin {
-            Admin::Maint => "MAINT",
-            Admin::Drain => "DRAIN",
-            Admin::Ready if self.is_up() => "UP",
-            Admin::Ready => "DOWN",
+            AdminState::Maint => "MAINT",
+            AdminState::Drain => "DRAIN",
+            AdminState::Ready if self.is_up() => "UP",
+            AdminState::Ready => "DOWN",
         }
     }
 }

@@ -136,12 +136,12 @@ fn slow_start_grows_weight_and_maxconn_after_a_recovery_only() {
 #[test]
 fn drain_maint_and_weight_zero_take_no_new_sessions() {
     let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
-    for admin in [Admin::Drain, Admin::Maint] {
+    for admin in [AdminState::Drain, AdminState::Maint] {
         server(&backend, "a").state().admin = admin;
         backend.refresh(now);
         assert_eq!([picked(&backend), picked(&backend)], [Some("b".into()), Some("b".into())]);
     }
-    server(&backend, "a").state().admin = Admin::Ready;
+    server(&backend, "a").state().admin = AdminState::Ready;
     server(&backend, "b").state().weight = Some(0);
     backend.refresh(now);
     assert_eq!([picked(&backend), picked(&backend)], [Some("a".into()), Some("a".into())]);
@@ -185,5 +185,5 @@ fn a_server_that_returns_follows_what_changed_while_it_was_away() {
     apply(vec![moved]);
     let state = a.state();
     assert!(state.is_up(), "at a new address");
-    assert_eq!((state.weight, state.admin), (None, Admin::Maint));
+    assert_eq!((state.weight, state.admin), (None, AdminState::Maint));
 }

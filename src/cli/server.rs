@@ -6,14 +6,15 @@ use super::arguments::{ServerArgs, ServerCommand, ServerPath, ServerTarget};
 use super::ask::AdminSocket;
 use super::status::{parse, server_table};
 use super::{ExitStatus, output};
-use crate::control::admin::{Request, ServerState, status};
+use crate::config::AdminState;
+use crate::control::admin::{Request, status};
 
 pub(super) fn run(args: ServerArgs, socket: &AdminSocket) -> ExitStatus {
     match args.command {
         ServerCommand::List { json } => list(socket, json),
-        ServerCommand::Ready(target) => administer(socket, target, ServerState::Ready),
-        ServerCommand::Drain(target) => administer(socket, target, ServerState::Drain),
-        ServerCommand::Maint(target) => administer(socket, target, ServerState::Maint),
+        ServerCommand::Ready(target) => administer(socket, target, AdminState::Ready),
+        ServerCommand::Drain(target) => administer(socket, target, AdminState::Drain),
+        ServerCommand::Maint(target) => administer(socket, target, AdminState::Maint),
         ServerCommand::Weight { target: ServerTarget { server: ServerPath { backend, server }, json }, weight } => {
             socket.ask_and_show(&Request::SetWeight { backend, server, weight }, json)
         }
@@ -21,7 +22,7 @@ pub(super) fn run(args: ServerArgs, socket: &AdminSocket) -> ExitStatus {
     }
 }
 
-fn administer(socket: &AdminSocket, target: ServerTarget, state: ServerState) -> ExitStatus {
+fn administer(socket: &AdminSocket, target: ServerTarget, state: AdminState) -> ExitStatus {
     let ServerPath { backend, server } = target.server;
     socket.ask_and_show(&Request::SetServer { backend, server, state }, target.json)
 }

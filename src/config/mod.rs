@@ -1,11 +1,12 @@
-//! Configuration: text → raw (with positions) → typed. Pure: nothing here opens a socket or resolves a name.
+//! Configuration: text → tables with positions → typed. Pure: nothing here opens a socket or resolves a name.
 //!
 //! Only the typed form leaves this module, and it holds no contradiction: every name that is referred to exists,
 //! every default is filled in, every number is within its range. Each section has a file with its type, its
-//! defaults and its reader; `raw` reads single values, `problem` collects what is wrong.
+//! defaults and its reader; `section` and `value` read single values, `report` collects what is wrong.
 //! The text form is TOML; `systemd/lb.toml` has every key with its default.
 
 mod address;
+mod admin_state;
 mod backend;
 mod balance;
 mod bind;
@@ -35,6 +36,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 pub use address::{Address, AddressError};
+pub use admin_state::AdminState;
 pub use backend::{Backend, MAX_SERVERS};
 pub use balance::Balance;
 pub use check::{Check, InitState};

@@ -15,6 +15,6 @@ pub mod server;
 pub mod status;
 
 pub use client::{Client, ClientError};
-pub use protocol::{Answer, ErrorKind, Request, ServerState};
+pub use protocol::{Answer, ErrorKind, Request};
 pub use server::{Conversations, Progress, serve};
 pub use status::Status;

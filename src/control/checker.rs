@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use super::probe::probe;
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
-use crate::backend::{Admin, Backend, Change, Member, Server};
-use crate::config;
+use crate::backend::{Backend, Change, Member, Server};
+use crate::config::{self, AdminState};
 use crate::sys::addr::Addr;
 
 /// Called after a server went UP or DOWN, with what changed.
@@ -152,7 +152,7 @@ async fn attend(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on
     rest(&backend, &server, &wake, spread.mul_f64(fastrand::f64())).await;
     while let Some(member) = member(&backend, &server) {
         let settings = settings(&backend);
-        let idle = server.state().admin == Admin::Maint;
+        let idle = server.state().admin == AdminState::Maint;
         match &settings.check {
             Some(check) if !idle => {
                 let result = probe(check, &member.spec.addr).await;

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 
 use crate::backend::{self, Backend};
-use crate::config::{Config, MAX_WEIGHT};
-use crate::control::admin::{self as socket, Answer, Conversations, Progress, Request, ServerState};
+use crate::config::{AdminState, Config, MAX_WEIGHT};
+use crate::control::admin::{self as socket, Answer, Conversations, Progress, Request};
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::supervisor_link::Reports;
 use crate::engine::{Engine, Start, StartError, shown};
@@ -239,17 +239,12 @@ impl Engine {
         }
     }
 
-    fn set_server(&self, backend: &str, server: &str, state: ServerState) -> Answer {
+    fn set_server(&self, backend: &str, server: &str, state: AdminState) -> Answer {
         let (backend, found) = match self.find(backend, server) {
             Ok(found) => found,
             Err(answer) => return answer,
         };
-        let admin = match state {
-            ServerState::Ready => backend::Admin::Ready,
-            ServerState::Drain => backend::Admin::Drain,
-            ServerState::Maint => backend::Admin::Maint,
-        };
-        found.state().admin = admin;
+        found.state().admin = state;
         backend.refresh(Instant::now());
         self.checker.check_now(&found);
         let status = found.state().status();

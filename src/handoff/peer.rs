@@ -10,6 +10,7 @@
 //! whichever engine dies between any two messages: before COMMIT they belong to the old engine, and if it has died, to no
 //! other (the new engine may then take the batches that it has accepted, once the pidfd confirms the death).
 
+use crate::config::AdminState;
 use crate::handoff::features::Offer;
 use crate::handoff::wire::{codes, messages, record};
 
@@ -120,8 +121,7 @@ record! {
 }
 
 codes! {
-    /// Administration.
-    pub enum AdminState {
+    AdminState {
         Ready = 1,
         Drain = 2,
         Maint = 3,

@@ -77,7 +77,7 @@ macro_rules! record {
     };
 }
 
-/// Declares an enum of numbers: an unknown number is an invalid field.
+/// Declares an enum of numbers, or the numbers of an enum of another module: an unknown number is an invalid field.
 macro_rules! codes {
     ($(#[$doc:meta])* pub enum $name:ident { $($(#[$value_doc:meta])* $value:ident = $code:literal,)* }) => {
         $(#[$doc])*
@@ -91,9 +91,15 @@ macro_rules! codes {
             pub const ALL: &[Self] = &[$(Self::$value),*];
         }
 
+        $crate::handoff::wire::codes! { $name { $($value = $code,)* } }
+    };
+    ($name:ident { $($value:ident = $code:literal,)* }) => {
         impl $crate::handoff::wire::Value for $name {
             fn put(&self, tag: u16, body: &mut $crate::handoff::frame::Body) {
-                $crate::handoff::wire::Value::put(&(*self as u64), tag, body);
+                let code: u64 = match self {
+                    $(Self::$value => $code,)*
+                };
+                $crate::handoff::wire::Value::put(&code, tag, body);
             }
 
             fn take(
@@ -101,13 +107,16 @@ macro_rules! codes {
                 tag: u16,
             ) -> Result<Self, $crate::handoff::frame::DecodeError> {
                 let code: u64 = $crate::handoff::wire::Value::take(fields, tag)?;
-                let known = Self::ALL.iter().find(|value| **value as u64 == code);
-                known.copied().ok_or($crate::handoff::frame::DecodeError::Invalid(tag))
+                match code {
+                    $($code => Ok(Self::$value),)*
+                    _ => Err($crate::handoff::frame::DecodeError::Invalid(tag)),
+                }
             }
 
             #[cfg(test)]
             fn sample(random: &mut fastrand::Rng) -> Self {
-                Self::ALL[random.usize(..Self::ALL.len())]
+                let all = [$(Self::$value),*];
+                all[random.usize(..all.len())]
             }
         }
     };

@@ -10,7 +10,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use lb::control::admin::{Answer, Conversations, Request, ServerState, Status, serve, status};
+use lb::config::AdminState;
+use lb::control::admin::{Answer, Conversations, Request, Status, serve, status};
 use lb::exit::ExitStatus;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -142,9 +143,9 @@ fn each_command_sends_its_request() {
     let stub = AdminStub::start(|request| Answer::done(format!("{request:?}")));
     let set = |state| Request::SetServer { backend: "app".into(), server: "a/1".into(), state };
     let table: [(&[&str], Request); 7] = [
-        (&["server", "ready", "app/a/1"], set(ServerState::Ready)),
-        (&["server", "drain", "app/a/1"], set(ServerState::Drain)),
-        (&["server", "maint", "app/a/1"], set(ServerState::Maint)),
+        (&["server", "ready", "app/a/1"], set(AdminState::Ready)),
+        (&["server", "drain", "app/a/1"], set(AdminState::Drain)),
+        (&["server", "maint", "app/a/1"], set(AdminState::Maint)),
         (
             &["server", "weight", "app/a", "7"],
             Request::SetWeight { backend: "app".into(), server: "a".into(), weight: 7 },

@@ -8,7 +8,7 @@ use super::DemoError;
 use super::load::Load;
 use super::report::Live;
 use super::stage::Stage;
-use crate::control::admin::ServerState;
+use crate::config::AdminState;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -59,11 +59,11 @@ impl Step {
                 format!("{name} is back")
             }
             Self::Drain(name) => {
-                stage.administer(name, ServerState::Drain).await?;
+                stage.administer(name, AdminState::Drain).await?;
                 format!("{name} is drained (lb server drain demo/{name})")
             }
             Self::Ready(name) => {
-                stage.administer(name, ServerState::Ready).await?;
+                stage.administer(name, AdminState::Ready).await?;
                 format!("{name} is ready again (lb server ready demo/{name})")
             }
             Self::Upgrade => format!("the balancer is replaced (lb upgrade): {}", stage.upgrade().await?),

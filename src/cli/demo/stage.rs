@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use super::DemoError;
 use super::child::Child;
 use crate::cli::ask::AdminSocket;
-use crate::control::admin::{Request, ServerState, Status};
+use crate::config::AdminState;
+use crate::control::admin::{Request, Status};
 
 /// What the audience sees the balancer before.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Stage {
     }
 
     /// As `lb server ready|drain|maint demo/NAME`.
-    pub(super) async fn administer(&mut self, name: &str, state: ServerState) -> Result<(), DemoError> {
+    pub(super) async fn administer(&mut self, name: &str, state: AdminState) -> Result<(), DemoError> {
         let request = Request::SetServer { backend: BACKEND.into(), server: name.into(), state };
         self.admin.ask(request).await.map(drop)
     }

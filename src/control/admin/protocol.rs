@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::AdminState;
 use crate::exit::ExitStatus;
 
 /// What an operator asks of the daemon.
@@ -19,7 +20,7 @@ pub enum Request {
     /// Answered with the `backends` of a `Status` alone.
     ServerList,
     /// Change a server's administration.
-    SetServer { backend: String, server: String, state: ServerState },
+    SetServer { backend: String, server: String, state: AdminState },
     /// Change a server's weight (0–256) until the configuration or discovery says another.
     SetWeight { backend: String, server: String, weight: u16 },
     /// Read the configuration again.
@@ -35,18 +36,6 @@ pub enum Request {
         #[serde(default)]
         probation_ms: Option<u64>,
     },
-}
-
-/// A server's administration, in the operator's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerState {
-    /// Takes sessions as its health allows.
-    Ready,
-    /// Takes no new session; open ones finish; checks go on.
-    Drain,
-    /// Takes no new session and is not checked.
-    Maint,
 }
 
 /// One line of what comes back.

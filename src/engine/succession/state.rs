@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, Health, Standing};
-use crate::backend::{Admin, Member, Server, State};
+use crate::backend::{Member, Server, State};
+use crate::config::AdminState;
 use crate::engine::Engine;
 use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::handoff::features::{Agreed, Feature};
 use crate::handoff::peer::{
-    AdminState, Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage, Server as ServerRecord, Timed,
+    Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage, Server as ServerRecord, Timed,
 };
 use crate::proxy::frontend;
 use crate::stats::{self, Counter, ServerStats, Times};
@@ -226,11 +227,7 @@ fn knowledge(server: &Server, state: &State, configured: bool, now: Instant) -> 
     let history: Vec<(&CheckResult, Option<u64>)> =
         state.history.iter().map(|result| (result, age(result.ended))).collect();
     Knowledge {
-        admin: match state.admin {
-            Admin::Ready => AdminState::Ready,
-            Admin::Drain => AdminState::Drain,
-            Admin::Maint => AdminState::Maint,
-        },
+        admin: state.admin,
         weight: state.weight,
         up_failures: standing.and_then(|standing| match standing {
             Standing::Up { failures } => Some(failures),
@@ -245,18 +242,14 @@ fn knowledge(server: &Server, state: &State, configured: bool, now: Instant) -> 
         changed_ms: age(state.changed),
         // Results hold numbers and printable text: there is nothing that JSON could not say.
         history: serde_json::to_vec(&history).unwrap_or_default(),
-        configured: configured == (state.admin == Admin::Maint),
+        configured: configured == (state.admin == AdminState::Maint),
     }
 }
 
 fn know(member: &Member, knowledge: &Knowledge, now: Instant) {
     let mut state = member.server.state();
     if !knowledge.configured || knowledge.admin == AdminState::Drain {
-        state.admin = match knowledge.admin {
-            AdminState::Ready => Admin::Ready,
-            AdminState::Drain => Admin::Drain,
-            AdminState::Maint => Admin::Maint,
-        };
+        state.admin = knowledge.admin;
     }
     state.weight = knowledge.weight;
     let standing = match (knowledge.up_failures, knowledge.down_successes) {

@@ -18,7 +18,7 @@ fn requests_read_as_they_are_written() {
         (r#"{"request":"server_list"}"#, Request::ServerList),
         (
             r#"{"request":"set_server","backend":"app","server":"a/b","state":"maint"}"#,
-            Request::SetServer { backend: "app".into(), server: "a/b".into(), state: ServerState::Maint },
+            Request::SetServer { backend: "app".into(), server: "a/b".into(), state: AdminState::Maint },
         ),
         (
             r#"{"request":"set_weight","backend":"app","server":"a","weight":256}"#,
