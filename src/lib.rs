@@ -87,6 +87,7 @@ pub mod sys;
 mod cli;
 mod engine;
 mod fault;
+mod pace;
 mod proxy_protocol;
 mod runtime;
 mod stats;

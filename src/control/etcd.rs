@@ -11,10 +11,11 @@
 //! Rule to keep: whatever etcd does, the applied set changes only by `discovery`, and stays when etcd is away.
 
 mod connect;
+mod error;
 mod follow;
+mod limits;
 mod link;
 mod options;
-mod pause;
 mod prefix;
 mod secret;
 mod session;
@@ -27,9 +28,9 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
 
 pub use connect::connect;
-pub use link::LinkError;
+pub use error::EtcdError;
+pub use limits::reconnects;
 pub use options::{Found, Options};
-pub use pause::Pause;
 pub use secret::{SecretError, read_secret};
 pub use status::{HeldServer, Source, SourceStatus};
 

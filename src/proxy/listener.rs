@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use super::frontend::{Frontend, Permit};
 use super::session;
 use super::worker::Context;
+use crate::pace::{Backoff, OncePerSecond};
 use crate::runtime::executor::{spawn, yield_now};
 use crate::runtime::reactor::{Ready, Registration};
 use crate::runtime::timer::Timer;
@@ -36,13 +37,13 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
             return tracing::error!("frontend {}: cannot watch its listener: {error}", frontend.name);
         }
     };
-    let mut pause = Pause::default();
+    let mut pause = AcceptPause::default();
     loop {
         poll_fn(|cx| listener.0.poll_ready(cx, Ready::READ)).await;
         if let Err(errno) = drain(&context, &frontend, &listener.0).await {
             pause.after(errno, &frontend).await;
         } else {
-            pause.length = Duration::ZERO;
+            pause.backoff.reset();
         }
     }
 }
@@ -86,24 +87,29 @@ pub(super) fn drain_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, liste
 /// Connections accepted in a row before the sessions get their turn.
 const BURST: usize = 32;
 
-/// The wait after EMFILE and its kin: 10 ms, doubling to 100 ms, with jitter; said once a second.
-#[derive(Debug, Default)]
-struct Pause {
-    length: Duration,
-    told: Option<Instant>,
+/// The wait after EMFILE and the like; logged once a second.
+#[derive(Debug)]
+struct AcceptPause {
+    backoff: Backoff,
+    messages: OncePerSecond,
 }
 
-impl Pause {
+impl Default for AcceptPause {
+    fn default() -> Self {
+        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100)).jittered();
+        Self { backoff, messages: OncePerSecond::default() }
+    }
+}
+
+impl AcceptPause {
     async fn after(&mut self, errno: Errno, frontend: &Frontend) {
-        self.length = (self.length * 2).clamp(Duration::from_millis(10), Duration::from_millis(100));
-        if self.told.is_none_or(|told| told.elapsed() > Duration::from_secs(1)) {
-            self.told = Some(Instant::now());
+        if self.messages.is_due(Instant::now()) {
             tracing::warn!(
                 "frontend {}: cannot accept: {}; connections wait (lower maxconn or raise LimitNOFILE)",
                 frontend.name,
                 errno.desc()
             );
         }
-        Timer::after(self.length.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+        Timer::after(self.backoff.delay()).await;
     }
 }

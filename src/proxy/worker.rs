@@ -17,6 +17,7 @@ use super::frozen::Frozen;
 use super::{Notice, listener, session};
 use crate::backend::{Backend, Server};
 use crate::log::{By, SessionLog};
+use crate::pace::OncePerSecond;
 use crate::proxy::registry::{Order, Register};
 use crate::runtime::executor::{Executor, TaskId, spawn, yield_now};
 use crate::runtime::timer::Timer;
@@ -76,7 +77,7 @@ pub(super) struct Context {
     pub(super) log: SessionLog,
     notices: mpsc::Sender<Notice>,
     /// When this host's own trouble was last complained of.
-    warned: Cell<Option<Instant>>,
+    warned: Cell<OncePerSecond>,
 }
 
 /// What a session borrows for the length of one poll.
@@ -261,9 +262,9 @@ fn cut(context: &Rc<Context>, whose: &SessionFilter, by: By, over: Duration) {
 impl Context {
     /// Complains, unless it did so within the last second: one cause may hit every session.
     pub(super) fn warn_of(&self, complain: impl FnOnce()) {
-        let due = |told: Instant| told.elapsed() > Duration::from_secs(1);
-        if self.warned.get().is_none_or(due) {
-            self.warned.set(Some(Instant::now()));
+        let mut warned = self.warned.get();
+        if warned.is_due(Instant::now()) {
+            self.warned.set(warned);
             complain();
         }
     }

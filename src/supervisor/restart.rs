@@ -2,24 +2,25 @@
 
 use std::time::Duration;
 
+use crate::pace::Backoff;
+
 /// At once the first time, then 100 ms, doubling up to 5 s; an engine that served for a second begins anew.
 #[derive(Debug, Default)]
 pub(crate) struct Restart {
-    quick_deaths: u32,
+    /// `None`: the next restart is immediate.
+    backoff: Option<Backoff>,
 }
 
 impl Restart {
     /// How long to wait after an engine that served for `served` has died.
     pub(crate) fn delay(&mut self, served: Duration) -> Duration {
-        if served >= STABLE {
-            self.quick_deaths = 0;
+        match &mut self.backoff {
+            Some(backoff) if served < STABLE => backoff.delay(),
+            again => {
+                *again = Some(Backoff::new(FIRST, LONGEST));
+                Duration::ZERO
+            }
         }
-        let delay = match self.quick_deaths {
-            0 => Duration::ZERO,
-            n => FIRST.saturating_mul(1 << (n - 1).min(16)).min(LONGEST),
-        };
-        self.quick_deaths = self.quick_deaths.saturating_add(1);
-        delay
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The typed configuration is plain data without behaviour, which even socket options are made from, so it lies
 /// at the bottom.
 const FLOORS: &[&[&str]] = &[
-    &["config", "stats", "exit", "fault"],
+    &["config", "stats", "exit", "fault", "pace"],
     &["sys"],
     &["runtime", "handoff", "proxy_protocol"],
     &["log", "backend"],

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::complain;
 use crate::config::{Address, Check, Etcd};
-use crate::control::etcd::{LinkError, Pause, connect};
+use crate::control::etcd::{EtcdError, connect, reconnects};
 use crate::control::probe::probe;
 use crate::sys::addr::Addr;
 
@@ -42,7 +42,7 @@ impl Registration {
     /// Registers and stays registered. Cancel safety: what was begun is undone by [`remove`](Self::remove) and
     /// [`end`](Self::end).
     pub(super) async fn keep(&mut self) -> Infallible {
-        let mut pause = Pause::default();
+        let mut backoff = reconnects();
         loop {
             let begun = Instant::now();
             let Err(error) = self.session().await;
@@ -52,7 +52,7 @@ impl Registration {
             }
             self.shown = Some(error);
             self.endpoint += 1;
-            sleep(pause.after(begun.elapsed())).await;
+            sleep(backoff.delay_after(begun.elapsed())).await;
         }
     }
 
@@ -62,11 +62,11 @@ impl Registration {
             return;
         };
         let removing = async {
-            let mut pause = Pause::default();
+            let mut backoff = reconnects();
             while let Err(error) = self.try_remove(lease).await {
                 complain(&format!("etcd {}: cannot remove {}: {error}", self.endpoint(), self.key));
                 self.endpoint += 1;
-                sleep(pause.after(Duration::ZERO)).await;
+                sleep(backoff.delay()).await;
             }
         };
         match timeout(REMOVAL, removing).await {
@@ -83,13 +83,13 @@ impl Registration {
         let ending = async {
             let mut client = connect(&self.etcd, self.endpoint()).await?;
             client.lease_revoke(lease).await?;
-            Ok::<(), LinkError>(())
+            Ok::<(), EtcdError>(())
         };
         // When it fails the lease ends by itself.
         timeout(ANSWER, ending).await.ok();
     }
 
-    async fn session(&mut self) -> Result<Infallible, LinkError> {
+    async fn session(&mut self) -> Result<Infallible, EtcdError> {
         let mut client = connect(&self.etcd, self.endpoint()).await?;
         loop {
             if !self.is_registered(&mut client).await? {
@@ -104,7 +104,7 @@ impl Registration {
     }
 
     /// Whether the key is there, with our address and under our lease.
-    async fn is_registered(&self, client: &mut Client) -> Result<bool, LinkError> {
+    async fn is_registered(&self, client: &mut Client) -> Result<bool, EtcdError> {
         let Some(lease) = self.lease else {
             return Ok(false);
         };
@@ -149,7 +149,7 @@ impl Registration {
     }
 
     /// Puts the key, always under a new lease: one that was there before may have ended while etcd was away.
-    async fn register(&mut self, client: &mut Client) -> Result<(), LinkError> {
+    async fn register(&mut self, client: &mut Client) -> Result<(), EtcdError> {
         let lease = in_time("asking for a lease", client.lease_grant(self.ttl_s, None)).await?;
         let lease = self.lease.insert(lease.id());
         let options = PutOptions::new().with_lease(*lease);
@@ -160,7 +160,7 @@ impl Registration {
     }
 
     /// Returns when the lease is lost.
-    async fn keep_alive(&self, client: &mut Client) -> Result<(), LinkError> {
+    async fn keep_alive(&self, client: &mut Client) -> Result<(), EtcdError> {
         let Some(lease) = self.lease else {
             return Ok(());
         };
@@ -170,14 +170,14 @@ impl Registration {
         loop {
             in_time("keeping the lease", keeper.keep_alive()).await?;
             let answer = in_time("keeping the lease", answers.message()).await?;
-            if answer.ok_or(LinkError::Closed)?.ttl() <= 0 {
+            if answer.ok_or(EtcdError::Closed)?.ttl() <= 0 {
                 return Ok(());
             }
             sleep(third).await;
         }
     }
 
-    async fn try_remove(&self, lease: i64) -> Result<(), LinkError> {
+    async fn try_remove(&self, lease: i64) -> Result<(), EtcdError> {
         let mut client = connect(&self.etcd, self.endpoint()).await?;
         let ours = Compare::lease(self.key.as_str(), CompareOp::Equal, lease);
         let delete = TxnOp::delete(self.key.as_str(), None);
@@ -193,9 +193,9 @@ impl Registration {
 async fn in_time<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, LinkError> {
+) -> Result<T, EtcdError> {
     let answer = timeout(ANSWER, request).await;
-    Ok(answer.map_err(|_| LinkError::Timeout { what })??)
+    Ok(answer.map_err(|_| EtcdError::Timeout { what })??)
 }
 
 /// For any answer of etcd.

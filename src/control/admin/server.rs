@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::exit::ExitStatus;
+use crate::pace::Backoff;
 
 /// Tells the client how long work is getting on.
 #[derive(Debug, Clone)]
@@ -100,12 +101,12 @@ where
     F: Future<Output = Answer> + 'static,
 {
     let handler = Rc::new(handler);
-    let mut pause = SHORTEST_PAUSE;
+    let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
     loop {
         let permit = Arc::clone(&conversations.permits).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                pause = SHORTEST_PAUSE;
+                backoff.reset();
                 let handler = Rc::clone(&handler);
                 tokio::task::spawn_local(async move {
                     let _permit = permit;
@@ -117,8 +118,7 @@ where
             Err(error) => {
                 // Mostly out of descriptors; at once again would spin.
                 tracing::warn!(%error, "admin socket: cannot accept");
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                sleep(backoff.delay()).await;
             }
         }
     }
@@ -206,8 +206,6 @@ async fn send(stream: &mut UnixStream, limits: Limits, answer: &Answer) -> io::R
 }
 
 const CONNECTIONS: u32 = 64;
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

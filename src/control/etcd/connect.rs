@@ -8,12 +8,13 @@ use std::time::Duration;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use tokio::time::timeout;
 
-use super::link::LinkError;
+use super::error::EtcdError;
+use super::limits::REQUEST;
 use super::secret::read_secret;
 use crate::config;
 
 /// A client of `endpoint`, which is one of `etcd.endpoints`. Authenticates when a user is configured.
-pub async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, LinkError> {
+pub async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, EtcdError> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(CONNECT)
         .with_tcp_keepalive(Duration::from_secs(10))
@@ -28,11 +29,11 @@ pub async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, Link
         options = options.with_user(user, password(etcd.password_file.as_deref())?);
     }
     let connected = timeout(REQUEST, Client::connect([endpoint], Some(options)));
-    let waiting = LinkError::Timeout { what: "connecting" };
+    let waiting = EtcdError::Timeout { what: "connecting" };
     Ok(connected.await.map_err(|_| waiting)??)
 }
 
-fn tls(etcd: &config::Etcd) -> Result<TlsOptions, LinkError> {
+fn tls(etcd: &config::Etcd) -> Result<TlsOptions, EtcdError> {
     let ca = read_public(&authority(etcd)?)?;
     let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(ca));
     if let (Some(cert), Some(key)) = (&etcd.cert, &etcd.key) {
@@ -42,24 +43,24 @@ fn tls(etcd: &config::Etcd) -> Result<TlsOptions, LinkError> {
 }
 
 /// The configured authority, or those that the distribution trusts.
-fn authority(etcd: &config::Etcd) -> Result<PathBuf, LinkError> {
+fn authority(etcd: &config::Etcd) -> Result<PathBuf, EtcdError> {
     if let Some(ca) = &etcd.ca {
         return Ok(ca.clone());
     }
     let known = BUNDLES.iter().map(Path::new).find(|path| path.exists());
-    known.map(Path::to_owned).ok_or(LinkError::NoAuthority)
+    known.map(Path::to_owned).ok_or(EtcdError::NoAuthority)
 }
 
-fn read_public(path: &Path) -> Result<Vec<u8>, LinkError> {
-    std::fs::read(path).map_err(|source| LinkError::Read { path: path.to_owned(), source })
+fn read_public(path: &Path) -> Result<Vec<u8>, EtcdError> {
+    std::fs::read(path).map_err(|source| EtcdError::Read { path: path.to_owned(), source })
 }
 
 /// A password file may end with a line feed, which is no part of the password.
-fn password(file: Option<&Path>) -> Result<String, LinkError> {
+fn password(file: Option<&Path>) -> Result<String, EtcdError> {
     let Some(file) = file else {
         return Ok(String::new());
     };
-    let text = String::from_utf8(read_secret(file)?).map_err(|_| LinkError::Password)?;
+    let text = String::from_utf8(read_secret(file)?).map_err(|_| EtcdError::Password)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -68,9 +69,6 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// HTTP/2 pings at this interval, and this long for their answer: a hung peer is noticed within twice of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
-
-/// For any single request.
-pub(super) const REQUEST: Duration = Duration::from_secs(4);
 
 /// Where distributions keep the authorities that they trust.
 const BUNDLES: [&str; 3] =

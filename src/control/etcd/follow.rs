@@ -1,4 +1,4 @@
-//! Follow: one session after another for as long as the backend lives, and what must go on without any.
+//! Follow: one session after another for as long as the backend lives, and what continues without any.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -8,8 +8,8 @@ use tokio::select;
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
 use tokio::time::{interval, sleep};
 
-use super::link::LinkError;
-use super::pause::Pause;
+use super::error::EtcdError;
+use super::limits::reconnects;
 use super::prefix::FollowedPrefix;
 use super::session;
 use crate::config;
@@ -17,12 +17,12 @@ use crate::config;
 /// Connects, follows, and begins again with the next endpoint. Never returns.
 pub(super) async fn follow(followed: Rc<FollowedPrefix>, etcd: config::Etcd) {
     let first = fastrand::usize(..etcd.endpoints.len().max(1));
-    let mut pause = Pause::default();
+    let mut backoff = reconnects();
     for endpoint in etcd.endpoints.iter().cycle().skip(first) {
         let begun = Instant::now();
         let error = one_session(&followed, &etcd, endpoint).await;
         followed.lost(endpoint, error);
-        sleep(pause.after(begun.elapsed())).await;
+        sleep(backoff.delay_after(begun.elapsed())).await;
     }
 }
 
@@ -31,9 +31,9 @@ async fn one_session(followed: &Rc<FollowedPrefix>, etcd: &config::Etcd, endpoin
     isolated(async move { session::run(&followed, &etcd, &endpoint).await }).await
 }
 
-/// Runs a session in a task of its own, so that a panic in the library is one more way for a connection to end; says how
+/// Runs a session in a task of its own, so that a panic in the library is one more way for a connection to end; returns why
 /// it ended.
-async fn isolated(session: impl Future<Output = Result<Infallible, LinkError>> + 'static) -> String {
+async fn isolated(session: impl Future<Output = Result<Infallible, EtcdError>> + 'static) -> String {
     let mut task = Ended(spawn_local(session));
     match (&mut task.0).await {
         Ok(Err(error)) => error.to_string(),
@@ -78,6 +78,6 @@ mod tests {
     async fn a_panic_of_the_library_is_one_more_way_for_a_connection_to_end() {
         let text = isolated(async { panic!("unknown event 9") }).await;
         assert!(text.contains("unknown event 9"), "{text}");
-        assert_eq!(isolated(async { Err(LinkError::Closed) }).await, "the watch was closed");
+        assert_eq!(isolated(async { Err(EtcdError::Closed) }).await, "the watch was closed");
     }
 }

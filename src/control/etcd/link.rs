@@ -1,10 +1,7 @@
 //! Link: one connection to one endpoint, in the words of `discovery`. What etcd's messages mean is known here only.
 
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::future::Future;
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_client::{
@@ -13,37 +10,11 @@ use etcd_client::{
 };
 use tokio::time::timeout;
 
-use super::connect::{REQUEST, connect};
-use super::secret::SecretError;
+use super::connect::connect;
+use super::error::EtcdError;
+use super::limits::REQUEST;
 use crate::config;
-use crate::control::discovery::{Event, Kv, Listing, Relist};
-
-/// Why a connection ended or never began. Every one of them is answered with a new connection.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("the password file is not UTF-8")]
-    Password,
-    #[error("`ca` is not set and this system has no list of trusted authorities")]
-    NoAuthority,
-    #[error("{0}")]
-    Etcd(String),
-    #[error("no answer in time while {what}")]
-    Timeout { what: &'static str },
-    #[error("not a word for {} s", .0.as_secs())]
-    Silent(Duration),
-    #[error("the watch was closed")]
-    Closed,
-    #[error("the watch was canceled: {0}")]
-    Canceled(String),
-    #[error("{0}")]
-    Moved(#[from] Relist),
-    #[error("an answer without a header")]
-    NoHeader,
-}
+use crate::control::discovery::{Event, Kv, Listing};
 
 /// See the module.
 pub(super) struct Link {
@@ -53,7 +24,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn new(etcd: &config::Etcd, endpoint: &str, prefix: &str) -> Result<Self, LinkError> {
+    pub(super) async fn new(etcd: &config::Etcd, endpoint: &str, prefix: &str) -> Result<Self, EtcdError> {
         let client = connect(etcd, endpoint).await?;
         let kv = client.kv_client().max_decoding_message_size(MAX_MESSAGE);
         let prefix = prefix.to_owned();
@@ -61,7 +32,7 @@ impl Link {
     }
 
     /// Cluster and revision, by a read that a quorum agrees to.
-    pub(super) async fn position(&mut self) -> Result<(u64, i64), LinkError> {
+    pub(super) async fn position(&mut self) -> Result<(u64, i64), EtcdError> {
         let options = GetOptions::new().with_prefix().with_count_only();
         let answer = self.kv.get(self.prefix.as_str(), Some(options));
         let answer = in_time("asking for the revision", answer).await?;
@@ -69,7 +40,7 @@ impl Link {
     }
 
     /// The whole prefix at one revision, in pages that fit a message.
-    pub(super) async fn list(&mut self) -> Result<Listing, LinkError> {
+    pub(super) async fn list(&mut self) -> Result<Listing, EtcdError> {
         let mut from = self.prefix.clone().into_bytes();
         let end = prefix_end(&from);
         let mut listing: Option<Listing> = None;
@@ -91,7 +62,7 @@ impl Link {
                 break;
             }
         }
-        listing.ok_or(LinkError::NoHeader)
+        listing.ok_or(EtcdError::NoHeader)
     }
 
     /// Those of `leases` that are alive: their keys were deleted by somebody. Not knowing counts as not alive, which
@@ -116,7 +87,7 @@ impl Link {
     pub(super) async fn watch(
         &mut self,
         revision: i64,
-    ) -> Result<(WatchRequestSender, WatchResponseStream), LinkError> {
+    ) -> Result<(WatchRequestSender, WatchResponseStream), EtcdError> {
         let mut watch = self.client.watch_client().max_decoding_message_size(MAX_MESSAGE);
         let options = WatchOptions::new().with_prefix().with_start_revision(revision);
         let stream = watch.watch(self.prefix.as_str(), Some(options));
@@ -128,14 +99,14 @@ impl Link {
 async fn in_time<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, LinkError> {
+) -> Result<T, EtcdError> {
     let answer = timeout(REQUEST, request).await;
-    Ok(answer.map_err(|_| LinkError::Timeout { what })??)
+    Ok(answer.map_err(|_| EtcdError::Timeout { what })??)
 }
 
 /// Cluster and revision of an answer.
-pub(super) fn position_of(header: Option<&ResponseHeader>) -> Result<(u64, i64), LinkError> {
-    let header = header.ok_or(LinkError::NoHeader)?;
+pub(super) fn position_of(header: Option<&ResponseHeader>) -> Result<(u64, i64), EtcdError> {
+    let header = header.ok_or(EtcdError::NoHeader)?;
     Ok((header.cluster_id(), header.revision()))
 }
 
@@ -164,33 +135,6 @@ fn prefix_end(prefix: &[u8]) -> Vec<u8> {
         }
     }
     vec![0]
-}
-
-impl From<etcd_client::Error> for LinkError {
-    fn from(error: etcd_client::Error) -> Self {
-        Self::Etcd(explain(&error))
-    }
-}
-
-/// The library's errors name their kind and hide the cause in nested sources.
-fn explain(error: &etcd_client::Error) -> String {
-    let mut text = match error {
-        etcd_client::Error::GRpcStatus(status) if !status.message().is_empty() => status.message().to_owned(),
-        other => other.to_string(),
-    };
-    let mut source: Option<&dyn std::error::Error> = match error {
-        etcd_client::Error::GRpcStatus(status) => status.source(),
-        etcd_client::Error::TransportError(transport) => transport.source(),
-        _ => None,
-    };
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// Keys in one answer: with values of a sensible size far below a message.

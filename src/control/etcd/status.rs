@@ -1,28 +1,33 @@
-//! Status: what `lb status` says about where a backend's servers come from.
+//! Status: where a backend's servers come from, for `lb status`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::control::discovery::{Counters, HoldReason, RejectedKey};
 
 /// Where the applied servers come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Nothing is known yet.
+    #[default]
     None,
     /// The last known good set on disk.
     File,
     Etcd,
+    /// A word of another version.
+    #[serde(other)]
+    Unknown,
 }
 
-/// One followed prefix.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One followed prefix. A contract, as the rest of `lb status --json`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceStatus {
     pub source: Source,
     pub prefix: String,
     /// The endpoint that is connected. `None`: none is.
     pub endpoint: Option<String>,
-    /// Seconds since the source was heard last; of a file, since it was written.
+    /// Seconds since the last answer of the source; of a file, since it was written.
     pub age_s: Option<u64>,
     /// Everything up to this revision is applied (or held).
     pub revision: i64,
@@ -39,7 +44,8 @@ pub struct SourceStatus {
 }
 
 /// A server that etcd no longer has.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HeldServer {
     pub name: String,
     pub why: HoldReason,
