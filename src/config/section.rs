@@ -1,7 +1,7 @@
 //! A table as it was written, read one key at a time.
 //!
 //! A reader asks a `Section` for each key by name and type. What is not there is `None`, what is wrong is `None` too
-//! and a problem in the report, so that reading always goes on to the end and every mistake is told at once.
+//! and a problem in the report, so that reading always continues to the end and every mistake is reported at once.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::report::Report;
 use super::value::Value;
 use super::words::{listed, nearest, shown};
 
-/// The keys that a kind of section knows, and what to say to words that HAProxy has for them.
+/// The keys that a kind of section knows, and the answers to words that HAProxy has for them.
 pub(super) struct Shape {
     pub(super) keys: &'static [&'static str],
     pub(super) foreign: &'static [(&'static str, &'static str)],
@@ -144,6 +144,22 @@ impl<'a> Section<'a> {
         } else {
             format!("{what}; known are {}", listed(shape.keys.iter().copied(), "and"))
         }
+    }
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn section(&self, name: String, shape: &Shape, example: &str) -> Option<Section<'a>> {
+        let section = self.names(name, example)?;
+        section.report_unknown(shape);
+        Some(section)
+    }
+
+    pub(super) fn names(&self, name: String, example: &str) -> Option<Section<'a>> {
+        let DeValue::Table(table) = self.raw else {
+            self.mistyped(&format!("write `{example}`"));
+            return None;
+        };
+        Some(Section::new(name, self.start, table, self.report))
     }
 }
 

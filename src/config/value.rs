@@ -8,7 +8,6 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::report::Report;
-use super::section::{Section, Shape};
 use super::words::{is_name, nearest, shown};
 
 /// A value, and what it was called.
@@ -18,7 +17,7 @@ pub(super) struct Value<'a> {
     key: Option<&'a str>,
     /// Where the key stands, or the element.
     pub(super) key_at: usize,
-    start: usize,
+    pub(super) start: usize,
     end: usize,
     pub(super) raw: &'a DeValue<'a>,
     pub(super) report: &'a Report<'a>,
@@ -154,21 +153,7 @@ impl<'a> Value<'a> {
         self.raw.as_bool()
     }
 
-    pub(super) fn section(&self, name: String, shape: &Shape, example: &str) -> Option<Section<'a>> {
-        let section = self.names(name, example)?;
-        section.report_unknown(shape);
-        Some(section)
-    }
-
-    pub(super) fn names(&self, name: String, example: &str) -> Option<Section<'a>> {
-        let DeValue::Table(table) = self.raw else {
-            self.mistyped(&format!("write `{example}`"));
-            return None;
-        };
-        Some(Section::new(name, self.start, table, self.report))
-    }
-
-    /// Reports this value: `what` goes on after its text.
+    /// Reports this value: `what` continues its text.
     pub(super) fn wrong(&self, what: impl Display) {
         self.report.wrong(self.start, format!("`{}` {what}", self.written()));
     }
@@ -178,7 +163,7 @@ impl<'a> Value<'a> {
         self.report.absent(self.start, format!("`{}` {what}", self.written()));
     }
 
-    /// Reports the key of this value: `what` goes on after its name.
+    /// Reports the key of this value: `what` continues its name.
     pub(super) fn wrong_key(&self, what: impl Display) {
         let key = self.key.map_or_else(|| self.source(), shown);
         self.report.wrong(self.key_at, format!("`{key}` {what}"));
