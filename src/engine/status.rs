@@ -59,7 +59,7 @@ impl Engine {
             sessions_total: sum(|server| server.sessions_total),
             bytes_in: sum(|server| server.bytes_in),
             bytes_out: sum(|server| server.bytes_out),
-            discovery: self.discovery.status(&settings.name).and_then(|status| serde_json::to_value(status).ok()),
+            discovery: self.discovery.status(&settings.name),
             servers,
         }
     }

@@ -5,12 +5,10 @@ mod discovery;
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::cli::output::harmless;
 use crate::cli::table::{Cell, Colour, Table};
 use crate::control::admin::Status;
-use crate::control::admin::status::{Backend, Percentiles, Server, ServerStatus};
+use crate::control::admin::status::{Backend, EtcdSummary, Percentiles, Server, ServerStatus};
 
 /// Everything on one page.
 pub(super) fn page(status: &Status, colour: bool) -> String {
@@ -80,7 +78,7 @@ fn head(status: &Status) -> String {
         writeln!(head, "upgrade: {} for {}", harmless(&upgrade.phase), duration_ms(upgrade.elapsed_ms as f64)).ok();
     }
     if let Some(etcd) = &status.etcd {
-        writeln!(head, "etcd: {}", facts(etcd)).ok();
+        writeln!(head, "etcd: {}", etcd_facts(etcd)).ok();
     }
     if status.log_lines_dropped > 0 {
         writeln!(head, "log: {} lines dropped", status.log_lines_dropped).ok();
@@ -160,20 +158,10 @@ fn last_check(server: &Server) -> Cell {
     if last.ok { Cell::left(text) } else { Cell::left(text).coloured(Colour::Red) }
 }
 
-/// An object's facts without braces: `connected true, revision 7, held 2`. Of a list only its length; what is
-/// deeper is for `--json`.
-fn facts(value: &Value) -> String {
-    let Value::Object(object) = value else {
-        return harmless(&value.to_string());
-    };
-    let facts = object.iter().filter_map(|(name, fact)| match fact {
-        Value::Null | Value::Object(_) => None,
-        Value::Array(list) if list.is_empty() => None,
-        Value::Array(list) => Some(format!("{name} {}", list.len())),
-        Value::String(text) => Some(format!("{name} {text}")),
-        other => Some(format!("{name} {other}")),
-    });
-    harmless(&facts.collect::<Vec<_>>().join(", "))
+/// `connected true, last_error no answer, revision 7`.
+fn etcd_facts(etcd: &EtcdSummary) -> String {
+    let error = etcd.last_error.as_ref().map_or_else(String::new, |error| format!(", last_error {error}"));
+    harmless(&format!("connected {}{error}, revision {}", etcd.connected, etcd.revision))
 }
 
 /// Three digits are enough for people: `0.12 ms`, `12 ms`, `3.4 s`, `5 min`.

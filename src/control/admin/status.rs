@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::etcd::SourceStatus;
+
 /// The whole daemon at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -31,8 +33,8 @@ pub struct Status {
     pub sessions_total: u64,
     /// Session lines that `log.rate` or a slow reader kept from being written.
     pub log_lines_dropped: u64,
-    /// The etcd source, if one is configured: `connected`, `revision`, `last_error` and what else it tells.
-    pub etcd: Option<serde_json::Value>,
+    /// All followed prefixes in one, if there are any.
+    pub etcd: Option<EtcdSummary>,
     pub frontends: Vec<Frontend>,
     pub backends: Vec<Backend>,
 }
@@ -41,9 +43,21 @@ pub struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Upgrade {
-    /// `starting`, `probation`, `moving`, …: the words of the progress lines.
+    /// `probation`, `moving`, …: the words of the progress lines.
     pub phase: String,
     pub elapsed_ms: u64,
+}
+
+/// The followed etcd prefixes together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EtcdSummary {
+    /// Every follower has a connection.
+    pub connected: bool,
+    /// The first one, while there is one.
+    pub last_error: Option<String>,
+    /// The newest that was applied.
+    pub revision: i64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -75,7 +89,7 @@ pub struct Backend {
     pub bytes_in: u64,
     pub bytes_out: u64,
     /// Discovery of this backend's servers, if it has one; with `held` while a change waits for `lb server accept`.
-    pub discovery: Option<serde_json::Value>,
+    pub discovery: Option<SourceStatus>,
     pub servers: Vec<Server>,
 }
 

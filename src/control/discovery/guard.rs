@@ -10,18 +10,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Servers;
 
 /// Why a server that the source no longer has is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HoldReason {
-    /// Too many left at once.
-    Mass,
     /// Its lease expired, and it passes its checks.
     Lease,
+    /// Too many left at once. Also what a newer version's unknown reason reads as.
+    #[default]
+    #[serde(other)]
+    Mass,
 }
 
 /// A server that is kept.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Servers;
 use super::source::{Event, Kv, Listing, Relist};
@@ -15,7 +15,8 @@ use super::value::{Discovered, name_of};
 use crate::config::MAX_SERVERS;
 
 /// A key that is not understood and therefore changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RejectedKey {
     /// Printable: what is not is escaped.
     pub key: String,
@@ -24,7 +25,8 @@ pub struct RejectedKey {
 }
 
 /// What was folded since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counters {
     pub listings: u64,
     pub events: u64,

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
 use crate::config::{self, Address, Config};
+use crate::control::admin::status::EtcdSummary;
 use crate::control::discovery::{Merged, Servers, merge};
 use crate::control::etcd::{Follower, Found, Options, SourceStatus};
 use crate::control::last_known_good::Saved;
@@ -217,15 +217,15 @@ impl Discovery {
     }
 
     /// All followers in one: whether each is connected, the newest revision, the first error. `None`: there are none.
-    pub(crate) fn summary(&self) -> Option<Value> {
+    pub(crate) fn summary(&self) -> Option<EtcdSummary> {
         let followers = self.followers.borrow();
         let all: Vec<SourceStatus> = followers.values().map(|followed| followed.follower.status()).collect();
         let revision = all.iter().map(|status| status.revision).max()?;
-        Some(json!({
-            "connected": all.iter().all(|status| status.endpoint.is_some()),
-            "revision": revision,
-            "last_error": all.iter().find_map(|status| status.error.clone()),
-        }))
+        Some(EtcdSummary {
+            connected: all.iter().all(|status| status.endpoint.is_some()),
+            last_error: all.iter().find_map(|status| status.error.clone()),
+            revision,
+        })
     }
 
     /// Lets go what is held; how many servers. `None`: the backend has no discovery.

@@ -36,9 +36,7 @@ fn status() -> Status {
         uptime_s: 3_725,
         maxconn: 4096,
         upgrade: Some(Upgrade { phase: "probation".into(), elapsed_ms: 1_500 }),
-        etcd: Some(
-            serde_json::json!({"connected": true, "last_error": null, "revision": 12, "held": [7, 8], "bad": [], "counters": {"puts": 9}}),
-        ),
+        etcd: Some(EtcdSummary { connected: true, last_error: Some("no answer".into()), revision: 12 }),
         frontends: vec![frontend],
         backends: vec![backend],
         ..Status::default()
@@ -51,7 +49,7 @@ fn the_page_tells_what_an_operator_asks() {
     let told = [
         "lb 0.1.0  pid 7  generation 2  up 1h 2m 5s  sessions 0/4096",
         "upgrade: probation for 1.5s",
-        "etcd: connected true, held 2, revision 12\n",
+        "etcd: connected true, last_error no answer, revision 12\n",
         "0.0.0.0:80 [::]:80",
         "app/a",
         "3/10",
