@@ -40,6 +40,7 @@ mod upgrade_listeners;
 mod upgrade_restart;
 mod upgrade_sessions;
 mod upgrade_side_by_side;
+mod upgrade_skew;
 mod upgrade_takeover;
 mod upgrade_takeover_crashes;
 mod upgrade_takeover_hostile;
