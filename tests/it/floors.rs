@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::support::figure::figure;
+use crate::support::imports;
+use crate::support::source::files;
+
 /// From the ground up. A module may use those on lower floors, and itself; not its neighbours.
 /// The typed configuration is plain data without behaviour, which even socket options are made from, so it lies
 /// at the bottom.
@@ -38,6 +42,25 @@ fn imports_point_down() {
         }
     }
     assert!(wrong.is_empty(), "floors of tests/it/floors.rs broken:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn circles_of_files_are_shown() {
+    let files = files();
+    let uses = imports::uses(&files);
+    let name = |file: &usize| files[*file].path.display();
+    let mut text = String::new();
+    for circle in imports::circles(&uses) {
+        text += &format!("a circle of {} files:\n", circle.len());
+        for file in &circle {
+            for (used, path) in uses[file].iter().filter(|(used, _)| circle.contains(used)) {
+                text += &format!("  src/{} uses src/{}: {path}\n", name(file), name(used));
+            }
+        }
+    }
+    figure("circles of files", imports::circles(&uses).len());
+    // Shown with --nocapture.
+    println!("{text}");
 }
 
 fn may_use(module: &str, used: &str) -> bool {

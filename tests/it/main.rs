@@ -19,6 +19,7 @@ mod etcd_servers;
 mod floors;
 mod fresh_machine;
 mod health;
+mod house;
 mod idle;
 mod listeners;
 mod logs;
