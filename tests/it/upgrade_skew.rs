@@ -31,9 +31,9 @@ fn sessions_move_from_the_first_release_and_back() {
     let (mut forth, mut back) = (Vec::new(), Vec::new());
     while forth.len() < 3 || ab.is_running() {
         forth.push(upgrade(&lb, &new));
-        sessions.go_on_for(SESSIONS);
+        sessions.run_for(SESSIONS);
         back.push(upgrade(&lb, &old));
-        sessions.go_on_for(SESSIONS);
+        sessions.run_for(SESSIONS);
     }
     let report = ab.finish();
     figure("version skew: ab beside upgrades from the first release and back", &report);
