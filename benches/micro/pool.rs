@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb::backend::{Backend, MemberSpec, Origin};
+use lb::backend::{Backend, MemberOrigin, MemberSpec};
 use lb::config::{self, Balance};
 
 /// Servers `s0`, `s1`, … that are never connected to.
@@ -20,7 +20,7 @@ pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
         maxconn: None,
         backup: false,
         disabled: false,
-        origin: Origin::Static,
+        origin: MemberOrigin::Static,
     });
     backend.apply(settings, specs.collect(), Instant::now()).expect("there is room for a thousand servers");
     backend

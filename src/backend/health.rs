@@ -1,7 +1,7 @@
 //! The health of one server: HAProxy's rise/fall machine and its last results.
 //!
-//! Pure: no clock, no sockets. Whoever learns something about a server (a check, a live connect) says so by
-//! [`Health::record`]; what it answers is the only place from which a change of UP or DOWN may be announced.
+//! Pure: no clock, no sockets. What is learnt about a server (by a check, a live connect) goes to
+//! [`Health::record`]; what that returns is the only place from which a change of UP or DOWN may be announced.
 //! Administration (ready, drain, maint) is not here: it is another fact about the server.
 
 mod history;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::history::{HISTORY, History};
-pub use self::result::{CheckResult, CheckStatus, MAX_CAUSE, Source};
+pub use self::result::{CheckResult, CheckStatus, MAX_CAUSE, ResultSource};
 use crate::config::{Check, InitState};
 
 /// The rise/fall machine.
@@ -41,7 +41,7 @@ pub enum Standing {
     Down { successes: u32 },
 }
 
-/// A change that the operator and the scheduler must hear of.
+/// A change that is logged and scheduled by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     WentUp,
@@ -61,7 +61,7 @@ impl Health {
         Self { standing, rise, fall }
     }
 
-    /// Goes on from what another process, or another configuration, knew: see [`Self::retune`].
+    /// Continues from what another process, or another configuration, had learnt: see [`Self::retune`].
     pub fn restore(value: Standing, rise: u32, fall: u32) -> Self {
         let (rise, fall) = (rise.max(1), fall.max(1));
         let standing = match value {
@@ -90,7 +90,7 @@ impl Health {
     }
 
     /// New limits, the same knowledge: UP stays UP and DOWN stays DOWN, with as many failures or successes counted
-    /// as the new limits allow. A reload by itself never changes who serves.
+    /// as the new limits allow. A reload by itself never changes which servers are usable.
     pub fn retune(&mut self, rise: u32, fall: u32) {
         *self = Self::restore(self.standing, rise, fall);
     }

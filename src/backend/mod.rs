@@ -1,4 +1,4 @@
-//! Who may serve. Pure: no sockets, no clock (time comes as an argument), no runtime.
+//! Backends, and which of their servers may serve. Pure: no sockets, no clock (time comes as an argument), no runtime.
 //!
 //! Control publishes one immutable [`Snapshot`] a backend; workers read it and atomics, and never wait. A change of
 //! anything (membership, health, administration, weights) is a new snapshot around the same [`Server`]s.
@@ -21,7 +21,7 @@ use self::health::{CheckResult, Health, Transition};
 use self::loads::Loads;
 use self::queue::Queue;
 pub use self::scheduler::Hint;
-pub use self::server::{Member, MemberSpec, Origin, Server, State};
+pub use self::server::{Member, MemberOrigin, MemberSpec, Server, ServerState};
 pub use self::snapshot::Snapshot;
 use crate::config::{self, AdminState};
 
@@ -53,7 +53,7 @@ pub struct Lease {
     member: Arc<Member>,
 }
 
-/// What changed for a server, to be logged by whoever caused it.
+/// What changed for a server, to be logged by the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub server: Arc<str>,
@@ -86,7 +86,7 @@ impl Backend {
         self.snapshot.load()
     }
 
-    /// Picks a server and counts a session on it. `None`: nobody is usable, or all are full.
+    /// Picks a server and counts a session on it. `None`: none is usable, or all are full.
     pub fn pick(self: &Arc<Self>, hint: &Hint) -> Option<Lease> {
         let snapshot = self.snapshot.load();
         let candidate = snapshot.schedule.take(&self.loads, &self.cursor, hint)?;
@@ -165,12 +165,12 @@ impl Backend {
         self.publish(Snapshot::new(Arc::clone(&before.settings), before.members.clone(), now));
     }
 
-    /// Takes a check's result in; `times` as for [`State::record`]. Publishes when it changes who serves.
+    /// Takes a check's result in; `times` as for [`ServerState::record`]. Publishes when it changes which servers are usable.
     pub fn record(&self, server: &Server, result: CheckResult, times: u32, now: Instant) -> Option<Change> {
         if result.status.verdict() == Some(true) {
             server.trust();
         }
-        if result.status.verdict() == Some(false) && result.source == health::Source::Check {
+        if result.status.verdict() == Some(false) && result.source == health::ResultSource::Check {
             server.stats.checks_failed.add(1);
         }
         let transition = server.state().record(result, times, now)?;

@@ -1,9 +1,9 @@
 //! The hold queue: sessions that wait for a usable server, first come, first served.
 //!
-//! Knows no runtime: a waiter leaves a `Waker`. Whoever makes room (a lease that returns, a server that comes up)
-//! calls the first in line; the called one tries to get a server, and keeps its old place if somebody was
-//! faster. Nobody else may take what a called one was called for: who comes while others stand in line joins it, and
-//! looks for a server only when nobody stands in front. Only when sessions wait is a lock taken.
+//! Needs no runtime: a waiter leaves a `Waker`. Room that appears (a lease returns, a server comes up) calls the
+//! first in line; the called one tries to get a server, and keeps its old place if another was faster. What it was
+//! called for is not for others: a session that comes while there is a line joins it, and looks for a server only when
+//! none stands in front. Only when sessions wait is a lock taken.
 //!
 //! Beside the line are the sessions that pause: their server has just refused them, and they try again after a while,
 //! or as soon as a server is found well. Room on a server is not what they lack, so that no lease calls them: two of
@@ -83,7 +83,7 @@ impl Queue {
         self.len() == 0
     }
 
-    /// There is room for one more: calls the first in line who has not been called.
+    /// There is room for one more: calls the first in line that has not been called.
     pub fn call_next(&self) {
         self.line.call(1);
     }
@@ -113,7 +113,7 @@ impl Row {
         places.next += 1;
         places.waiters.insert(number, Waiter::default());
         self.len.fetch_add(1, SeqCst);
-        // Who joins looks for room afterwards, and who makes room looks at `len` afterwards (in `call`): one of the two
+        // A joiner looks for room afterwards, and a call looks at `len` afterwards (in `call`): one of the two
         // sees the other.
         fence(SeqCst);
         Some((number, position))
@@ -175,7 +175,7 @@ impl Ticket<'_> {
     /// Leaves with a server in hand.
     pub fn leave_served(self) {
         self.row.leave(self.number);
-        // Whoever joined behind this one did not look for itself: there may be more room than one call told of.
+        // A ticket that joined behind this one did not look for itself: there may be more room than one call filled.
         self.row.call(1);
         mem::forget(self);
     }

@@ -39,15 +39,15 @@ pub struct Hint {
     pub avoid: Option<u32>,
 }
 
-/// The usable servers in the order that an algorithm wants them.
+/// The usable servers in the order that an algorithm needs them.
 #[derive(Debug)]
 pub struct Schedule {
     candidates: Vec<Candidate>,
-    order: Order,
+    order: PickOrder,
 }
 
 #[derive(Debug)]
-enum Order {
+enum PickOrder {
     /// Candidates repeated by weight and spread evenly; walked by a cursor (`roundrobin`) or at random.
     Cycle {
         turns: Vec<u16>,
@@ -62,7 +62,7 @@ enum Order {
 
 /// How choosy a pass over the candidates is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
+enum Choosiness {
     Best,
     SuspectsToo,
     AvoidedToo,
@@ -71,11 +71,13 @@ enum Pass {
 impl Schedule {
     pub fn new(balance: Balance, candidates: Vec<Candidate>) -> Self {
         let order = match balance {
-            Balance::RoundRobin => Order::Cycle { turns: spread(&candidates), random: false },
-            Balance::Random => Order::Cycle { turns: spread(&candidates), random: true },
-            Balance::LeastConn => Order::Least(candidates.iter().map(|c| RECIPROCAL / u64::from(c.weight)).collect()),
-            Balance::Source => Order::Ring(ring(&candidates)),
-            Balance::First => Order::First,
+            Balance::RoundRobin => PickOrder::Cycle { turns: spread(&candidates), random: false },
+            Balance::Random => PickOrder::Cycle { turns: spread(&candidates), random: true },
+            Balance::LeastConn => {
+                PickOrder::Least(candidates.iter().map(|c| RECIPROCAL / u64::from(c.weight)).collect())
+            }
+            Balance::Source => PickOrder::Ring(ring(&candidates)),
+            Balance::First => PickOrder::First,
         };
         Self { candidates, order }
     }
@@ -90,31 +92,31 @@ impl Schedule {
             return None;
         }
         let turn = cursor.fetch_add(1, Relaxed);
-        self.pass(loads, turn, hint, Pass::Best)
-            .or_else(|| self.pass(loads, turn, hint, Pass::SuspectsToo))
-            .or_else(|| hint.avoid.and_then(|_| self.pass(loads, turn, hint, Pass::AvoidedToo)))
+        self.pass(loads, turn, hint, Choosiness::Best)
+            .or_else(|| self.pass(loads, turn, hint, Choosiness::SuspectsToo))
+            .or_else(|| hint.avoid.and_then(|_| self.pass(loads, turn, hint, Choosiness::AvoidedToo)))
     }
 
-    fn pass(&self, loads: &Loads, turn: usize, hint: &Hint, pass: Pass) -> Option<&Candidate> {
+    fn pass(&self, loads: &Loads, turn: usize, hint: &Hint, pass: Choosiness) -> Option<&Candidate> {
         let allowed = |c: &Candidate| {
-            (pass != Pass::Best || !loads.is_suspect(c.slot))
-                && (pass == Pass::AvoidedToo || hint.avoid != Some(c.slot))
+            (pass != Choosiness::Best || !loads.is_suspect(c.slot))
+                && (pass == Choosiness::AvoidedToo || hint.avoid != Some(c.slot))
         };
         let take = |c: &Candidate| allowed(c) && loads.take(c.slot, c.maxconn);
         let quick = match &self.order {
-            Order::Cycle { turns, random: false } => {
+            PickOrder::Cycle { turns, random: false } => {
                 let start = turn % turns.len();
                 let near = turns[start..].iter().chain(&turns[..start]).take(NEAR);
                 near.map(|index| &self.candidates[usize::from(*index)]).find(|c| take(c))
             }
-            Order::Cycle { turns, random: true } => self.better_of_two(loads, turns, &allowed).filter(|c| take(c)),
-            Order::Least(reciprocals) => return self.least(loads, reciprocals, turn, &allowed),
-            Order::Ring(points) => {
+            PickOrder::Cycle { turns, random: true } => self.better_of_two(loads, turns, &allowed).filter(|c| take(c)),
+            PickOrder::Least(reciprocals) => return self.least(loads, reciprocals, turn, &allowed),
+            PickOrder::Ring(points) => {
                 let start = points.partition_point(|(point, _)| *point < hash_of(hint.client));
                 let near = points[start..].iter().chain(&points[..start]).take(NEAR);
                 near.map(|(_, index)| &self.candidates[usize::from(*index)]).find(|c| take(c))
             }
-            Order::First => return self.candidates.iter().find(|c| take(c)),
+            PickOrder::First => return self.candidates.iter().find(|c| take(c)),
         };
         quick.or_else(|| {
             let start = turn % self.candidates.len();

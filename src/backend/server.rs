@@ -22,16 +22,16 @@ pub struct Server {
     pub stats: ServerStats,
     loads: Arc<Loads>,
     slot: u32,
-    /// Live connects that failed and that nobody has looked at yet.
+    /// Live connects that failed and were not taken yet.
     failures: AtomicU32,
     /// Smoothed time of a successful connect in microseconds; 0: none yet.
     connect_micros: AtomicU32,
-    state: Mutex<State>,
+    state: Mutex<ServerState>,
 }
 
-/// What control knows of a server. The data plane never looks at it.
+/// What is known of a server. The data plane never reads it.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct ServerState {
     /// `None`: not checked, and so always UP.
     pub health: Option<Health>,
     pub admin: AdminState,
@@ -47,7 +47,7 @@ pub struct State {
 /// Where a server came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum MemberOrigin {
     Static,
     Discovered,
 }
@@ -63,7 +63,7 @@ pub struct MemberSpec {
     pub backup: bool,
     /// Begins in MAINT.
     pub disabled: bool,
-    pub origin: Origin,
+    pub origin: MemberOrigin,
 }
 
 /// A server and its settings within one snapshot.
@@ -76,7 +76,7 @@ pub struct Member {
 impl Server {
     /// `None`: the backend has as many servers as it can have.
     pub(super) fn new(spec: &MemberSpec, check: Option<&Check>, loads: &Arc<Loads>) -> Option<Self> {
-        let state = State {
+        let state = ServerState {
             health: check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
             admin: AdminState::configured(spec.disabled),
             weight: None,
@@ -106,11 +106,11 @@ impl Server {
     }
 
     /// Control's view; never locked by the data plane.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A live connect succeeded after `took`. Says that the server is well as far as live traffic can tell.
+    /// A live connect succeeded after `took`. The server is well as far as live traffic shows.
     pub fn connected(&self, took: Duration) {
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let before = self.connect_micros.load(Relaxed);
@@ -120,7 +120,7 @@ impl Server {
         self.loads.set_suspect(self.slot, false);
     }
 
-    /// A live connect failed: others are preferred from now on. Returns whether somebody must be told, that is, whether
+    /// A live connect failed: others are preferred from now on. Returns whether control must be notified, that is, whether
     /// this is the first failure that control has not looked at.
     pub fn connect_failed(&self) -> bool {
         self.loads.set_suspect(self.slot, true);
@@ -141,7 +141,7 @@ impl Server {
         self.loads.set_suspect(self.slot, false);
     }
 
-    /// Takes the live failures that nobody has looked at.
+    /// Takes the live failures since the last call.
     pub fn take_failures(&self) -> u32 {
         self.failures.swap(0, Relaxed)
     }
@@ -162,7 +162,7 @@ impl Drop for Server {
     }
 }
 
-impl State {
+impl ServerState {
     pub fn is_up(&self) -> bool {
         self.health.is_none_or(|health| health.is_up())
     }

@@ -14,7 +14,7 @@ fn spec(name: &str, port: u16) -> MemberSpec {
         maxconn: None,
         backup: false,
         disabled: false,
-        origin: Origin::Static,
+        origin: MemberOrigin::Static,
     }
 }
 
@@ -155,7 +155,7 @@ fn who_was_called_is_not_overtaken_by_a_newcomer() {
     let lease = backend.pick(&Hint::default()).unwrap();
     let first = backend.queue.join(10).unwrap();
     drop(lease);
-    // Called, but not yet awake: a newcomer finds a line to join, and somebody in front.
+    // Called, but not yet awake: a new session finds a line to join, and one in front.
     assert!(backend.queue.is_contended());
     assert!(backend.queue.join(10).unwrap().position() > 0);
     let lease = backend.pick(&Hint::default()).unwrap();

@@ -28,7 +28,7 @@ fn administer(socket: &AdminSocket, target: ServerTarget, state: AdminState) -> 
 }
 
 fn list(socket: &AdminSocket, json: bool) -> ExitStatus {
-    let backends = match socket.ask(&Request::ServerList).and_then(parse::<Vec<status::Backend>>) {
+    let backends = match socket.ask(&Request::ServerList).and_then(parse::<Vec<status::BackendReport>>) {
         Ok(backends) => backends,
         Err(refusal) => return refusal.show(),
     };
@@ -47,5 +47,5 @@ fn list(socket: &AdminSocket, json: bool) -> ExitStatus {
 struct Listed<'a> {
     backend: &'a str,
     #[serde(flatten)]
-    server: &'a status::Server,
+    server: &'a status::ServerReport,
 }

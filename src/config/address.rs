@@ -71,7 +71,7 @@ impl FromStr for Address {
     }
 }
 
-/// RFC 1123 names, and `_`, which container networks use. A name whose last label is all digits would be an
+/// RFC 1123 names, and `_`, which container networks use. A name with only digits in its last label would be an
 /// IPv4 address with a mistake in it.
 fn is_host_name(host: &str) -> bool {
     let bare = host.strip_suffix('.').unwrap_or(host);

@@ -9,7 +9,7 @@ use super::proxy_version::ProxyVersion;
 use super::section::{Section, Shape, set};
 use super::server::Server;
 use super::timeouts::Timeouts;
-use super::value::Value;
+use super::value::RawValue;
 use super::words::shown;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,7 @@ pub struct Backend {
     pub keepalive: Option<Duration>,
     /// TCP_USER_TIMEOUT on both sides: unacknowledged data for so long ends the session. `None`: off. Default 60 s.
     pub user_timeout: Option<Duration>,
-    /// etcd prefix whose keys are servers.
+    /// etcd prefix with servers as keys.
     pub discovery: Option<String>,
     /// Static servers, in the order of the file; names are unique; may be empty only with `discovery`.
     pub servers: Vec<Server>,
@@ -181,7 +181,7 @@ fn servers(section: &Section<'_>) -> Vec<Server> {
         let count = entries.len();
         value.wrong_key(format!("is one too many: there are {count} servers; keep at most {MAX_SERVERS} a backend"));
     }
-    let read = |(name, value): &(&str, Value<'_>)| {
+    let read = |(name, value): &(&str, RawValue<'_>)| {
         value.check_name();
         Server::read(name, value, names.path(name))
     };
@@ -199,7 +199,7 @@ fn discovery(section: &Section<'_>) -> Option<String> {
     Some(prefix.to_owned())
 }
 
-fn keepalive(value: Value<'_>) -> Option<Option<Duration>> {
+fn keepalive(value: RawValue<'_>) -> Option<Option<Duration>> {
     let idle = value.duration()?;
     if idle.is_zero() {
         return Some(None);

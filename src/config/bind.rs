@@ -1,20 +1,20 @@
-//! `bind`: an address to listen on, and who has it already.
+//! `bind`: an address to listen on, and its earlier user.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::value::Value;
+use super::value::RawValue;
 
 /// The addresses that are bound so far.
 #[derive(Default)]
 pub(super) struct Binds {
-    /// By whom, and in which line.
+    /// By which frontend, and in which line.
     taken: HashMap<SocketAddr, (String, usize)>,
 }
 
 impl Binds {
     /// Reads one bind of this frontend.
-    pub(super) fn read(&mut self, value: &Value<'_>, frontend: &str, v4v6: bool) -> Option<SocketAddr> {
+    pub(super) fn read(&mut self, value: &RawValue<'_>, frontend: &str, v4v6: bool) -> Option<SocketAddr> {
         let addr = match parse(value.text("0.0.0.0:80")?) {
             Ok(addr) => addr,
             Err(error) => {
@@ -49,7 +49,7 @@ impl Binds {
 
 /// Why a text is no address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BindError {
+pub(super) enum UnusableBind {
     #[error("has no port; write it as \"{0}:80\"")]
     NoPort(String),
     #[error("has no address; write it as \"0.0.0.0:{0}\"")]
@@ -61,29 +61,29 @@ pub(super) enum BindError {
 }
 
 /// `1.2.3.4:80`, `[::]:80`, and `:80` or `*:80` for all IPv4 addresses, as in HAProxy.
-pub(super) fn parse(text: &str) -> Result<SocketAddr, BindError> {
+pub(super) fn parse(text: &str) -> Result<SocketAddr, UnusableBind> {
     if let Ok(addr) = text.parse() {
         return Ok(addr);
     }
     if let Ok(port) = text.parse() {
-        return Err(BindError::OnlyPort(port));
+        return Err(UnusableBind::OnlyPort(port));
     }
     if text == "*" {
-        return Err(BindError::NoPort(text.to_owned()));
+        return Err(UnusableBind::NoPort(text.to_owned()));
     }
     match text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => return Err(BindError::NoPort(text.to_owned())),
-        Ok(IpAddr::V6(v6)) => return Err(BindError::NoPort(format!("[{v6}]"))),
+        Ok(IpAddr::V4(_)) => return Err(UnusableBind::NoPort(text.to_owned())),
+        Ok(IpAddr::V6(v6)) => return Err(UnusableBind::NoPort(format!("[{v6}]"))),
         Err(_) => {}
     }
-    let (host, port) = text.rsplit_once(':').ok_or(BindError::BadAddress)?;
+    let (host, port) = text.rsplit_once(':').ok_or(UnusableBind::BadAddress)?;
     let is_address = host.is_empty() || host == "*";
     if is_address || format!("{host}:0").parse::<SocketAddr>().is_ok() {
         let digits = port.bytes().all(|b| b.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| digits).ok_or(BindError::BadPort)?;
+        let port = port.parse().ok().filter(|_| digits).ok_or(UnusableBind::BadPort)?;
         return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
     }
-    Err(BindError::BadAddress)
+    Err(UnusableBind::BadAddress)
 }
 
 #[cfg(test)]
@@ -101,16 +101,16 @@ mod tests {
     #[test]
     fn an_error_shows_what_is_missing() {
         for (text, error) in [
-            ("127.0.0.1", BindError::NoPort("127.0.0.1".into())),
-            ("::", BindError::NoPort("[::]".into())),
-            ("[::1]", BindError::NoPort("[::1]".into())),
-            ("*", BindError::NoPort("*".into())),
-            ("8080", BindError::OnlyPort(8080)),
-            (":80-90", BindError::BadPort),
-            (":+80", BindError::BadPort),
-            ("0.0.0.0:65536", BindError::BadPort),
-            ("localhost:80", BindError::BadAddress),
-            ("", BindError::BadAddress),
+            ("127.0.0.1", UnusableBind::NoPort("127.0.0.1".into())),
+            ("::", UnusableBind::NoPort("[::]".into())),
+            ("[::1]", UnusableBind::NoPort("[::1]".into())),
+            ("*", UnusableBind::NoPort("*".into())),
+            ("8080", UnusableBind::OnlyPort(8080)),
+            (":80-90", UnusableBind::BadPort),
+            (":+80", UnusableBind::BadPort),
+            ("0.0.0.0:65536", UnusableBind::BadPort),
+            ("localhost:80", UnusableBind::BadAddress),
+            ("", UnusableBind::BadAddress),
         ] {
             assert_eq!(parse(text), Err(error), "{text}");
         }

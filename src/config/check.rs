@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::check_kind::CheckKind;
 use super::proxy_version::ProxyVersion;
 use super::section::{Shape, set};
-use super::value::Value;
+use super::value::RawValue;
 
 /// How a server is asked whether it is well.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +66,7 @@ impl Default for Check {
     }
 }
 
-/// What the rest of its backend says about a check.
+/// What the rest of its backend means for a check.
 pub(super) struct CheckContext {
     /// `timeout.check`.
     pub(super) timeout: Option<Duration>,
@@ -75,7 +75,7 @@ pub(super) struct CheckContext {
 }
 
 impl Check {
-    /// The check of a backend that says nothing about it.
+    /// The check of a backend without that key.
     pub(super) fn unsaid(context: &CheckContext) -> Self {
         let mut check = Self { send_proxy: context.send_proxy, ..Self::default() };
         set(&mut check.timeout, context.timeout);
@@ -83,7 +83,7 @@ impl Check {
     }
 
     /// `None`: no checks.
-    pub(super) fn read(value: &Value<'_>, path: String, context: &CheckContext) -> Option<Self> {
+    pub(super) fn read(value: &RawValue<'_>, path: String, context: &CheckContext) -> Option<Self> {
         match value.plain_flag() {
             Some(false) => return None,
             Some(true) => return Some(Self::unsaid(context)),
@@ -104,7 +104,7 @@ impl Check {
         check.port = section.number("port", 1..=65535);
         check.addr = section.value("addr").and_then(|value| addr(&value));
         set(&mut check.init_state, section.word("init_state", &INIT_STATES));
-        // As in HAProxy: who answers elsewhere need not know the PROXY protocol.
+        // As in HAProxy: what answers elsewhere need not speak the PROXY protocol.
         let elsewhere = check.port.is_some() || check.addr.is_some();
         let usual = if elsewhere { None } else { context.send_proxy };
         check.send_proxy = section.word("send_proxy", &ProxyVersion::WORDS).unwrap_or(usual);
@@ -142,7 +142,7 @@ impl Check {
     };
 }
 
-fn addr(value: &Value<'_>) -> Option<IpAddr> {
+fn addr(value: &RawValue<'_>) -> Option<IpAddr> {
     let addr = value.text("10.0.0.1")?.parse();
     addr.map_err(|_| value.wrong("is no IP address; write e.g. \"10.0.0.1\", and its port as `port = 8000`")).ok()
 }

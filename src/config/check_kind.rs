@@ -1,6 +1,6 @@
 //! `type` of a check, and the keys that belong to one type only.
 
-use super::script::{self, Step};
+use super::script::{self, ScriptStep};
 use super::section::Section;
 use super::status;
 
@@ -17,7 +17,7 @@ pub enum CheckKind {
         /// Expected status codes, inclusive ranges. Default 200–399, as HAProxy.
         status: Vec<(u16, u16)>,
     },
-    Script(Vec<Step>),
+    Script(Vec<ScriptStep>),
 }
 
 impl CheckKind {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Address;
 use super::section::{Section, Shape, set};
-use super::value::Value;
+use super::value::RawValue;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Etcd {
@@ -67,7 +67,7 @@ impl Etcd {
     };
 }
 
-fn endpoint(value: &Value<'_>) -> Option<String> {
+fn endpoint(value: &RawValue<'_>) -> Option<String> {
     let text = value.text("http://127.0.0.1:2379")?;
     let Some(host) = text.strip_prefix(PLAIN).or_else(|| text.strip_prefix(ENCRYPTED)) else {
         value.wrong("has no scheme; write it as \"http://HOST:2379\" or \"https://HOST:2379\"");

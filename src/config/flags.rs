@@ -7,7 +7,7 @@ use super::words::{is_name, shown};
 use super::{Address, Backend, Config, Frontend, Global, MAX_SERVERS, Server, bind};
 
 /// One frontend and one backend, both named `lb`, with every default. Servers are named `s1`, `s2` … by their
-/// position unless their flag says otherwise.
+/// position unless their flag differs.
 ///
 /// # Errors
 /// All problems at once; `file` is the flag, and there is no line.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::{Section, Shape, set};
-use super::value::Value;
+use super::value::RawValue;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Global {
@@ -17,7 +17,7 @@ pub struct Global {
     pub socket: Option<PathBuf>,
     /// Where the last known good servers are kept. `None`: nothing is written.
     pub state_dir: Option<PathBuf>,
-    /// How long TERM lets open sessions go on. Default 30 s.
+    /// How long TERM lets open sessions continue. Default 30 s.
     pub hard_stop_after: Duration,
     pub log: Log,
 }
@@ -112,7 +112,7 @@ impl Log {
     };
 }
 
-fn target(value: Value<'_>) -> Option<LogTarget> {
+fn target(value: RawValue<'_>) -> Option<LogTarget> {
     let text = value.text("stdout")?;
     if text == "stdout" {
         return Some(LogTarget::Stdout);
@@ -133,7 +133,7 @@ fn target(value: Value<'_>) -> Option<LogTarget> {
     }
 }
 
-fn socket_path(value: Value<'_>) -> Option<PathBuf> {
+fn socket_path(value: RawValue<'_>) -> Option<PathBuf> {
     let path = value.path("/run/lb/lb.sock")?;
     // sun_path holds 108 bytes with its terminating NUL (unix(7)).
     if path.as_os_str().len() > 107 {

@@ -47,12 +47,12 @@ pub use frontend::Frontend;
 pub use global::{Global, Log, LogTarget};
 pub use problem::{Problem, Problems};
 pub use proxy_version::ProxyVersion;
-pub use script::Step;
+pub use script::ScriptStep;
 pub use server::{MAX_WEIGHT, Server};
 pub use timeouts::Timeouts;
 
 use bind::Binds;
-use report::Report;
+use report::ProblemReport;
 use section::{Section, Shape};
 use words::shown;
 
@@ -92,7 +92,7 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// Every problem of the text at once.
 pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
-    let report = Report::new(text);
+    let report = ProblemReport::new(text);
     let mended = syntax::mend(&report);
     let tables = syntax::tables(&mended, &report);
     let config = Config::read(&Section::root(tables.get_ref(), &report, &Config::SHAPE));
@@ -179,7 +179,7 @@ fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
             // Everything before this place is UTF-8.
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let what = "this is not UTF-8; save the file as UTF-8 text".to_owned();
-            Err(Report::new(&good).only(file, good.len(), what))
+            Err(ProblemReport::new(&good).only(file, good.len(), what))
         }
     }
 }

@@ -9,19 +9,19 @@ use std::collections::HashSet;
 use super::problem::{Problem, Problems};
 
 /// What was found so far. Shared by all readers of a text, hence the `RefCell`.
-pub(super) struct Report<'t> {
+pub(super) struct ProblemReport<'t> {
     text: &'t str,
-    found: RefCell<Vec<Found>>,
+    found: RefCell<Vec<FoundProblem>>,
 }
 
-struct Found {
+struct FoundProblem {
     at: usize,
-    kind: Kind,
+    kind: ProblemKind,
     message: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ProblemKind {
     /// The text is not TOML here.
     Syntax,
     /// As `Syntax`, and nothing can be known of what follows.
@@ -32,7 +32,7 @@ enum Kind {
     Absent,
 }
 
-impl<'t> Report<'t> {
+impl<'t> ProblemReport<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         Self { text, found: RefCell::default() }
     }
@@ -42,20 +42,20 @@ impl<'t> Report<'t> {
     }
 
     pub(super) fn syntax(&self, at: usize, message: String) {
-        self.add(at, Kind::Syntax, message);
+        self.add(at, ProblemKind::Syntax, message);
     }
 
     /// From here on the text is in doubt: an array or inline table was not closed.
     pub(super) fn swallows(&self, at: usize, message: String) {
-        self.add(at, Kind::Swallows, message);
+        self.add(at, ProblemKind::Swallows, message);
     }
 
     pub(super) fn wrong(&self, at: usize, message: String) {
-        self.add(at, Kind::Wrong, message);
+        self.add(at, ProblemKind::Wrong, message);
     }
 
     pub(super) fn absent(&self, at: usize, message: String) {
-        self.add(at, Kind::Absent, message);
+        self.add(at, ProblemKind::Absent, message);
     }
 
     /// The line that holds this offset, from 1.
@@ -66,15 +66,17 @@ impl<'t> Report<'t> {
 
     /// `Err` when anything was found.
     pub(super) fn finish(self, file: &str) -> Result<(), Problems> {
-        let mut places = Places::new(self.text);
+        let mut places = LineIndex::new(self.text);
         let mut found = self.found.into_inner();
         found.sort_by_key(|found| found.at);
         let placed: Vec<_> = found.into_iter().map(|found| (places.of(found.at), found)).collect();
-        let is_syntax = |found: &Found| matches!(found.kind, Kind::Syntax | Kind::Swallows);
+        let is_syntax = |found: &FoundProblem| matches!(found.kind, ProblemKind::Syntax | ProblemKind::Swallows);
         let broken = placed.iter().any(|(_, found)| is_syntax(found));
-        let doubtful_from =
-            placed.iter().find(|(_, found)| found.kind == Kind::Swallows).map_or(usize::MAX, |(_, found)| found.at);
-        // One syntax error a line: what the parser says after the first one there is fallout.
+        let doubtful_from = placed
+            .iter()
+            .find(|(_, found)| found.kind == ProblemKind::Swallows)
+            .map_or(usize::MAX, |(_, found)| found.at);
+        // One syntax error a line: what the parser reports after the first one there is fallout.
         let mut broken_lines = HashSet::new();
         let mut kept = vec![false; placed.len()];
         for (keep, ((line, _), found)) in kept.iter_mut().zip(&placed) {
@@ -82,9 +84,9 @@ impl<'t> Report<'t> {
         }
         for (keep, ((line, _), found)) in kept.iter_mut().zip(&placed) {
             *keep |= match found.kind {
-                Kind::Syntax | Kind::Swallows => false,
-                Kind::Wrong => found.at < doubtful_from && !broken_lines.contains(line),
-                Kind::Absent => !broken,
+                ProblemKind::Syntax | ProblemKind::Swallows => false,
+                ProblemKind::Wrong => found.at < doubtful_from && !broken_lines.contains(line),
+                ProblemKind::Absent => !broken,
             };
         }
         let list = placed
@@ -101,13 +103,13 @@ impl<'t> Report<'t> {
 
     /// This problem and no other.
     pub(super) fn only(&self, file: &str, at: usize, message: String) -> Problems {
-        let (line, column) = Places::new(self.text).of(at);
+        let (line, column) = LineIndex::new(self.text).of(at);
         Problems::one(file, line, column, message)
     }
 
-    fn add(&self, at: usize, kind: Kind, message: String) {
+    fn add(&self, at: usize, kind: ProblemKind, message: String) {
         let message = one_line(message);
-        self.found.borrow_mut().push(Found { at, kind, message });
+        self.found.borrow_mut().push(FoundProblem { at, kind, message });
     }
 }
 
@@ -123,14 +125,14 @@ fn one_line(message: String) -> String {
 }
 
 /// Turns ascending offsets into lines and columns, walking the text once.
-struct Places<'t> {
+struct LineIndex<'t> {
     text: &'t str,
     at: usize,
     line: usize,
     column: usize,
 }
 
-impl<'t> Places<'t> {
+impl<'t> LineIndex<'t> {
     fn new(text: &'t str) -> Self {
         Self { text, at: 0, line: 1, column: 1 }
     }

@@ -3,12 +3,12 @@
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::section::Shape;
-use super::value::Value;
+use super::value::RawValue;
 use super::words::listed;
 
 /// One step of a `script` check. Expectations look at everything received since the last send.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub enum ScriptStep {
     /// Connect (implied when the script does not begin with it).
     Connect,
     Send(Vec<u8>),
@@ -20,7 +20,7 @@ pub enum Step {
     ExpectRegex(Regex),
 }
 
-impl PartialEq for Step {
+impl PartialEq for ScriptStep {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Connect, Self::Connect) => true,
@@ -34,7 +34,7 @@ impl PartialEq for Step {
 }
 
 /// Reads the steps of a script; what is wrong is left out and reported.
-pub(super) fn read(value: &Value<'_>, path: &str) -> Vec<Step> {
+pub(super) fn read(value: &RawValue<'_>, path: &str) -> Vec<ScriptStep> {
     if !value.is_array() {
         value.mistyped("write e.g. `steps = [{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]`");
         return Vec::new();
@@ -54,7 +54,7 @@ pub(super) const SHAPE: Shape = Shape {
     foreign: &[("send_binary", "write `send_hex`"), ("rstring", "write `expect_regex`"), ("string", "write `expect`")],
 };
 
-fn step(value: &Value<'_>, path: &str) -> Option<Step> {
+fn step(value: &RawValue<'_>, path: &str) -> Option<ScriptStep> {
     let section = value.section(path.to_owned(), &SHAPE, "{ expect = \"+PONG\" }")?;
     let entries = section.entries();
     let [(key, value)] = entries.as_slice() else {
@@ -63,29 +63,29 @@ fn step(value: &Value<'_>, path: &str) -> Option<Step> {
     };
     match *key {
         "connect" => connect(value),
-        "send" => Some(Step::Send(bytes(value)?)),
-        "send_hex" => Some(Step::Send(hex(value)?)),
-        "expect" => Some(Step::Expect(bytes(value)?)),
-        "expect_not" => Some(Step::ExpectNot(bytes(value)?)),
-        "expect_regex" => Some(Step::ExpectRegex(expression(value)?)),
+        "send" => Some(ScriptStep::Send(bytes(value)?)),
+        "send_hex" => Some(ScriptStep::Send(hex(value)?)),
+        "expect" => Some(ScriptStep::Expect(bytes(value)?)),
+        "expect_not" => Some(ScriptStep::ExpectNot(bytes(value)?)),
+        "expect_regex" => Some(ScriptStep::ExpectRegex(expression(value)?)),
         // Reported as unknown already.
         _ => None,
     }
 }
 
-fn connect(value: &Value<'_>) -> Option<Step> {
+fn connect(value: &RawValue<'_>) -> Option<ScriptStep> {
     if !value.flag()? {
         value.wrong("is no step; write `connect = true` or leave it out");
         return None;
     }
-    Some(Step::Connect)
+    Some(ScriptStep::Connect)
 }
 
-fn bytes(value: &Value<'_>) -> Option<Vec<u8>> {
+fn bytes(value: &RawValue<'_>) -> Option<Vec<u8>> {
     value.filled_text("+PONG").map(|text| text.as_bytes().to_vec())
 }
 
-fn hex(value: &Value<'_>) -> Option<Vec<u8>> {
+fn hex(value: &RawValue<'_>) -> Option<Vec<u8>> {
     let digits: Option<Vec<u32>> = value.filled_text("50494e47")?.chars().map(|c| c.to_digit(16)).collect();
     let bytes = digits.filter(|digits| digits.len().is_multiple_of(2)).map(|digits| {
         // Two digits below 16 make a number below 256.
@@ -98,12 +98,12 @@ fn hex(value: &Value<'_>) -> Option<Vec<u8>> {
 }
 
 /// Bytes, not characters: `.` is any byte but a newline, and an answer need not be UTF-8.
-fn expression(value: &Value<'_>) -> Option<Regex> {
+fn expression(value: &RawValue<'_>) -> Option<Regex> {
     let built = RegexBuilder::new(value.filled_text("role:master")?).unicode(false).size_limit(MAX_REGEX).build();
     let error = match built {
         Ok(regex) => return Some(regex),
         Err(regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
-        // The message draws a picture; its last line says what is wrong.
+        // The message draws a picture; its last line names what is wrong.
         Err(error) => {
             let text = error.to_string();
             let last = text.lines().last().unwrap_or_default();

@@ -9,11 +9,11 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::report::Report;
-use super::value::Value;
+use super::report::ProblemReport;
+use super::value::RawValue;
 use super::words::{listed, nearest, shown};
 
-/// The keys that a kind of section knows, and the answers to words that HAProxy has for them.
+/// The keys of a kind of section, and the answers to words that HAProxy has for them.
 pub(super) struct Shape {
     pub(super) keys: &'static [&'static str],
     pub(super) foreign: &'static [(&'static str, &'static str)],
@@ -25,17 +25,17 @@ pub(super) struct Section<'a> {
     name: String,
     at: usize,
     table: &'a DeTable<'a>,
-    report: &'a Report<'a>,
+    report: &'a ProblemReport<'a>,
 }
 
 impl<'a> Section<'a> {
-    /// A table whose keys are names; see `report_unknown` for any other.
-    pub(super) fn new(name: String, at: usize, table: &'a DeTable<'a>, report: &'a Report<'a>) -> Self {
+    /// A table with names as keys; see `report_unknown` for any other.
+    pub(super) fn new(name: String, at: usize, table: &'a DeTable<'a>, report: &'a ProblemReport<'a>) -> Self {
         Self { name, at, table, report }
     }
 
     /// The whole file.
-    pub(super) fn root(table: &'a DeTable<'a>, report: &'a Report<'a>, shape: &Shape) -> Self {
+    pub(super) fn root(table: &'a DeTable<'a>, report: &'a ProblemReport<'a>, shape: &Shape) -> Self {
         let root = Self { name: String::new(), at: 0, table, report };
         root.report_unknown(shape);
         root
@@ -47,20 +47,20 @@ impl<'a> Section<'a> {
     }
 
     /// All keys and values in the order of the file.
-    pub(super) fn entries(&self) -> Vec<(&'a str, Value<'a>)> {
+    pub(super) fn entries(&self) -> Vec<(&'a str, RawValue<'a>)> {
         let mut entries: Vec<_> =
             self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), self.named(key, value))).collect();
         entries.sort_by_key(|(_, value)| value.key_at);
         entries
     }
 
-    pub(super) fn value(&self, key: &str) -> Option<Value<'a>> {
+    pub(super) fn value(&self, key: &str) -> Option<RawValue<'a>> {
         let (key, value) = self.table.get_key_value(key)?;
         Some(self.named(key, value))
     }
 
     /// As `value`; that it is not there is a problem.
-    pub(super) fn required(&self, key: &str, example: &str) -> Option<Value<'a>> {
+    pub(super) fn required(&self, key: &str, example: &str) -> Option<RawValue<'a>> {
         let value = self.value(key);
         if value.is_none() {
             self.absent(format!("[{}] has no `{key}`; write `{key} = {example}`", shown(&self.name)));
@@ -105,7 +105,7 @@ impl<'a> Section<'a> {
         self.value(key)?.section(self.path(key), shape, example)
     }
 
-    /// As `section` for a table whose keys are names that the operator chose.
+    /// As `section` for a table with names as keys that the operator chose.
     pub(super) fn names(&self, key: &str, example: &str) -> Option<Self> {
         self.value(key)?.names(self.path(key), example)
     }
@@ -118,8 +118,8 @@ impl<'a> Section<'a> {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
-    fn named(&self, key: &'a Spanned<DeString<'a>>, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
-        Value::new(Some(key.get_ref().as_ref()), key.span().start, value, self.report)
+    fn named(&self, key: &'a Spanned<DeString<'a>>, value: &'a Spanned<DeValue<'a>>) -> RawValue<'a> {
+        RawValue::new(Some(key.get_ref().as_ref()), key.span().start, value, self.report)
     }
 
     pub(super) fn report_unknown(&self, shape: &Shape) {
@@ -147,7 +147,7 @@ impl<'a> Section<'a> {
     }
 }
 
-impl<'a> Value<'a> {
+impl<'a> RawValue<'a> {
     pub(super) fn section(&self, name: String, shape: &Shape, example: &str) -> Option<Section<'a>> {
         let section = self.names(name, example)?;
         section.report_unknown(shape);

@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::global::MAX_CONN;
 use super::section::{Shape, set};
-use super::value::Value;
+use super::value::RawValue;
 use super::words::shown;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ impl Server {
 
 impl Server {
     /// `path`: as it would stand in a header, `backend.app.servers.app1`.
-    pub(super) fn read(name: &str, value: &Value<'_>, path: String) -> Option<Self> {
+    pub(super) fn read(name: &str, value: &RawValue<'_>, path: String) -> Option<Self> {
         if value.plain_text().is_some() {
             return Some(Self::new(name, address(value)?));
         }
@@ -73,7 +73,7 @@ impl Server {
     };
 }
 
-fn address(value: &Value<'_>) -> Option<Address> {
+fn address(value: &RawValue<'_>) -> Option<Address> {
     let parsed = value.text("10.0.0.1:8000")?.parse();
     parsed.map_err(|error| value.wrong(format!("is no address of a server: {error}"))).ok()
 }

@@ -1,12 +1,12 @@
 //! `status` of an `http` check: which codes mean that a server is well.
 
-use super::value::Value;
+use super::value::RawValue;
 
 /// 200–399, as in HAProxy.
 pub(super) const DEFAULT: (u16, u16) = (200, 399);
 
 /// `200`, `"200-399"`, `"200,204"` or an array of these, as inclusive ranges.
-pub(super) fn read(value: &Value<'_>) -> Vec<(u16, u16)> {
+pub(super) fn read(value: &RawValue<'_>) -> Vec<(u16, u16)> {
     let mut ranges = Vec::new();
     let list = value.list();
     if list.is_empty() {

@@ -1,4 +1,4 @@
-//! Text → TOML tables with positions, going on after mistakes.
+//! Text → TOML tables with positions, continuing after mistakes.
 //!
 //! The parser recovers from most of them. Two it does not survive: a line that is no `key = value` ends its reading,
 //! and a header without `]` swallows what follows. Such a line is overwritten, byte for byte so that positions stay,
@@ -9,11 +9,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, Error};
 
-use super::report::Report;
+use super::report::ProblemReport;
 use super::words::shown;
 
 /// A text with the lines overwritten that the parser cannot get over.
-pub(super) fn mend(report: &Report<'_>) -> String {
+pub(super) fn mend(report: &ProblemReport<'_>) -> String {
     let mut text = report.text().to_owned();
     for _ in 0..MOST_MENDED {
         let (_, errors) = DeTable::parse_recoverable(&text);
@@ -27,7 +27,7 @@ pub(super) fn mend(report: &Report<'_>) -> String {
                     report.syntax(first_word(start, line), no_key_value(line));
                     " ".repeat(end - start)
                 }
-                // Its table becomes one that is unknown, and all that is said of a broken line is its first error.
+                // Its table becomes one that is unknown, and all that is reported of a broken line is its first error.
                 m if m.starts_with(NO_HEADER_END) && end - start >= 3 => {
                     report.syntax(first_word(start, line), no_header(line));
                     format!("[{}]", "-".repeat(end - start - 2))
@@ -47,7 +47,7 @@ pub(super) fn mend(report: &Report<'_>) -> String {
 }
 
 /// The tables of a text that `mend` has seen; what is left of its errors goes into the report.
-pub(super) fn tables<'t>(mended: &'t str, report: &Report<'_>) -> Spanned<DeTable<'t>> {
+pub(super) fn tables<'t>(mended: &'t str, report: &ProblemReport<'_>) -> Spanned<DeTable<'t>> {
     let (tables, errors) = DeTable::parse_recoverable(mended);
     let unclosed = errors.iter().find_map(|error| {
         let closed_by = |what| match what {

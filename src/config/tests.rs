@@ -1,4 +1,4 @@
-//! The text form as a whole: what the sample says, what mistakes are called, and that nothing panics.
+//! The text form as a whole: what the sample holds, how mistakes are reported, and that nothing panics.
 
 use super::*;
 

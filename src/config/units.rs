@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
-use super::value::Value;
+use super::value::RawValue;
 use super::words::shown;
 
 /// Why a text is no duration.
@@ -32,7 +32,7 @@ enum SizeError {
     TooLarge(usize),
 }
 
-impl Value<'_> {
+impl RawValue<'_> {
     /// A duration; "0" is one too.
     pub(super) fn duration(&self) -> Option<Duration> {
         match self.raw {

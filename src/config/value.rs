@@ -1,4 +1,4 @@
-//! A value as it was written: taken as what the reader wants, or reported with its text and the fix.
+//! A value as it was written: taken as the type that the reader asks for, or reported with its text and the fix.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::report::Report;
+use super::report::ProblemReport;
 use super::words::{is_name, nearest, shown};
 
 /// A value, and what it was called.
 #[derive(Clone, Copy)]
-pub(super) struct Value<'a> {
+pub(super) struct RawValue<'a> {
     /// `None` for an element of an array.
     key: Option<&'a str>,
     /// Where the key stands, or the element.
@@ -20,15 +20,15 @@ pub(super) struct Value<'a> {
     pub(super) start: usize,
     end: usize,
     pub(super) raw: &'a DeValue<'a>,
-    pub(super) report: &'a Report<'a>,
+    pub(super) report: &'a ProblemReport<'a>,
 }
 
-impl<'a> Value<'a> {
+impl<'a> RawValue<'a> {
     pub(super) fn new(
         key: Option<&'a str>,
         key_at: usize,
         value: &'a Spanned<DeValue<'a>>,
-        report: &'a Report<'a>,
+        report: &'a ProblemReport<'a>,
     ) -> Self {
         let span = value.span();
         Self { key, key_at, start: span.start, end: span.end, raw: value.get_ref(), report }
@@ -169,7 +169,7 @@ impl<'a> Value<'a> {
         self.report.wrong(self.key_at, format!("`{key}` {what}"));
     }
 
-    /// Reports a value of the wrong type; `fix` says what to write.
+    /// Reports a value of the wrong type; `fix`: what to write.
     pub(super) fn mistyped(&self, fix: &str) {
         let found = match self.raw {
             DeValue::String(_) => "a string",

@@ -7,7 +7,7 @@
 //!
 //! Rule: client and daemon may be of different versions (an upgrade is asked for by either side's binary),
 //! so fields are added and never renamed, unknown fields are ignored, and unknown requests get an
-//! answer that says so.
+//! answer for that.
 
 pub mod client;
 pub mod protocol;
@@ -16,5 +16,5 @@ pub mod status;
 
 pub use client::{Client, ClientError};
 pub use protocol::{Answer, ErrorKind, Request};
-pub use server::{Conversations, Progress, serve};
+pub use server::{Conversations, ProgressSender, serve};
 pub use status::Status;

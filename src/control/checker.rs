@@ -1,4 +1,4 @@
-//! Who is well: one task a server that checks it, and what live traffic reports in between.
+//! Health checks: one task a server, and what live traffic reports in between.
 //!
 //! A task looks its server up in the current snapshot before each check, so that settings and addresses follow every
 //! change. Checks of a server that waits in `rise` while sessions are held for it come faster than `inter`.
@@ -42,7 +42,7 @@ struct Task {
     handle: AbortHandle,
 }
 
-/// What a live connect told.
+/// What a live connect found.
 #[derive(Debug, Clone)]
 pub enum Seen {
     Failed { cause: String, after: Duration },
@@ -83,7 +83,7 @@ impl Checker {
             let task = tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
                 let wake = Rc::new(Notify::new());
                 let work =
-                    attend(Arc::clone(backend), Arc::clone(server), Rc::clone(&wake), Rc::clone(&self.on_change));
+                    check_loop(Arc::clone(backend), Arc::clone(server), Rc::clone(&wake), Rc::clone(&self.on_change));
                 let handle = spawn_local(work).abort_handle();
                 Task {
                     backend: Arc::clone(backend),
@@ -146,7 +146,7 @@ impl Drop for Checker {
 }
 
 /// Checks one server until it leaves the backend.
-async fn attend(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
+async fn check_loop(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
     // First checks are spread over the interval: a thousand servers are not asked at once.
     let spread = settings(&backend).check.as_ref().map_or(UNCHECKED, |check| check.inter);
     rest(&backend, &server, &wake, spread.mul_f64(fastrand::f64())).await;
@@ -181,7 +181,7 @@ async fn rehabilitate(backend: &Backend, server: &Server, member: &Member) {
     }
 }
 
-/// Waits for the next check: its time, a wake-up, or sessions that are held because nobody is well.
+/// Waits for the next check: its time, a wake-up, or sessions that are held because no server is well.
 async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, interval: Duration) {
     let until = Instant::now() + interval;
     loop {
@@ -197,7 +197,7 @@ async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, inter
     }
 }
 
-/// Records a result, and says and does what follows from it.
+/// Records a result, logs it, and does what follows from it.
 fn take_in(backend: &Arc<Backend>, server: &Arc<Server>, result: CheckResult, times: u32, on_change: &OnChange) {
     let (ok, told) = (result.status.is_ok(), result.to_string());
     let was_suspect = server.is_suspect();
@@ -225,7 +225,7 @@ fn take_in(backend: &Arc<Backend>, server: &Arc<Server>, result: CheckResult, ti
     on_change(backend, server, &change);
 }
 
-/// Lets the weights of a slow start grow, in the steps of 5 % that the schedule knows.
+/// Lets the weights of a slow start grow, in the steps of 5 % of the schedule.
 async fn warm_up(backend: Arc<Backend>) {
     while backend.snapshot().ramping {
         sleep((settings(&backend).slowstart / 20).max(Duration::from_millis(50))).await;
@@ -247,7 +247,7 @@ mod tests {
     use tokio::runtime::{Builder, LocalOptions};
 
     use super::*;
-    use crate::backend::{MemberSpec, Origin};
+    use crate::backend::{MemberOrigin, MemberSpec};
 
     #[test]
     fn a_changed_check_does_not_wait_for_the_end_of_the_old_interval() {
@@ -267,7 +267,7 @@ mod tests {
                 maxconn: None,
                 backup: false,
                 disabled: false,
-                origin: Origin::Static,
+                origin: MemberOrigin::Static,
             };
             backend.apply(settings, vec![spec], Instant::now()).unwrap();
         };

@@ -1,13 +1,13 @@
-//! Discovery: what a source of truth says about one prefix, folded into the set of servers to apply.
+//! Discovery: what a source of truth has under one prefix, folded into the set of servers to apply.
 //!
 //! Pure: no socket, no clock, no tokio. `etcd` brings listings and events in; time comes as an argument from a monotonic
 //! clock, and whether a server still passes its checks as a closure.
 //!
-//! Three parts, one way: a *value* is one key's text made a server (`value`); the *view* is what the source says now,
+//! Three parts, one way: a *value* is one key's text made a server (`value`); the *view* is what the source has now,
 //! with the last good value of each key (`view`); the *guard* stands between the view and the set that is applied, and
 //! holds back what would take away too much at once (`guard`).
 //!
-//! Rule to keep: nothing that the source says can make the applied set smaller faster than the guard allows, and a value
+//! Rule to keep: nothing that the source sends can make the applied set smaller faster than the guard allows, and a value
 //! that cannot be understood changes nothing.
 
 mod guard;
@@ -40,7 +40,7 @@ pub struct Discovery {
     guard: Guard,
 }
 
-/// Servers that have left the view and of which the guard has not heard yet: the step between folding and
+/// Servers that have left the view and that the guard has not seen yet: the step between folding and
 /// [`Discovery::settle`], in which the caller asks the source which of the leases are still alive.
 #[must_use = "the applied set does not change before `settle`"]
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub struct Leaving {
 }
 
 impl Leaving {
-    /// Leases to ask about: when one of them is still alive its key was deleted by somebody, not by expiry.
+    /// Leases to ask about: when one of them is still alive its key was deleted on purpose, not by expiry.
     pub fn leases(&self) -> BTreeSet<i64> {
         self.servers.values().copied().filter(|lease| *lease != 0).collect()
     }
@@ -62,14 +62,14 @@ impl Discovery {
         Self { view: View::new(prefix), guard: Guard::new(guard_delay) }
     }
 
-    /// Goes on from a set that was applied before (from disk, or from another process): it is what is applied until the
-    /// source says otherwise, and what the guard measures the first listing against.
+    /// Starts from a set that was applied before (from disk, or from another process): it is what is applied until the
+    /// source shows another, and what the guard measures the first listing against.
     pub fn resume(&mut self, cluster_id: u64, revision: i64, servers: &[(String, Discovered, i64)]) {
         self.view.resume(cluster_id, revision, servers);
         self.guard.resume(self.view.servers());
     }
 
-    /// What the source says, before the guard.
+    /// What the source has, before the guard.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -99,7 +99,7 @@ impl Discovery {
         Leaving { servers: self.view.events(events) }
     }
 
-    /// Decides what to apply. `alive` are those of [`Leaving::leases`] that are known to be alive; `passes` says whether a
+    /// Decides what to apply. `alive` are those of [`Leaving::leases`] that are known to be alive; `passes`: whether a
     /// server has checks and passes them. `fresh` is set when `leaving` comes from a listing, which alone can end a hold.
     /// Returns whether the applied set changed.
     pub fn settle(
@@ -130,12 +130,12 @@ impl Discovery {
         self.guard.held()
     }
 
-    /// When the first hold reaches its end and wants a listing. `None`: nothing is held.
+    /// When the first hold reaches its end and needs a listing. `None`: nothing is held.
     pub fn hold_ends(&self) -> Option<Instant> {
         self.guard.ends()
     }
 
-    /// Only a fresh listing can go on from here: a hold has reached its end, or keys were left out for lack of room.
+    /// Only a fresh listing can lead on from here: a hold has reached its end, or keys were left out for lack of room.
     pub fn wants_listing(&self, now: Instant) -> bool {
         self.guard.due(now) || self.view.has_room_for_more()
     }

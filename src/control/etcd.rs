@@ -30,9 +30,9 @@ use tokio::task::{AbortHandle, spawn_local};
 pub use connect::connect;
 pub use error::EtcdError;
 pub use limits::reconnects;
-pub use options::{Found, Options};
+pub use options::{FoundServers, Options};
 pub use secret::{SecretError, read_secret};
-pub use status::{HeldServer, Source, SourceStatus};
+pub use status::{AppliedFrom, HeldServer, SourceStatus};
 
 use crate::control::last_known_good::Saved;
 use prefix::FollowedPrefix;
@@ -48,7 +48,7 @@ pub struct Follower {
 impl Follower {
     /// Starts to follow, on the local tokio runtime it is called on. Each set to apply is sent to `found`, in order;
     /// the last known one before this returns.
-    pub fn spawn(options: Options, found: UnboundedSender<Found>) -> Self {
+    pub fn spawn(options: Options, found: UnboundedSender<FoundServers>) -> Self {
         let prefix = FollowedPrefix::new(&options, found);
         prefix.resume(options.resume);
         let follow = spawn_local(follow::follow(Rc::clone(&prefix), options.etcd));

@@ -1,4 +1,4 @@
-//! The control plane: learns who may serve and says so to `backend`.
+//! The control plane: learns which servers there are and which are well, and applies it to `backend`.
 pub mod admin;
 pub mod checker;
 pub mod discovery;

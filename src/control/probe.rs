@@ -1,4 +1,4 @@
-//! One check of one server: connect, perhaps talk, and say in one phrase what came of it.
+//! One check of one server: connect, perhaps talk, and one phrase for what came of it.
 //!
 //! When to check and what a result means for the server is decided elsewhere (`backend::health`). Rules here: the
 //! whole check is bounded by `check.timeout`, every byte from the server is hostile (no panic, no unbounded memory
@@ -16,25 +16,25 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use self::conn::{Conn, Talk};
-use self::failure::{Failure, excerpt};
+use self::failure::{ProbeFailure, excerpt};
 use crate::backend::health::{CheckResult, CheckStatus};
-use crate::config::{Check, CheckKind, Step};
+use crate::config::{Check, CheckKind, ScriptStep};
 use crate::sys::addr::Addr;
 
-/// Checks the server at `addr` once; `check.addr` and `check.port` say if another place is asked instead.
+/// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead.
 ///
 /// Cancel safety: dropping the future closes the connection by an RST; nothing else remains.
 pub async fn probe(check: &Check, addr: &Addr) -> CheckResult {
     let start = Instant::now();
     let place = place(check, addr);
-    let mut progress = Progress { phase: Phase::Connecting, received: Vec::new() };
+    let mut progress = ProbeProgress { phase: ProbePhase::Connecting, received: Vec::new() };
     let outcome = match timeout(check.timeout, ask(check, &place, &mut progress)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(progress.timed_out(check.timeout)),
     };
     let (status, code, cause) = match outcome {
-        Ok(Pass { status, code }) => (status, code, Cow::Borrowed("")),
-        Err(Failure { status, code, cause }) => (status, code, cause),
+        Ok(Passed { status, code }) => (status, code, Cow::Borrowed("")),
+        Err(ProbeFailure { status, code, cause }) => (status, code, cause),
     };
     let result = CheckResult::new(status, &cause, start.elapsed());
     match code {
@@ -43,63 +43,63 @@ pub async fn probe(check: &Check, addr: &Addr) -> CheckResult {
     }
 }
 
-/// What a check that went well has to say.
-struct Pass {
+/// What a passed check found.
+struct Passed {
     status: CheckStatus,
     code: Option<u16>,
 }
 
-/// How far a check has come. It outlives the check's future, so that a timeout can say what it interrupted.
-struct Progress<'a> {
-    phase: Phase<'a>,
+/// How far a check has come. It outlives the check's future, so that a timeout can name what it interrupted.
+struct ProbeProgress<'a> {
+    phase: ProbePhase<'a>,
     /// The answer so far; it never holds more than the phase's own limit.
     received: Vec<u8>,
 }
 
-enum Phase<'a> {
+enum ProbePhase<'a> {
     Connecting,
     Sending,
     /// Waiting for an HTTP status line.
     Status,
-    /// Waiting for the answer that this step wants.
-    Expecting(&'a Step),
+    /// Waiting for the answer that this step expects.
+    Expecting(&'a ScriptStep),
 }
 
-impl Progress<'_> {
-    fn timed_out(&self, limit: Duration) -> Failure {
+impl ProbeProgress<'_> {
+    fn timed_out(&self, limit: Duration) -> ProbeFailure {
         let nothing = self.received.is_empty();
         match self.phase {
-            Phase::Connecting => {
-                Failure::new(CheckStatus::L4Tout, format!("no answer within {limit:?} (SYN unanswered)"))
+            ProbePhase::Connecting => {
+                ProbeFailure::new(CheckStatus::L4Tout, format!("no answer within {limit:?} (SYN unanswered)"))
             }
-            Phase::Sending => {
-                Failure::new(CheckStatus::L7Tout, format!("request not taken within {limit:?} (connected)"))
+            ProbePhase::Sending => {
+                ProbeFailure::new(CheckStatus::L7Tout, format!("request not taken within {limit:?} (connected)"))
             }
-            Phase::Status if !nothing => {
+            ProbePhase::Status if !nothing => {
                 let got = excerpt(&self.received);
-                Failure::new(CheckStatus::L7Tout, format!("no whole status line within {limit:?}, got `{got}`"))
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no whole status line within {limit:?}, got `{got}`"))
             }
             // The server did answer in time, only not what was wanted: that is no timeout to the operator.
-            Phase::Expecting(step) if !nothing => script::unmet(step, &self.received),
-            Phase::Expecting(step) => {
+            ProbePhase::Expecting(step) if !nothing => script::unmet(step, &self.received),
+            ProbePhase::Expecting(step) => {
                 let wanted = script::wanted(step);
-                Failure::new(CheckStatus::L7Tout, format!("no answer within {limit:?}, expected {wanted}"))
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?}, expected {wanted}"))
             }
-            Phase::Status => {
-                Failure::new(CheckStatus::L7Tout, format!("no answer within {limit:?} (connected, request sent)"))
+            ProbePhase::Status => {
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?} (connected, request sent)"))
             }
         }
     }
 }
 
-async fn ask<'a>(check: &'a Check, place: &Addr, progress: &mut Progress<'a>) -> Result<Pass, Failure> {
+async fn ask<'a>(check: &'a Check, place: &Addr, progress: &mut ProbeProgress<'a>) -> Result<Passed, ProbeFailure> {
     match &check.kind {
         CheckKind::Tcp => {
             let conn = Conn::open(place, Talk::Nothing, check.send_proxy).await?;
             if check.send_proxy.is_some() {
                 conn.leave();
             }
-            Ok(Pass { status: CheckStatus::L4Ok, code: None })
+            Ok(Passed { status: CheckStatus::L4Ok, code: None })
         }
         CheckKind::Http { method, path, host, status } => {
             let mut conn = Conn::open(place, Talk::Something, check.send_proxy).await?;

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::backend::{self, Backend};
 use crate::config::{AdminState, Config, MAX_WEIGHT};
-use crate::control::admin::{self as socket, Answer, Conversations, Progress, Request};
+use crate::control::admin::{self as socket, Answer, Conversations, ProgressSender, Request};
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::supervisor_link::Reports;
 use crate::engine::{Engine, Start, StartError, shown};
@@ -179,7 +179,7 @@ fn advice(path: &Path, error: &std::io::Error) -> String {
 }
 
 impl Engine {
-    async fn answer(&self, request: Request, progress: Progress) -> Answer {
+    async fn answer(&self, request: Request, progress: ProgressSender) -> Answer {
         match request {
             Request::Status => Answer::value(&self.report()),
             Request::ServerList => Answer::value(&self.report().backends),
@@ -206,7 +206,7 @@ impl Engine {
     }
 
     /// Passes the request on to the supervisor, and its words back.
-    async fn upgrade(&self, binary: Option<PathBuf>, probation_ms: Option<u64>, progress: Progress) -> Answer {
+    async fn upgrade(&self, binary: Option<PathBuf>, probation_ms: Option<u64>, progress: ProgressSender) -> Answer {
         let (sender, mut lines) = mpsc::unbounded_channel();
         let request = self.next_request.replace(self.next_request.get() + 1);
         self.upgrades.borrow_mut().insert(request, sender);

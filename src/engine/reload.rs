@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::backend::{Backend, MemberSpec, Origin};
+use crate::backend::{Backend, MemberOrigin, MemberSpec};
 use crate::config::{self, Config};
 use crate::engine::listeners::bind::Bound;
 use crate::engine::listeners::inherited::Inherited;
@@ -173,7 +173,7 @@ impl Engine {
                 maxconn: server.maxconn,
                 backup: server.backup,
                 disabled: server.disabled,
-                origin: if index < configured { Origin::Static } else { Origin::Discovered },
+                origin: if index < configured { MemberOrigin::Static } else { MemberOrigin::Discovered },
             })
         };
         let merged = self.discovery.merge(settings);

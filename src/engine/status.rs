@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backend::health::{CheckResult, Source};
+use crate::backend::health::{CheckResult, ResultSource};
 use crate::backend::{Backend, Member};
 use crate::config::{self, Address};
-use crate::control::admin::status::{self, Check, Percentiles, Server, ServerStatus, Status};
+use crate::control::admin::status::{self, CheckReport, Percentiles, ServerReport, ServerStatus, Status};
 use crate::engine::{Engine, Served};
 use crate::stats::Histogram;
 
@@ -24,7 +24,7 @@ impl Engine {
             generation: self.origin.generation,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: (self.origin.uptime + self.started.elapsed()).as_secs(),
-            upgrade: self.upgrading().then(|| status::Upgrade {
+            upgrade: self.upgrading().then(|| status::UpgradeReport {
                 phase: format!("{:?}", self.phase.get()).to_lowercase(),
                 elapsed_ms: u64::try_from(self.phase_since.get().elapsed().as_millis()).unwrap_or(u64::MAX),
             }),
@@ -39,9 +39,9 @@ impl Engine {
         }
     }
 
-    fn backend(&self, settings: &config::Backend, backend: &Backend) -> status::Backend {
+    fn backend(&self, settings: &config::Backend, backend: &Backend) -> status::BackendReport {
         let snapshot = backend.snapshot();
-        let mut servers: Vec<Server> = snapshot.members.iter().map(|member| server(member)).collect();
+        let mut servers: Vec<ServerReport> = snapshot.members.iter().map(|member| server(member)).collect();
         servers.extend(
             self.discovery
                 .merged(settings)
@@ -50,8 +50,8 @@ impl Engine {
                 .filter(|server| self.resolver.addr(&server.addr).is_none())
                 .map(lost),
         );
-        let sum = |of: fn(&Server) -> u64| servers.iter().map(of).sum();
-        status::Backend {
+        let sum = |of: fn(&ServerReport) -> u64| servers.iter().map(of).sum();
+        status::BackendReport {
             name: settings.name.clone(),
             balance: settings.balance.to_string(),
             queue: backend.queue.len() as u64,
@@ -65,10 +65,10 @@ impl Engine {
     }
 }
 
-fn frontend(served: &Served) -> status::Frontend {
+fn frontend(served: &Served) -> status::FrontendReport {
     let Served { frontend, bound } = served;
     let route = frontend.route();
-    status::Frontend {
+    status::FrontendReport {
         name: frontend.name.to_string(),
         bind: bound.iter().map(|bound| bound.addr.to_string()).collect(),
         backend: route.backend.name.to_string(),
@@ -80,14 +80,14 @@ fn frontend(served: &Served) -> status::Frontend {
     }
 }
 
-fn server(member: &Member) -> Server {
+fn server(member: &Member) -> ServerReport {
     let server = &member.server;
     let state = server.state().clone();
     let now = Instant::now();
     let stats = &server.stats;
     let times =
         |of: fn(&crate::stats::Times) -> &Histogram| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
-    Server {
+    ServerReport {
         name: server.name.to_string(),
         addr: member.spec.addr.to_string(),
         status: match state.status() {
@@ -96,7 +96,7 @@ fn server(member: &Member) -> Server {
             "DRAIN" => ServerStatus::Drain,
             _ => ServerStatus::Maint,
         },
-        check: Check {
+        check: CheckReport {
             status: state.history.newest().map_or_else(|| "INI".to_owned(), |result| result.status.to_string()),
             health: state.health.map_or_else(|| "no check".to_owned(), |health| health.position().to_string()),
             last: state.history.iter().rev().map(|last| result(last, now)).collect(),
@@ -118,29 +118,29 @@ fn server(member: &Member) -> Server {
 }
 
 /// A server whose host name nobody could resolve yet.
-fn lost(server: &config::Server) -> Server {
+fn lost(server: &config::Server) -> ServerReport {
     let why = match &server.addr {
         Address::Host(host, _) => format!("cannot look up {host}"),
         Address::Ip(_) | Address::Unix(_) => String::new(),
     };
-    Server {
+    ServerReport {
         name: server.name.clone(),
         addr: server.addr.to_string(),
         status: ServerStatus::Down,
-        check: Check { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
+        check: CheckReport { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
         weight: server.weight,
         backup: server.backup,
-        ..Server::default()
+        ..ServerReport::default()
     }
 }
 
-fn result(result: &CheckResult, now: Instant) -> status::CheckResult {
+fn result(result: &CheckResult, now: Instant) -> status::ResultReport {
     let source = match result.source {
-        Source::Check => "check",
-        Source::Traffic => "traffic",
+        ResultSource::Check => "check",
+        ResultSource::Traffic => "traffic",
     };
     let code = result.code.map_or_else(String::new, |code| format!("/{code}"));
-    status::CheckResult {
+    status::ResultReport {
         ok: result.status.is_ok(),
         status: format!("{}{code}", result.status),
         cause: result.cause.clone(),

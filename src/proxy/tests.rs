@@ -14,7 +14,7 @@ use super::frontend::Frontend;
 use super::limit::Limit;
 use super::session;
 use super::worker::{ListenerId, Worker, WorkerResources};
-use crate::backend::{Backend, MemberSpec, Origin};
+use crate::backend::{Backend, MemberOrigin, MemberSpec};
 use crate::config;
 use crate::log::SessionLog;
 use crate::sys::addr::Addr;
@@ -60,7 +60,7 @@ impl Bench {
             maxconn: None,
             backup: false,
             disabled: false,
-            origin: Origin::Static,
+            origin: MemberOrigin::Static,
         };
         backend.apply(settings, vec![spec], Instant::now()).unwrap();
         let frontend = Frontend::new(

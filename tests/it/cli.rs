@@ -83,13 +83,14 @@ fn run_lb(args: &[&str], socket: Option<&Path>) -> CommandOutput {
 }
 
 fn some_status() -> Status {
-    let server = status::Server {
+    let server = status::ServerReport {
         name: "app1".into(),
         addr: "127.0.0.1:9001".into(),
         status: status::ServerStatus::Down,
-        ..status::Server::default()
+        ..status::ServerReport::default()
     };
-    let backend = status::Backend { name: "app".into(), servers: vec![server], ..status::Backend::default() };
+    let backend =
+        status::BackendReport { name: "app".into(), servers: vec![server], ..status::BackendReport::default() };
     Status { pid: 7, backends: vec![backend], ..Status::default() }
 }
 

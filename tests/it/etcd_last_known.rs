@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use lb::control::etcd::Source;
+use lb::control::etcd::AppliedFrom;
 use lb::control::last_known_good::Saved;
 
 use super::support::etcd::Etcd;
@@ -32,12 +32,12 @@ fn a_start_without_etcd_uses_the_last_known_servers() {
     let app = following.clone().start();
     // Before any other attempt.
     assert_eq!(app.now().len(), 2);
-    assert_eq!(app.status().source, Source::File);
+    assert_eq!(app.status().source, AppliedFrom::File);
     eventually(SOON, "the error", || app.status().error);
     etcd.restart();
     etcd.delete("/app/b");
     app.wait_for(&["a"], RECOVERY);
-    assert_eq!(app.status().source, Source::Etcd);
+    assert_eq!(app.status().source, AppliedFrom::Etcd);
     eventually(SOON, "the set on the disk", || (saved() == 1).then_some(()));
     // A set handed over takes precedence over the file.
     let handed = app.saved();

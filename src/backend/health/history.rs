@@ -1,4 +1,4 @@
-//! The last few results of a server, for whoever asks why it is DOWN.
+//! The last few results of a server, to show why it is DOWN.
 
 use std::collections::VecDeque;
 

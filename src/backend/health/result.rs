@@ -1,7 +1,7 @@
 //! What was learnt about a server, by a check or by traffic.
 //!
 //! The cause is text for the operator that may quote the server: it is cut and made printable here, so that
-//! nobody who shows it has to think of it.
+//! it can be shown anywhere as it is.
 
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ pub struct CheckResult {
     pub status: CheckStatus,
     /// The HTTP status code, where there was one.
     pub code: Option<u16>,
-    /// One clear phrase, printable and at most [`MAX_CAUSE`] characters; empty when there is nothing to say.
+    /// One clear phrase, printable and at most [`MAX_CAUSE`] characters; empty when there is none.
     pub cause: String,
     /// From the start of the check to its result. In text: whole microseconds.
     #[serde(rename = "duration_us", with = "micros")]
     pub duration: Duration,
-    pub source: Source,
+    pub source: ResultSource,
     /// When it was taken into the server's state. No instant of another process: not in text.
     #[serde(skip)]
     pub ended: Option<Instant>,
@@ -28,12 +28,12 @@ pub struct CheckResult {
 impl CheckResult {
     /// The result of a check. The cause may hold anything; what is not printable is escaped, what is too long is cut.
     pub fn new(status: CheckStatus, cause: &str, duration: Duration) -> Self {
-        Self { status, code: None, cause: printable(cause), duration, source: Source::Check, ended: None }
+        Self { status, code: None, cause: printable(cause), duration, source: ResultSource::Check, ended: None }
     }
 
     /// The same, learnt from a live session.
     pub fn from_traffic(self) -> Self {
-        Self { source: Source::Traffic, ..self }
+        Self { source: ResultSource::Traffic, ..self }
     }
 
     /// The same, with an HTTP status code.
@@ -57,10 +57,10 @@ impl fmt::Display for CheckResult {
     }
 }
 
-/// Who learnt it.
+/// Where it was learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum ResultSource {
     Check,
     Traffic,
 }
@@ -71,7 +71,7 @@ pub enum Source {
 pub enum CheckStatus {
     /// Not checked yet.
     Ini,
-    /// This host could not ask: no descriptor, port or memory left. It says nothing about the server.
+    /// This host could not ask: no descriptor, port or memory left. It is no fact about the server.
     SockErr,
     /// Connected, and no more was asked.
     L4Ok,
@@ -95,7 +95,7 @@ impl CheckStatus {
         matches!(self, Self::L4Ok | Self::L7Ok)
     }
 
-    /// What to tell [`super::Health::record`]. `None`: nothing. Were a lack of descriptors or ports on this host
+    /// What to give to [`super::Health::record`]. `None`: nothing. Were a lack of descriptors or ports on this host
     /// counted as a failure, it would take every server DOWN at once.
     pub fn verdict(self) -> Option<bool> {
         match self {

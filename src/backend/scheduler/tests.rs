@@ -2,13 +2,13 @@ use super::*;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
-struct Bench {
+struct SchedulerBench {
     schedule: Schedule,
     loads: Loads,
     cursor: AtomicUsize,
 }
 
-impl Bench {
+impl SchedulerBench {
     fn new(balance: Balance, weights: &[u32]) -> Self {
         let loads = Loads::default();
         let candidates = weights
@@ -37,7 +37,7 @@ impl Bench {
 
 #[test]
 fn roundrobin_follows_the_weights_exactly_and_smoothly() {
-    let bench = Bench::new(Balance::RoundRobin, &[1, 2, 3]);
+    let bench = SchedulerBench::new(Balance::RoundRobin, &[1, 2, 3]);
     let picks: Vec<usize> = (0..600).map(|_| bench.take(&Hint::default()).unwrap()).collect();
     for window in picks.chunks(6) {
         let count = |m| window.iter().filter(|p| **p == m).count();
@@ -48,21 +48,21 @@ fn roundrobin_follows_the_weights_exactly_and_smoothly() {
 
 #[test]
 fn equal_weights_make_a_cycle_of_one_turn_each() {
-    let bench = Bench::new(Balance::RoundRobin, &[256; 1000]);
+    let bench = SchedulerBench::new(Balance::RoundRobin, &[256; 1000]);
     let first: Vec<usize> = (0..1000).map(|_| bench.take(&Hint::default()).unwrap()).collect();
     assert_eq!(first, (0..1000).collect::<Vec<_>>());
 }
 
 #[test]
 fn leastconn_chooses_the_idle_server_whatever_its_weight() {
-    let bench = Bench::new(Balance::LeastConn, &[1, 200]);
+    let bench = SchedulerBench::new(Balance::LeastConn, &[1, 200]);
     bench.loads.take(1, u32::MAX);
     assert_eq!(bench.take(&Hint::default()), Some(0));
 }
 
 #[test]
 fn leastconn_fills_in_proportion_to_the_weights() {
-    let bench = Bench::new(Balance::LeastConn, &[1, 2, 3]);
+    let bench = SchedulerBench::new(Balance::LeastConn, &[1, 2, 3]);
     for _ in 0..60 {
         bench.take(&Hint::default()).unwrap();
     }
@@ -72,7 +72,7 @@ fn leastconn_fills_in_proportion_to_the_weights() {
 
 #[test]
 fn leastconn_is_off_by_no_more_than_the_threads_that_pick() {
-    let bench = Bench::new(Balance::LeastConn, &[1; 10]);
+    let bench = SchedulerBench::new(Balance::LeastConn, &[1; 10]);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| (0..2500).for_each(|_| assert!(bench.take(&Hint::default()).is_some())));
@@ -84,10 +84,13 @@ fn leastconn_is_off_by_no_more_than_the_threads_that_pick() {
 
 #[test]
 fn removing_one_server_moves_only_its_clients() {
-    let all = Bench::new(Balance::Source, &[1; 10]);
+    let all = SchedulerBench::new(Balance::Source, &[1; 10]);
     let mut fewer: Vec<Candidate> = all.schedule.candidates.clone();
     fewer.remove(3);
-    let fewer = Bench { schedule: Schedule::new(Balance::Source, fewer), ..Bench::new(Balance::Source, &[1; 10]) };
+    let fewer = SchedulerBench {
+        schedule: Schedule::new(Balance::Source, fewer),
+        ..SchedulerBench::new(Balance::Source, &[1; 10])
+    };
     let mut share: HashMap<usize, u32> = HashMap::new();
     for client in 0..20_000 {
         let before = all.from(client);
@@ -101,7 +104,7 @@ fn removing_one_server_moves_only_its_clients() {
 
 #[test]
 fn random_keeps_the_load_even() {
-    let bench = Bench::new(Balance::Random, &[1; 20]);
+    let bench = SchedulerBench::new(Balance::Random, &[1; 20]);
     for _ in 0..20_000 {
         bench.take(&Hint::default()).unwrap();
     }
@@ -111,7 +114,7 @@ fn random_keeps_the_load_even() {
 
 #[test]
 fn first_fills_one_server_before_the_next() {
-    let mut bench = Bench::new(Balance::First, &[1; 3]);
+    let mut bench = SchedulerBench::new(Balance::First, &[1; 3]);
     bench.schedule.candidates.iter_mut().for_each(|c| c.maxconn = 2);
     let picks: Vec<_> = (0..7).map(|_| bench.take(&Hint::default())).collect();
     assert_eq!(picks, [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), None]);
@@ -120,7 +123,7 @@ fn first_fills_one_server_before_the_next() {
 #[test]
 fn suspects_and_the_avoided_are_the_last_resort() {
     for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
-        let bench = Bench::new(balance, &[1; 3]);
+        let bench = SchedulerBench::new(balance, &[1; 3]);
         bench.loads.set_suspect(0, true);
         for client in 0..50 {
             let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: Some(1) };
@@ -129,7 +132,7 @@ fn suspects_and_the_avoided_are_the_last_resort() {
         bench.loads.set_suspect(2, true);
         let hint = Hint { client: None, avoid: Some(1) };
         assert!(bench.take(&hint).is_some_and(|m| m != 1), "{balance}: a suspect before the avoided");
-        let alone = Bench::new(balance, &[1]);
+        let alone = SchedulerBench::new(balance, &[1]);
         alone.loads.set_suspect(0, true);
         assert_eq!(alone.take(&Hint { client: None, avoid: Some(0) }), Some(0), "{balance}");
     }
@@ -138,7 +141,7 @@ fn suspects_and_the_avoided_are_the_last_resort() {
 #[test]
 fn full_servers_are_passed_over() {
     for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
-        let mut bench = Bench::new(balance, &[1; 100]);
+        let mut bench = SchedulerBench::new(balance, &[1; 100]);
         bench.schedule.candidates.iter_mut().for_each(|c| c.maxconn = 1);
         for _ in 0..100 {
             assert!(bench.take(&Hint::default()).is_some(), "{balance}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cli::output::harmless;
 use crate::cli::table::{Cell, Colour, Table};
 use crate::control::admin::Status;
-use crate::control::admin::status::{Backend, EtcdSummary, Percentiles, Server, ServerStatus};
+use crate::control::admin::status::{BackendReport, EtcdSummary, Percentiles, ServerReport, ServerStatus};
 
 /// Everything on one page.
 pub(super) fn page(status: &Status, colour: bool) -> String {
@@ -21,7 +21,7 @@ pub(super) fn page(status: &Status, colour: bool) -> String {
 }
 
 /// One row a server, named as the other commands want it.
-pub(in crate::cli) fn server_table(backends: &[Backend]) -> Table {
+pub(in crate::cli) fn server_table(backends: &[BackendReport]) -> Table {
     let mut table = Table::new(&[
         "SERVER",
         "ADDR",
@@ -44,7 +44,7 @@ pub(in crate::cli) fn server_table(backends: &[Backend]) -> Table {
     table
 }
 
-fn server_row(backend: &Backend, server: &Server) -> Vec<Cell> {
+fn server_row(backend: &BackendReport, server: &ServerReport) -> Vec<Cell> {
     let backup = if server.backup { " (backup)" } else { "" };
     vec![
         Cell::left(format!("{}/{}{backup}", backend.name, server.name)),
@@ -148,7 +148,7 @@ fn quantiles(times: Percentiles) -> Cell {
     }
 }
 
-fn last_check(server: &Server) -> Cell {
+fn last_check(server: &ServerReport) -> Cell {
     let Some(last) = server.check.last.first() else {
         return Cell::left(&server.check.status);
     };

@@ -137,13 +137,13 @@ fn check() -> impl Strategy<Value = Check> {
     let status = vec((100..300u16, 300..600u16), 1..3);
     let bytes = || "[ -~\r\n]{1,20}".prop_map(String::into_bytes);
     let step = prop_oneof![
-        Just(Step::Connect),
-        vec(any::<u8>(), 1..20).prop_map(Step::Send),
-        bytes().prop_map(Step::Expect),
-        bytes().prop_map(Step::ExpectNot),
+        Just(ScriptStep::Connect),
+        vec(any::<u8>(), 1..20).prop_map(ScriptStep::Send),
+        bytes().prop_map(ScriptStep::Expect),
+        bytes().prop_map(ScriptStep::ExpectNot),
         "[a-z.*]{0,8}[a-z]"
             .prop_filter("an expression", |text| regex::bytes::Regex::new(text).is_ok())
-            .prop_map(|text| { Step::ExpectRegex(regex::bytes::Regex::new(&text).unwrap()) }),
+            .prop_map(|text| { ScriptStep::ExpectRegex(regex::bytes::Regex::new(&text).unwrap()) }),
     ];
     let kind = prop_oneof![
         Just(CheckKind::Tcp),

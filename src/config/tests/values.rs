@@ -83,14 +83,14 @@ fn a_script_has_every_kind_of_step() {
     assert_eq!(
         steps[..5],
         [
-            Step::Connect,
-            Step::Send(b"PING\r\n".to_vec()),
-            Step::Send(vec![0x50, 0x49, 0x4e, 0xff]),
-            Step::Expect(b"+PONG".to_vec()),
-            Step::ExpectNot(b"ERR".to_vec()),
+            ScriptStep::Connect,
+            ScriptStep::Send(b"PING\r\n".to_vec()),
+            ScriptStep::Send(vec![0x50, 0x49, 0x4e, 0xff]),
+            ScriptStep::Expect(b"+PONG".to_vec()),
+            ScriptStep::ExpectNot(b"ERR".to_vec()),
         ]
     );
-    let Step::ExpectRegex(regex) = &steps[5] else {
+    let ScriptStep::ExpectRegex(regex) = &steps[5] else {
         panic!("the last step is an expression");
     };
     assert!(regex.is_match(b"\xffrole:master\n"));

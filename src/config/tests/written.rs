@@ -151,17 +151,17 @@ impl Text {
     }
 }
 
-fn step(step: &Step) -> String {
+fn step(step: &ScriptStep) -> String {
     let text = |bytes: &[u8]| quoted(std::str::from_utf8(bytes).unwrap());
     match step {
-        Step::Connect => "{ connect = true }".to_owned(),
-        Step::Send(bytes) => {
+        ScriptStep::Connect => "{ connect = true }".to_owned(),
+        ScriptStep::Send(bytes) => {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{{ send_hex = \"{hex}\" }}")
         }
-        Step::Expect(bytes) => format!("{{ expect = {} }}", text(bytes)),
-        Step::ExpectNot(bytes) => format!("{{ expect_not = {} }}", text(bytes)),
-        Step::ExpectRegex(regex) => format!("{{ expect_regex = {} }}", quoted(regex.as_str())),
+        ScriptStep::Expect(bytes) => format!("{{ expect = {} }}", text(bytes)),
+        ScriptStep::ExpectNot(bytes) => format!("{{ expect_not = {} }}", text(bytes)),
+        ScriptStep::ExpectRegex(regex) => format!("{{ expect_regex = {} }}", quoted(regex.as_str())),
     }
 }
 

@@ -39,7 +39,7 @@ impl Client {
     /// Connects to the daemon whose admin socket is `path`.
     ///
     /// # Errors
-    /// When there is no such socket, nobody listens, this user may not, or its queue stays full for [`SILENCE`].
+    /// When there is no such socket, it has no listener, this user may not connect, or its queue stays full for [`SILENCE`].
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
         let connect = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -80,7 +80,7 @@ impl Client {
                 return Err(ClientError::Closed(self.path));
             }
             match serde_json::from_slice(&line) {
-                Ok(Answer::Progress(text)) => on_progress(&text),
+                Ok(Answer::ProgressSender(text)) => on_progress(&text),
                 Ok(Answer::Heartbeat) => {}
                 Ok(last) => return Ok(last),
                 Err(source) => {
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// A daemon that reads one line and says `words`.
+    /// A daemon that reads one line and answers `words`.
     fn daemon(words: &'static [u8]) -> (tempfile::TempDir, PathBuf, thread::JoinHandle<String>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lb.sock");

@@ -21,7 +21,7 @@ pub enum Request {
     ServerList,
     /// Change a server's administration.
     SetServer { backend: String, server: String, state: AdminState },
-    /// Change a server's weight (0–256) until the configuration or discovery says another.
+    /// Change a server's weight (0–256) until the configuration or discovery brings another.
     SetWeight { backend: String, server: String, weight: u16 },
     /// Read the configuration again.
     Reload,
@@ -42,11 +42,11 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "value", rename_all = "snake_case")]
 pub enum Answer {
-    /// Done. A text, or an object whose `message` is one, is meant for people; null means that nothing needs saying.
+    /// Done. A text, or an object whose `message` is one, is meant for people; null: there is no text.
     Ok(Value),
     /// A step of long work, for people. The last answer is still to come.
-    Progress(String),
-    /// Long work goes on and there is nothing new; it only keeps the client from giving up.
+    ProgressSender(String),
+    /// Long work continues and there is nothing new; it only keeps the client from giving up.
     Heartbeat,
     /// Not done, and why.
     Error {
@@ -59,7 +59,7 @@ pub enum Answer {
     },
 }
 
-/// Whose fault it is.
+/// Where the fault lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -80,7 +80,7 @@ impl Request {
     /// Reads one request line (with or without its newline).
     ///
     /// # Errors
-    /// The [`Answer::Error`] to send back, which says what is wrong with the line.
+    /// The [`Answer::Error`] to send back, which names what is wrong with the line.
     pub fn parse(line: &[u8]) -> Result<Self, Answer> {
         let line = line.trim_ascii();
         if line.is_empty() {
@@ -109,7 +109,7 @@ impl Answer {
         Self::error(ErrorKind::BadRequest, ExitStatus::BadInput, message)
     }
 
-    /// The request is right and was not done; `exit` says what the command ends with.
+    /// The request is right and was not done; `exit` is what the command ends with.
     pub fn failed(exit: ExitStatus, message: impl Into<String>) -> Self {
         Self::error(ErrorKind::Failed, exit, message)
     }

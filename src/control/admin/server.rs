@@ -1,7 +1,7 @@
 //! The daemon's end of the admin socket.
 //!
 //! The caller brings a listening socket (its path, mode and place in an upgrade are not this file's business)
-//! and a handler that does what is asked. Rules: nobody but root and the daemon's own user is heard; every wait
+//! and a handler that does what is asked. Rules: only root and the daemon's own user are answered; every wait
 //! has a deadline and every size a bound, so that no client can hold the control thread; a client that goes
 //! away does not stop work that it began.
 
@@ -21,31 +21,31 @@ use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::exit::ExitStatus;
 use crate::pace::Backoff;
 
-/// Tells the client how long work is getting on.
+/// Shows the client how long work advances.
 #[derive(Debug, Clone)]
-pub struct Progress(mpsc::Sender<String>);
+pub struct ProgressSender(mpsc::Sender<String>);
 
-impl Progress {
+impl ProgressSender {
     /// Sends one line for people. Never waits: to a client that does not read, lines are lost.
     pub fn say(&self, line: impl Into<String>) {
-        // A lost line of progress changes nothing: the last answer tells the outcome.
+        // A lost line of progress changes nothing: the last answer has the outcome.
         self.0.try_send(line.into()).ok();
     }
 }
 
-/// Answers requests on `listener` until dropped. What is being answered at that moment goes on.
+/// Answers requests on `listener` until dropped. What is being answered at that moment continues.
 ///
 /// Needs a runtime with `spawn_local` (tokio's `LocalRuntime`); `handler` runs as a task of its own, and a panic
 /// in it becomes an error answer.
 pub async fn serve<H, F>(listener: UnixListener, conversations: Conversations, handler: H) -> Infallible
 where
-    H: Fn(Request, Progress) -> F + 'static,
+    H: Fn(Request, ProgressSender) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
     serve_within(Limits::default(), listener, conversations, handler).await
 }
 
-/// The connections that are being answered. They go on when `serve` is dropped; who wants to end in good order
+/// The connections that are being answered. They continue when `serve` is dropped; an orderly end
 /// waits for them.
 #[derive(Debug, Clone)]
 pub struct Conversations {
@@ -69,7 +69,7 @@ impl Conversations {
     /// Ready when every connection has its last answer. To be asked after `serve` was dropped: one that waits for
     /// the next connection keeps this from ever being ready.
     pub async fn over(&self) {
-        // An error would mean that the semaphore was closed, which nobody does.
+        // An error would mean that the semaphore was closed, which nothing does.
         self.permits.acquire_many(self.max).await.ok();
     }
 }
@@ -97,7 +97,7 @@ async fn serve_within<H, F>(
     handler: H,
 ) -> Infallible
 where
-    H: Fn(Request, Progress) -> F + 'static,
+    H: Fn(Request, ProgressSender) -> F + 'static,
     F: Future<Output = Answer> + 'static,
 {
     let handler = Rc::new(handler);
@@ -127,7 +127,7 @@ where
 /// One connection, from the check of its user to the last answer.
 async fn converse<H, F>(mut stream: UnixStream, limits: Limits, handler: &H) -> io::Result<()>
 where
-    H: Fn(Request, Progress) -> F,
+    H: Fn(Request, ProgressSender) -> F,
     F: Future<Output = Answer> + 'static,
 {
     let uid = stream.peer_cred()?.uid();
@@ -171,11 +171,11 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Result<Vec<u8>, Answer
 /// its progress. Returns the last answer.
 async fn work<H, F>(stream: &mut UnixStream, limits: Limits, handler: &H, request: Request) -> io::Result<Answer>
 where
-    H: Fn(Request, Progress) -> F,
+    H: Fn(Request, ProgressSender) -> F,
     F: Future<Output = Answer> + 'static,
 {
     let (sender, mut lines) = mpsc::channel(64);
-    let mut task = tokio::task::spawn_local(handler(request, Progress(sender)));
+    let mut task = tokio::task::spawn_local(handler(request, ProgressSender(sender)));
     let mut heartbeat = interval_at(tokio::time::Instant::now() + limits.heartbeat, limits.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -183,11 +183,11 @@ where
             biased;
             Some(line) = lines.recv() => {
                 heartbeat.reset();
-                send(stream, limits, &Answer::Progress(line)).await?;
+                send(stream, limits, &Answer::ProgressSender(line)).await?;
             }
             outcome = &mut task => {
                 while let Ok(line) = lines.try_recv() {
-                    send(stream, limits, &Answer::Progress(line)).await?;
+                    send(stream, limits, &Answer::ProgressSender(line)).await?;
                 }
                 return Ok(outcome.unwrap_or_else(|error| {
                     tracing::error!(%error, "admin request failed");

@@ -22,7 +22,7 @@ pub struct Status {
     /// Since the first generation began.
     pub uptime_s: u64,
     /// The running upgrade, if any.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<UpgradeReport>,
     /// Worker threads.
     pub threads: u32,
     /// Sessions in the whole process; at the limit accepting stops.
@@ -35,14 +35,14 @@ pub struct Status {
     pub log_lines_dropped: u64,
     /// All followed prefixes in one, if there are any.
     pub etcd: Option<EtcdSummary>,
-    pub frontends: Vec<Frontend>,
-    pub backends: Vec<Backend>,
+    pub frontends: Vec<FrontendReport>,
+    pub backends: Vec<BackendReport>,
 }
 
 /// An upgrade on its way.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Upgrade {
+pub struct UpgradeReport {
     /// `probation`, `moving`, …: the words of the progress lines.
     pub phase: String,
     pub elapsed_ms: u64,
@@ -62,7 +62,7 @@ pub struct EtcdSummary {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Frontend {
+pub struct FrontendReport {
     pub name: String,
     /// As bound: a configured port of 0 shows the one that the kernel gave.
     pub bind: Vec<String>,
@@ -79,7 +79,7 @@ pub struct Frontend {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Backend {
+pub struct BackendReport {
     pub name: String,
     pub balance: String,
     /// Sessions that wait for a server now.
@@ -90,16 +90,16 @@ pub struct Backend {
     pub bytes_out: u64,
     /// Discovery of this backend's servers, if it has one; with `held` while a change waits for `lb server accept`.
     pub discovery: Option<SourceStatus>,
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerReport>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Server {
+pub struct ServerReport {
     pub name: String,
     pub addr: String,
     pub status: ServerStatus,
-    pub check: Check,
+    pub check: CheckReport,
     /// As configured, discovered or set by hand; slow start is not in it.
     pub weight: u16,
     pub backup: bool,
@@ -119,7 +119,7 @@ pub struct Server {
     pub session_ms: Percentiles,
 }
 
-/// The one word that operators look for; administration before health.
+/// One word for administration and health, the former first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ServerStatus {
@@ -136,25 +136,25 @@ pub enum ServerStatus {
 /// Why a server is UP or DOWN.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Check {
+pub struct CheckReport {
     /// HAProxy's short word for the last result: `L4OK`, `L4CON`, `L7STS`, …; empty before the first.
     pub status: String,
     /// Where the server stands between rise and fall: `UP 2/3`, `DOWN 1/2`; `no check` without one.
     pub health: String,
     /// The newest first; at most 16.
-    pub last: Vec<CheckResult>,
+    pub last: Vec<ResultReport>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct CheckResult {
+pub struct ResultReport {
     pub ok: bool,
-    /// As [`Check::status`].
+    /// As [`CheckReport::status`].
     pub status: String,
     /// For people: `connection refused`, `status 503`, …
     pub cause: String,
     pub duration_ms: f64,
-    /// `check`, or `traffic` when a session's connect told it.
+    /// `check`, or `traffic` when a session's connect found it.
     pub source: String,
     /// How long ago it ended.
     pub age_ms: u64,
@@ -187,12 +187,12 @@ impl ServerStatus {
 mod tests {
     use super::*;
 
-    /// The names of the contract, from the design; a test that fails here broke somebody's script.
+    /// The names of the contract, from the design; a test that fails here broke scripts.
     #[test]
     fn every_promised_field_is_there_under_its_name() {
         let status = Status {
-            frontends: vec![Frontend::default()],
-            backends: vec![Backend { servers: vec![Server::default()], ..Backend::default() }],
+            frontends: vec![FrontendReport::default()],
+            backends: vec![BackendReport { servers: vec![ServerReport::default()], ..BackendReport::default() }],
             ..Status::default()
         };
         let json = serde_json::to_value(&status).unwrap();

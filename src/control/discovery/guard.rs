@@ -41,7 +41,7 @@ pub(super) struct Guard {
     delay: Duration,
     applied: Arc<Servers>,
     held: BTreeMap<String, Held>,
-    /// Who left the view within [`WINDOW`] and is not back, applied or held.
+    /// Servers that left the view within [`WINDOW`] and are not back, applied or held.
     departures: BTreeMap<String, Instant>,
 }
 
@@ -62,7 +62,7 @@ impl Guard {
         &self.held
     }
 
-    /// Brings the applied set to `wanted`, but for what is held. `expired` says of who left whether the lease did it.
+    /// Brings the applied set to `wanted`, but for what is held. `expired`: of the servers that left, whether by their lease.
     /// Returns whether the applied set changed.
     pub(super) fn settle(
         &mut self,
@@ -103,7 +103,7 @@ impl Guard {
         self.held.values().map(|held| held.until).min()
     }
 
-    /// Holds those who are about to leave, if there is reason to.
+    /// Holds servers that are about to leave, if there is reason to.
     fn hold(
         &mut self,
         wanted: &Servers,

@@ -83,7 +83,7 @@ struct World {
     delay: Duration,
     bad_values: bool,
     failing: BTreeSet<String>,
-    /// The watch goes on at this revision. `None`: not connected.
+    /// The watch continues at this revision. `None`: not connected.
     watch: Option<i64>,
     delivered: Vec<Event>,
     /// Every set that existed at some revision.
@@ -332,7 +332,7 @@ impl World {
         self.compare(self.discovery.applied());
     }
 
-    /// A key whose value is bad may have any good value or none; all others are as in the store.
+    /// A key with a bad value may have any good value or none; all others are as in the store.
     fn compare(&self, servers: &Servers) {
         let mut servers = servers.clone();
         let good = self.store.good();

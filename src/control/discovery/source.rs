@@ -25,7 +25,7 @@ pub enum Event {
     Delete { key: Vec<u8>, mod_revision: i64 },
 }
 
-/// Why watching cannot go on from the revision seen.
+/// Why watching cannot continue from the revision seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Relist {
     #[error("nothing was listed yet")]

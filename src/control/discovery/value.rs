@@ -2,7 +2,7 @@
 //!
 //! A value is `host:port`, as it is written for HAProxy through confd, or a JSON object with `addr`, `weight`, `maxconn`
 //! and `backup`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
-//! since whoever may write a key must not reach the sockets of this machine.
+//! since the writer of a key must not reach the sockets of this machine.
 
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ impl Discovered {
         Self { addr, weight: 1, maxconn: None, backup: false }
     }
 
-    /// Reads a value; also says how many JSON fields were not understood and therefore ignored.
+    /// Reads a value; also returns how many JSON fields were not understood and therefore ignored.
     pub fn parse(value: &[u8]) -> Result<(Self, usize), ValueError> {
         if value.len() > MAX_VALUE {
             return Err(ValueError::TooLong);

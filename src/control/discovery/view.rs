@@ -1,9 +1,9 @@
-//! View: what the source says now about one prefix, with the last good value of each key.
+//! View: what the source has now under one prefix, with the last good value of each key.
 //!
 //! The rules of a watched prefix, kept here so that they can be tested without etcd: a listing replaces everything at
 //! one revision; events count only above the revision seen; a value that cannot be read leaves the good one of that key
-//! in place. A progress notification moves nothing: etcd before 3.4.25 answers a request for one with a revision whose
-//! events may still be on their way, so only events and listings say how far we are.
+//! in place. A progress notification moves nothing: etcd before 3.4.25 answers a request for one with a revision with
+//! events that may still be on their way, so only events and listings show the position.
 
 use std::collections::BTreeMap;
 
@@ -47,9 +47,9 @@ pub struct View {
     servers: Servers,
     /// Leases of the keys in `servers` that have one.
     leases: BTreeMap<String, i64>,
-    /// Keys whose present value is bad, whether or not an older good one stays.
+    /// Keys with a bad present value, whether or not an older good one stays.
     bad: BTreeMap<String, RejectedKey>,
-    /// Those of `bad` that nobody was told about yet.
+    /// Those of `bad` that were not reported yet.
     news: Vec<RejectedKey>,
     /// Good keys were left out because [`MAX_SERVERS`] were known.
     crowded: bool,
@@ -92,7 +92,7 @@ impl View {
         self.leases.get(name).copied().unwrap_or(0)
     }
 
-    /// Everything up to this revision is folded: a watch goes on at the next one.
+    /// Everything up to this revision is folded: a watch continues at the next one.
     pub fn revision(&self) -> i64 {
         self.revision
     }
@@ -106,7 +106,7 @@ impl View {
         self.counters
     }
 
-    /// Keys whose present value is bad.
+    /// Keys with a bad present value.
     pub fn bad(&self) -> impl Iterator<Item = &RejectedKey> {
         self.bad.values()
     }
@@ -116,7 +116,7 @@ impl View {
         std::mem::take(&mut self.news)
     }
 
-    /// Compares what an answer's header says with what was seen. `Some`: only a listing can go on. A source that was
+    /// Compares what an answer's header has with what was seen. `Some`: only a listing can follow. A source that was
     /// restored from an older snapshot accepts a watch at a future revision and then never fires.
     pub fn relist(&self, cluster_id: u64, revision: i64) -> Option<Relist> {
         match self.cluster_id {
@@ -132,7 +132,7 @@ impl View {
         self.crowded && self.servers.len() < MAX_SERVERS
     }
 
-    /// Replaces everything; returns who left, with their leases.
+    /// Replaces everything; returns the servers that left, with their leases.
     pub(super) fn listing(&mut self, listing: Listing) -> BTreeMap<String, i64> {
         self.counters.listings += 1;
         let mut before = std::mem::take(&mut self.servers);
@@ -143,7 +143,7 @@ impl View {
             .kvs
             .into_iter()
             .partition(|kv| name_of(&kv.key, self.prefix.len()).is_ok_and(|name| before.contains_key(&name)));
-        // Who serves already is never pushed out by newcomers.
+        // Servers that are there already are never pushed out by new ones.
         for kv in known.into_iter().chain(new) {
             self.put(kv, &mut before, &bad);
         }
@@ -154,7 +154,7 @@ impl View {
         before.into_keys().map(|name| (lease(&name), name)).map(|(lease, name)| (name, lease)).collect()
     }
 
-    /// Folds events in their order; returns who left, with their leases.
+    /// Folds events in their order; returns the servers that left, with their leases.
     pub(super) fn events(&mut self, events: Vec<Event>) -> BTreeMap<String, i64> {
         let seen = self.revision;
         let mut left = BTreeMap::new();

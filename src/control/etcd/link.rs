@@ -65,7 +65,7 @@ impl Link {
         listing.ok_or(EtcdError::NoHeader)
     }
 
-    /// Those of `leases` that are alive: their keys were deleted by somebody. Not knowing counts as not alive, which
+    /// Those of `leases` that are alive: their keys were deleted on purpose. Not knowing counts as not alive, which
     /// holds a server that passes its checks; so this may be bounded in number and time.
     pub(super) async fn alive(&mut self, leases: BTreeSet<i64>) -> BTreeSet<i64> {
         let mut alive = BTreeSet::new();

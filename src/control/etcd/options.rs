@@ -23,7 +23,7 @@ pub struct Options {
 
 /// The whole set of servers to apply to one backend; replaces every earlier one.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct FoundServers {
     /// Name of the backend.
     pub backend: String,
     pub servers: Arc<Servers>,

@@ -15,8 +15,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::options::{Found, Options};
-use super::status::{HeldServer, Source, SourceStatus};
+use super::options::{FoundServers, Options};
+use super::status::{AppliedFrom, HeldServer, SourceStatus};
 use crate::backend::Backend;
 use crate::control::discovery::{Discovery, Event, HoldReason, Leaving, Listing, RejectedKey, Relist};
 
@@ -26,19 +26,19 @@ pub(super) struct FollowedPrefix {
     backend: Arc<Backend>,
     prefix: String,
     state_dir: Option<PathBuf>,
-    found: UnboundedSender<Found>,
+    found: UnboundedSender<FoundServers>,
     listed: watch::Sender<bool>,
     /// The applied set changed and is not on the disk yet.
     unsaved: Notify,
-    state: RefCell<State>,
+    state: RefCell<PrefixState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct PrefixState {
     discovery: Discovery,
     /// Between folding and settling, while the session asks about leases.
     leaving: Option<(Leaving, bool)>,
-    source: Source,
+    source: AppliedFrom,
     /// When etcd last answered; with a set from a file, how old it was then and when it was read.
     heard: Option<Instant>,
     file_age_s: u64,
@@ -48,12 +48,12 @@ struct State {
 }
 
 impl FollowedPrefix {
-    pub(super) fn new(options: &Options, found: UnboundedSender<Found>) -> Rc<Self> {
+    pub(super) fn new(options: &Options, found: UnboundedSender<FoundServers>) -> Rc<Self> {
         let discovery = Discovery::new(options.prefix.as_str(), options.etcd.guard_delay);
-        let state = State {
+        let state = PrefixState {
             discovery,
             leaving: None,
-            source: Source::None,
+            source: AppliedFrom::None,
             heard: None,
             file_age_s: 0,
             endpoint: None,
@@ -136,7 +136,7 @@ impl FollowedPrefix {
         self.folded(state, leaving, false)
     }
 
-    fn folded(&self, mut state: RefMut<'_, State>, leaving: Leaving, fresh: bool) -> BTreeSet<i64> {
+    fn folded(&self, mut state: RefMut<'_, PrefixState>, leaving: Leaving, fresh: bool) -> BTreeSet<i64> {
         let leases = leaving.leases();
         state.leaving = Some((leaving, fresh));
         let news = state.discovery.take_news();
@@ -152,14 +152,14 @@ impl FollowedPrefix {
         let mut state = self.state.borrow_mut();
         self.settle_in(&mut state, alive);
         if listed {
-            state.source = Source::Etcd;
+            state.source = AppliedFrom::Etcd;
             self.listed.send_replace(true);
-            // Also when nothing changed: the file then says how young it is.
+            // Also when nothing changed: the file then shows how young it is.
             self.unsaved.notify_one();
         }
     }
 
-    fn settle_in(&self, state: &mut State, alive: &BTreeSet<i64>) {
+    fn settle_in(&self, state: &mut PrefixState, alive: &BTreeSet<i64>) {
         let (leaving, fresh) = state.leaving.take().unwrap_or_default();
         let before: BTreeSet<String> = state.discovery.held().keys().cloned().collect();
         let now = Instant::now();
@@ -178,17 +178,17 @@ impl FollowedPrefix {
         self.publish(state, changed);
     }
 
-    fn publish(&self, state: &State, changed: bool) {
+    fn publish(&self, state: &PrefixState, changed: bool) {
         if changed {
             self.send(state);
             self.unsaved.notify_one();
         }
     }
 
-    fn send(&self, state: &State) {
+    fn send(&self, state: &PrefixState) {
         let servers = Arc::clone(state.discovery.applied());
         // An error: the engine is ending and applies no more sets.
-        self.found.send(Found { backend: self.backend().to_owned(), servers }).ok();
+        self.found.send(FoundServers { backend: self.backend().to_owned(), servers }).ok();
     }
 
     /// Looks again at what is held for its checks, unless a fold is under way.
@@ -222,7 +222,7 @@ impl FollowedPrefix {
         let state = self.state.borrow();
         let (now, view) = (Instant::now(), state.discovery.view());
         let seconds = |since: Instant| now.saturating_duration_since(since).as_secs();
-        let before = if state.source == Source::File { state.file_age_s } else { 0 };
+        let before = if state.source == AppliedFrom::File { state.file_age_s } else { 0 };
         let held = state.discovery.held().iter().map(|(name, held)| HeldServer {
             name: name.clone(),
             why: held.why,

@@ -1,4 +1,4 @@
-//! Secrets in files: keys and passwords, read only when nobody else can.
+//! Secrets in files: keys and passwords, read only when no other user can.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Session: the life of one connection: where are we, list if need be, watch, and leave at the first doubt.
+//! EtcdSession: the life of one connection: where are we, list if need be, watch, and leave at the first doubt.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -22,7 +22,7 @@ pub(super) async fn run(
     endpoint: &str,
 ) -> Result<Infallible, EtcdError> {
     let link = Link::new(etcd, endpoint, followed.prefix()).await?;
-    let mut session = Session { followed, link, relist_at: soon() };
+    let mut session = EtcdSession { followed, link, relist_at: soon() };
     let (cluster_id, revision) = session.link.position().await?;
     match followed.relist(cluster_id, revision) {
         Some(why) => session.list(&why.to_string()).await?,
@@ -37,14 +37,14 @@ pub(super) async fn run(
     }
 }
 
-struct Session<'a> {
+struct EtcdSession<'a> {
     followed: &'a FollowedPrefix,
     link: Link,
     /// When to list again though nothing asks for it.
     relist_at: Instant,
 }
 
-impl Session<'_> {
+impl EtcdSession<'_> {
     async fn list(&mut self, why: &str) -> Result<(), EtcdError> {
         let listing = self.link.list().await?;
         let (keys, revision) = (listing.kvs.len(), listing.revision);

@@ -7,7 +7,7 @@ use crate::control::discovery::{Counters, HoldReason, RejectedKey};
 /// Where the applied servers come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum AppliedFrom {
     /// Nothing is known yet.
     #[default]
     None,
@@ -23,7 +23,7 @@ pub enum Source {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SourceStatus {
-    pub source: Source,
+    pub source: AppliedFrom,
     pub prefix: String,
     /// The endpoint that is connected. `None`: none is.
     pub endpoint: Option<String>,
@@ -38,7 +38,7 @@ pub struct SourceStatus {
     pub held: Vec<HeldServer>,
     /// Servers held since the start.
     pub holds_total: u64,
-    /// Keys whose present value is not understood.
+    /// Keys with a present value that is not understood.
     pub bad: Vec<RejectedKey>,
     pub counters: Counters,
 }

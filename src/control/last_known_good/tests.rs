@@ -60,7 +60,7 @@ fn a_directory_that_cannot_be_written_is_an_error_and_nothing_else() {
 fn a_failed_write_leaves_the_old_set() {
     let dir = tempfile::tempdir().unwrap();
     saved().save(dir.path(), "app").unwrap();
-    // A directory in the place of the temporary file fails the write whoever we are.
+    // A directory in the place of the temporary file fails the write for every user.
     let temporary = format!("app.new-{}", std::process::id());
     fs::create_dir(dir.path().join(temporary)).unwrap();
     assert!(saved().save(dir.path(), "app").is_err());

@@ -1,6 +1,6 @@
 //! The connection of one check.
 //!
-//! How it ends matters when hundreds are opened in a second: whoever closes first keeps a TIME_WAIT for a minute,
+//! How it ends matters when hundreds are opened in a second: the side that closes first keeps a TIME_WAIT for a minute,
 //! a port here or memory there. So, as HAProxy does, a check closes by an RST. The price: a server that is still
 //! writing may log `connection reset by peer`. Where nothing is to be said at all even that is spared, see
 //! [`Talk::Nothing`].
@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
-use super::failure::Failure;
+use super::failure::ProbeFailure;
 use crate::config::ProxyVersion;
 use crate::proxy_protocol;
 use crate::sys::addr::Addr;
@@ -34,30 +34,30 @@ pub(super) enum Talk {
 
 impl Conn {
     /// Connects, and sends the PROXY header of a connection of our own if one is wanted.
-    pub(super) async fn open(addr: &Addr, talk: Talk, proxy: Option<ProxyVersion>) -> Result<Self, Failure> {
+    pub(super) async fn open(addr: &Addr, talk: Talk, proxy: Option<ProxyVersion>) -> Result<Self, ProbeFailure> {
         let talk = if proxy.is_some() { Talk::Something } else { talk };
         let mut conn = match addr {
             Addr::Ip(addr) => open_tcp(*addr, talk).await.map(Self::Tcp),
             Addr::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
         }
-        .map_err(|err| Failure::connecting(&err))?;
+        .map_err(|err| ProbeFailure::connecting(&err))?;
         if let Some(version) = proxy {
             conn.send(&proxy_protocol::encode(version, None, None)).await?;
         }
         Ok(conn)
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), ProbeFailure> {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes).await,
             Self::Unix(stream) => stream.write_all(bytes).await,
         }
-        .map_err(|err| Failure::broken(&err, "while sending"))
+        .map_err(|err| ProbeFailure::broken(&err, "while sending"))
     }
 
     /// Waits for bytes and adds them to `received`, which stays below `limit` before and at most there afterwards.
     /// `Ok(0)`: the server has closed its side.
-    pub(super) async fn receive(&mut self, received: &mut Vec<u8>, limit: usize) -> Result<usize, Failure> {
+    pub(super) async fn receive(&mut self, received: &mut Vec<u8>, limit: usize) -> Result<usize, ProbeFailure> {
         debug_assert!(received.len() < limit);
         let room = (limit - received.len()) as u64;
         if received.capacity() == 0 {
@@ -67,7 +67,7 @@ impl Conn {
             Self::Tcp(stream) => stream.take(room).read_buf(received).await,
             Self::Unix(stream) => stream.take(room).read_buf(received).await,
         }
-        .map_err(|err| Failure::broken(&err, "before the answer was complete"))
+        .map_err(|err| ProbeFailure::broken(&err, "before the answer was complete"))
     }
 
     /// Closes in order, by a FIN: for a check that ends with sending, since an RST could overtake the bytes.

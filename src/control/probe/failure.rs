@@ -10,14 +10,14 @@ use crate::backend::health::CheckStatus;
 
 /// Why a check failed.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct ProbeFailure {
     pub(super) status: CheckStatus,
     pub(super) code: Option<u16>,
     /// One phrase; `CheckResult` cuts it and makes it printable.
     pub(super) cause: Cow<'static, str>,
 }
 
-impl Failure {
+impl ProbeFailure {
     pub(super) fn new(status: CheckStatus, cause: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code: None, cause: cause.into() }
     }
@@ -88,7 +88,7 @@ mod tests {
             (Errno::EMFILE, CheckStatus::SockErr, "this host: too many open files"),
             (Errno::EADDRNOTAVAIL, CheckStatus::SockErr, "this host: no free local port or address"),
         ] {
-            let failure = Failure::connecting(&io::Error::from(errno));
+            let failure = ProbeFailure::connecting(&io::Error::from(errno));
             assert_eq!((failure.status, &*failure.cause), (status, cause));
         }
     }

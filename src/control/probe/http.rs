@@ -1,8 +1,8 @@
 //! The HTTP check: a request, and the status line of its answer. Nothing behind that line is of interest.
 
 use super::conn::Conn;
-use super::failure::{Failure, excerpt};
-use super::{Pass, Phase, Progress};
+use super::failure::{ProbeFailure, excerpt};
+use super::{Passed, ProbePhase, ProbeProgress};
 use crate::backend::health::CheckStatus;
 use crate::sys::addr::Addr;
 
@@ -21,11 +21,11 @@ pub(super) async fn ask(
     conn: &mut Conn,
     request: &str,
     expected: &[(u16, u16)],
-    progress: &mut Progress<'_>,
-) -> Result<Pass, Failure> {
-    progress.phase = Phase::Sending;
+    progress: &mut ProbeProgress<'_>,
+) -> Result<Passed, ProbeFailure> {
+    progress.phase = ProbePhase::Sending;
     conn.send(request.as_bytes()).await?;
-    progress.phase = Phase::Status;
+    progress.phase = ProbePhase::Status;
     let received = &mut progress.received;
     loop {
         let closed = conn.receive(received, MAX_HEAD).await? == 0;
@@ -33,31 +33,31 @@ pub(super) async fn ask(
             Parsed::Status(code) => return judge(code, expected),
             Parsed::Malformed => {
                 let got = excerpt(received);
-                return Err(Failure::new(CheckStatus::L7Rsp, format!("not an HTTP answer: `{got}`")));
+                return Err(ProbeFailure::new(CheckStatus::L7Rsp, format!("not an HTTP answer: `{got}`")));
             }
             Parsed::Incomplete if closed && received.is_empty() => {
-                return Err(Failure::new(CheckStatus::L7Rsp, "connection closed without an answer"));
+                return Err(ProbeFailure::new(CheckStatus::L7Rsp, "connection closed without an answer"));
             }
             Parsed::Incomplete if closed => {
                 let got = excerpt(received);
-                return Err(Failure::new(CheckStatus::L7Rsp, format!("connection closed within `{got}`")));
+                return Err(ProbeFailure::new(CheckStatus::L7Rsp, format!("connection closed within `{got}`")));
             }
             Parsed::Incomplete if received.len() == MAX_HEAD => {
-                return Err(Failure::new(CheckStatus::L7Rsp, "no whole status line in the first 16k"));
+                return Err(ProbeFailure::new(CheckStatus::L7Rsp, "no whole status line in the first 16k"));
             }
             Parsed::Incomplete => {}
         }
     }
 }
 
-fn judge(code: u16, expected: &[(u16, u16)]) -> Result<Pass, Failure> {
+fn judge(code: u16, expected: &[(u16, u16)]) -> Result<Passed, ProbeFailure> {
     if expected.iter().any(|&(from, to)| (from..=to).contains(&code)) {
-        return Ok(Pass { status: CheckStatus::L7Ok, code: Some(code) });
+        return Ok(Passed { status: CheckStatus::L7Ok, code: Some(code) });
     }
     let ranges: Vec<_> =
         expected.iter().map(|&(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") }).collect();
     let cause = format!("status {code}, expected {}", ranges.join(", "));
-    Err(Failure { code: Some(code), ..Failure::new(CheckStatus::L7Sts, cause) })
+    Err(ProbeFailure { code: Some(code), ..ProbeFailure::new(CheckStatus::L7Sts, cause) })
 }
 
 /// What the beginning of an answer amounts to.

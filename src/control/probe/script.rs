@@ -5,107 +5,107 @@
 //! belongs behind an `expect` of something that ends the answer.
 
 use super::conn::{Conn, Talk};
-use super::failure::{Failure, excerpt};
-use super::{Pass, Phase, Progress};
+use super::failure::{ProbeFailure, excerpt};
+use super::{Passed, ProbePhase, ProbeProgress};
 use crate::backend::health::CheckStatus;
-use crate::config::{Check, Step};
+use crate::config::{Check, ScriptStep};
 use crate::sys::addr::Addr;
 
 /// Runs all steps; each `Connect` but the first begins a new connection.
 pub(super) async fn ask<'a>(
-    steps: &'a [Step],
+    steps: &'a [ScriptStep],
     check: &Check,
     place: &Addr,
-    progress: &mut Progress<'a>,
-) -> Result<Pass, Failure> {
+    progress: &mut ProbeProgress<'a>,
+) -> Result<Passed, ProbeFailure> {
     let steps = match steps {
-        [Step::Connect, rest @ ..] => rest,
+        [ScriptStep::Connect, rest @ ..] => rest,
         all => all,
     };
-    let silent = steps.iter().all(|step| matches!(step, Step::Connect));
+    let silent = steps.iter().all(|step| matches!(step, ScriptStep::Connect));
     let talk = if silent { Talk::Nothing } else { Talk::Something };
     let mut conn = Conn::open(place, talk, check.send_proxy).await?;
     for step in steps {
         match step {
-            Step::Connect => {
-                progress.phase = Phase::Connecting;
+            ScriptStep::Connect => {
+                progress.phase = ProbePhase::Connecting;
                 progress.received.clear();
                 drop(conn);
                 conn = Conn::open(place, talk, check.send_proxy).await?;
             }
-            Step::Send(bytes) => {
-                progress.phase = Phase::Sending;
+            ScriptStep::Send(bytes) => {
+                progress.phase = ProbePhase::Sending;
                 progress.received.clear();
                 conn.send(bytes).await?;
             }
-            Step::Expect(_) | Step::ExpectNot(_) | Step::ExpectRegex(_) => {
-                progress.phase = Phase::Expecting(step);
+            ScriptStep::Expect(_) | ScriptStep::ExpectNot(_) | ScriptStep::ExpectRegex(_) => {
+                progress.phase = ProbePhase::Expecting(step);
                 expect(step, &mut conn, &mut progress.received).await?;
             }
         }
     }
-    if matches!(steps.last(), Some(Step::Send(_))) {
+    if matches!(steps.last(), Some(ScriptStep::Send(_))) {
         conn.leave();
     }
     let status = if silent { CheckStatus::L4Ok } else { CheckStatus::L7Ok };
-    Ok(Pass { status, code: None })
+    Ok(Passed { status, code: None })
 }
 
-async fn expect(step: &Step, conn: &mut Conn, received: &mut Vec<u8>) -> Result<(), Failure> {
+async fn expect(step: &ScriptStep, conn: &mut Conn, received: &mut Vec<u8>) -> Result<(), ProbeFailure> {
     let mut matcher = Matcher::new(step);
     // What an earlier expectation has read may be enough, even if the server has closed since.
     while !matcher.is_met(received)? {
         if received.len() == MAX_ANSWER {
             let cause = format!("no {} in the first 64k of the answer", wanted(step));
-            return Err(Failure::new(CheckStatus::L7Rsp, cause));
+            return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
         }
         if conn.receive(received, MAX_ANSWER).await? == 0 {
             let cause = match received.as_slice() {
                 [] => "connection closed without an answer".to_owned(),
                 some => format!("connection closed, {}", unmet(step, some).cause),
             };
-            return Err(Failure::new(CheckStatus::L7Rsp, cause));
+            return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
         }
     }
     Ok(())
 }
 
-/// Looks for what one step wants in an answer that grows. Pure, and its work is bounded: each byte is compared once
+/// Looks for what one step expects in an answer that grows. Pure, and its work is bounded: each byte is compared once
 /// with fixed bytes; an expression must look at all of them again, up to [`MAX_SCANNED`] bytes in all.
 struct Matcher<'a> {
-    step: &'a Step,
+    step: &'a ScriptStep,
     /// Fixed bytes cannot begin before here.
     from: usize,
     scanned: usize,
 }
 
 impl<'a> Matcher<'a> {
-    fn new(step: &'a Step) -> Self {
+    fn new(step: &'a ScriptStep) -> Self {
         Self { step, from: 0, scanned: 0 }
     }
 
     /// `Ok(false)`: more must be received. `received` only ever grows at its end between calls.
-    fn is_met(&mut self, received: &[u8]) -> Result<bool, Failure> {
+    fn is_met(&mut self, received: &[u8]) -> Result<bool, ProbeFailure> {
         match self.step {
-            Step::Expect(bytes) => {
+            ScriptStep::Expect(bytes) => {
                 let found = contains(&received[self.from..], bytes);
                 self.from = received.len().saturating_sub(bytes.len().saturating_sub(1));
                 Ok(found)
             }
-            Step::ExpectRegex(regex) => {
+            ScriptStep::ExpectRegex(regex) => {
                 self.scanned += received.len();
                 if self.scanned > MAX_SCANNED {
                     let cause = "answer comes in too many pieces to look for an expression";
-                    return Err(Failure::new(CheckStatus::L7Rsp, cause));
+                    return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
                 }
                 Ok(regex.is_match(received))
             }
-            Step::ExpectNot(bytes) if contains(received, bytes) => {
+            ScriptStep::ExpectNot(bytes) if contains(received, bytes) => {
                 let cause = format!("unwanted `{}` in the answer", excerpt(bytes));
-                Err(Failure::new(CheckStatus::L7Rsp, cause))
+                Err(ProbeFailure::new(CheckStatus::L7Rsp, cause))
             }
-            Step::ExpectNot(_) => Ok(!received.is_empty()),
-            Step::Connect | Step::Send(_) => Ok(true),
+            ScriptStep::ExpectNot(_) => Ok(!received.is_empty()),
+            ScriptStep::Connect | ScriptStep::Send(_) => Ok(true),
         }
     }
 }
@@ -115,21 +115,21 @@ fn contains(received: &[u8], bytes: &[u8]) -> bool {
 }
 
 /// An answer came, but not the wanted one.
-pub(super) fn unmet(step: &Step, received: &[u8]) -> Failure {
+pub(super) fn unmet(step: &ScriptStep, received: &[u8]) -> ProbeFailure {
     let nearest = match step {
-        Step::Expect(bytes) => &received[nearest(received, bytes)..],
+        ScriptStep::Expect(bytes) => &received[nearest(received, bytes)..],
         _ => received,
     };
     let cause = format!("expected {}, got `{}`", wanted(step), excerpt(nearest));
-    Failure::new(CheckStatus::L7Rsp, cause)
+    ProbeFailure::new(CheckStatus::L7Rsp, cause)
 }
 
-pub(super) fn wanted(step: &Step) -> String {
+pub(super) fn wanted(step: &ScriptStep) -> String {
     match step {
-        Step::Expect(bytes) => format!("`{}`", excerpt(bytes)),
-        Step::ExpectRegex(regex) => format!("a match of `{}`", excerpt(regex.as_str().as_bytes())),
-        Step::ExpectNot(bytes) => format!("anything but `{}`", excerpt(bytes)),
-        Step::Connect | Step::Send(_) => "nothing".to_owned(),
+        ScriptStep::Expect(bytes) => format!("`{}`", excerpt(bytes)),
+        ScriptStep::ExpectRegex(regex) => format!("a match of `{}`", excerpt(regex.as_str().as_bytes())),
+        ScriptStep::ExpectNot(bytes) => format!("anything but `{}`", excerpt(bytes)),
+        ScriptStep::Connect | ScriptStep::Send(_) => "nothing".to_owned(),
     }
 }
 
@@ -166,26 +166,26 @@ mod tests {
 
     use super::*;
 
-    fn regex(text: &str) -> Step {
-        Step::ExpectRegex(regex::bytes::Regex::new(text).unwrap())
+    fn regex(text: &str) -> ScriptStep {
+        ScriptStep::ExpectRegex(regex::bytes::Regex::new(text).unwrap())
     }
 
-    fn is_met(step: &Step, answer: &str) -> Result<bool, Failure> {
+    fn is_met(step: &ScriptStep, answer: &str) -> Result<bool, ProbeFailure> {
         Matcher::new(step).is_met(answer.as_bytes())
     }
 
     #[test]
     fn waits_until_the_wanted_bytes_are_there() {
-        let master = Step::Expect(b"role:master".to_vec());
+        let master = ScriptStep::Expect(b"role:master".to_vec());
         for (step, answer, met) in [
             (&master, "", false),
             (&master, "$9\r\nrole:maste", false),
             (&master, "$9\r\nrole:master\r\n", true),
-            (&Step::Expect(vec![]), "", true),
+            (&ScriptStep::Expect(vec![]), "", true),
             (&regex(r"^\+(PONG|OK)\r"), "+PON", false),
             (&regex(r"^\+(PONG|OK)\r"), "+OK\r\n", true),
-            (&Step::ExpectNot(b"LOADING".to_vec()), "", false),
-            (&Step::ExpectNot(b"LOADING".to_vec()), "+", true),
+            (&ScriptStep::ExpectNot(b"LOADING".to_vec()), "", false),
+            (&ScriptStep::ExpectNot(b"LOADING".to_vec()), "+", true),
         ] {
             assert_eq!(is_met(step, answer), Ok(met), "{step:?} {answer:?}");
         }
@@ -193,16 +193,16 @@ mod tests {
 
     #[test]
     fn an_unwanted_answer_fails_at_once() {
-        let failure = is_met(&Step::ExpectNot(b"LOADING".to_vec()), "-LOADING Redis is").unwrap_err();
-        assert_eq!(failure, Failure::new(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer"));
+        let failure = is_met(&ScriptStep::ExpectNot(b"LOADING".to_vec()), "-LOADING Redis is").unwrap_err();
+        assert_eq!(failure, ProbeFailure::new(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer"));
     }
 
     #[test]
     fn quotes_the_answer_where_it_comes_closest() {
         let info = b"$300\r\n# Replication\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:7000\r\n";
-        let quoted = unmet(&Step::Expect(b"role:master".to_vec()), info).cause;
+        let quoted = unmet(&ScriptStep::Expect(b"role:master".to_vec()), info).cause;
         assert!(quoted.starts_with("expected `role:master`, got `role:slave\r\nmaster_host:"), "{quoted}");
-        let unlike = unmet(&Step::Expect(b"xyz".to_vec()), b"-ERR\r\n").cause;
+        let unlike = unmet(&ScriptStep::Expect(b"xyz".to_vec()), b"-ERR\r\n").cause;
         assert_eq!(unlike, "expected `xyz`, got `-ERR`");
         let pattern = unmet(&regex("^PONG"), b"-ERR unknown command\r\n").cause;
         assert_eq!(pattern, "expected a match of `^PONG`, got `-ERR unknown command`");
@@ -226,14 +226,14 @@ mod tests {
             mut cuts in prop::collection::vec(0..60usize, 0..12),
         ) {
             cuts.sort_unstable();
-            let step = Step::Expect(bytes);
+            let step = ScriptStep::Expect(bytes);
             let mut matcher = Matcher::new(&step);
             let mut met = false;
             for cut in cuts {
                 met |= matcher.is_met(&answer[..cut.min(answer.len())]).unwrap();
             }
             met |= matcher.is_met(&answer).unwrap();
-            let Step::Expect(bytes) = &step else { unreachable!() };
+            let ScriptStep::Expect(bytes) = &step else { unreachable!() };
             prop_assert_eq!(met, contains(&answer, bytes));
         }
 
@@ -242,7 +242,7 @@ mod tests {
             answer in prop::collection::vec(any::<u8>(), 0..200),
             bytes in prop::collection::vec(any::<u8>(), 0..60),
         ) {
-            for step in [Step::Expect(bytes.clone()), Step::ExpectNot(bytes), regex("[^a]b+")] {
+            for step in [ScriptStep::Expect(bytes.clone()), ScriptStep::ExpectNot(bytes), regex("[^a]b+")] {
                 let _met = Matcher::new(&step).is_met(&answer);
                 prop_assert!(unmet(&step, &answer).cause.len() < 1000);
             }

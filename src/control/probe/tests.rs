@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::backend::health::Source;
+use crate::backend::health::ResultSource;
 
 const SOON: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);
@@ -27,20 +27,20 @@ fn http() -> Check {
     check(CheckKind::Http { method: "GET".into(), path: "/ping".into(), host: None, status })
 }
 
-fn script(steps: impl Into<Vec<Step>>) -> Check {
+fn script(steps: impl Into<Vec<ScriptStep>>) -> Check {
     check(CheckKind::Script(steps.into()))
 }
 
-fn send(bytes: impl AsRef<[u8]>) -> Step {
-    Step::Send(bytes.as_ref().to_vec())
+fn send(bytes: impl AsRef<[u8]>) -> ScriptStep {
+    ScriptStep::Send(bytes.as_ref().to_vec())
 }
 
-fn expect(bytes: impl AsRef<[u8]>) -> Step {
-    Step::Expect(bytes.as_ref().to_vec())
+fn expect(bytes: impl AsRef<[u8]>) -> ScriptStep {
+    ScriptStep::Expect(bytes.as_ref().to_vec())
 }
 
-fn regex(pattern: &str) -> Step {
-    Step::ExpectRegex(regex::bytes::Regex::new(pattern).unwrap())
+fn regex(pattern: &str) -> ScriptStep {
+    ScriptStep::ExpectRegex(regex::bytes::Regex::new(pattern).unwrap())
 }
 
 /// A server for one connection.
@@ -58,7 +58,7 @@ where
     (Addr::Ip(addr), task)
 }
 
-/// A server that reads a request, sends each piece as a segment of its own, and closes if it is told to.
+/// A server that reads a request, sends each piece as a segment of its own, and closes if asked to.
 async fn answering<P>(pieces: P, close: bool) -> Addr
 where
     P: IntoIterator<IntoIter: Send, Item: AsRef<[u8]> + Send> + Send + 'static,
@@ -83,7 +83,7 @@ where
 
 async fn outcome(check: &Check, addr: &Addr) -> (CheckStatus, String) {
     let result = probe(check, addr).await;
-    assert_eq!(result.source, Source::Check);
+    assert_eq!(result.source, ResultSource::Check);
     assert!(result.duration < LONG, "{result}");
     (result.status, result.cause)
 }

@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::config::{self, Address, Config};
 use crate::control::admin::status::EtcdSummary;
 use crate::control::discovery::{Merged, Servers, merge};
-use crate::control::etcd::{Follower, Found, Options, SourceStatus};
+use crate::control::etcd::{Follower, FoundServers, Options, SourceStatus};
 use crate::control::last_known_good::Saved;
 use crate::engine::Engine;
 use crate::handoff::peer::Discovery as Record;
@@ -29,8 +29,8 @@ use crate::handoff::peer::Discovery as Record;
 pub(crate) struct Discovery {
     followers: RefCell<BTreeMap<String, Followed>>,
     /// Cloned for each follower.
-    sender: UnboundedSender<Found>,
-    receiver: RefCell<UnboundedReceiver<Found>>,
+    sender: UnboundedSender<FoundServers>,
+    receiver: RefCell<UnboundedReceiver<FoundServers>>,
     /// The newest set of each backend that has arrived.
     found: RefCell<BTreeMap<String, Arc<Servers>>>,
     /// Backends with a set that [`Discovery::news`] has not returned yet.
@@ -147,7 +147,7 @@ impl Discovery {
         .await
     }
 
-    fn keep(&self, found: Found) {
+    fn keep(&self, found: FoundServers) {
         // The last set of a follower that was dropped meanwhile counts for nothing.
         if self.followers.borrow().contains_key(&found.backend) {
             self.news.borrow_mut().insert(found.backend.clone());
@@ -282,7 +282,7 @@ pub(crate) async fn follow(daemon: Rc<Engine>) {
     }
 }
 
-/// Found servers may have host names, which must be looked up before they serve. Nothing else waits for that.
+/// FoundServers servers may have host names, which must be looked up before they serve. Nothing else waits for that.
 async fn look_up(daemon: Rc<Engine>, hosts: Vec<String>) {
     if !daemon.resolver.follow(hosts).await.is_empty() {
         daemon.refresh_servers(|_| true);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, Health, Standing};
-use crate::backend::{Member, Server, State};
+use crate::backend::{Member, Server, ServerState};
 use crate::config::AdminState;
 use crate::engine::Engine;
 use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
@@ -219,7 +219,7 @@ fn histogram_record((what, histogram): (Timed, &stats::Histogram)) -> Histogram 
     Histogram { what: what as u32, buckets: histogram.counts().into_iter().map(bucket).collect() }
 }
 
-fn knowledge(server: &Server, state: &State, configured: bool, now: Instant) -> Knowledge {
+fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instant) -> Knowledge {
     let standing = state.health.map(|health| health.value());
     let age = |since: Option<Instant>| {
         since.map(|since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX))

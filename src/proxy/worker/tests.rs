@@ -1,5 +1,5 @@
 use super::*;
-use crate::backend::{MemberSpec, Origin};
+use crate::backend::{MemberOrigin, MemberSpec};
 use crate::config;
 use crate::proxy::Finding;
 
@@ -57,7 +57,7 @@ fn a_failure_that_control_could_not_hear_of_is_told_by_the_next_one() {
         maxconn: None,
         backup: false,
         disabled: false,
-        origin: Origin::Static,
+        origin: MemberOrigin::Static,
     };
     backend.apply(settings, vec![spec], Instant::now()).unwrap();
     let server = Arc::clone(&backend.snapshot().members[0].server);

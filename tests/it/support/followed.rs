@@ -9,10 +9,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lb::backend::health::Health;
-use lb::backend::{Backend, MemberSpec, Origin};
+use lb::backend::{Backend, MemberOrigin, MemberSpec};
 use lb::config::{self, InitState};
 use lb::control::discovery::{Discovered, Servers};
-use lb::control::etcd::{Follower, Found, Options, SourceStatus};
+use lb::control::etcd::{Follower, FoundServers, Options, SourceStatus};
 use lb::control::last_known_good::Saved;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -93,7 +93,7 @@ impl Following {
 async fn serve(
     follower: &Follower,
     mut asked: UnboundedReceiver<Question>,
-    mut found: UnboundedReceiver<Found>,
+    mut found: UnboundedReceiver<FoundServers>,
     backend: &Backend,
     sets: &Sets,
 ) {
@@ -117,7 +117,7 @@ fn apply(backend: &Backend, servers: &Servers, sets: &Sets) {
         maxconn: server.maxconn,
         backup: server.backup,
         disabled: false,
-        origin: Origin::Discovered,
+        origin: MemberOrigin::Discovered,
     };
     let settings = backend.snapshot().settings.clone();
     backend.apply(settings, servers.iter().map(spec).collect(), Instant::now()).unwrap();

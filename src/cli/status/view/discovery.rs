@@ -1,7 +1,7 @@
 //! Where a backend's servers come from, in a few words: `etcd, revision 12`, or `file, revision 9, 3 held, 95s old: …`.
 
 use crate::cli::table::{Cell, Colour};
-use crate::control::etcd::{Source, SourceStatus};
+use crate::control::etcd::{AppliedFrom, SourceStatus};
 
 /// The cell of one backend.
 pub(super) fn cell(discovery: Option<&SourceStatus>) -> Cell {
@@ -9,10 +9,10 @@ pub(super) fn cell(discovery: Option<&SourceStatus>) -> Cell {
         return Cell::left("");
     };
     let source = match discovery.source {
-        Source::None => "none",
-        Source::File => "file",
-        Source::Etcd => "etcd",
-        Source::Unknown => "?",
+        AppliedFrom::None => "none",
+        AppliedFrom::File => "file",
+        AppliedFrom::Etcd => "etcd",
+        AppliedFrom::Unknown => "?",
     };
     let mut words = vec![source.to_owned(), format!("revision {}", discovery.revision)];
     for (count, word) in [(discovery.held.len(), "held"), (discovery.bad.len(), "bad")] {

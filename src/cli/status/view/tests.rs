@@ -1,10 +1,10 @@
 //! What the page tells.
 
 use super::*;
-use crate::control::admin::status::{Check, CheckResult, Frontend, Upgrade};
+use crate::control::admin::status::{CheckReport, FrontendReport, ResultReport, UpgradeReport};
 
 fn status() -> Status {
-    let last = CheckResult {
+    let last = ResultReport {
         ok: false,
         status: "L4CON".into(),
         cause: "connection refused".into(),
@@ -12,10 +12,15 @@ fn status() -> Status {
         source: "check".into(),
         age_ms: 1_200,
     };
-    let check = Check { status: "L4CON".into(), health: "DOWN 0/2".into(), last: vec![last] };
-    let down =
-        Server { name: "b".into(), addr: "127.0.0.1:2".into(), status: ServerStatus::Down, check, ..Server::default() };
-    let up = Server {
+    let check = CheckReport { status: "L4CON".into(), health: "DOWN 0/2".into(), last: vec![last] };
+    let down = ServerReport {
+        name: "b".into(),
+        addr: "127.0.0.1:2".into(),
+        status: ServerStatus::Down,
+        check,
+        ..ServerReport::default()
+    };
+    let up = ServerReport {
         name: "a".into(),
         addr: "127.0.0.1:1".into(),
         status: ServerStatus::Up,
@@ -23,19 +28,26 @@ fn status() -> Status {
         maxconn: 10,
         bytes_out: 123_456_789,
         connect_ms: Percentiles { p50: 0.2, p90: 1.0, p99: 25.4, max: 1_500.0 },
-        ..Server::default()
+        ..ServerReport::default()
     };
-    let backend =
-        Backend { name: "app".into(), balance: "roundrobin".into(), servers: vec![up, down], ..Backend::default() };
-    let frontend =
-        Frontend { name: "web".into(), bind: vec!["0.0.0.0:80".into(), "[::]:80".into()], ..Frontend::default() };
+    let backend = BackendReport {
+        name: "app".into(),
+        balance: "roundrobin".into(),
+        servers: vec![up, down],
+        ..BackendReport::default()
+    };
+    let frontend = FrontendReport {
+        name: "web".into(),
+        bind: vec!["0.0.0.0:80".into(), "[::]:80".into()],
+        ..FrontendReport::default()
+    };
     Status {
         version: "0.1.0".into(),
         pid: 7,
         generation: 2,
         uptime_s: 3_725,
         maxconn: 4096,
-        upgrade: Some(Upgrade { phase: "probation".into(), elapsed_ms: 1_500 }),
+        upgrade: Some(UpgradeReport { phase: "probation".into(), elapsed_ms: 1_500 }),
         etcd: Some(EtcdSummary { connected: true, last_error: Some("no answer".into()), revision: 12 }),
         frontends: vec![frontend],
         backends: vec![backend],

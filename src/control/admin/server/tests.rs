@@ -14,7 +14,7 @@ use crate::control::admin::protocol::ErrorKind;
 /// Runs `scene` beside a server with `handler`; the scene gets the path of its socket.
 fn with_conversations<H, F, S, T>(conversations: Conversations, limits: Limits, handler: H, scene: S) -> T
 where
-    H: Fn(Request, Progress) -> F + 'static,
+    H: Fn(Request, ProgressSender) -> F + 'static,
     F: Future<Output = Answer> + 'static,
     S: AsyncFnOnce(&Path, JoinHandle<Infallible>) -> T,
 {
@@ -31,7 +31,7 @@ where
 
 fn with_server<H, F, S, T>(limits: Limits, handler: H, scene: S) -> T
 where
-    H: Fn(Request, Progress) -> F + 'static,
+    H: Fn(Request, ProgressSender) -> F + 'static,
     F: Future<Output = Answer> + 'static,
     S: AsyncFnOnce(&Path) -> T,
 {
@@ -71,7 +71,7 @@ fn who_waits_for_the_conversations_sees_the_last_answer_sent() {
     );
 }
 
-async fn refuse_all(request: Request, _progress: Progress) -> Answer {
+async fn refuse_all(request: Request, _progress: ProgressSender) -> Answer {
     Answer::failed(ExitStatus::Failed, format!("{request:?}"))
 }
 
@@ -112,13 +112,14 @@ fn a_request_is_handled_and_answered_once() {
 
 #[test]
 fn progress_comes_before_the_last_answer_in_order() {
-    let handler = async |_, progress: Progress| {
+    let handler = async |_, progress: ProgressSender| {
         progress.say("one");
         progress.say("two");
         Answer::done("three")
     };
     with_server(Limits::default(), handler, async |path| {
-        let expected = [Answer::Progress("one".into()), Answer::Progress("two".into()), Answer::done("three")];
+        let expected =
+            [Answer::ProgressSender("one".into()), Answer::ProgressSender("two".into()), Answer::done("three")];
         assert_eq!(exchange(path, b"{\"request\":\"reload\"}\n").await, expected);
     });
 }
@@ -152,12 +153,12 @@ fn work_goes_on_when_its_client_leaves() {
     let (go, gate) = oneshot::channel::<()>();
     let (done, completed) = oneshot::channel::<()>();
     let parts = Rc::new(RefCell::new(Some((gate, done))));
-    let handler = move |_, progress: Progress| {
+    let handler = move |_, progress: ProgressSender| {
         let (gate, done) = parts.borrow_mut().take().unwrap();
         begun.try_send(()).unwrap();
         async move {
             gate.await.unwrap();
-            progress.say("nobody hears this");
+            progress.say("this is not read");
             done.send(()).unwrap();
             Answer::done("")
         }

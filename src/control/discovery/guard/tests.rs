@@ -4,7 +4,7 @@ use crate::control::discovery::Discovered;
 const DELAY: Duration = Duration::from_secs(30);
 
 /// A guard over servers `s0`… with a clock that the test moves.
-struct Bench {
+struct GuardBench {
     guard: Guard,
     wanted: Servers,
     now: Instant,
@@ -15,7 +15,7 @@ fn name(number: usize) -> String {
     format!("s{number}")
 }
 
-impl Bench {
+impl GuardBench {
     fn new(servers: usize, delay: Duration) -> Self {
         let server = Discovered::new("10.0.0.1:80".parse().unwrap());
         let wanted: Servers = (0..servers).map(|i| (name(i), server.clone())).collect();
@@ -51,16 +51,16 @@ impl Bench {
 
 #[test]
 fn few_departures_pass_at_once() {
-    let mut bench = Bench::new(4, DELAY);
+    let mut bench = GuardBench::new(4, DELAY);
     assert_eq!(bench.delete(&[0, 1]), 2);
     assert_eq!(bench.guard.ends(), None);
     // Half, and more than two, but not more than half.
-    assert_eq!(Bench::new(6, DELAY).delete(&[0, 1, 2]), 3);
+    assert_eq!(GuardBench::new(6, DELAY).delete(&[0, 1, 2]), 3);
 }
 
 #[test]
 fn more_than_half_and_more_than_two_are_held_until_a_listing_after_the_delay() {
-    let mut bench = Bench::new(5, DELAY);
+    let mut bench = GuardBench::new(5, DELAY);
     assert_eq!(bench.delete(&[0, 1, 2]), 5);
     assert_eq!(bench.guard.ends(), Some(bench.now + DELAY));
     assert_eq!(bench.after(29).settle(&[], false, true), 5);
@@ -72,7 +72,7 @@ fn more_than_half_and_more_than_two_are_held_until_a_listing_after_the_delay() {
 
 #[test]
 fn the_last_server_is_held_however_slowly_the_others_went() {
-    let mut bench = Bench::new(3, DELAY);
+    let mut bench = GuardBench::new(3, DELAY);
     assert_eq!(bench.delete(&[0]), 2);
     assert_eq!(bench.after(60).delete(&[1]), 1);
     assert_eq!(bench.after(60).delete(&[2]), 1);
@@ -82,12 +82,12 @@ fn the_last_server_is_held_however_slowly_the_others_went() {
 
 #[test]
 fn departures_one_by_one_add_up_within_ten_seconds() {
-    let mut bench = Bench::new(6, DELAY);
+    let mut bench = GuardBench::new(6, DELAY);
     for number in 0..3 {
         assert_eq!(bench.after(1).delete(&[number]), 5 - number);
     }
     assert_eq!(bench.after(1).delete(&[3]), 3);
-    let mut slow = Bench::new(6, DELAY);
+    let mut slow = GuardBench::new(6, DELAY);
     for number in 0..5 {
         assert_eq!(slow.after(6).delete(&[number]), 5 - number);
     }
@@ -95,7 +95,7 @@ fn departures_one_by_one_add_up_within_ten_seconds() {
 
 #[test]
 fn a_server_that_returns_is_no_longer_held() {
-    let mut bench = Bench::new(3, DELAY);
+    let mut bench = GuardBench::new(3, DELAY);
     let before = bench.wanted.clone();
     bench.delete(&[0, 1, 2]);
     assert_eq!(bench.guard.held().len(), 3);
@@ -108,7 +108,7 @@ fn a_server_that_returns_is_no_longer_held() {
 
 #[test]
 fn an_expired_lease_keeps_a_server_while_it_passes_its_checks() {
-    let mut bench = Bench::new(4, DELAY);
+    let mut bench = GuardBench::new(4, DELAY);
     assert_eq!(bench.expire(&[0]), 4);
     assert_eq!(bench.guard.held()["s0"].why, HoldReason::Lease);
     bench.after(3).settle(&[], false, false);
@@ -119,14 +119,14 @@ fn an_expired_lease_keeps_a_server_while_it_passes_its_checks() {
 
 #[test]
 fn an_expired_lease_of_a_failing_server_takes_it_away_at_once() {
-    let mut bench = Bench::new(4, DELAY);
+    let mut bench = GuardBench::new(4, DELAY);
     bench.failing = vec![name(0)];
     assert_eq!(bench.expire(&[0]), 3);
 }
 
 #[test]
 fn leases_that_expire_one_after_another_become_a_mass() {
-    let mut bench = Bench::new(5, DELAY);
+    let mut bench = GuardBench::new(5, DELAY);
     for number in 0..3 {
         assert_eq!(bench.after(1).expire(&[number]), 5);
     }
@@ -136,7 +136,7 @@ fn leases_that_expire_one_after_another_become_a_mass() {
 
 #[test]
 fn a_delay_of_zero_switches_the_guard_off() {
-    let mut bench = Bench::new(5, Duration::ZERO);
+    let mut bench = GuardBench::new(5, Duration::ZERO);
     assert_eq!(bench.expire(&[0, 1, 2, 3, 4]), 0);
     assert!(bench.guard.held().is_empty());
 }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::{info, warn};
 
 use super::FollowedPrefix;
-use crate::control::etcd::status::Source;
+use crate::control::etcd::status::AppliedFrom;
 use crate::control::last_known_good::Saved;
 
 impl FollowedPrefix {
@@ -30,7 +30,7 @@ impl FollowedPrefix {
         };
         let mut state = self.state.borrow_mut();
         state.discovery.resume(saved.cluster_id, saved.revision, &servers);
-        state.source = if from_file { Source::File } else { Source::Etcd };
+        state.source = if from_file { AppliedFrom::File } else { AppliedFrom::Etcd };
         state.heard = Some(Instant::now());
         state.file_age_s = now_s().saturating_sub(saved.saved_at);
         let (count, revision) = (servers.len(), saved.revision);

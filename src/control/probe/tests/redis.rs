@@ -14,7 +14,7 @@ struct Redis {
 }
 
 impl Redis {
-    /// Starts a server and waits until it says that it is ready. Redis cannot choose a port itself, and a free one
+    /// Starts a server and waits until it reports that it is ready. Redis cannot choose a port itself, and a free one
     /// may be taken before it binds it; then another one is tried.
     fn start(args: &[&str]) -> Self {
         (0..10).find_map(|_| Self::try_start(args)).expect("redis-server starts on a free port")
@@ -63,13 +63,13 @@ impl Drop for Redis {
 
 fn finds_the_primary() -> Check {
     let steps = vec![
-        Step::Connect,
-        Step::Send(b"PING\r\n".to_vec()),
-        Step::ExpectRegex(regex::bytes::Regex::new(r"^\+PONG\r\n").unwrap()),
-        Step::Send(b"INFO replication\r\n".to_vec()),
-        Step::Expect(b"role:master".to_vec()),
-        Step::Send(b"QUIT\r\n".to_vec()),
-        Step::Expect(b"+OK\r\n".to_vec()),
+        ScriptStep::Connect,
+        ScriptStep::Send(b"PING\r\n".to_vec()),
+        ScriptStep::ExpectRegex(regex::bytes::Regex::new(r"^\+PONG\r\n").unwrap()),
+        ScriptStep::Send(b"INFO replication\r\n".to_vec()),
+        ScriptStep::Expect(b"role:master".to_vec()),
+        ScriptStep::Send(b"QUIT\r\n".to_vec()),
+        ScriptStep::Expect(b"+OK\r\n".to_vec()),
     ];
     Check { kind: CheckKind::Script(steps), timeout: Duration::from_secs(20), ..Check::default() }
 }
