@@ -1,5 +1,5 @@
-/* A program that takes part in an upgrade and misbehaves. What it does is its file's name, so that one program is
- * every kind; it speaks the hand-off protocol as src/handoff/frame.rs describes it, and shares no code with it. */
+/* A program that takes part in an upgrade and misbehaves. Its file name selects the misbehaviour, so that one program
+ * serves for all; it implements the hand-off protocol of src/handoff/frame.rs without sharing code with it. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
@@ -21,7 +21,7 @@ enum { GREETING = 1, STATE_END = 5, IMPORTED = 6, BATCH = 17, ACCEPT = 18, COMMI
 
 static const char *how;
 static int control, peer = -1;
-static uint32_t said[1024]; /* messages sent so far, by descriptor */
+static uint32_t sent_messages[1024]; /* messages sent so far, by descriptor */
 static unsigned char body[300000];
 static size_t filled;
 
@@ -51,12 +51,12 @@ static int raw(int fd, const void *bytes, size_t length, int descriptors) {
   return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
-/* Sends the fields collected so far; `lie` is the name of a way to get it wrong. */
-static int tell(int fd, uint16_t kind, int critical, const char *lie) {
+/* Sends the fields collected so far; `lie` names the violation of the protocol. */
+static int send_message(int fd, uint16_t kind, int critical, const char *lie) {
   static unsigned char frame[sizeof body + 24];
   int wrong(const char *name) { return strcmp(lie, name) == 0; }
   uint16_t halves[6] = {1, 0, kind, critical, 0, 0};
-  uint32_t words[2] = {said[fd]++, filled};
+  uint32_t words[2] = {sent_messages[fd]++, filled};
   int descriptors = 0;
   memcpy(frame, "lbHO", 4);
   if (wrong("wrong-magic")) memcpy(frame, "HTTP", 4);
@@ -83,15 +83,15 @@ static int tell(int fd, uint16_t kind, int critical, const char *lie) {
 
 static void hello(const char *lie) {
   number(1, 2), number(2, getpid()), field(3, "fake", 4);
-  tell(control, HELLO, 1, lie);
+  send_message(control, HELLO, 1, lie);
 }
 
 static void beat(uint64_t failed) {
   number(1, 0), number(2, failed), number(3, 0), number(4, failed);
-  tell(control, BEAT, 0, "");
+  send_message(control, BEAT, 0, "");
 }
 
-/* The kind of the next message, 0 for the end; keeps the way to the other engine. */
+/* The kind of the next message, 0 for the end; keeps the connection to the other engine. */
 static int hear(int fd) {
   static unsigned char frame[70000];
   static char space[CMSG_SPACE(sizeof(int) * 253)];
@@ -115,14 +115,14 @@ static void forever(void) {
 
 static void give_up(void) {
   field(1, "had enough", 10);
-  tell(control, ABORT, 1, "");
+  send_message(control, ABORT, 1, "");
   forever();
 }
 
-/* Messages that mean nothing, as fast as they go. */
+/* Messages without meaning, as fast as possible. */
 static void flood(int fd, uint16_t kind, int seconds) {
   time_t end = time(NULL) + seconds;
-  while (time(NULL) < end) tell(fd, kind, 0, "");
+  while (time(NULL) < end) send_message(fd, kind, 0, "");
 }
 
 static long now_ms(void) {
@@ -131,13 +131,13 @@ static long now_ms(void) {
   return time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-/* Takes a batch after almost 8 s, within which it shows that it lives, and ends with the fourth, at about 31 s. */
+/* Takes a batch after almost 8 s, during which it sends signs of life, and ends with the fourth, at about 31 s. */
 static void take_slowly(int batch) {
   long due = now_ms() + 7700;
   for (; now_ms() < due - 400; usleep(100000)) beat(0);
   usleep((due - now_ms()) * 1000);
   number(1, batch);
-  tell(peer, ACCEPT, 1, "");
+  send_message(peer, ACCEPT, 1, "");
   hear_until(peer, COMMIT);
   if (batch == 4) exit(7);
 }
@@ -162,12 +162,12 @@ int main(int argc, char **argv) {
   how = strrchr(argv[0], '/');
   how = how ? how + 1 : argv[0];
   if (argc > 2 && !strcmp(argv[2], "--probe")) return probe();
-  /* Whatever becomes of the test. */
+  /* Ends however the test ends. */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   control = atoi(getenv("LB_CONTROL_FD"));
   fcntl(control, F_SETFL, fcntl(control, F_GETFL) & ~O_NONBLOCK);
 
-  /* The real program, with too little of something. */
+  /* The real program, with too low a limit. */
   char real[4096];
   snprintf(real, sizeof real, "%.*s/lb", (int)(how - argv[0] - 1), argv[0]);
   if (is("without-descriptors")) setrlimit(RLIMIT_NOFILE, &(struct rlimit){12, 12}), execv(real, argv);
@@ -187,10 +187,10 @@ int main(int argc, char **argv) {
   if (is("dies-with-hello")) return 7;
   if (is("dies-after-hello")) hear_until(control, PEER), exit(7);
   if (is("hangs-after-hello")) forever();
-  if (is("ready-before-its-turn")) number(1, 1000), tell(control, READY, 1, ""), beat(0), usleep(300000), give_up();
+  if (is("ready-before-its-turn")) number(1, 1000), send_message(control, READY, 1, ""), beat(0), usleep(300000), give_up();
   if (is("listener-that-is-none")) {
     number(1, 1), field(2, "web", 3), field(3, "x", 1), number(4, 0), field(5, "x", 1), number(6, 1);
-    tell(control, LISTENER, 1, "one-descriptor");
+    send_message(control, LISTENER, 1, "one-descriptor");
     usleep(300000), give_up();
   }
   hear_until(control, START);
@@ -201,8 +201,8 @@ int main(int argc, char **argv) {
   if (is("peer-silent")) sleep(1), give_up();
   if (is("peer-closes")) close(peer), give_up();
   if (is("peer-flood")) flood(peer, 999, 3), give_up();
-  if (is("peer-out-of-turn")) tell(peer, IMPORTED, 1, ""), usleep(300000), give_up();
-  if (!strncmp(how, "peer-", 5)) number(9, 1), tell(peer, GREETING, 1, how + 5), usleep(300000), give_up();
+  if (is("peer-out-of-turn")) send_message(peer, IMPORTED, 1, ""), usleep(300000), give_up();
+  if (!strncmp(how, "peer-", 5)) number(9, 1), send_message(peer, GREETING, 1, how + 5), usleep(300000), give_up();
 
   /* A good greeting: sessions, version 1. */
   unsigned char offer[42];
@@ -212,16 +212,16 @@ int main(int argc, char **argv) {
     memcpy(offer + 14 * (tag - 1) + 6, &value, 8);
   }
   field(1, offer, sizeof offer);
-  tell(peer, GREETING, 1, "");
+  send_message(peer, GREETING, 1, "");
   hear_until(peer, STATE_END);
   if (is("never-imports")) sleep(1), give_up();
-  tell(peer, IMPORTED, 1, "");
+  send_message(peer, IMPORTED, 1, "");
   number(1, 0);
-  tell(control, PREPARED, 1, "");
+  send_message(control, PREPARED, 1, "");
   hear_until(control, GO);
   if (is("exits-after-go")) return 7;
   number(1, 1000);
-  tell(control, READY, 1, "");
+  send_message(control, READY, 1, "");
   if (is("dies-when-ready")) raise(SIGKILL);
   for (;;) {
     struct pollfd ways[2] = {{control, POLLIN, 0}, {peer, POLLIN, 0}};
@@ -237,14 +237,14 @@ int main(int argc, char **argv) {
         continue;
       }
       number(1, is("move-wrong-number") ? 4711 : 1);
-      if (is("move-out-of-turn")) tell(peer, IMPORTED, 1, "");
+      if (is("move-out-of-turn")) send_message(peer, IMPORTED, 1, "");
       else if (is("move-closes")) {
-        // The whole batch is read first: the other engine shall wait for the answer by then.
+        // The whole batch is read first, so that the other engine waits for the answer by then.
         while (poll(&ways[1], 1, 100) > 0 && hear(peer)) {}
         close(peer);
       }
       else if (is("move-flood")) flood(peer, 999, 3);
-      else if (!is("move-silent")) tell(peer, ACCEPT, 1, how + 5);
+      else if (!is("move-silent")) send_message(peer, ACCEPT, 1, how + 5);
       forever();
     }
     beat(is("fails-its-connections") ? 100 : 0);

@@ -1,7 +1,7 @@
 //! Support for the tests: real programs, a misbehaving server, a client that checks every byte, and /proc.
 //!
-//! Readiness is an event and ports are chosen by the kernel. A fact without an event is polled by `eventually`; a span
-//! of time passes only in `wait::observe` (measurements), `wait::pause` (polling) and the fixed pace of a load.
+//! Readiness is an event and ports are chosen by the kernel. A fact without an event is polled by `wait::eventually`.
+//! Time passes by itself only in `wait::observe`, where a span is the subject of the test or the pace of its load.
 
 pub(crate) mod ab;
 pub(crate) mod certificates;

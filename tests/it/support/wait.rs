@@ -67,7 +67,8 @@ pub(crate) fn settled<T: PartialEq>(deadline: Duration, still: Duration, mut rea
     }
 }
 
-/// Lets `span` of measured time pass, for tests that observe what happens (or what it costs) during it.
+/// Lets `span` of time pass. Only for what has no event: a span in which something must not happen, one whose cost is
+/// measured, and the fixed pace of a load.
 pub(crate) fn observe(span: Duration) {
     pause(span);
 }
