@@ -80,7 +80,7 @@ impl Client {
                 return Err(ClientError::Closed(self.path));
             }
             match serde_json::from_slice(&line) {
-                Ok(Answer::ProgressSender(text)) => on_progress(&text),
+                Ok(Answer::Progress(text)) => on_progress(&text),
                 Ok(Answer::Heartbeat) => {}
                 Ok(last) => return Ok(last),
                 Err(source) => {

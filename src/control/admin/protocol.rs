@@ -45,7 +45,7 @@ pub enum Answer {
     /// Done. A text, or an object whose `message` is one, is meant for people; null: there is no text.
     Ok(Value),
     /// A step of long work, for people. The last answer is still to come.
-    ProgressSender(String),
+    Progress(String),
     /// Long work continues and there is nothing new; it only keeps the client from giving up.
     Heartbeat,
     /// Not done, and why.

@@ -183,11 +183,11 @@ where
             biased;
             Some(line) = lines.recv() => {
                 heartbeat.reset();
-                send(stream, limits, &Answer::ProgressSender(line)).await?;
+                send(stream, limits, &Answer::Progress(line)).await?;
             }
             outcome = &mut task => {
                 while let Ok(line) = lines.try_recv() {
-                    send(stream, limits, &Answer::ProgressSender(line)).await?;
+                    send(stream, limits, &Answer::Progress(line)).await?;
                 }
                 return Ok(outcome.unwrap_or_else(|error| {
                     tracing::error!(%error, "admin request failed");

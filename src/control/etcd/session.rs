@@ -1,4 +1,4 @@
-//! EtcdSession: the life of one connection: where are we, list if need be, watch, and leave at the first doubt.
+//! Session: the life of one connection: where are we, list if need be, watch, and leave at the first doubt.
 
 use std::convert::Infallible;
 use std::future::pending;

@@ -282,7 +282,7 @@ pub(crate) async fn follow(daemon: Rc<Engine>) {
     }
 }
 
-/// FoundServers servers may have host names, which must be looked up before they serve. Nothing else waits for that.
+/// Found servers may have host names, which must be looked up before they serve. Nothing else waits for that.
 async fn look_up(daemon: Rc<Engine>, hosts: Vec<String>) {
     if !daemon.resolver.follow(hosts).await.is_empty() {
         daemon.refresh_servers(|_| true);

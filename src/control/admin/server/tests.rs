@@ -118,8 +118,7 @@ fn progress_comes_before_the_last_answer_in_order() {
         Answer::done("three")
     };
     with_server(Limits::default(), handler, async |path| {
-        let expected =
-            [Answer::ProgressSender("one".into()), Answer::ProgressSender("two".into()), Answer::done("three")];
+        let expected = [Answer::Progress("one".into()), Answer::Progress("two".into()), Answer::done("three")];
         assert_eq!(exchange(path, b"{\"request\":\"reload\"}\n").await, expected);
     });
 }
