@@ -13,8 +13,8 @@ use crate::supervisor;
 pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
     let probation = args.probation;
     let linger = args.linger;
-    let takeover = args.takeover.map(|path| supervisor::Takeover { path, probation, linger });
-    let code = supervisor::run(words(&args.config, socket.given()), takeover);
+    let takeover = args.takeover.map(|path| supervisor::TakeoverOptions { path, probation, linger });
+    let code = supervisor::run(supervisor::RunOptions { args: words(&args.config, socket.given()), takeover });
     ExitStatus::from_code(code)
 }
 

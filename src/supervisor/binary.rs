@@ -1,6 +1,6 @@
-//! Binary: a program that may become an engine, opened once, judged by its descriptor, executed through it.
+//! Binary: a program that may become an engine, opened once, checked by its descriptor, executed through it.
 //!
-//! Rule: root or the own user owns it and nobody else may write it. What the path names later does not matter.
+//! Rule: root or the own user owns it, and only its owner may write it. What the path names later does not matter.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::geteuid;
+
+use crate::sys::credentials::is_trusted;
 
 /// An opened program.
 #[derive(Debug)]
 pub(crate) struct Binary {
     fd: OwnedFd,
-    /// Where it was found; what it is called in messages.
+    /// Where it was found; its name in messages.
     pub path: PathBuf,
 }
 
@@ -39,7 +40,7 @@ pub(crate) enum BinaryError {
 }
 
 impl Binary {
-    /// Opens and judges `path`.
+    /// Opens and checks `path`.
     pub(crate) fn open(path: &Path) -> Result<Self, BinaryError> {
         let failed = |errno: nix::Error| BinaryError::Open { path: path.into(), error: errno.into() };
         let fd = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
@@ -52,7 +53,7 @@ impl Binary {
         if facts.mode() & 0o111 == 0 {
             return Err(BinaryError::NotExecutable(path.into()));
         }
-        if facts.uid() != 0 && facts.uid() != geteuid().as_raw() {
+        if !is_trusted(facts.uid()) {
             return Err(BinaryError::Owner { path: path.into(), owner: facts.uid() });
         }
         if facts.mode() & 0o022 != 0 {
@@ -61,7 +62,7 @@ impl Binary {
         Ok(Self { fd: file.into(), path: path.into() })
     }
 
-    /// The program that this process runs, even if its file was replaced or deleted since; nothing to judge there.
+    /// The program that this process runs, even if its file was replaced or deleted since; not checked.
     /// `path` is where a later version of it will be found.
     pub(crate) fn own(path: PathBuf) -> Result<Self, BinaryError> {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
@@ -73,7 +74,7 @@ impl Binary {
         }
     }
 
-    /// A descriptor that was inherited from the supervisor that this one replaces.
+    /// A descriptor that was inherited across the supervisor's replacement.
     pub(crate) fn inherited(fd: OwnedFd, path: PathBuf) -> Self {
         Self { fd, path }
     }
@@ -103,7 +104,7 @@ pub(crate) fn started_from() -> io::Result<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path).map(|folder| folder.join(&name)).collect()
     };
-    // argv[0] is whatever the caller says: believed only if it is this very file.
+    // argv[0] is chosen by the parent: used only if it names this very file.
     let own = File::open("/proc/self/exe").and_then(|file| file.metadata());
     let is_own = |path: &PathBuf| match (&own, path.metadata()) {
         (Ok(own), Ok(other)) => (own.dev(), own.ino()) == (other.dev(), other.ino()),
@@ -120,19 +121,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_file_that_nobody_else_can_change_is_executed() {
+    fn only_a_file_that_no_other_user_can_change_is_executed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lb");
-        let judged = |mode: u32| {
+        let opened = |mode: u32| {
             fs::write(&path, "x").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             Binary::open(&path)
         };
-        assert!(judged(0o755).is_ok());
-        assert!(judged(0o711).is_ok());
-        assert!(matches!(judged(0o644), Err(BinaryError::NotExecutable(_))));
-        assert!(matches!(judged(0o775), Err(BinaryError::Writable(_))));
-        assert!(matches!(judged(0o757), Err(BinaryError::Writable(_))));
+        assert!(opened(0o755).is_ok());
+        assert!(opened(0o711).is_ok());
+        assert!(matches!(opened(0o644), Err(BinaryError::NotExecutable(_))));
+        assert!(matches!(opened(0o775), Err(BinaryError::Writable(_))));
+        assert!(matches!(opened(0o757), Err(BinaryError::Writable(_))));
         assert!(matches!(Binary::open(folder.path()), Err(BinaryError::NotAFile(_))));
         let missing = Binary::open(&folder.path().join("none")).unwrap_err();
         assert!(missing.to_string().contains("none: No such file"), "{missing}");

@@ -1,5 +1,4 @@
-//! Line: one connection of the supervisor, to an engine or to another supervisor. It ends with the first thing that goes
-//! wrong on it.
+//! Connection: one SEQPACKET connection of the supervisor, to an engine or to another supervisor. The first error ends it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -15,22 +14,29 @@ pub(crate) struct Connection {
     socket: Arc<OwnedFd>,
     inbox: Inbox<Control>,
     outbox: Outbox,
-    /// The other end takes nothing any more.
-    mute: bool,
-    over: bool,
+    state: ConnectionState,
 }
 
-/// Which line. A pid would not do: two processes of two pid namespaces may have the same.
+/// Identifies a connection. A pid would not do: two processes of two pid namespaces may have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionId(u64);
 
+/// Which directions still work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ConnectionState {
+    Open,
+    /// The other end accepts no more messages; those that it sent before can still be read.
+    ReceiveOnly,
+    Over,
+}
+
 impl Connection {
-    /// A connection on which nothing was said yet.
+    /// A connection without any message so far.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self::restore(socket, 0, 0)
     }
 
-    /// One that goes on after so many messages in each direction.
+    /// Continues after this many messages in each direction.
     pub(crate) fn restore(socket: OwnedFd, sent: u32, received: u32) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -38,8 +44,7 @@ impl Connection {
             socket: Arc::new(socket),
             inbox: Inbox::new(received),
             outbox: Outbox::new(sent),
-            mute: false,
-            over: false,
+            state: ConnectionState::Open,
         }
     }
 
@@ -47,25 +52,27 @@ impl Connection {
         self.id
     }
 
-    /// Queues and sends. To who has hung up nothing goes any more, but what they had said before is still to be heard.
+    /// Queues and sends. Does nothing once the other end has hung up.
     pub(crate) fn send(&mut self, message: &Control, fds: Vec<Arc<OwnedFd>>) -> Result<(), ChannelError> {
-        if self.over || self.mute {
+        if self.state != ConnectionState::Open {
             return Ok(());
         }
         let pushed = self.outbox.push(message, fds);
-        self.over = pushed.is_err();
+        if pushed.is_err() {
+            self.state = ConnectionState::Over;
+        }
         pushed.and_then(|()| self.flush())
     }
 
     /// Sends what could not be sent before.
     pub(crate) fn flush(&mut self) -> Result<(), ChannelError> {
-        if self.over || self.mute {
+        if self.state != ConnectionState::Open {
             return Ok(());
         }
         match self.outbox.flush(self.socket.as_fd()) {
-            Err(error) if error.is_closed() => self.mute = true,
+            Err(error) if error.is_closed() => self.state = ConnectionState::ReceiveOnly,
             Err(error) => {
-                self.over = true;
+                self.state = ConnectionState::Over;
                 return Err(error);
             }
             Ok(()) => {}
@@ -73,38 +80,42 @@ impl Connection {
         Ok(())
     }
 
-    /// The last word, or one of the last, to someone who could not be understood.
+    /// Sends the final message, even after an error in what was received, and ends the connection.
     pub(crate) fn send_last(&mut self, message: &Control) {
-        self.over = false;
+        if self.state == ConnectionState::Over {
+            self.state = ConnectionState::Open;
+        }
         let sent = self.send(message, Vec::new());
-        self.over = true;
+        self.state = ConnectionState::Over;
         match sent {
             Ok(()) | Err(_) => {}
         }
     }
 
-    /// The next message, if one has come. One that cannot be understood is the last one.
+    /// The next message, if one has come. An error is the last thing that is delivered.
     pub(crate) fn receive(&mut self) -> Result<Option<Delivery<Control>>, ChannelError> {
-        if self.over {
+        if self.state == ConnectionState::Over {
             return Ok(None);
         }
         let received = match self.inbox.receive(self.socket.as_fd()) {
-            // The other end was closed with something unread. This is told before what it had said itself.
+            // The other end was closed with unread messages. The kernel reports this before the messages it had sent.
             Err(error) if error.is_closed() => self.inbox.receive(self.socket.as_fd()),
             received => received,
         };
-        self.over = received.is_err();
+        if received.is_err() {
+            self.state = ConnectionState::Over;
+        }
         received
     }
 
-    /// Whether something waits to be sent.
-    pub(crate) fn has_more(&self) -> bool {
-        !self.outbox.is_empty() && !self.over && !self.mute
+    /// Whether messages wait to be sent.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.outbox.is_empty() && self.state == ConnectionState::Open
     }
 
-    /// Whether nothing more comes or goes.
+    /// Whether the connection can neither send nor deliver messages any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.over
+        self.state == ConnectionState::Over
     }
 
     /// Messages sent and received so far.

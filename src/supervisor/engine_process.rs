@@ -1,5 +1,5 @@
-//! Engine: one engine as the supervisor sees it: a child process, or in a takeover the child of another supervisor, which
-//! passes on what the two say to each other.
+//! Engine process: one engine as its supervisor sees it: a child, or in a takeover the child of another supervisor, which
+//! relays the messages in both directions.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,13 +13,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::handoff::channel::{CONTROL_VARIABLE, ChannelError, Delivery};
-use crate::handoff::control::{Control, Heartbeat, Hello, Mode, ProcessKind};
+use crate::handoff::control::{Control, Heartbeat, Hello, Listener, Mode, ProcessKind, Ready, Start, Stop, StopMode};
 use crate::handoff::features;
 use crate::supervisor::binary::Binary;
 use crate::supervisor::connection::{Connection, ConnectionId};
+use crate::supervisor::stderr::print;
+use crate::sys::clock::millis;
 use crate::sys::{fd, process};
 
-/// In a supervisor's environment: the number of the record that its predecessor has left.
+/// In a supervisor's environment: the number of the descriptor of the record that the former program has left.
 pub(crate) const STATE_VARIABLE: &str = "LB_SUPERVISOR_FD";
 
 /// A running engine.
@@ -29,33 +31,33 @@ pub(crate) struct EngineProcess {
     /// Why it was started.
     pub mode: Mode,
     pub generation: u64,
-    /// When it said READY.
+    /// When it became READY.
     pub serving_since: Option<Instant>,
-    /// What it says when it is told to stop: how long that may take.
+    /// How long it may take to end after STOP, as it announced.
     pub stop_limit: Duration,
     /// Listeners announced and START sent.
     pub introduced: bool,
-    /// It was told to stop; then, or when it must be gone.
+    /// When it is killed: set when it was ordered to stop, or has hung up.
     pub stop_by: Option<Instant>,
     pub started: Instant,
     pub last_beat: Instant,
     pub beat: Option<Heartbeat>,
-    line: Connection,
-    /// Whose child it is.
-    kin: Parent,
+    connection: Connection,
+    parent: Parent,
 }
 
-/// Whose child an engine is.
+/// The parent process of an engine.
 #[derive(Debug)]
 enum Parent {
+    /// This supervisor.
     Own,
-    /// Of another supervisor, which is at the end of the line. Its pidfd, once it was started.
+    /// Another supervisor, which is the other end of the connection; the engine's pidfd, once it was started.
     Foreign(Option<OwnedFd>),
 }
 
-/// What an engine is at the moment its supervisor is replaced.
+/// An engine at the moment when its supervisor is replaced.
 #[derive(Debug)]
-pub(crate) struct Restored {
+pub(crate) struct EngineSnapshot {
     pub pid: u32,
     pub mode: Mode,
     pub generation: u64,
@@ -67,7 +69,7 @@ pub(crate) struct Restored {
 }
 
 impl EngineProcess {
-    /// Starts the binary as an engine and says HELLO.
+    /// Starts the binary as an engine and sends HELLO.
     pub(crate) fn start(
         binary: &Binary,
         args: &[OsString],
@@ -81,7 +83,7 @@ impl EngineProcess {
         let args = binary.command_line(["engine".into()].into_iter().chain(args.iter().cloned()));
         let program = process::Program { binary: binary.as_fd(), args: &args, env: &env };
         let child = process::spawn(&program, Some(theirs.as_fd()), Stdio::inherit(), Stdio::inherit())?;
-        let restored = Restored {
+        let snapshot = EngineSnapshot {
             pid: child.id(),
             mode,
             generation,
@@ -91,13 +93,13 @@ impl EngineProcess {
             sent: 0,
             received: 0,
         };
-        let mut engine = Self::restore(restored, ours, now);
+        let mut engine = Self::restore(snapshot, ours, now);
         engine.send(&Control::Hello(hello()), vec![]);
         Ok(engine)
     }
 
-    /// An engine that runs: one just started, or one that was before this supervisor replaced its predecessor.
-    pub(crate) fn restore(state: Restored, socket: OwnedFd, now: Instant) -> Self {
+    /// An engine that runs: one just started, or one from before the supervisor was replaced.
+    pub(crate) fn restore(state: EngineSnapshot, socket: OwnedFd, now: Instant) -> Self {
         Self {
             pid: state.pid,
             mode: state.mode,
@@ -109,13 +111,13 @@ impl EngineProcess {
             started: now,
             last_beat: now,
             beat: None,
-            line: Connection::restore(socket, state.sent, state.received),
-            kin: Parent::Own,
+            connection: Connection::restore(socket, state.sent, state.received),
+            parent: Parent::Own,
         }
     }
 
-    /// An engine that another supervisor, at the end of this line, is about to start.
-    pub(crate) fn foreign(line: Connection, generation: u64, now: Instant) -> Self {
+    /// An engine that another supervisor, at the other end of `connection`, is about to start.
+    pub(crate) fn foreign(connection: Connection, generation: u64, now: Instant) -> Self {
         Self {
             pid: 0,
             mode: Mode::Upgrade,
@@ -127,31 +129,31 @@ impl EngineProcess {
             started: now,
             last_beat: now,
             beat: None,
-            line,
-            kin: Parent::Foreign(None),
+            connection,
+            parent: Parent::Foreign(None),
         }
     }
 
-    /// It was started, under this pid of its own namespace.
-    pub(crate) fn is_born(&mut self, pid: u32, pidfd: OwnedFd) {
+    /// The other supervisor has started it, under this pid of its own namespace.
+    pub(crate) fn foreign_started(&mut self, pid: u32, pidfd: OwnedFd) {
         if self.is_foreign() {
             self.pid = pid;
-            self.kin = Parent::Foreign(Some(pidfd));
+            self.parent = Parent::Foreign(Some(pidfd));
         }
     }
 
     pub(crate) fn is_foreign(&self) -> bool {
-        matches!(self.kin, Parent::Foreign(_))
+        matches!(self.parent, Parent::Foreign(_))
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
-        self.line.id()
+        self.connection.id()
     }
 
-    /// What to keep of it across the supervisor's replacement. Nothing may be waiting to be sent.
-    pub(crate) fn suspend(&self, now: Instant) -> Restored {
-        let (sent, received) = self.line.positions();
-        Restored {
+    /// The state to keep across the supervisor's replacement. No message may be queued.
+    pub(crate) fn snapshot(&self, now: Instant) -> EngineSnapshot {
+        let (sent, received) = self.connection.positions();
+        EngineSnapshot {
             pid: self.pid,
             mode: self.mode,
             generation: self.generation,
@@ -163,39 +165,39 @@ impl EngineProcess {
         }
     }
 
-    /// Queues and sends. A connection that fails is over: the process is killed, and its exit says the rest.
+    /// Queues and sends. If that fails, the connection is over and the process is killed; its exit is handled as any other.
     pub(crate) fn send(&mut self, message: &Control, fds: Vec<Arc<OwnedFd>>) {
-        if let Err(error) = self.line.send(message, fds) {
+        if let Err(error) = self.connection.send(message, fds) {
             self.give_up(&error);
         }
     }
 
-    /// The last word, heard even over a line that was given up: on a line that ends without one, the supervisor of a
-    /// foreign engine could only guess whether this one is dead.
+    /// Sends the final message, even over a connection that was given up: without one, the supervisor of a foreign engine
+    /// could only guess whether this process is dead.
     pub(crate) fn send_last(&mut self, message: &Control) {
-        self.line.send_last(message);
+        self.connection.send_last(message);
     }
 
     /// Sends what could not be sent before.
     pub(crate) fn flush(&mut self) {
-        if let Err(error) = self.line.flush() {
+        if let Err(error) = self.connection.flush() {
             self.give_up(&error);
         }
     }
 
-    /// Whether something waits to be sent.
-    pub(crate) fn has_more(&self) -> bool {
-        self.line.has_more()
+    /// Whether messages wait to be sent.
+    pub(crate) fn has_queued(&self) -> bool {
+        self.connection.has_queued()
     }
 
-    /// Whether there is still something to hear.
-    pub(crate) fn listens(&self) -> bool {
-        !self.line.is_over()
+    /// Whether the connection can still deliver messages.
+    pub(crate) fn is_connected(&self) -> bool {
+        !self.connection.is_over()
     }
 
-    /// The next message, if one has come. A message that cannot be understood is the last one.
+    /// The next message, if one has come. A malformed message is the last one.
     pub(crate) fn receive(&mut self) -> Option<Delivery<Control>> {
-        match self.line.receive() {
+        match self.connection.receive() {
             Ok(message) => message,
             Err(error) => {
                 self.give_up(&error);
@@ -204,8 +206,8 @@ impl EngineProcess {
         }
     }
 
-    /// SIGKILL. It is a child that was not waited for yet, so the pid cannot be anyone else's. A foreign engine can only be
-    /// given up by ABORT, which its own supervisor kills it for.
+    /// SIGKILL. The process is a child that was not reaped yet, so the pid cannot have been reused. A foreign engine can
+    /// only be given up by ABORT, on which its own supervisor kills it.
     pub(crate) fn kill(&self) {
         if self.is_foreign() {
             return;
@@ -215,9 +217,9 @@ impl EngineProcess {
         }
     }
 
-    /// A pidfd, for the other engine of an upgrade: proof of death that does not go through us.
+    /// A pidfd, for the other engine of an upgrade: proof of death without a message from the supervisor.
     pub(crate) fn pidfd(&self) -> io::Result<OwnedFd> {
-        match &self.kin {
+        match &self.parent {
             Parent::Own => process::pidfd_open(self.pid),
             Parent::Foreign(Some(pidfd)) => pidfd.try_clone(),
             Parent::Foreign(None) => Err(io::Error::other("it was not started yet")),
@@ -225,11 +227,104 @@ impl EngineProcess {
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
-        self.line.socket()
+        self.connection.socket()
     }
 
-    pub(crate) fn line(&self) -> &Connection {
-        &self.line
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Sends the listeners and START to an engine that starts without a predecessor beside it.
+    pub(crate) fn introduce<'a>(
+        &mut self,
+        listeners: impl Iterator<Item = (&'a Listener, &'a Arc<OwnedFd>)>,
+        uptime: Duration,
+    ) {
+        let count = self.send_listeners(listeners);
+        self.send_start(count, uptime);
+    }
+
+    /// Sends each listener. Returns how many.
+    pub(crate) fn send_listeners<'a>(
+        &mut self,
+        listeners: impl Iterator<Item = (&'a Listener, &'a Arc<OwnedFd>)>,
+    ) -> u32 {
+        let mut count = 0;
+        for (listener, socket) in listeners {
+            self.send(&Control::Listener(listener.clone()), vec![Arc::clone(socket)]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Sends START after `listeners` LISTENER messages.
+    pub(crate) fn send_start(&mut self, listeners: u32, uptime: Duration) {
+        self.introduced = true;
+        let uptime_ms = millis(uptime);
+        let start = Start { mode: self.mode, generation: self.generation, listeners, uptime_ms };
+        self.send(&Control::Start(start), vec![]);
+    }
+
+    /// READY has come.
+    pub(crate) fn on_ready(&mut self, ready: &Ready, now: Instant) {
+        self.serving_since = Some(now);
+        self.last_beat = now;
+        self.set_stop_limit(ready.stop_limit_ms);
+    }
+
+    /// A heartbeat has come.
+    pub(crate) fn on_beat(&mut self, beat: Heartbeat, now: Instant) {
+        self.last_beat = now;
+        self.beat = Some(beat);
+    }
+
+    /// The announced limit, at most a day: a number of another process is not added to a time unchecked.
+    pub(crate) fn set_stop_limit(&mut self, millis: u64) {
+        self.stop_limit = Duration::from_millis(millis.min(MAX_STOP_MS));
+    }
+
+    /// The connection has ended: the exit is due.
+    pub(crate) fn on_hang_up(&mut self, now: Instant) {
+        self.stop_by.get_or_insert(now + KILL_GRACE);
+    }
+
+    /// Orders it to stop.
+    pub(crate) fn stop(&mut self, mode: StopMode, now: Instant) {
+        self.send(&Control::Stop(Stop { mode }), vec![]);
+        let limit = match mode {
+            StopMode::Drain => self.stop_limit,
+            StopMode::Now => Duration::ZERO,
+        };
+        self.stop_by = Some(now + limit + KILL_GRACE);
+    }
+
+    /// Kills it if it has outlived its limit.
+    pub(crate) fn kill_if_late(&mut self, now: Instant) {
+        if self.stop_by.is_some_and(|by| now >= by) {
+            print(format!("engine {} has not ended in time; it is killed", self.pid));
+            self.kill();
+            // The exit follows; this is only to kill again if it does not.
+            self.stop_by = Some(now + KILL_GRACE);
+        }
+    }
+
+    /// Kills it if it is not READY in time. Upgrades have their own limits.
+    pub(crate) fn kill_if_not_ready(&mut self, now: Instant) {
+        if self.start_limit().is_some_and(|by| now >= by) {
+            self.stop_by = Some(now + KILL_GRACE);
+            print(format!("engine {} does not get ready; it is killed", self.pid));
+            self.kill();
+        }
+    }
+
+    /// When it must be READY.
+    pub(crate) fn start_limit(&self) -> Option<Instant> {
+        (self.serving_since.is_none() && self.stop_by.is_none()).then_some(self.started + START_LIMIT)
+    }
+
+    /// Whether the watchdog may be told that the service works.
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        self.serving_since.is_none() || now < self.last_beat + WATCHDOG_SILENCE
     }
 
     fn give_up(&self, error: &ChannelError) {
@@ -238,15 +333,15 @@ impl EngineProcess {
         }
         let pid = self.pid;
         if self.is_foreign() {
-            crate::supervisor::systemd::say(format!("takeover: the line to engine {pid}: {error}"));
+            print(format!("takeover: the connection to engine {pid}: {error}"));
         } else {
-            crate::supervisor::systemd::say(format!("engine {pid}: {error}; it is killed"));
+            print(format!("engine {pid}: {error}; it is killed"));
             self.kill();
         }
     }
 }
 
-/// What a supervisor says first.
+/// The first message of a supervisor.
 pub(crate) fn hello() -> Hello {
     Hello {
         role: ProcessKind::Supervisor,
@@ -256,7 +351,7 @@ pub(crate) fn hello() -> Hello {
     }
 }
 
-/// The environment for children: ours without what is between us and whoever started us.
+/// The environment for children: without the variables that are meant for this process alone.
 pub(crate) fn child_env() -> Vec<(OsString, OsString)> {
     const OURS: [&str; 9] = [
         "NOTIFY_SOCKET",
@@ -271,3 +366,11 @@ pub(crate) fn child_env() -> Vec<(OsString, OsString)> {
     ];
     env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours)).collect()
 }
+
+/// How long an engine may take from its start to READY, outside of upgrades.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long an engine may outlive its own limit before it is killed.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+/// After this long without a heartbeat a serving engine is not reported alive to the watchdog.
+const WATCHDOG_SILENCE: Duration = Duration::from_secs(5);
+const MAX_STOP_MS: u64 = 24 * 3600 * 1000;

@@ -1,39 +1,37 @@
-//! Listeners: the duplicates that the supervisor keeps of every listening socket, so that no accept queue is lost
-//! when an engine dies.
+//! Listeners: the supervisor's duplicates of all listening sockets, so that no accept queue is lost when an engine dies.
 //!
-//! Rule: a socket is kept only after it was seen to listen and to be the one that its cookie names.
+//! Rule: a socket is kept only if it listens and has the announced cookie.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::handoff::control::{Listener, ListenerKind};
-use crate::supervisor::systemd;
-use crate::supervisor::systemd::Notify;
-use crate::sys::fd;
+use crate::supervisor::stderr::print;
+use crate::supervisor::systemd::{ServiceManager, parse_name};
+use crate::sys::{fd, local};
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(Vec<Held>);
+pub(crate) struct HeldListeners(Vec<HeldListener>);
 
 /// One listening socket.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldListener {
     pub listener: Listener,
     pub socket: Arc<OwnedFd>,
-    /// Sent by a new engine that does not serve yet: gone again if that fails.
+    /// Sent by a new engine that does not serve yet: dropped if its upgrade fails.
     pub tentative: bool,
-    /// The new engine will not serve it: gone when the old one goes.
+    /// The new engine will not serve it: dropped with the old engine.
     pub declined: bool,
-    /// The service manager has a duplicate, too.
+    /// The fd store of the service manager holds a duplicate.
     pub stored: bool,
-    /// Device and inode of an admin socket's path, to remove only what is ours.
-    pub path_id: Option<(u64, u64)>,
+    /// Identity of an admin socket's path: only the path that was bound is removed.
+    pub path_id: Option<local::PathId>,
 }
 
-impl Listeners {
+impl HeldListeners {
     /// Keeps a socket. A duplicate of one that is already kept is dropped.
     pub(crate) fn keep(&mut self, listener: Listener, socket: OwnedFd, tentative: bool) -> io::Result<()> {
         if !fd::is_listening(socket.as_fd())? {
@@ -44,64 +42,64 @@ impl Listeners {
         }
         if !self.0.iter().any(|held| held.listener.cookie == listener.cookie) {
             let path_id = match listener.kind {
-                ListenerKind::Admin => path_id(Path::new(&listener.address)),
+                ListenerKind::Admin => local::path_id(Path::new(&listener.address)),
                 ListenerKind::Traffic => None,
             };
             let socket = Arc::new(socket);
-            self.0.push(Held { listener, socket, tentative, declined: false, stored: false, path_id });
+            self.0.push(HeldListener { listener, socket, tentative, declined: false, stored: false, path_id });
         }
         Ok(())
     }
 
-    /// What the service manager has kept or bound for us. A socket that is not ours by name is for whichever
-    /// frontend binds its address.
-    pub(crate) fn pick_up(&mut self, sockets: Vec<(String, OwnedFd)>) {
+    /// Keeps the sockets that the service manager has stored or bound. One without a name of `lb` is for whichever frontend
+    /// binds its address.
+    pub(crate) fn keep_passed(&mut self, sockets: Vec<(String, OwnedFd)>) {
         for (name, socket) in sockets {
             let label = name.clone();
             match described(&name, &socket).and_then(|listener| self.keep(listener, socket, false)) {
                 Ok(()) => {}
-                Err(error) => systemd::say(format!("socket `{label}` of the service manager: {error}")),
+                Err(error) => print(format!("socket `{label}` of the service manager: {error}")),
             }
         }
     }
 
-    /// Gives one up.
-    pub(crate) fn remove(&mut self, cookie: u64, notify: &Notify) {
+    /// Drops the socket with this cookie.
+    pub(crate) fn remove(&mut self, cookie: u64, manager: &ServiceManager) {
         self.0.retain(|held| {
-            let goes = held.listener.cookie == cookie;
-            if goes && held.stored {
-                notify.forget(&held.listener);
+            let matches = held.listener.cookie == cookie;
+            if matches && held.stored {
+                manager.forget(&held.listener);
             }
-            if goes {
+            if matches {
                 held.unlink();
             }
-            !goes
+            !matches
         });
     }
 
-    /// The new engine will not serve this one.
+    /// Marks the socket with this cookie as one that the new engine will not serve.
     pub(crate) fn decline(&mut self, cookie: u64) {
         for held in self.0.iter_mut().filter(|held| held.listener.cookie == cookie) {
             held.declined = true;
         }
     }
 
-    /// Those that the new engine will not serve.
+    /// Cookies of the sockets that the new engine will not serve.
     pub(crate) fn declined(&self) -> Vec<u64> {
         self.0.iter().filter(|held| held.declined).map(|held| held.listener.cookie).collect()
     }
 
-    /// The new engine serves: its listeners stay, those that it does not serve go.
-    pub(crate) fn confirm(&mut self, notify: &Notify) {
+    /// The new engine serves: its sockets stay, those that it does not serve are dropped.
+    pub(crate) fn confirm(&mut self, manager: &ServiceManager) {
         for cookie in self.declined() {
-            self.remove(cookie, notify);
+            self.remove(cookie, manager);
         }
         for held in &mut self.0 {
             held.tentative = false;
         }
     }
 
-    /// The new engine failed: its listeners go.
+    /// The new engine failed: its sockets are dropped.
     pub(crate) fn retract(&mut self) {
         self.0.retain(|held| !held.tentative);
         for held in &mut self.0 {
@@ -109,35 +107,35 @@ impl Listeners {
         }
     }
 
-    /// The daemon stops: what only duplicates kept open shall refuse connections as soon as the engines close.
-    pub(crate) fn close_traffic(&mut self, notify: &Notify) {
+    /// The service stops: without the duplicates, connections are refused as soon as the engines close their sockets.
+    pub(crate) fn close_traffic(&mut self, manager: &ServiceManager) {
         let traffic = self.0.iter().filter(|held| held.listener.kind == ListenerKind::Traffic);
         for cookie in traffic.map(|held| held.listener.cookie).collect::<Vec<_>>() {
-            self.remove(cookie, notify);
+            self.remove(cookie, manager);
         }
     }
 
-    /// Another supervisor has them now: nothing is kept, and nothing is removed but what that one does not want.
-    pub(crate) fn hand_on(&mut self, notify: &Notify) {
+    /// Another supervisor has the sockets: all duplicates are closed, and only declined listeners are removed.
+    pub(crate) fn hand_on(&mut self, manager: &ServiceManager) {
         for cookie in self.declined() {
-            self.remove(cookie, notify);
+            self.remove(cookie, manager);
         }
         for held in self.0.drain(..).filter(|held| held.stored) {
-            notify.forget(&held.listener);
+            manager.forget(&held.listener);
         }
     }
 
-    /// Hands what is not there yet to the service manager.
-    pub(crate) fn store(&mut self, notify: &Notify) {
+    /// Sends the sockets that it does not hold yet to the service manager.
+    pub(crate) fn store(&mut self, manager: &ServiceManager) {
         for held in self.0.iter_mut().filter(|held| !held.stored && !held.tentative) {
-            notify.store(&held.listener, &held.socket);
+            manager.store(&held.listener, &held.socket);
             held.stored = true;
         }
     }
 
     /// Whether a connection waits in one of the accept queues.
-    pub(crate) fn anyone_waits(&self) -> bool {
-        let traffic = |held: &&Held| held.listener.kind == ListenerKind::Traffic;
+    pub(crate) fn has_waiting(&self) -> bool {
+        let traffic = |held: &&HeldListener| held.listener.kind == ListenerKind::Traffic;
         self.0
             .iter()
             .filter(traffic)
@@ -146,40 +144,38 @@ impl Listeners {
 
     /// Removes the admin socket's path.
     pub(crate) fn unlink_admin(&self) {
-        self.0.iter().for_each(Held::unlink);
+        self.0.iter().for_each(HeldListener::unlink);
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+    /// Each socket with its announcement.
+    pub(crate) fn announced(&self) -> impl Iterator<Item = (&Listener, &Arc<OwnedFd>)> {
+        self.0.iter().map(|held| (&held.listener, &held.socket))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &HeldListener> {
         self.0.iter()
     }
 
-    /// Takes back what was kept before this supervisor replaced its predecessor.
-    pub(crate) fn restore(held: Vec<Held>) -> Self {
+    /// Sockets from before the supervisor was replaced.
+    pub(crate) fn restore(held: Vec<HeldListener>) -> Self {
         Self(held)
     }
 }
 
-impl Held {
+impl HeldListener {
     /// Removes an admin socket's path, if it is still the one that was bound.
     fn unlink(&self) {
-        if self.path_id.is_some() && path_id(Path::new(&self.listener.address)) == self.path_id {
-            match std::fs::remove_file(&self.listener.address) {
-                Ok(()) | Err(_) => {}
-            }
+        if let Some(id) = self.path_id {
+            local::unlink(Path::new(&self.listener.address), id);
         }
     }
 }
 
-/// Device and inode of what a path names.
-pub(crate) fn path_id(path: &Path) -> Option<(u64, u64)> {
-    let facts = std::fs::symlink_metadata(path).ok()?;
-    Some((facts.dev(), facts.ino()))
-}
-
+/// What a socket is for, by the name that the service manager passes with it.
 fn described(name: &str, socket: &OwnedFd) -> io::Result<Listener> {
     let cookie = fd::cookie(socket.as_fd())?;
     let address = fd::bound_to(socket.as_fd())?;
-    let plain = |kind| Listener {
+    let unnamed = |kind| Listener {
         kind,
         frontend: String::new(),
         bind: address.clone(),
@@ -187,11 +183,11 @@ fn described(name: &str, socket: &OwnedFd) -> io::Result<Listener> {
         address: address.clone(),
         cookie,
     };
-    let Some((kind, frontend, bind, worker)) = systemd::parse_name(name) else {
+    let Some((kind, frontend, bind, worker)) = parse_name(name) else {
         let kind = if address.starts_with('/') { ListenerKind::Admin } else { ListenerKind::Traffic };
-        return Ok(plain(kind));
+        return Ok(unnamed(kind));
     };
     let known = ListenerKind::ALL.iter().find(|k| **k as u32 == kind);
-    let kind = *known.ok_or_else(|| io::Error::other("its name is of a later version"))?;
+    let kind = *known.ok_or_else(|| io::Error::other("its name was written by a later version"))?;
     Ok(Listener { kind, frontend, bind, worker, address, cookie })
 }

@@ -1,422 +1,485 @@
-//! Supervisor: the process behind `lb run` whose pid never changes. One thread, no traffic, no runtime: it waits in
-//! `poll` for signals, for its engines and for the next time that something is due.
+//! Supervisor: the process behind `lb run` whose pid never changes. One thread, no traffic, no async runtime: it waits in
+//! `poll` for signals, for messages, and for the next time limit.
 //!
-//! What it owes: an engine that dies is replaced on the same accept queues; an upgrade that fails leaves the old
-//! engine serving; signals are passed on; children are reaped (it may be PID 1); the service manager is told.
+//! Its duties: an engine that dies is replaced on the same accept queues; a failed upgrade leaves the old engine serving;
+//! signals are passed on; children are reaped (it may be PID 1); the service manager is notified.
 //!
-//! A supervisor that was started elsewhere may take everything over: `giving` is the side that runs, `taking` the other.
+//! What it does as a whole is its [`role::Role`]; what it owns in every role is its [`service::Service`]. This file waits,
+//! passes each event to the part that handles it, and changes the role by the result.
 //!
-//! An engine whose supervisor is gone drains and ends, as after TERM: nobody could replace it, and a successor would
-//! share its ports. Under systemd the successor finds the listening sockets in the fd store.
+//! An engine whose supervisor is gone drains and ends, as after TERM: no process could replace it, and a new engine would
+//! share its ports. Under systemd the next supervisor finds the listening sockets in the fd store.
 
 pub(crate) mod binary;
+pub(crate) mod boot;
+pub(crate) mod children;
 pub(crate) mod connection;
 pub(crate) mod engine_process;
 pub(crate) mod listeners;
+pub(crate) mod messages;
+pub(crate) mod options;
 pub(crate) mod reexec;
 pub(crate) mod restart;
+pub(crate) mod role;
+pub(crate) mod service;
+pub(crate) mod signals;
+pub(crate) mod stderr;
 pub(crate) mod systemd;
 pub(crate) mod takeover;
 pub(crate) mod upgrade;
+pub(crate) mod wakeup;
 
-mod children;
-
-use std::env;
-use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+pub(crate) use options::{RunOptions, TakeoverOptions};
 
 use binary::Binary;
+use children::{ChildExit, EndedEngine};
 use connection::{Connection, ConnectionId};
-use engine_process::EngineProcess;
-use listeners::Listeners;
-use reexec::record::{Inheritance, State};
-use restart::Restart;
-use systemd::{Notify, say};
-use takeover::predecessor::Caller;
-use takeover::socket::{Found, TakeoverSocket, TakeoverSocketError};
-use takeover::successor::Successor;
-use upgrade::driver::RunningUpgrade;
+use engine_process::{EngineProcess, hello};
+use messages::Consequence;
+use role::{Role, RoleChange};
+use service::Service;
+use signals::{SignalRequest, Signals};
+use stderr::print;
+use takeover::predecessor::TakeoverRequest;
+use takeover::successor::TakeoverEnd;
+use upgrade::driver::{RunningUpgrade, UpgradeStep};
+use upgrade::machine::UpgradeEvent;
+use upgrade::outcome::{Outcome, UpgradeKind};
+use upgrade::requester::{Requester, print_line};
+use wakeup::{PollSet, Wakeup};
 
+use crate::exit::ExitStatus;
 use crate::fault;
-use crate::handoff::control::{Control, Mode, Stop, StopMode};
-use crate::sys::{process, resources};
+use crate::handoff::control::{self, Control, Reload, StopMode};
 
-/// `lb run --takeover`.
-#[derive(Debug, Clone)]
-pub(crate) struct Takeover {
-    /// Where the predecessor is asked, and where a successor will ask.
-    pub path: PathBuf,
-    /// How long the new engine must serve before open sessions move to it.
-    pub probation: Option<Duration>,
-    /// Whether the end of one that was taken over waits for TERM or INT: for who starts anew whatever has ended.
-    pub linger: bool,
-}
-
-/// What the supervisor knows.
+/// A running supervisor.
 struct Supervisor {
-    /// What follows `run` on the command line; engines get the same.
-    args: Vec<OsString>,
-    /// What only the supervisor is to know of it.
-    takeover: Option<Takeover>,
-    signals: SignalFd,
-    notify: Notify,
-    binary: Rc<Binary>,
-    /// 1 at the start, one more with each upgrade.
-    generation: u64,
-    /// When the daemon was started, by this supervisor or the one it has replaced.
-    began: Instant,
-    listeners: Listeners,
-    /// The engine that serves, or shall.
-    active: Option<EngineProcess>,
-    /// Engines that were replaced and drain.
-    draining: Vec<EngineProcess>,
-    /// The upgrade that is running.
-    conduct: Option<RunningUpgrade>,
-    /// Where a supervisor that was started elsewhere may ask for everything.
-    door: Option<TakeoverSocket>,
-    door_closed_until: Option<Instant>,
-    /// How long is waited before it is looked again whether the path is free.
-    door_pause: Duration,
-    /// Who has come through the door and not said yet what it wants.
-    callers: Vec<Caller>,
-    /// The supervisor that everything is being taken over from.
-    taking: Option<Successor>,
-    /// HANDOVER was sent, and nothing says that it has failed: the paths may be another one's.
-    handed_over: bool,
-    /// Everything was taken over by another one; what is left are engines that drain.
-    retired: bool,
-    restart: Restart,
-    restart_at: Option<Instant>,
-    /// READY was told to the service manager.
-    ready_told: bool,
-    stopping: bool,
-    /// This process is to be replaced by `binary` as soon as nothing waits to be sent.
-    replace_due: bool,
+    signals: Signals,
+    role: Role,
+    service: Service,
     /// Set once: the exit code.
     exit: Option<u8>,
 }
 
-/// Who a wake-up is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Signals,
-    Probe,
-    TakeoverSocket,
-    /// An engine, a caller, or the predecessor.
-    Connection(ConnectionId),
-}
-
-/// Why there is no supervisor.
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error("cannot start: {0}")]
-    Io(#[from] io::Error),
-    #[error(transparent)]
-    TakeoverSocket(#[from] TakeoverSocketError),
-}
-
-/// Runs `lb run` with the given arguments (what follows `run`). Returns the exit code.
-pub(crate) fn run(args: Vec<OsString>, takeover: Option<Takeover>) -> u8 {
-    match Supervisor::new(args, takeover) {
+/// Runs `lb run`. Returns the exit code.
+pub(crate) fn run(options: RunOptions) -> u8 {
+    match Supervisor::new(options) {
         Ok(mut supervisor) => supervisor.serve(),
         Err(error) => {
-            say(error.to_string());
-            match error {
-                StartError::Io(_) => 1,
-                StartError::TakeoverSocket(error) => error.exit().code(),
-            }
+            print(error.to_string());
+            error.exit_code()
         }
     }
 }
 
 impl Supervisor {
-    fn new(args: Vec<OsString>, takeover: Option<Takeover>) -> Result<Self, StartError> {
-        let now = Instant::now();
-        let mut mask = SigSet::empty();
-        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2] {
-            mask.add(signal);
-        }
-        // Blocked before the first child exists, so that no death goes unnoticed; signals that came while a
-        // predecessor was replaced by this program are still pending.
-        mask.thread_block().map_err(io::Error::from)?;
-        let signals =
-            SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(io::Error::from)?;
-        process::set_name(c"lb")?;
-        resources::raise_descriptor_limit();
-        let inherited = env::var_os(engine_process::STATE_VARIABLE).map(|number| State::take_over(&number, now));
-        let Inheritance { generation, age, binary, listeners, mut engines, ready_told, door } = match inherited {
-            Some(state) => state?,
-            None => Self::fresh()?,
-        };
-        let active = if engines.is_empty() { None } else { Some(engines.remove(0)) };
-        let found = match (&takeover, door) {
-            (Some(takeover), Some(door)) => {
-                let door = TakeoverSocket::restore(takeover.path.clone(), door);
-                Some(Found::Nobody(door))
-            }
-            (Some(takeover), None) => Some(TakeoverSocket::find(&takeover.path)?),
-            (None, _) => None,
-        };
-        let (door, predecessor) = match found {
-            Some(Found::Nobody(door)) => (Some(door), None),
-            Some(Found::Somebody(socket)) => (None, Some(socket)),
-            None => (None, None),
-        };
-        let mut supervisor = Self {
-            args,
-            takeover,
-            signals,
-            notify: Notify::new(now),
-            binary,
-            generation,
-            began: now.checked_sub(age).unwrap_or(now),
-            listeners,
-            active,
-            draining: engines,
-            conduct: None,
-            door,
-            door_closed_until: None,
-            door_pause: takeover::predecessor::AGAIN,
-            callers: Vec::new(),
-            taking: None,
-            handed_over: false,
-            retired: false,
-            restart: Restart::default(),
-            restart_at: None,
-            ready_told,
-            stopping: false,
-            replace_due: false,
-            exit: None,
-        };
-        if let Some(socket) = predecessor {
-            supervisor.ask_for_everything(socket, now);
-        } else if supervisor.active.is_none() {
-            supervisor.start_engine(if ready_told { Mode::Restart } else { Mode::Fresh }, now);
-        }
-        Ok(supervisor)
-    }
-
-    fn fresh() -> io::Result<Inheritance> {
-        let binary = Binary::own(binary::started_from()?).map_err(io::Error::other)?;
-        let mut listeners = Listeners::default();
-        listeners.pick_up(systemd::passed_sockets());
-        let binary = Rc::new(binary);
-        let age = Duration::ZERO;
-        Ok(Inheritance { generation: 1, age, binary, listeners, engines: Vec::new(), ready_told: false, door: None })
+    fn new(options: RunOptions) -> Result<Self, boot::BootError> {
+        let signals = Signals::block()?;
+        let (role, service) = boot::boot(options, Instant::now())?;
+        Ok(Self { signals, role, service, exit: None })
     }
 
     fn serve(&mut self) -> u8 {
         loop {
             if let Some(code) = self.exit {
-                if !self.handed_over {
-                    self.listeners.unlink_admin();
-                    self.door.iter().for_each(TakeoverSocket::unlink);
+                if self.role.owns_paths() {
+                    self.service.unlink_paths();
                 }
                 return code;
             }
-            self.replace_if_due();
+            self.replace_if_possible();
             let asleep = Instant::now();
             let timeout = self.sleep_limit(asleep);
-            let sources = self.wait(timeout);
+            let wakeups = self.wait(timeout);
             self.on_standstill(asleep.elapsed().saturating_sub(timeout));
-            for source in sources {
-                match source {
-                    Source::Signals => self.on_signals(),
-                    Source::Probe => self.on_probe_output(),
-                    Source::TakeoverSocket => self.on_door(),
-                    Source::Connection(id) => self.on_line(id),
-                }
+            for wakeup in wakeups {
+                self.on_wakeup(wakeup);
             }
             self.on_time(Instant::now());
         }
     }
 
-    /// How long it may sleep until something is due. In an upgrade never long: that it slept too long shows then that
-    /// the machine stood still.
+    /// How long to sleep until the next time limit. Short in an upgrade: a longer sleep than asked for then shows that the
+    /// machine stood still.
     fn sleep_limit(&self, now: Instant) -> Duration {
-        let longest = if self.conduct.is_some() { Duration::from_millis(100) } else { Duration::from_secs(60) };
-        let due = self.wake_at();
-        // Rounded up: waking a moment early would only go round the loop again.
-        let due = due.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
+        let longest = if self.role.upgrade().is_some() { UPGRADE_SLEEP } else { LONGEST_SLEEP };
+        // Rounded up: waking a moment early would only repeat the loop.
+        let due = self.wake_at().map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
         due.map_or(longest, |due| due.min(longest))
     }
 
-    /// Sleeps until something happens, at most for `timeout`.
-    fn wait(&self, timeout: Duration) -> Vec<Source> {
-        let mut sources = vec![Source::Signals];
-        let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        for line in self.lines().filter(|line| !line.is_over()) {
-            let mut flags = PollFlags::POLLIN;
-            flags.set(PollFlags::POLLOUT, line.has_more());
-            sources.push(Source::Connection(line.id()));
-            polled.push(PollFd::new(line.socket(), flags));
+    /// Sleeps until an event, at most for `timeout`.
+    fn wait(&self, timeout: Duration) -> Vec<Wakeup> {
+        let mut set = PollSet::default();
+        set.add(Wakeup::Signals, self.signals.as_fd());
+        self.connections().for_each(|connection| set.add_connection(connection));
+        if let Some(socket) = self.service.predecessor.accepting() {
+            set.add(Wakeup::TakeoverSocket, socket.as_fd());
         }
-        if let Some(door) = self.open_door() {
-            sources.push(Source::TakeoverSocket);
-            polled.push(PollFd::new(door.as_fd(), PollFlags::POLLIN));
+        if let Some(output) = self.role.upgrade().and_then(RunningUpgrade::check_output) {
+            set.add(Wakeup::BinaryCheck, output);
         }
-        if let Some(output) = self.conduct.as_ref().and_then(RunningUpgrade::probe_output) {
-            sources.push(Source::Probe);
-            polled.push(PollFd::new(output, PollFlags::POLLIN));
-        }
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        match poll(&mut polled, timeout) {
-            Ok(_) => {}
-            // Nothing is lost by looking at everything.
-            Err(_) => return sources,
-        }
-        let ready = polled.iter().map(|fd| fd.revents().is_none_or(|flags| !flags.is_empty()));
-        sources.into_iter().zip(ready).filter(|(_, ready)| *ready).map(|(source, _)| source).collect()
+        set.wait(timeout)
     }
 
+    fn on_wakeup(&mut self, wakeup: Wakeup) {
+        match wakeup {
+            Wakeup::Signals => self.on_signals(),
+            Wakeup::BinaryCheck => {
+                if let Some(upgrade) = self.role.upgrade_mut() {
+                    upgrade.on_check_output();
+                }
+            }
+            Wakeup::TakeoverSocket => self.service.predecessor.accept(Instant::now()),
+            Wakeup::Connection(id) => self.on_connection(id),
+        }
+    }
+
+    /// The engines, with the new one of an upgrade.
     fn engines(&self) -> impl Iterator<Item = &EngineProcess> {
-        let candidate = self.conduct.as_ref().and_then(RunningUpgrade::candidate);
-        self.active.iter().chain(candidate).chain(&self.draining)
+        let candidate = self.role.upgrade().and_then(RunningUpgrade::candidate);
+        self.service.engines.iter().chain(candidate)
     }
 
-    fn lines(&self) -> impl Iterator<Item = &Connection> {
-        let others = self.callers.iter().map(|caller| &caller.line);
-        let predecessor = self.taking.iter().map(|taking| &taking.line);
-        let engines = self.engines().map(EngineProcess::line);
-        engines.chain(others).chain(predecessor)
+    fn engine_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
+        match self.service.engines.find_mut(id) {
+            Some(engine) => Some(engine),
+            None => self.role.upgrade_mut().and_then(|upgrade| upgrade.candidate_mut(id)),
+        }
     }
 
-    fn on_line(&mut self, id: ConnectionId) {
-        if self.taking.as_ref().is_some_and(|t| t.line.id() == id) {
-            self.on_predecessor();
-        } else if self.callers.iter().any(|caller| caller.line.id() == id) {
-            self.on_caller(id);
+    fn connections(&self) -> impl Iterator<Item = &Connection> {
+        let predecessor = self.role.successor().map(|successor| successor.connection());
+        let engines = self.engines().map(EngineProcess::connection);
+        engines.chain(self.service.predecessor.connections()).chain(predecessor)
+    }
+
+    /// The next time limit.
+    fn wake_at(&self) -> Option<Instant> {
+        let Service { engines, restart, predecessor, manager, .. } = &self.service;
+        let upgrade = self.role.upgrade().map(RunningUpgrade::wake_at);
+        let successor = self.role.successor().map(|successor| successor.wake_at());
+        let service = [engines.wake_at(), restart.wake_at(), predecessor.wake_at(), manager.wake_at()];
+        service.into_iter().chain([upgrade, successor]).flatten().min()
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        self.service.restart_if_due(now);
+        self.service.engines.on_time(now);
+        if let Some(upgrade) = self.role.upgrade_mut()
+            && let Some(event) = upgrade.on_time(&self.service, now)
+        {
+            self.upgrade_event(event, now);
+        }
+        let path = self.service.options.takeover.as_ref().map(|takeover| takeover.path.as_path());
+        let path = path.filter(|_| !self.role.is_stopping() && !matches!(self.role, Role::Retired));
+        self.service.predecessor.on_time(path, now);
+        if let Role::Succeeding(successor) = &mut self.role {
+            let end = successor.on_time(&mut self.service, now);
+            self.after_takeover(end);
+        }
+        let alive = self.service.engines.is_alive(now);
+        self.service.manager.ping(alive, now);
+    }
+
+    /// The machine, or at least this process, stood still for so long.
+    fn on_standstill(&mut self, standstill: Duration) {
+        if let Some(upgrade) = self.role.upgrade_mut() {
+            upgrade.on_standstill(standstill);
+        }
+    }
+
+    fn on_signals(&mut self) {
+        while let Some(request) = self.signals.next() {
+            let now = Instant::now();
+            match request {
+                SignalRequest::Reap => self.reap(now),
+                SignalRequest::Stop(signal, mode) => {
+                    print(format!("{signal}: stopping"));
+                    self.stop(mode, now);
+                }
+                SignalRequest::Reload => self.reload(),
+                SignalRequest::Upgrade => self.request_upgrade(None, None, None, now),
+            }
+        }
+    }
+
+    fn reload(&mut self) {
+        if self.role.successor().is_some() {
+            print("reload refused: a takeover is in progress");
+        } else if let Some(engine) = &mut self.service.engines.active {
+            engine.send(&Control::Reload(Reload {}), vec![]);
+        }
+    }
+
+    /// Stops the engines. The exit follows when the last one has ended.
+    fn stop(&mut self, mode: StopMode, now: Instant) {
+        // The second signal means: at once.
+        let mode = if self.role.is_stopping() { StopMode::Now } else { mode };
+        self.upgrade_event(UpgradeEvent::Stop, now);
+        if let Role::Succeeding(successor) = &mut self.role {
+            successor.stop(&mut self.service, now);
+        }
+        self.role.change(RoleChange::Stop);
+        self.service.stop(mode, now);
+        self.end_if_idle();
+    }
+
+    fn reap(&mut self, now: Instant) {
+        while let Some(exit) = ChildExit::next() {
+            self.on_exit(&exit, now);
+            exit.reap();
+        }
+    }
+
+    fn on_exit(&mut self, exit: &ChildExit, now: Instant) {
+        let is_child = |engine: &&EngineProcess| engine.pid == exit.pid && !engine.is_foreign();
+        // The messages that it sent before come first.
+        let child = self.engines().find(is_child).map(EngineProcess::id);
+        if let Some(id) = child {
+            self.on_engine(id);
+        }
+        if let Some(event) = self.role.upgrade_mut().and_then(|upgrade| upgrade.on_exit(exit)) {
+            return self.upgrade_event(event, now);
+        }
+        match self.service.engines.remove(exit.pid) {
+            Some(EndedEngine::Active(engine)) => self.on_active_exit(&engine, exit, now),
+            Some(EndedEngine::Draining) => {}
+            None => return,
+        }
+        self.end_if_idle();
+    }
+
+    fn on_active_exit(&mut self, engine: &EngineProcess, exit: &ChildExit, now: Instant) {
+        match &mut self.role {
+            Role::Stopping(_) if exit.code == Some(0) => return,
+            Role::Stopping(_) => {
+                self.exit = Some(exit.exit_code());
+                return;
+            }
+            Role::Succeeding(successor) => return successor.on_engine_exit(&exit.how, now),
+            // The engine has printed why. No connection was served, so a second attempt gains nothing.
+            Role::Starting => {
+                self.exit = Some(exit.exit_code().max(1));
+                return;
+            }
+            _ => {}
+        }
+        self.upgrade_event(UpgradeEvent::OldFailed(exit.how.clone()), now);
+        // Otherwise the upgrade was far enough: the new engine serves.
+        if self.service.engines.active.is_none() && !self.role.awaits_taken() {
+            self.service.replace_engine(engine, &exit.how, now);
+        }
+    }
+
+    fn on_connection(&mut self, id: ConnectionId) {
+        if let Role::Succeeding(successor) = &mut self.role
+            && successor.is_at(id)
+        {
+            let end = successor.on_predecessor(&mut self.service);
+            self.after_takeover(end);
+        } else if self.service.predecessor.is_caller(id) {
+            if let Some(request) = self.service.predecessor.on_caller(id) {
+                self.begin_takeover(request, Instant::now());
+            }
         } else {
             self.on_engine(id);
         }
     }
 
-    fn engine_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
-        let candidate = self.conduct.as_mut().and_then(RunningUpgrade::candidate_mut);
-        let mut engines = self.active.iter_mut().chain(candidate).chain(&mut self.draining);
-        engines.find(|engine| engine.id() == id)
+    /// Handles all messages of an engine.
+    fn on_engine(&mut self, id: ConnectionId) {
+        while let Some(engine) = self.engine_mut(id) {
+            engine.flush();
+            let received = engine.receive();
+            let connected = engine.is_connected();
+            let now = Instant::now();
+            match received {
+                Some((message, fds)) => self.on_message(id, message, fds, now),
+                None if connected => return,
+                None => return self.on_hang_up(id, now),
+            }
+        }
     }
 
-    /// When something is due.
-    fn wake_at(&self) -> Option<Instant> {
-        let stops = self.engines().filter_map(|engine| engine.stop_by);
-        let start = self.active.iter().filter(|e| e.serving_since.is_none()).map(|e| e.started + START_LIMIT);
-        let upgrade = self.conduct.as_ref().map(RunningUpgrade::wake_at);
-        stops
-            .chain(start)
-            .chain(upgrade)
-            .chain(self.restart_at)
-            .chain(self.door_wakes_at())
-            .chain(self.taking.as_ref().map(|taking| taking.by))
-            .chain(self.notify.wake_at())
-            .min()
-    }
-
-    fn on_time(&mut self, now: Instant) {
-        if self.restart_at.is_some_and(|at| now >= at) {
-            self.restart_at = None;
-            self.start_engine(Mode::Restart, now);
-        }
-        for engine in self.engines().filter(|engine| engine.stop_by.is_some_and(|by| now >= by)) {
-            say(format!("engine {} has not ended in time; it is killed", engine.pid));
-            engine.kill();
-        }
-        if let Some(engine) = &mut self.active
-            && engine.serving_since.is_none()
-            && engine.stop_by.is_none()
-            && now >= engine.started + START_LIMIT
+    fn on_hang_up(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(engine) = self.service.engines.find_mut(id) {
+            engine.on_hang_up(now);
+        } else if let Some(upgrade) = self.role.upgrade_mut()
+            && let Some(event) = upgrade.on_candidate_hang_up(now)
         {
-            engine.stop_by = Some(now + KILL_GRACE);
-            say(format!("engine {} does not get ready; it is killed", engine.pid));
-            engine.kill();
+            self.upgrade_event(event, now);
         }
-        // Killed once is enough: what remains is the exit.
-        let late = |engine: &mut EngineProcess| {
-            if engine.stop_by.is_some_and(|by| now >= by) {
-                engine.stop_by = Some(now + KILL_GRACE);
+    }
+
+    fn on_message(&mut self, id: ConnectionId, message: Control, fds: Vec<OwnedFd>, now: Instant) {
+        if let Control::Upgrade(request) = message {
+            return self.on_upgrade_request(id, request, now);
+        }
+        if let Role::Succeeding(successor) = &mut self.role {
+            successor.relay(&message, fds, &mut self.service, now);
+        } else if self.service.engines.is_active(id) {
+            match messages::on_active(&mut self.service, message, fds, now) {
+                Consequence::None => {}
+                Consequence::Ready => self.role.change(RoleChange::Ready),
+                Consequence::Upgrade(event) => self.upgrade_event(event, now),
             }
+        } else if let Some(engine) = self.service.engines.find_mut(id) {
+            // Draining: its other messages come too late.
+            if let Control::Heartbeat(beat) = message {
+                engine.on_beat(beat, now);
+            }
+        } else if let Some(upgrade) = self.role.upgrade_mut()
+            && let Some(event) = upgrade.on_candidate_message(message, fds, &mut self.service, now)
+        {
+            self.upgrade_event(event, now);
+        }
+    }
+
+    fn on_upgrade_request(&mut self, id: ConnectionId, request: control::Upgrade, now: Instant) {
+        let requester = Requester { connection: id, request: request.request };
+        let probation = request.probation_ms.map(Duration::from_millis);
+        self.request_upgrade(Some(requester), request.binary.map(PathBuf::from), probation, now);
+    }
+
+    /// Begins an upgrade to the binary at `path`, or where this one was started from.
+    fn request_upgrade(
+        &mut self,
+        requester: Option<Requester>,
+        path: Option<PathBuf>,
+        probation: Option<Duration>,
+        now: Instant,
+    ) {
+        let path = path.unwrap_or_else(|| self.service.binary.path.clone());
+        let refused = |error| Outcome::refused(UpgradeKind::Upgrade, error);
+        let opened = match self.refusal(UpgradeKind::Upgrade) {
+            Some(refusal) => Err(refusal),
+            None => Binary::open(&path).map_err(refused),
         };
-        self.active.iter_mut().chain(&mut self.draining).for_each(late);
-        self.on_upgrade_time(now);
-        self.on_door_time(now);
-        self.on_taking_time(now);
-        let fresh =
-            |engine: &EngineProcess| engine.serving_since.is_none() || now < engine.last_beat + WATCHDOG_SILENCE;
-        let alive = self.active.as_ref().is_none_or(fresh);
-        self.notify.ping(alive, now);
+        match opened {
+            Ok(binary) => {
+                let upgrade = RunningUpgrade::upgrade(binary, requester, probation, &self.service, now);
+                self.begin_upgrade(upgrade, now);
+            }
+            Err(outcome) => self.refuse_upgrade(requester, &outcome),
+        }
     }
 
-    /// Starts an engine that is to serve.
-    fn start_engine(&mut self, mode: Mode, now: Instant) {
-        match EngineProcess::start(&self.binary, &self.args, mode, self.generation, now) {
-            Ok(engine) => self.active = Some(engine),
-            Err(error) => {
-                say(format!("cannot start an engine: {error}"));
-                if mode == Mode::Fresh {
-                    self.exit = Some(1);
-                } else {
-                    self.restart_at = Some(now + self.restart.delay(Duration::ZERO));
+    fn refuse_upgrade(&mut self, requester: Option<Requester>, outcome: &Outcome) {
+        let kind = self.role.upgrade().map_or(UpgradeKind::Upgrade, RunningUpgrade::kind);
+        print_line(kind, &outcome.text);
+        if let Some(requester) = requester
+            && let Some(engine) = self.engine_mut(requester.connection)
+        {
+            requester.send(engine, &outcome.text, Some(outcome));
+        }
+    }
+
+    fn begin_takeover(&mut self, request: TakeoverRequest, now: Instant) {
+        if let Some(mut refusal) = self.refusal(UpgradeKind::Takeover) {
+            if refusal.exit == ExitStatus::Busy {
+                refusal.text = format!("not taken over: {}", refusal.text);
+            }
+            print(&refusal.text);
+            return request.refuse(&refusal);
+        }
+        print("takeover: another supervisor asks to take over");
+        let probation = request.probation;
+        match request.accept(&Control::Hello(hello())) {
+            Ok(connection) => {
+                let upgrade = RunningUpgrade::takeover(connection, probation, &self.service, now);
+                fault::point("supervisor.welcome");
+                self.begin_upgrade(upgrade, now);
+            }
+            Err(error) => print(format!("takeover: {error}")),
+        }
+    }
+
+    fn begin_upgrade(&mut self, upgrade: RunningUpgrade, now: Instant) {
+        self.role.change(RoleChange::UpgradeBegun(Box::new(upgrade)));
+        if let Some(upgrade) = self.role.upgrade_mut() {
+            let step = upgrade.start(&mut self.service, now);
+            self.after_upgrade(step, now);
+        }
+    }
+
+    /// Why no upgrade or takeover can begin now.
+    fn refusal(&self, kind: UpgradeKind) -> Option<Outcome> {
+        match &self.role {
+            Role::Retired | Role::Stopping(_) => Some(Outcome::busy("the daemon is being stopped")),
+            Role::Succeeding(_) | Role::HandedOver(_) => Some(Outcome::busy("takeover in progress")),
+            Role::Upgrading(upgrade) if upgrade.kind() == UpgradeKind::Takeover => {
+                Some(Outcome::busy("takeover in progress"))
+            }
+            Role::Upgrading(_) | Role::Replacing => Some(Outcome::busy("upgrade in progress")),
+            Role::Starting | Role::Serving if self.service.engines.is_serving() => None,
+            Role::Starting | Role::Serving => Some(Outcome::refused(kind, "no engine serves at the moment")),
+        }
+    }
+
+    /// Passes an event to the upgrade, if one is running.
+    fn upgrade_event(&mut self, event: UpgradeEvent, now: Instant) {
+        if let Some(upgrade) = self.role.upgrade_mut() {
+            let step = upgrade.on(event, &mut self.service, now);
+            self.after_upgrade(step, now);
+        }
+    }
+
+    fn after_upgrade(&mut self, step: UpgradeStep, now: Instant) {
+        match step {
+            UpgradeStep::Continues => {}
+            UpgradeStep::HandedOver => self.role.change(RoleChange::HandoverSent),
+            UpgradeStep::Ended(aftermath) => {
+                self.role.change(RoleChange::UpgradeEnded(aftermath));
+                if self.service.engines.active.is_none() && !self.role.is_ending() {
+                    // It was lost after HANDOVER, and then the other supervisor failed.
+                    self.service.restart.at_once(now);
                 }
+                self.end_if_idle();
             }
         }
     }
 
-    /// Tells everybody to stop. The exit follows when the last engine has ended.
-    fn stop(&mut self, mode: StopMode, now: Instant) {
-        self.stopping = true;
-        self.restart_at = None;
-        self.replace_due = false;
-        self.notify.stopping("draining");
-        self.listeners.close_traffic(&self.notify);
-        for engine in self.active.iter_mut().chain(&mut self.draining) {
-            // One that drains already was told; being told again means at once.
-            if engine.stop_by.is_none() || mode == StopMode::Now {
-                tell_to_stop(engine, mode, now);
+    fn after_takeover(&mut self, end: Option<TakeoverEnd>) {
+        match end {
+            None => {}
+            Some(TakeoverEnd::Alone) => self.role.change(RoleChange::SucceededAlone),
+            Some(TakeoverEnd::GivenUp(code)) => {
+                self.role.change(RoleChange::Stop);
+                self.exit = Some(code);
             }
         }
-        self.end_if_idle();
     }
 
-    /// Nobody is to serve any more, and the last engine has ended. Who hands over waits for the answer.
+    /// Becomes the new program, once an upgrade has succeeded and no message is queued.
+    fn replace_if_possible(&mut self) {
+        let waiting = self.service.predecessor.has_callers() || self.engines().any(EngineProcess::has_queued);
+        if matches!(self.role, Role::Replacing) && !waiting {
+            fault::point("supervisor.replace");
+            let error: io::Error = reexec::replace(&self.service);
+            print(format!("the supervisor stays the old binary: {error}"));
+            self.role.change(RoleChange::ReplaceFailed);
+        }
+    }
+
+    /// Ends the process when no engine is left and none is to be started.
     fn end_if_idle(&mut self) {
-        let over = (self.stopping || self.retired) && !self.is_handed_over();
-        if !over || self.active.is_some() || !self.draining.is_empty() {
+        if !self.role.is_ending() || !self.service.engines.is_empty() {
             return;
         }
-        let lingers = self.takeover.as_ref().is_some_and(|own| own.linger);
-        if lingers && !self.stopping {
-            say("taken over, nothing is left: waiting for TERM");
-            self.notify.status("taken over, waiting for TERM");
+        if matches!(self.role, Role::Retired) && self.service.options.lingers() {
+            print("taken over, nothing is left: waiting for TERM");
+            self.service.manager.status("taken over, waiting for TERM");
         } else {
             self.exit.get_or_insert(0);
         }
     }
 }
 
-fn tell_to_stop(engine: &mut EngineProcess, mode: StopMode, now: Instant) {
-    engine.send(&Control::Stop(Stop { mode }), vec![]);
-    let limit = match mode {
-        StopMode::Drain => engine.stop_limit,
-        StopMode::Now => Duration::ZERO,
-    };
-    engine.stop_by = Some(now + limit + KILL_GRACE);
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// How long an engine may take from its start to READY, outside of upgrades, which have their own limits.
-const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long an engine may outlive its own limit before it is killed.
-const KILL_GRACE: Duration = Duration::from_secs(5);
-/// A serving engine that was silent for so long is not reported alive to the watchdog.
-const WATCHDOG_SILENCE: Duration = Duration::from_secs(5);
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const UPGRADE_SLEEP: Duration = Duration::from_millis(100);

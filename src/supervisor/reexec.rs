@@ -1,93 +1,55 @@
-//! Replace: the supervisor becomes the binary that its engine runs already, by `execve`: same pid, same children, same
-//! descriptors (`state`).
+//! Reexec: the supervisor becomes the program that its engine runs already, by `execve`: same pid, same children, same
+//! descriptors (`record`).
 
 pub(crate) mod record;
 
 use std::env;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use crate::supervisor::engine_process;
-use crate::supervisor::engine_process::EngineProcess;
-use crate::supervisor::reexec::record::State;
-use crate::supervisor::systemd::say;
+use crate::supervisor::engine_process::STATE_VARIABLE;
+use crate::supervisor::reexec::record::SupervisorRecord;
+use crate::supervisor::service::Service;
 use crate::supervisor::takeover::socket::TakeoverSocket;
-use crate::supervisor::{Supervisor, Takeover, fault, millis};
-use crate::sys::process;
+use crate::sys::{fd, process};
 
-impl Supervisor {
-    /// Becomes the binary that the engine runs: same pid, same children, same descriptors.
-    pub(super) fn replace_if_due(&mut self) {
-        let waiting = self.conduct.is_some() || !self.callers.is_empty() || self.engines().any(EngineProcess::has_more);
-        if !self.replace_due || waiting {
-            return;
-        }
-        self.replace_due = false;
-        fault::point("supervisor.replace");
-        let error = self.replace();
-        say(format!("the supervisor stays the old binary: {error}"));
+/// Replaces this program by `service.binary`. Returns only if that failed; the service then continues unchanged. No message
+/// may be queued.
+pub(crate) fn replace(service: &Service) -> io::Error {
+    if service.engines.active.is_none() {
+        return io::Error::other("no engine serves");
     }
-
-    fn replace(&self) -> io::Error {
-        let now = Instant::now();
-        let Some(active) = &self.active else {
-            return io::Error::other("no engine serves");
-        };
-        let engines: Vec<_> = std::iter::once(active).chain(&self.draining).collect();
-        let mut state = State::of(&self.binary, &self.listeners, &engines, now);
-        state.generation = self.generation;
-        state.age_ms = millis(self.began.elapsed());
-        state.ready_told = self.ready_told;
-        let number = |door: &TakeoverSocket| door.as_fd().as_raw_fd().cast_unsigned();
-        state.door = self.door.as_ref().map(number);
-        let record = match state.write() {
-            Ok(record) => record,
-            Err(error) => return error,
-        };
-        let listeners = self.listeners.iter().map(|held| held.socket.as_fd());
-        let sockets = engines.iter().map(|engine| engine.socket());
-        let inherited: Vec<_> = listeners
-            .chain(sockets)
-            .chain(self.door.iter().map(TakeoverSocket::as_fd))
-            .chain([self.binary.as_fd(), record.as_fd()])
-            .collect();
-        let inheritable = |yes: bool| inherited.iter().try_for_each(|fd| crate::sys::fd::set_inheritable(*fd, yes));
-        if let Err(error) = inheritable(true) {
-            return error;
-        }
-        let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !not_for_successor(name)).collect();
-        let number = record.as_raw_fd().to_string();
-        env.push((engine_process::STATE_VARIABLE.into(), number.into()));
-        let own = self.takeover.iter().flat_map(Takeover::words);
-        let own = ["run".into()].into_iter().chain(own);
-        let args = self.binary.command_line(own.chain(self.args.iter().cloned()));
-        let program = process::Program { binary: self.binary.as_fd(), args: &args, env: &env };
-        let error = process::replace(&program);
-        match inheritable(false) {
-            // If that fails, too, children inherit duplicates of which they know nothing; the service goes on.
-            Ok(()) | Err(_) => error,
-        }
+    let record = match SupervisorRecord::of(service, Instant::now()).write() {
+        Ok(record) => record,
+        Err(error) => return error,
+    };
+    let inherited = inherited(service, record.as_fd());
+    let set_inheritable = |yes: bool| inherited.iter().try_for_each(|fd| fd::set_inheritable(*fd, yes));
+    if let Err(error) = set_inheritable(true) {
+        return error;
+    }
+    let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !is_dropped(name)).collect();
+    env.push((STATE_VARIABLE.into(), record.as_raw_fd().to_string().into()));
+    let args = service.binary.command_line(service.options.words());
+    let program = process::Program { binary: service.binary.as_fd(), args: &args, env: &env };
+    let error = process::replace(&program);
+    match set_inheritable(false) {
+        // If that fails, too, children inherit duplicates that they do not use; the service continues.
+        Ok(()) | Err(_) => error,
     }
 }
 
-impl Takeover {
-    /// As it is written on a command line.
-    fn words(&self) -> Vec<OsString> {
-        let mut words = vec!["--takeover".into(), self.path.clone().into()];
-        if let Some(probation) = self.probation {
-            let probation = format!("{}ms", probation.as_millis());
-            words.extend(["--probation".into(), probation.into()]);
-        }
-        if self.linger {
-            words.push("--linger".into());
-        }
-        words
-    }
+/// Every descriptor that the record names, and its own.
+fn inherited<'a>(service: &'a Service, record: BorrowedFd<'a>) -> Vec<BorrowedFd<'a>> {
+    let listeners = service.listeners.iter().map(|held| held.socket.as_fd());
+    let engines = service.engines.iter().map(|engine| engine.socket());
+    let takeover_socket = service.predecessor.socket().map(TakeoverSocket::as_fd);
+    listeners.chain(engines).chain(takeover_socket).chain([service.binary.as_fd(), record]).collect()
 }
 
-/// NOTIFY_SOCKET and WATCHDOG stay: the successor has the same pid. Sockets were taken from LISTEN_FDS long ago.
-fn not_for_successor(name: &OsString) -> bool {
-    [engine_process::STATE_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|other| name == other)
+/// NOTIFY_SOCKET and WATCHDOG_* stay: the pid is the same. The sockets of LISTEN_FDS were taken at the first start.
+fn is_dropped(name: &OsString) -> bool {
+    [STATE_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|dropped| name == dropped)
 }

@@ -1,38 +1,47 @@
-//! Notify: what the service manager is told. Without NOTIFY_SOCKET nothing happens.
+//! systemd: notifications to the service manager, and its fd store. Without NOTIFY_SOCKET nothing happens.
 //!
-//! Only the supervisor speaks to it: one pid, that of the service, from the first word to the last.
+//! Only the supervisor sends them: the pid of the service stays the same from the first notification to the last.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
 use crate::handoff::control::Listener;
+use crate::supervisor::stderr::print;
 use crate::sys::fd;
 
 /// The service manager, if there is one.
 #[derive(Debug)]
-pub(crate) struct Notify {
+pub(crate) struct ServiceManager {
+    /// READY was sent, by this program or the one that it has replaced.
+    ready: bool,
     watchdog: Option<Duration>,
     next_ping: Option<Instant>,
 }
 
-impl Notify {
-    /// Reads WATCHDOG_USEC.
-    pub(crate) fn new(now: Instant) -> Self {
+impl ServiceManager {
+    /// Reads WATCHDOG_USEC. `ready`: READY was sent before.
+    pub(crate) fn new(ready: bool, now: Instant) -> Self {
         let watchdog = sd_notify::watchdog_enabled();
-        Self { watchdog, next_ping: watchdog.map(|_| now) }
+        Self { ready, watchdog, next_ping: watchdog.map(|_| now) }
     }
 
     /// READY: from now on the service counts as started.
-    pub(crate) fn ready(&self, status: &str) {
-        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    pub(crate) fn ready(&mut self, status: &str) {
+        self.ready = true;
+        send(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// Whether the service counts as started.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
     }
 
     pub(crate) fn status(&self, status: &str) {
-        tell(&[NotifyState::Status(status)]);
+        send(&[NotifyState::Status(status)]);
     }
 
     /// A reload has begun; `ready` ends it.
@@ -40,27 +49,27 @@ impl Notify {
         let since = NotifyState::monotonic_usec_now();
         let mut states = vec![NotifyState::Reloading, NotifyState::Status(status)];
         states.extend(since);
-        tell(&states);
+        send(&states);
     }
 
     pub(crate) fn stopping(&self, status: &str) {
-        tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+        send(&[NotifyState::Stopping, NotifyState::Status(status)]);
     }
 
-    /// Keeps a listening socket in the service's fd store under a name that says what it is for.
+    /// Keeps a listening socket in the service's fd store under a name that encodes its purpose.
     pub(crate) fn store(&self, listener: &Listener, socket: &OwnedFd) {
         let name = name_of(listener);
         let states = [NotifyState::FdStore, NotifyState::FdName(&name)];
-        complain(sd_notify::notify_with_fds(&states, &[socket.as_fd()]));
+        report(sd_notify::notify_with_fds(&states, &[socket.as_fd()]));
     }
 
     /// Takes it out of the store again.
     pub(crate) fn forget(&self, listener: &Listener) {
         let name = name_of(listener);
-        tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]);
+        send(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]);
     }
 
-    /// When the watchdog wants to hear something.
+    /// When the next ping of the watchdog is due.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.next_ping
     }
@@ -71,22 +80,15 @@ impl Notify {
             && now >= due
         {
             if alive {
-                tell(&[NotifyState::Watchdog]);
+                send(&[NotifyState::Watchdog]);
             }
             self.next_ping = Some(now + interval / 3);
         }
     }
 }
 
-/// One line on stderr. A closed stderr must not end the supervisor, hence no `eprintln!`.
-pub(crate) fn say(text: impl AsRef<str>) {
-    match writeln!(io::stderr(), "lb: {}", text.as_ref()) {
-        Ok(()) | Err(_) => {}
-    }
-}
-
-/// Sockets that the service manager has passed: those of the fd store with their names, those of a .socket unit
-/// with whatever name that has.
+/// Sockets that the service manager has passed: those of the fd store with their names, and those of a .socket unit with
+/// the unit's name.
 pub(crate) fn passed_sockets() -> Vec<(String, OwnedFd)> {
     let mut sockets = Vec::new();
     match sd_notify::listen_fds_with_names() {
@@ -94,26 +96,26 @@ pub(crate) fn passed_sockets() -> Vec<(String, OwnedFd)> {
             for (number, name) in passed {
                 match fd::inherit(number) {
                     Ok(socket) => sockets.push((name, socket)),
-                    Err(error) => say(format!("socket {number} of the service manager: {error}")),
+                    Err(error) => print(format!("socket {number} of the service manager: {error}")),
                 }
             }
         }
-        Err(error) => say(format!("sockets of the service manager: {error}")),
+        Err(error) => print(format!("sockets of the service manager: {error}")),
     }
     sockets
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    complain(sd_notify::notify(states));
+fn send(states: &[NotifyState<'_>]) {
+    report(sd_notify::notify(states));
 }
 
-fn complain(result: io::Result<()>) {
+fn report(result: io::Result<()>) {
     if let Err(error) = result {
-        say(format!("cannot tell the service manager: {error}"));
+        print(format!("cannot tell the service manager: {error}"));
     }
 }
 
-/// `lb/KIND/FRONTEND/BIND/WORKER`, with everything that an fd name must not hold percent-encoded.
+/// `lb/KIND/FRONTEND/BIND/WORKER`; characters that an fd name must not hold are percent-encoded.
 fn name_of(listener: &Listener) -> String {
     let parts = [
         "lb".to_owned(),
@@ -125,7 +127,7 @@ fn name_of(listener: &Listener) -> String {
     parts.map(|part| encoded(&part)).join("/")
 }
 
-/// What a name from `name_of` says: kind, frontend, bind, worker. `None` for a name that is not ours.
+/// The parts of a name from `name_of`: kind, frontend, bind, worker. `None` for any other name.
 pub(crate) fn parse_name(name: &str) -> Option<(u32, String, String, u32)> {
     let parts: Vec<_> = name.split('/').collect();
     let ["lb", kind, frontend, bind, worker] = parts[..] else {
@@ -180,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_says_what_the_listener_is_for_and_is_a_valid_fd_name(frontend: String, bind: String, worker: u32) {
+        fn a_name_encodes_the_purpose_of_a_listener_and_is_a_valid_fd_name(frontend: String, bind: String, worker: u32) {
             let kind = ListenerKind::Traffic;
             let listener = Listener { kind, frontend, bind, worker, address: String::new(), cookie: 0 };
             let name = name_of(&listener);
@@ -189,7 +191,7 @@ mod tests {
         }
 
         #[test]
-        fn no_name_makes_it_panic(name: String) {
+        fn arbitrary_names_never_make_the_parser_panic(name: String) {
             drop(parse_name(&name));
         }
     }

@@ -1,11 +1,17 @@
-//! Wall-clock time as log lines show it: local time, which only the C library knows. Never used for timers.
+//! Time as numbers and text: wall-clock time as log lines show it, in local time, which only the C library can compute
+//! (never used for timers), and durations in milliseconds.
 
 use std::mem::zeroed;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::libc;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Whole milliseconds; the largest number for a longer time.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// `06/Feb/2009:12:12:51.443`, as in HAProxy's log.
 pub fn log_time(time: SystemTime) -> String {
@@ -21,7 +27,7 @@ pub fn log_time(time: SystemTime) -> String {
     )
 }
 
-/// `Feb  6 12:12:51`, as RFC 3164 wants it.
+/// `Feb  6 12:12:51`, as RFC 3164 requires.
 pub fn syslog_time(time: SystemTime) -> String {
     let (tm, _) = local(time);
     format!("{} {:2} {:02}:{:02}:{:02}", month(&tm), tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec)
@@ -44,7 +50,6 @@ fn local(time: SystemTime) -> (libc::tm, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn times_have_the_form_of_the_log() {

@@ -1,12 +1,36 @@
 //! Local sockets with a path: SOCK_SEQPACKET, non-blocking, close-on-exec.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+/// Device and inode of a path: recognizes the one that this process, or the one before it, has bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathId {
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// The identity of what `path` names, without following a symbolic link.
+pub fn path_id(path: &Path) -> Option<PathId> {
+    let facts = fs::symlink_metadata(path).ok()?;
+    Some(PathId { device: facts.dev(), inode: facts.ino() })
+}
+
+/// Removes `path` if it is still the one with this identity.
+pub fn unlink(path: &Path, id: PathId) {
+    if path_id(path) == Some(id) {
+        match fs::remove_file(path) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
 
 /// A socket at `path`, which must not exist. It does not listen yet.
 pub fn bind(path: &Path) -> io::Result<OwnedFd> {
@@ -15,25 +39,25 @@ pub fn bind(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Connections wait from now on, at most `backlog` of them.
+/// Starts to listen; at most `backlog` connections wait.
 pub fn listen(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     SockRef::from(&socket).listen(backlog)
 }
 
-/// Connects at once or not at all; `WouldBlock`: too many wait there.
+/// Connects at once or not at all; `WouldBlock`: the backlog is full.
 pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     let socket = open()?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }
 
-/// The next connection; `None`: nobody waits.
+/// The next connection; `None`: none waits.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     match accept4(listener.as_raw_fd(), flags) {
         // SAFETY: the kernel has just opened it for us.
         Ok(socket) => Ok(Some(unsafe { OwnedFd::from_raw_fd(socket) })),
-        // The second: it has gone again before it was accepted.
+        // The second: the connection was closed before it was accepted.
         Err(Errno::EAGAIN | Errno::ECONNABORTED) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

@@ -3,6 +3,7 @@
 
 pub mod addr;
 pub mod clock;
+pub mod credentials;
 pub mod fd;
 pub mod local;
 pub mod pipe;

@@ -1,4 +1,4 @@
-//! State: what a supervisor leaves to the binary that replaces it by `execve`: same pid, same children, descriptors
+//! Record: what a supervisor leaves to the program that replaces it by `execve`: same pid, same children, descriptors
 //! inherited under their numbers, and this record in a memfd.
 
 use std::ffi::{OsStr, OsString};
@@ -14,32 +14,33 @@ use std::time::{Duration, Instant};
 use crate::handoff::control::{Listener, Mode};
 use crate::handoff::wire::{Record, record};
 use crate::supervisor::binary::Binary;
-use crate::supervisor::engine_process::{EngineProcess, Restored};
-use crate::supervisor::listeners::{Held, Listeners};
-use crate::supervisor::millis;
-use crate::sys::{fd, process};
+use crate::supervisor::engine_process::{EngineProcess, EngineSnapshot};
+use crate::supervisor::listeners::{HeldListener, HeldListeners};
+use crate::supervisor::service::Service;
+use crate::sys::clock::millis;
+use crate::sys::{fd, local, process};
 
 record! {
     /// The whole record.
-    pub(crate) struct State {
+    pub(crate) struct SupervisorRecord {
         1 => generation: u64,
         2 => binary: u32,
-        /// Bytes of the path that a later version will be found at.
+        /// Bytes of the path where a later version will be installed.
         3 => path: Vec<u8>,
-        4 => listeners: Vec<HeldListener>,
+        4 => listeners: Vec<ListenerRecord>,
         /// The one that serves comes first.
-        5 => engines: Vec<HeldEngineProcess>,
-        6 => ready_told: bool,
-        /// Since the daemon was started.
+        5 => engines: Vec<EngineRecord>,
+        6 => ready: bool,
+        /// Since the service was started.
         7 => age_ms: u64,
         /// The listening socket of the takeover path.
-        8 => door: Option<u32>,
+        8 => takeover_socket: Option<u32>,
     }
 }
 
 record! {
     /// A listening socket.
-    pub(crate) struct HeldListener {
+    pub(crate) struct ListenerRecord {
         1 => fd: u32,
         2 => listener: Vec<u8>,
         3 => stored: bool,
@@ -50,7 +51,7 @@ record! {
 
 record! {
     /// A child.
-    pub(crate) struct HeldEngineProcess {
+    pub(crate) struct EngineRecord {
         1 => fd: u32,
         2 => pid: u32,
         3 => generation: u64,
@@ -62,52 +63,34 @@ record! {
     }
 }
 
-/// What a successor begins with.
+/// What the new program begins with.
 pub(crate) struct Inheritance {
     pub generation: u64,
-    /// Since the daemon was started.
+    /// Since the service was started.
     pub age: Duration,
     pub binary: Rc<Binary>,
-    pub listeners: Listeners,
+    pub listeners: HeldListeners,
+    /// The one that serves comes first.
     pub engines: Vec<EngineProcess>,
-    pub ready_told: bool,
+    /// READY was sent to the service manager.
+    pub ready: bool,
     /// The listening socket of the takeover path.
-    pub door: Option<OwnedFd>,
+    pub takeover_socket: Option<OwnedFd>,
 }
 
-impl State {
-    /// Writes down what holds descriptors; the caller adds the rest. Nothing may be waiting to be sent.
-    pub(crate) fn of(binary: &Binary, listeners: &Listeners, engines: &[&EngineProcess], now: Instant) -> Self {
-        let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().cast_unsigned();
-        let listeners = listeners.iter().map(|held| HeldListener {
-            fd: number(held.socket.as_fd()),
-            listener: held.listener.to_bytes(),
-            stored: held.stored,
-            device: held.path_id.map(|(device, _)| device),
-            inode: held.path_id.map(|(_, inode)| inode),
-        });
-        let engines = engines.iter().map(|engine| {
-            let state = engine.suspend(now);
-            HeldEngineProcess {
-                fd: number(engine.socket()),
-                pid: state.pid,
-                generation: state.generation,
-                serving: state.serving,
-                stop_limit_ms: millis(state.stop_limit),
-                stop_left_ms: state.stop_left.map(millis),
-                sent: state.sent,
-                received: state.received,
-            }
-        });
+impl SupervisorRecord {
+    /// The record of a service. No message may be queued.
+    pub(crate) fn of(service: &Service, now: Instant) -> Self {
+        let takeover_socket = service.predecessor.socket();
         Self {
-            generation: 0,
-            binary: number(binary.as_fd()),
-            path: binary.path.as_os_str().as_bytes().to_vec(),
-            listeners: listeners.collect(),
-            engines: engines.collect(),
-            ready_told: false,
-            age_ms: 0,
-            door: None,
+            generation: service.generation,
+            binary: number(service.binary.as_fd()),
+            path: service.binary.path.as_os_str().as_bytes().to_vec(),
+            listeners: service.listeners.iter().map(ListenerRecord::of).collect(),
+            engines: service.engines.iter().map(|engine| EngineRecord::of(engine, now)).collect(),
+            ready: service.manager.is_ready(),
+            age_ms: millis(service.began.elapsed()),
+            takeover_socket: takeover_socket.map(|socket| number(socket.as_fd())),
         }
     }
 
@@ -122,43 +105,84 @@ impl State {
     /// Reads the record that was inherited under `number` and takes over everything in it.
     pub(crate) fn take_over(number: &OsStr, now: Instant) -> io::Result<Inheritance> {
         let number = number.to_str().and_then(|number| number.parse().ok());
-        let number = number.ok_or_else(|| io::Error::other("its number is none"))?;
+        let number = number.ok_or_else(|| io::Error::other("the descriptor of its record is not a number"))?;
         let mut bytes = Vec::new();
         File::from(fd::inherit(number)?).read_to_end(&mut bytes)?;
-        let state = Self::from_bytes(&bytes).map_err(io::Error::other)?;
-        let inherit = |number: u32| fd::inherit(number.cast_signed());
-        let path = PathBuf::from(OsString::from_vec(state.path));
-        let binary = Rc::new(Binary::inherited(inherit(state.binary)?, path));
-        let mut listeners = Vec::new();
-        for held in state.listeners {
-            listeners.push(Held {
-                listener: Listener::from_bytes(&held.listener).map_err(io::Error::other)?,
-                socket: Arc::new(inherit(held.fd)?),
-                tentative: false,
-                declined: false,
-                stored: held.stored,
-                path_id: held.device.zip(held.inode),
-            });
-        }
-        let mut engines = Vec::new();
-        for held in state.engines {
-            let socket = inherit(held.fd)?;
-            let restored = Restored {
-                pid: held.pid,
-                // Whatever it was: it serves.
-                mode: Mode::Restart,
-                generation: held.generation,
-                serving: held.serving,
-                stop_limit: Duration::from_millis(held.stop_limit_ms),
-                stop_left: held.stop_left_ms.map(Duration::from_millis),
-                sent: held.sent,
-                received: held.received,
-            };
-            engines.push(EngineProcess::restore(restored, socket, now));
-        }
-        let (generation, ready_told) = (state.generation, state.ready_told);
-        let door = state.door.map(inherit).transpose()?;
-        let (listeners, age) = (Listeners::restore(listeners), Duration::from_millis(state.age_ms));
-        Ok(Inheritance { generation, age, binary, listeners, engines, ready_told, door })
+        let record = Self::from_bytes(&bytes).map_err(io::Error::other)?;
+        let path = PathBuf::from(OsString::from_vec(record.path));
+        let listeners: io::Result<_> = record.listeners.into_iter().map(ListenerRecord::take_over).collect();
+        let engines: io::Result<_> = record.engines.into_iter().map(|engine| engine.take_over(now)).collect();
+        Ok(Inheritance {
+            generation: record.generation,
+            age: Duration::from_millis(record.age_ms),
+            binary: Rc::new(Binary::inherited(inherit(record.binary)?, path)),
+            listeners: HeldListeners::restore(listeners?),
+            engines: engines?,
+            ready: record.ready,
+            takeover_socket: record.takeover_socket.map(inherit).transpose()?,
+        })
     }
+}
+
+impl ListenerRecord {
+    fn of(held: &HeldListener) -> Self {
+        Self {
+            fd: number(held.socket.as_fd()),
+            listener: held.listener.to_bytes(),
+            stored: held.stored,
+            device: held.path_id.map(|id| id.device),
+            inode: held.path_id.map(|id| id.inode),
+        }
+    }
+
+    fn take_over(self) -> io::Result<HeldListener> {
+        let path_id = self.device.zip(self.inode);
+        Ok(HeldListener {
+            listener: Listener::from_bytes(&self.listener).map_err(io::Error::other)?,
+            socket: Arc::new(inherit(self.fd)?),
+            tentative: false,
+            declined: false,
+            stored: self.stored,
+            path_id: path_id.map(|(device, inode)| local::PathId { device, inode }),
+        })
+    }
+}
+
+impl EngineRecord {
+    fn of(engine: &EngineProcess, now: Instant) -> Self {
+        let snapshot = engine.snapshot(now);
+        Self {
+            fd: number(engine.socket()),
+            pid: snapshot.pid,
+            generation: snapshot.generation,
+            serving: snapshot.serving,
+            stop_limit_ms: millis(snapshot.stop_limit),
+            stop_left_ms: snapshot.stop_left.map(millis),
+            sent: snapshot.sent,
+            received: snapshot.received,
+        }
+    }
+
+    fn take_over(self, now: Instant) -> io::Result<EngineProcess> {
+        let snapshot = EngineSnapshot {
+            pid: self.pid,
+            // The mode it was started in has no meaning any more: it serves, and if it dies, the next one is a restart.
+            mode: Mode::Restart,
+            generation: self.generation,
+            serving: self.serving,
+            stop_limit: Duration::from_millis(self.stop_limit_ms),
+            stop_left: self.stop_left_ms.map(Duration::from_millis),
+            sent: self.sent,
+            received: self.received,
+        };
+        Ok(EngineProcess::restore(snapshot, inherit(self.fd)?, now))
+    }
+}
+
+fn number(fd: BorrowedFd<'_>) -> u32 {
+    fd.as_raw_fd().cast_unsigned()
+}
+
+fn inherit(number: u32) -> io::Result<OwnedFd> {
+    fd::inherit(number.cast_signed())
 }

@@ -1,7 +1,6 @@
-//! A supervisor that was started elsewhere takes everything over: `predecessor` is the side that runs, `successor` the
-//! other, `socket` where they meet.
-
-pub(crate) mod socket;
+//! Takeover: a supervisor that was started elsewhere takes over listeners and sessions. `predecessor` is the side that
+//! runs, `successor` the side that was started; they meet at `socket`.
 
 pub(crate) mod predecessor;
+pub(crate) mod socket;
 pub(crate) mod successor;

@@ -1,7 +1,7 @@
-//! Door: the path of `lb run --takeover`, where a successor that was started elsewhere asks for everything.
+//! Takeover socket: the path of `lb run --takeover`, where a successor that was started elsewhere connects.
 //!
-//! Rules: nobody but the own user and root gets there (directory 0700, socket 0600, and the kernel's word on who is at the
-//! other end before a byte is read); never the abstract namespace; nothing is removed but a socket that nobody answers at.
+//! Rules: only the own user and root have access (directory 0700, socket 0600, and the kernel's credentials of the peer
+//! before a byte is read); never the abstract namespace; only a socket without a listener is removed.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
@@ -12,10 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use nix::unistd::geteuid;
 
 use crate::exit::ExitStatus;
-use crate::supervisor::listeners::path_id;
+use crate::sys::credentials::is_trusted;
 use crate::sys::{fd, local};
 
 /// The listening socket and its path.
@@ -23,20 +22,20 @@ use crate::sys::{fd, local};
 pub(crate) struct TakeoverSocket {
     path: PathBuf,
     socket: OwnedFd,
-    /// Device and inode of the path, to remove only what is ours.
-    id: Option<(u64, u64)>,
+    /// Identity of the path: only the path that was bound is removed.
+    id: Option<local::PathId>,
 }
 
-/// What is behind the path.
+/// What the path led to.
 #[derive(Debug)]
-pub(crate) enum Found {
-    /// Nobody: now it is ours.
-    Nobody(TakeoverSocket),
+pub(crate) enum Claimed {
+    /// No process listened there: this one does now.
+    Ours(TakeoverSocket),
     /// A running `lb`, which has accepted this connection or will.
-    Somebody(OwnedFd),
+    Answered(OwnedFd),
 }
 
-/// Why there is no way.
+/// Why the takeover socket could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeoverSocketError {
     #[error("--takeover: {0} is not an absolute path; write it from / on")]
@@ -66,7 +65,7 @@ pub(crate) enum TakeoverSocketError {
 }
 
 impl TakeoverSocketError {
-    /// The exit code of a process that ends for this.
+    /// The exit code of a process that ends because of this error.
     pub(crate) fn exit(&self) -> ExitStatus {
         match self {
             Self::Crowded(_) | Self::Locked(_) => ExitStatus::Busy,
@@ -77,23 +76,23 @@ impl TakeoverSocketError {
 }
 
 impl TakeoverSocket {
-    /// Looks who is behind `path`, and if that is nobody, listens there. Waits up to 5 s for others who look just now.
-    pub(crate) fn find(path: &Path) -> Result<Found, TakeoverSocketError> {
-        Self::find_by(path, Instant::now() + LOCK_LIMIT)
+    /// Listens at `path` unless another process does. Waits up to 5 s for the lock, which other starting processes may hold.
+    pub(crate) fn claim(path: &Path) -> Result<Claimed, TakeoverSocketError> {
+        Self::claim_by(path, Instant::now() + LOCK_LIMIT)
     }
 
-    /// The same without waiting, for who has other things to do.
-    pub(crate) fn find_at_once(path: &Path) -> Result<Found, TakeoverSocketError> {
-        Self::find_by(path, Instant::now())
+    /// The same without waiting for the lock, for a supervisor that serves.
+    pub(crate) fn claim_at_once(path: &Path) -> Result<Claimed, TakeoverSocketError> {
+        Self::claim_by(path, Instant::now())
     }
 
-    fn find_by(path: &Path, end: Instant) -> Result<Found, TakeoverSocketError> {
-        // Of two that are started at once, the second finds the first.
+    fn claim_by(path: &Path, end: Instant) -> Result<Claimed, TakeoverSocketError> {
+        // Of two processes that are started at once, the second connects to the first.
         let _lock = lock(path, end)?;
         let failed = |error| failed(path, error);
         match fs::symlink_metadata(path) {
             Ok(facts) => {
-                judge(path, &facts)?;
+                check_existing(path, &facts)?;
                 match local::connect(path) {
                     Ok(socket) => {
                         let owner = fd::peer_credentials(socket.as_fd()).map_err(failed)?.uid();
@@ -101,7 +100,7 @@ impl TakeoverSocket {
                             let path = path.into();
                             return Err(TakeoverSocketError::Stranger { path, owner });
                         }
-                        return Ok(Found::Somebody(socket));
+                        return Ok(Claimed::Answered(socket));
                     }
                     Err(error) => match error.kind() {
                         // Left by a process that is dead.
@@ -120,24 +119,24 @@ impl TakeoverSocket {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        Self::open(path).map(Found::Nobody).map_err(failed)
+        Self::open(path).map(Claimed::Ours).map_err(failed)
     }
 
     fn open(path: &Path) -> io::Result<Self> {
-        // Nobody can connect before it listens, and then the mode is right.
+        // No process can connect before it listens, and then the mode is right.
         let socket = local::bind(path)?;
         fs::set_permissions(path, Permissions::from_mode(0o600))?;
         local::listen(socket.as_fd(), BACKLOG)?;
         Ok(Self::restore(path.into(), socket))
     }
 
-    /// A socket that a predecessor has opened at this path.
+    /// A socket that another supervisor, or the former program, has opened at this path.
     pub(crate) fn restore(path: PathBuf, socket: OwnedFd) -> Self {
-        let id = path_id(&path);
+        let id = local::path_id(&path);
         Self { path, socket, id }
     }
 
-    /// The next one who waits, if it may ask. `Ok(None)`: nobody waits.
+    /// The next connection, or the uid of a peer that is not trusted. `Ok(None)`: none waits.
     pub(crate) fn accept(&self) -> io::Result<Option<Result<OwnedFd, u32>>> {
         let Some(socket) = local::accept(self.socket.as_fd())? else {
             return Ok(None);
@@ -146,17 +145,15 @@ impl TakeoverSocket {
         Ok(Some(if is_trusted(uid) { Ok(socket) } else { Err(uid) }))
     }
 
-    /// For a successor.
+    /// A duplicate for the successor.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
         self.socket.try_clone()
     }
 
     /// Removes the path, if it is still the one that was opened.
     pub(crate) fn unlink(&self) {
-        if self.id.is_some() && path_id(&self.path) == self.id {
-            match fs::remove_file(&self.path) {
-                Ok(()) | Err(_) => {}
-            }
+        if let Some(id) = self.id {
+            local::unlink(&self.path, id);
         }
     }
 }
@@ -167,13 +164,13 @@ impl AsFd for TakeoverSocket {
     }
 }
 
-/// Judges the directory and locks it, for as long as the result lives. Tries once, and then until `end`.
+/// Checks the directory and locks it, for as long as the result lives. Tries once, and then until `end`.
 fn lock(path: &Path, end: Instant) -> Result<Flock<File>, TakeoverSocketError> {
     let folder = match path.parent() {
         Some(folder) if path.is_absolute() => folder,
         _ => return Err(TakeoverSocketError::Relative(path.into())),
     };
-    // One level, such as `/run/lb`, which a boot leaves empty. What hinders it shows when it is opened.
+    // One level, such as `/run/lb`, which a boot leaves empty. An error shows when the directory is opened.
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) | Err(_) => {}
     }
@@ -208,8 +205,8 @@ fn lock(path: &Path, end: Instant) -> Result<Flock<File>, TakeoverSocketError> {
     }
 }
 
-/// What is at the path already.
-fn judge(path: &Path, facts: &fs::Metadata) -> Result<(), TakeoverSocketError> {
+/// Checks what is at the path already.
+fn check_existing(path: &Path, facts: &fs::Metadata) -> Result<(), TakeoverSocketError> {
     if !facts.file_type().is_socket() {
         return Err(TakeoverSocketError::NotASocket(path.into()));
     }
@@ -222,10 +219,6 @@ fn judge(path: &Path, facts: &fs::Metadata) -> Result<(), TakeoverSocketError> {
         return Err(TakeoverSocketError::SocketMode { path, mode });
     }
     Ok(())
-}
-
-fn is_trusted(uid: u32) -> bool {
-    uid == 0 || uid == geteuid().as_raw()
 }
 
 fn failed(path: &Path, error: io::Error) -> TakeoverSocketError {
@@ -255,31 +248,31 @@ mod tests {
         (dir, path)
     }
 
-    fn door(path: &Path) -> TakeoverSocket {
-        match TakeoverSocket::find(path).unwrap() {
-            Found::Nobody(door) => door,
-            Found::Somebody(_) => panic!("somebody is at {}", path.display()),
+    fn claimed(path: &Path) -> TakeoverSocket {
+        match TakeoverSocket::claim(path).unwrap() {
+            Claimed::Ours(socket) => socket,
+            Claimed::Answered(_) => panic!("another process listens at {}", path.display()),
         }
     }
 
     #[test]
-    fn the_first_opens_the_door_and_the_second_finds_the_first() {
+    fn the_first_claims_the_path_and_the_second_connects_to_it() {
         let (_dir, path) = folder();
-        let first = door(&path);
+        let first = claimed(&path);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(first.accept().unwrap().is_none());
-        assert!(matches!(TakeoverSocket::find(&path), Ok(Found::Somebody(_))));
+        assert!(matches!(TakeoverSocket::claim(&path), Ok(Claimed::Answered(_))));
         assert!(matches!(first.accept(), Ok(Some(Ok(_)))));
         first.unlink();
         assert!(!path.exists());
     }
 
     #[test]
-    fn what_a_dead_one_has_left_is_replaced_and_what_is_anothers_stays() {
+    fn a_path_left_by_a_dead_process_is_replaced_and_a_foreign_one_stays() {
         let (_dir, path) = folder();
-        drop(door(&path));
+        drop(claimed(&path));
         assert!(path.exists());
-        let second = door(&path);
+        let second = claimed(&path);
         fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
         second.unlink();
@@ -287,27 +280,27 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_are_started_at_once_one_opens_the_door() {
+    fn of_many_that_are_started_at_once_one_claims_the_path() {
         let (_dir, path) = folder();
-        let found: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| TakeoverSocket::find(&path))).collect();
+        let claims: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| TakeoverSocket::claim(&path))).collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        let count = |wanted: fn(&Found) -> bool| found.iter().filter(|one| wanted(one.as_ref().unwrap())).count();
-        assert_eq!(count(|found| matches!(found, Found::Nobody(_))), 1);
-        assert_eq!(count(|found| matches!(found, Found::Somebody(_))), 7);
+        let count = |wanted: fn(&Claimed) -> bool| claims.iter().filter(|one| wanted(one.as_ref().unwrap())).count();
+        assert_eq!(count(|claimed| matches!(claimed, Claimed::Ours(_))), 1);
+        assert_eq!(count(|claimed| matches!(claimed, Claimed::Answered(_))), 7);
     }
 
     #[test]
-    fn who_has_no_time_is_told_at_once_that_another_one_looks() {
+    fn claiming_at_once_fails_at_once_while_another_process_has_the_lock() {
         let (_dir, path) = folder();
         let held = lock(&path, Instant::now()).unwrap();
-        let asked = Instant::now();
-        let error = TakeoverSocket::find_at_once(&path).unwrap_err();
+        let began = Instant::now();
+        let error = TakeoverSocket::claim_at_once(&path).unwrap_err();
         assert!(matches!(error, TakeoverSocketError::Locked(_)), "{error}");
-        assert!(asked.elapsed() < LOCK_LIMIT / 2);
+        assert!(began.elapsed() < LOCK_LIMIT / 2);
         drop(held);
-        assert!(matches!(TakeoverSocket::find_at_once(&path), Ok(Found::Nobody(_))));
+        assert!(matches!(TakeoverSocket::claim_at_once(&path), Ok(Claimed::Ours(_))));
     }
 
     #[test]
@@ -315,7 +308,7 @@ mod tests {
         let (dir, path) = folder();
         for mode in [0o755, 0o770, 0o701] {
             fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
-            let error = TakeoverSocket::find(&path).unwrap_err();
+            let error = TakeoverSocket::claim(&path).unwrap_err();
             assert!(error.to_string().contains("chmod 0700"), "{error}");
             assert_eq!(error.exit(), ExitStatus::BadInput);
         }
@@ -326,7 +319,7 @@ mod tests {
     fn links_and_other_files_are_refused() {
         let (dir, path) = folder();
         let refused = |path: &Path| {
-            let error = TakeoverSocket::find(path).unwrap_err();
+            let error = TakeoverSocket::claim(path).unwrap_err();
             assert_eq!(error.exit(), ExitStatus::BadInput, "{error}");
         };
         refused(Path::new("handoff.sock"));

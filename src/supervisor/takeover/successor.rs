@@ -1,8 +1,8 @@
-//! Taking: this supervisor was started to take everything over from one that runs. Its engine is the new one of an upgrade
-//! that the old supervisor leads; what the two say to each other passes through here.
+//! Successor: the side of a takeover that was started to continue the service. Its engine is the new one of an upgrade that
+//! the old supervisor leads; the messages of these two are relayed here.
 //!
-//! Rules: the listening sockets are kept as they pass, so that the death of the old supervisor leaves somebody who serves.
-//! Until everything was handed over, nothing of the other one's is removed, whatever happens here.
+//! Rules: the listening sockets are kept as they pass, so that the queues survive the death of the old supervisor. Until
+//! HANDOVER, nothing of the old one is removed, whatever happens here.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -10,392 +10,389 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::exit::ExitStatus;
+use crate::fault;
 use crate::handoff::channel::ChannelError;
 use crate::handoff::control::{
-    Abort, Commit, Control, EngineStarted, Listener, Mode, Phase, ProcessKind, Progress, Taken, Takeover, UpgradePhase,
+    Abort, Commit, Control, EngineStarted, Listener, Mode, Phase, ProcessKind, Progress, Start, Taken, Takeover,
+    UpgradePhase,
 };
 use crate::handoff::frame::DecodeError;
-use crate::supervisor::children::stop_limit;
-use crate::supervisor::connection::Connection;
-use crate::supervisor::engine_process;
-use crate::supervisor::engine_process::EngineProcess;
-use crate::supervisor::listeners::Listeners;
-use crate::supervisor::systemd::say;
-use crate::supervisor::takeover::socket::{Found, TakeoverSocket};
-use crate::supervisor::{Supervisor, fault};
+use crate::supervisor::connection::{Connection, ConnectionId};
+use crate::supervisor::engine_process::{EngineProcess, hello};
+use crate::supervisor::listeners::HeldListeners;
+use crate::supervisor::options::TakeoverOptions;
+use crate::supervisor::service::Service;
+use crate::supervisor::stderr::print;
+use crate::supervisor::takeover::socket::{Claimed, TakeoverSocket};
+use crate::sys::clock::millis;
 
 /// A takeover as the new supervisor sees it.
 #[derive(Debug)]
 pub(crate) struct Successor {
     /// To the old supervisor.
-    pub(crate) line: Connection,
-    /// When it must have said something.
-    pub(crate) by: Instant,
+    connection: Connection,
     path: PathBuf,
-    stage: Stage,
-    /// The new engine has served.
+    stage: TakeoverStage,
+    /// When the old supervisor must have sent a message.
+    by: Instant,
+    /// The new engine has been READY.
     served: bool,
-    /// It was told that the old one will not come back.
+    /// It was sent COMMIT.
     committed: bool,
-    /// What HANDOVER brought.
-    door: Option<OwnedFd>,
 }
 
+/// How a takeover ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// It was asked.
-    Asked,
-    /// It leads the upgrade.
-    Led,
-    /// It has failed; the old supervisor will say how that ended.
-    Failed,
-    /// The line has ended without a last word. How long is waited before the next look whether the old supervisor is dead.
-    Orphan(Duration),
-    /// Everything was handed over.
-    Handed,
+pub(crate) enum TakeoverEnd {
+    /// This is the only supervisor.
+    Alone,
+    /// The old supervisor serves; the exit code of this one.
+    GivenUp(u8),
 }
 
-impl Supervisor {
+#[derive(Debug)]
+enum TakeoverStage {
+    /// The request was sent.
+    Asked,
+    /// The old supervisor leads the upgrade.
+    Led,
+    /// The new engine has failed; the old supervisor will send the outcome.
+    Failed,
+    /// The connection has ended without an outcome. The time until the next test whether the old supervisor is dead.
+    Orphan(Duration),
+    /// HANDOVER has come, with the takeover socket.
+    Handed(Option<OwnedFd>),
+}
+
+impl Successor {
     /// Asks the `lb` at the other end of `socket`.
-    pub(crate) fn ask_for_everything(&mut self, socket: OwnedFd, now: Instant) {
-        let Some(takeover) = &self.takeover else {
-            return;
-        };
-        say(format!("another lb runs: taking over from {}", takeover.path.display()));
-        let probation_ms = takeover.probation.map(crate::supervisor::millis);
-        let mut taking = Successor {
-            line: Connection::new(socket),
+    pub(crate) fn ask(socket: OwnedFd, options: &TakeoverOptions, now: Instant) -> Self {
+        print(format!("another lb runs: taking over from {}", options.path.display()));
+        let mut successor = Self {
+            connection: Connection::new(socket),
+            path: options.path.clone(),
+            stage: TakeoverStage::Asked,
             by: now + ANSWER_LIMIT,
-            path: takeover.path.clone(),
-            stage: Stage::Asked,
             served: false,
             committed: false,
-            door: None,
         };
-        taking.send(&Control::Hello(engine_process::hello()), vec![]);
-        taking.send(&Control::Takeover(Takeover { probation_ms }), vec![]);
-        self.taking = Some(taking);
+        successor.send(&Control::Hello(hello()), vec![]);
+        successor.send(&Control::Takeover(Takeover { probation_ms: options.probation.map(millis) }), vec![]);
+        successor
     }
 
-    /// What the old supervisor says.
-    pub(crate) fn on_predecessor(&mut self) {
-        while let Some(taking) = &mut self.taking {
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) fn is_at(&self, id: ConnectionId) -> bool {
+        self.connection.id() == id
+    }
+
+    /// When [`Self::on_time`] is due.
+    pub(crate) fn wake_at(&self) -> Instant {
+        self.by
+    }
+
+    /// Handles the messages of the old supervisor.
+    pub(crate) fn on_predecessor(&mut self, service: &mut Service) -> Option<TakeoverEnd> {
+        loop {
             let now = Instant::now();
-            let heard = taking.line.flush().and_then(|()| taking.line.receive());
-            match heard {
-                Ok(Some((message, fds))) => self.on_word(message, fds, now),
-                Ok(None) => return,
-                Err(error) => self.on_silence(&error, now),
+            let end = match self.connection.flush().and_then(|()| self.connection.receive()) {
+                Ok(Some((message, fds))) => self.on_message(message, fds, service, now),
+                Ok(None) => return None,
+                Err(error) => self.on_error(&error, service, now),
+            };
+            if end.is_some() {
+                return end;
             }
         }
     }
 
-    fn on_word(&mut self, message: Control, fds: Vec<OwnedFd>, now: Instant) {
-        let Some(taking) = &mut self.taking else {
+    /// Relays a message of the new engine to the old supervisor.
+    pub(crate) fn relay(&mut self, message: &Control, fds: Vec<OwnedFd>, service: &mut Service, now: Instant) {
+        match (message, &mut service.engines.active) {
+            (Control::Listener(listener), _) => keep(service, listener, &fds),
+            (Control::Unlisten(gone), _) => service.listeners.decline(gone.cookie),
+            (Control::Ready(ready), Some(engine)) => {
+                engine.on_ready(ready, now);
+                fault::point("taker.ready");
+            }
+            (Control::Heartbeat(beat), Some(engine)) => engine.on_beat(beat.clone(), now),
+            _ => {}
+        }
+        self.served |= matches!(message, Control::Ready(_));
+        self.send(message, fds.into_iter().map(Arc::new).collect());
+    }
+
+    /// The new engine has ended: the old supervisor will roll back.
+    pub(crate) fn on_engine_exit(&mut self, how: &str, now: Instant) {
+        if matches!(self.stage, TakeoverStage::Led) {
+            self.fail(now);
+        }
+        let reason = format!("it {how}");
+        self.send(&Control::Abort(Abort { reason }), vec![]);
+    }
+
+    /// Handles a limit that has passed.
+    pub(crate) fn on_time(&mut self, service: &mut Service, now: Instant) -> Option<TakeoverEnd> {
+        if now < self.by {
+            return None;
+        }
+        let path = self.path.display();
+        match self.stage {
+            TakeoverStage::Orphan(pause) => return self.test_predecessor(pause, service, now),
+            TakeoverStage::Handed(_) => {}
+            TakeoverStage::Led if self.served => {}
+            _ => {
+                print(format!("not taken over: the lb at {path} does not answer"));
+                return Some(give_up(service, self.exit_of_failure()));
+            }
+        }
+        print(format!("the lb at {path} is silent: continuing without it"));
+        Some(self.begin_alone(service, now))
+    }
+
+    /// TERM or INT. Before HANDOVER the old supervisor continues, and sessions that the new engine has accepted drain.
+    pub(crate) fn stop(&mut self, service: &mut Service, now: Instant) {
+        if matches!(self.stage, TakeoverStage::Handed(_)) {
+            self.begin_alone(service, now);
             return;
-        };
-        if taking.stage == Stage::Led {
-            taking.by = now + SILENCE_LIMIT;
+        }
+        let reason = "its supervisor is being stopped".to_owned();
+        self.send(&Control::Abort(Abort { reason }), vec![]);
+        if !self.served {
+            service.engines.active.iter().for_each(EngineProcess::kill);
+        }
+        service.listeners = HeldListeners::default();
+    }
+
+    fn on_message(
+        &mut self,
+        message: Control,
+        fds: Vec<OwnedFd>,
+        service: &mut Service,
+        now: Instant,
+    ) -> Option<TakeoverEnd> {
+        if matches!(self.stage, TakeoverStage::Led) {
+            self.by = now + SILENCE_LIMIT;
         }
         match message {
-            Control::Hello(hello) if hello.role == ProcessKind::Supervisor => self.on_welcome(now),
+            Control::Hello(hello) if hello.role == ProcessKind::Supervisor => self.on_hello(service, now),
             Control::Progress(Progress { request: 0, text, exit }) => {
-                say(&text);
+                print(&text);
                 match exit.map(|code| u8::try_from(code).unwrap_or(1)) {
-                    None => self.notify.status(&text),
-                    Some(code) => self.end_taking(code, now),
+                    None => service.manager.status(&text),
+                    Some(code) => return Some(self.on_outcome(code, service, now)),
                 }
             }
             Control::Abort(_) => {
-                taking.fails(now);
-                self.active.iter().for_each(EngineProcess::kill);
+                self.fail(now);
+                service.engines.active.iter().for_each(EngineProcess::kill);
             }
             Control::Handover(_) => {
                 fault::point("taker.handover");
-                taking.stage = Stage::Handed;
-                taking.by = now + HANDED_LIMIT;
-                taking.door = fds.into_iter().next();
-                taking.send(&Control::Taken(Taken {}), vec![]);
+                self.stage = TakeoverStage::Handed(fds.into_iter().next());
+                self.by = now + HANDED_LIMIT;
+                self.send(&Control::Taken(Taken {}), vec![]);
                 fault::point("taker.taken");
             }
-            message => self.pass_to_engine(&message, fds, now),
+            message => self.relay_to_engine(&message, fds, service, now),
         }
+        None
     }
 
-    fn on_welcome(&mut self, now: Instant) {
-        let Some(taking) = self.taking.as_mut().filter(|t| t.stage == Stage::Asked) else {
+    /// The old supervisor has accepted the request: starts the new engine.
+    fn on_hello(&mut self, service: &mut Service, now: Instant) {
+        if !matches!(self.stage, TakeoverStage::Asked) {
             return;
-        };
-        taking.stage = Stage::Led;
-        taking.by = now + SILENCE_LIMIT;
+        }
+        self.stage = TakeoverStage::Led;
+        self.by = now + SILENCE_LIMIT;
         fault::point("taker.welcome");
-        let generation = self.generation;
-        let started = EngineProcess::start(&self.binary, &self.args, Mode::Upgrade, generation, now);
-        let started = started.map_err(|error| error.to_string()).and_then(|mut engine| {
-            engine.introduced = true;
-            let pidfd = engine.pidfd().map_err(|error| error.to_string())?;
-            let born = Control::EngineStarted(EngineStarted { pid: engine.pid });
-            taking.send(&born, vec![Arc::new(pidfd)]);
-            Ok(engine)
-        });
-        match started {
-            Ok(engine) => self.active = Some(engine),
-            Err(reason) => {
-                taking.fails(now);
-                taking.send(&Control::Abort(Abort { reason }), vec![]);
-            }
+        if let Err(reason) = self.start_engine(service, now) {
+            self.fail(now);
+            self.send(&Control::Abort(Abort { reason }), vec![]);
         }
         fault::point("taker.born");
     }
 
-    /// What the old supervisor says to the new engine.
-    fn pass_to_engine(&mut self, message: &Control, fds: Vec<OwnedFd>, now: Instant) {
+    fn start_engine(&mut self, service: &mut Service, now: Instant) -> Result<(), String> {
+        let (args, generation) = (&service.options.args, service.generation);
+        let mut engine = EngineProcess::start(&service.binary, args, Mode::Upgrade, generation, now)
+            .map_err(|error| error.to_string())?;
+        engine.introduced = true;
+        let pidfd = engine.pidfd().map_err(|error| error.to_string())?;
+        let started = Control::EngineStarted(EngineStarted { pid: engine.pid });
+        self.send(&started, vec![Arc::new(pidfd)]);
+        service.engines.active = Some(engine);
+        Ok(())
+    }
+
+    /// Relays a message of the old supervisor to the new engine.
+    fn relay_to_engine(&mut self, message: &Control, fds: Vec<OwnedFd>, service: &mut Service, now: Instant) {
         match message {
-            Control::Listener(listener) => self.keep(listener, &fds),
+            Control::Listener(listener) => keep(service, listener, &fds),
             Control::Start(start) => {
-                self.generation = start.generation;
-                let age = Duration::from_millis(start.uptime_ms);
-                self.began = now.checked_sub(age).unwrap_or(now);
-                if let Some(engine) = &mut self.active {
-                    engine.generation = start.generation;
-                }
+                continue_generation(service, start, now);
                 fault::point("taker.start");
             }
-            Control::Commit(_) => self.taking.iter_mut().for_each(|t| t.committed = true),
+            Control::Commit(_) => self.committed = true,
             _ => {}
         }
-        if let Some(engine) = &mut self.active {
+        if let Some(engine) = &mut service.engines.active {
             engine.send(message, fds.into_iter().map(Arc::new).collect());
         }
     }
 
-    /// What the new engine says to the old supervisor.
-    pub(crate) fn pass_on(&mut self, message: Control, fds: Vec<OwnedFd>, now: Instant) {
-        if let (Control::Upgrade(request), Some(engine)) = (&message, &self.active) {
-            // Refused, since this goes on.
-            return self.request_upgrade(engine.id(), request, now);
-        }
-        match (&message, &mut self.active) {
-            (Control::Listener(listener), _) => self.keep(listener, &fds),
-            (Control::Unlisten(gone), _) => self.listeners.decline(gone.cookie),
-            (Control::Ready(ready), Some(engine)) => {
-                engine.serving_since = Some(now);
-                engine.last_beat = now;
-                engine.stop_limit = stop_limit(ready.stop_limit_ms);
-                fault::point("taker.ready");
-            }
-            (Control::Heartbeat(beat), Some(engine)) => {
-                engine.last_beat = now;
-                engine.beat = Some(beat.clone());
-            }
-            _ => {}
-        }
-        if let Some(taking) = &mut self.taking {
-            taking.served |= matches!(message, Control::Ready(_));
-            taking.send(&message, fds.into_iter().map(Arc::new).collect());
-        }
-    }
-
-    fn keep(&mut self, listener: &Listener, fds: &[OwnedFd]) {
-        for socket in fds {
-            let kept = socket.try_clone().and_then(|socket| self.listeners.keep(listener.clone(), socket, false));
-            if let Err(error) = kept {
-                say(format!("listener {} {}: {error}", listener.frontend, listener.bind));
-            }
-        }
-    }
-
-    /// Whether the engine that has ended was the new one of a takeover: the old supervisor will roll back.
-    pub(crate) fn on_newborn_exit(&mut self, how: &str, now: Instant) -> bool {
-        let Some(taking) = &mut self.taking else {
-            return false;
-        };
-        if taking.stage == Stage::Led {
-            taking.fails(now);
-        }
-        let reason = format!("it {how}");
-        taking.send(&Control::Abort(Abort { reason }), vec![]);
-        true
-    }
-
-    /// The old supervisor has said its last word.
-    fn end_taking(&mut self, code: u8, now: Instant) {
+    /// The old supervisor has sent the outcome.
+    fn on_outcome(&mut self, code: u8, service: &mut Service, now: Instant) -> TakeoverEnd {
         let done = [ExitStatus::Done, ExitStatus::SessionsLeft].map(ExitStatus::code);
-        let handed = self.taking.as_ref().is_some_and(|t| t.stage == Stage::Handed);
-        if handed && done.contains(&code) {
-            self.begin_alone(now);
-        } else {
-            self.give_up_taking(code);
+        if matches!(self.stage, TakeoverStage::Handed(_)) && done.contains(&code) {
+            return self.begin_alone(service, now);
         }
+        give_up_with(service, code)
     }
 
-    /// The old supervisor has hung up, or talks nonsense.
-    fn on_silence(&mut self, error: &ChannelError, now: Instant) {
-        let Some(taking) = &mut self.taking else {
-            return;
-        };
-        let path = taking.path.display();
+    /// The old supervisor has hung up, or sent a malformed message.
+    fn on_error(&mut self, error: &ChannelError, service: &mut Service, now: Instant) -> Option<TakeoverEnd> {
+        let path = self.path.display();
         match error {
-            // Everything is here: whatever it says after that, it drains.
-            _ if taking.stage == Stage::Handed => {
-                say(format!("the lb at {path}: {error}: going on without it"));
-                self.begin_alone(now);
+            // Everything is here: whatever the old supervisor does after that, it drains.
+            _ if matches!(self.stage, TakeoverStage::Handed(_)) => {
+                print(format!("the lb at {path}: {error}: continuing without it"));
+                Some(self.begin_alone(service, now))
             }
             ChannelError::Decode(DecodeError::Major { .. }) => {
-                say(format!("not taken over: the lb at {path}: {error}"));
-                self.give_up_taking(ExitStatus::Incompatible.code());
+                print(format!("not taken over: the lb at {path}: {error}"));
+                Some(give_up(service, ExitStatus::Incompatible))
             }
-            error if taking.stage == Stage::Asked || !error.is_closed() => {
+            error if matches!(self.stage, TakeoverStage::Asked) || !error.is_closed() => {
                 let perhaps = if error.is_closed() { "; it may run as another user" } else { "" };
-                say(format!("not taken over: the lb at {path}: {error}{perhaps}"));
-                let exit = taking.exit_of_failure();
-                self.give_up_taking(exit.code());
+                print(format!("not taken over: the lb at {path}: {error}{perhaps}"));
+                Some(give_up(service, self.exit_of_failure()))
             }
-            // It is dead, or it has had enough of this line and serves.
-            _ => {
-                taking.stage = Stage::Orphan(ORPHAN_PAUSE);
-                self.look_who_lives(now);
-            }
+            // It is dead, or it has given up this connection and serves.
+            _ => self.test_predecessor(ORPHAN_PAUSE, service, now),
         }
     }
 
-    /// After the end of the line: to go on alone beside a supervisor that lives would make two, on the same queues. Nobody
-    /// at the path is the proof that it is dead: it listens there while it lives. Asked several times, since one that dies
-    /// does not close everything at once.
-    fn look_who_lives(&mut self, now: Instant) {
-        let Some(taking) = &mut self.taking else {
-            return;
-        };
-        let Stage::Orphan(pause) = taking.stage else {
-            return;
-        };
-        let path = taking.path.display();
-        let lives = match TakeoverSocket::find_at_once(&taking.path) {
-            Ok(Found::Nobody(door)) => {
-                say("the old supervisor is gone: going on with what it has handed over");
-                self.door = Some(door);
-                return self.begin_alone(now);
+    /// Tests whether the old supervisor is dead, after the end of the connection. If it lives and this one continued alone,
+    /// two would serve the same queues. The proof of its death is a path without a listener: it listens there while it
+    /// lives. Tested several times, since a dying process does not close everything at once.
+    fn test_predecessor(&mut self, pause: Duration, service: &mut Service, now: Instant) -> Option<TakeoverEnd> {
+        let path = self.path.display();
+        let lives = match TakeoverSocket::claim_at_once(&self.path) {
+            Ok(Claimed::Ours(socket)) => {
+                print("the old supervisor is gone: continuing with what it has handed over");
+                service.predecessor.open(socket);
+                return Some(self.begin_alone(service, now));
             }
-            Ok(Found::Somebody(_)) => {
+            Ok(Claimed::Answered(_)) => {
                 format!("the lb at {path} has broken off, and still answers there")
             }
             Err(error) => format!("the lb at {path} has broken off: {error}"),
         };
         if pause < LAST_ORPHAN_PAUSE {
-            taking.stage = Stage::Orphan(pause * 2);
-            taking.by = now + pause;
-            return;
+            self.stage = TakeoverStage::Orphan(pause * 2);
+            self.by = now + pause;
+            return None;
         }
-        say(format!("not taken over: {lives}"));
-        let exit = taking.exit_of_failure();
-        self.give_up_taking(exit.code());
-    }
-
-    pub(crate) fn on_taking_time(&mut self, now: Instant) {
-        let Some(taking) = self.taking.as_ref().filter(|taking| now >= taking.by) else {
-            return;
-        };
-        let exit = match taking.stage {
-            Stage::Orphan(_) => return self.look_who_lives(now),
-            Stage::Handed => None,
-            Stage::Led if taking.served => None,
-            _ => Some(taking.exit_of_failure()),
-        };
-        let path = taking.path.display().to_string();
-        match exit {
-            None => {
-                say(format!("the lb at {path} is silent: going on without it"));
-                self.begin_alone(now);
-            }
-            Some(exit) => {
-                say(format!("not taken over: the lb at {path} does not answer"));
-                self.give_up_taking(exit.code());
-            }
-        }
-    }
-
-    /// TERM or INT before the end: the old supervisor goes on, and what the new engine has accepted drains.
-    pub(crate) fn stop_taking(&mut self, now: Instant) {
-        let Some(taking) = &mut self.taking else {
-            return;
-        };
-        if taking.stage == Stage::Handed {
-            return self.begin_alone(now);
-        }
-        let reason = "its supervisor is being stopped".to_owned();
-        taking.send(&Control::Abort(Abort { reason }), vec![]);
-        if !taking.served {
-            self.active.iter().for_each(EngineProcess::kill);
-        }
-        self.taking = None;
-        self.listeners = Listeners::default();
-    }
-
-    fn give_up_taking(&mut self, code: u8) {
-        self.active.iter().for_each(EngineProcess::kill);
-        self.taking = None;
-        // Not removed: the admin socket and the queues are the other one's.
-        self.listeners = Listeners::default();
-        self.exit = Some(code);
+        print(format!("not taken over: {lives}"));
+        Some(give_up(service, self.exit_of_failure()))
     }
 
     /// From here on this is the only supervisor.
-    fn begin_alone(&mut self, now: Instant) {
-        let Some(taking) = self.taking.take() else {
-            return;
-        };
-        match taking.door {
-            Some(socket) => self.door = Some(TakeoverSocket::restore(taking.path, socket)),
-            None if self.door.is_none() => self.open_own_door(now),
-            None => {}
-        }
-        self.listeners.confirm(&self.notify);
-        self.listeners.store(&self.notify);
-        match &mut self.active {
+    fn begin_alone(&mut self, service: &mut Service, now: Instant) -> TakeoverEnd {
+        self.take_socket(service, now);
+        service.listeners.confirm(&service.manager);
+        match &mut service.engines.active {
             Some(engine) if engine.serving_since.is_some() => {
                 engine.last_beat = now;
-                if !taking.committed {
+                if !self.committed {
                     engine.send(&Control::Commit(Commit {}), vec![]);
                 }
-                let phase = UpgradePhase::Idle;
-                engine.send(&Control::Phase(Phase { phase }), vec![]);
-                self.notify.ready(&format!("serving, engine {}", engine.pid));
-                self.ready_told = true;
+                engine.send(&Control::Phase(Phase { phase: UpgradePhase::Idle }), vec![]);
+                let pid = engine.pid;
+                service.announce_ready(pid);
+                return TakeoverEnd::Alone;
             }
-            // It waits for words of which nobody knows what they were: its successor begins anew, on the same queues.
+            // It waits for messages that are lost: the next engine starts afresh, on the same queues.
             Some(engine) => engine.kill(),
-            None => self.restart_at = Some(now),
+            None => service.restart.at_once(now),
+        }
+        service.listeners.store(&service.manager);
+        TakeoverEnd::Alone
+    }
+
+    /// Uses the takeover socket of the old supervisor, or claims the path.
+    fn take_socket(&mut self, service: &mut Service, now: Instant) {
+        let handed = match &mut self.stage {
+            TakeoverStage::Handed(socket) => socket.take(),
+            _ => None,
+        };
+        match handed {
+            Some(socket) => service.predecessor.open(TakeoverSocket::restore(self.path.clone(), socket)),
+            None if service.predecessor.socket().is_none() => service.predecessor.claim(&self.path, now),
+            None => {}
         }
     }
-}
 
-impl Successor {
-    /// An end that is closed shows when it is read.
+    /// Sends to the old supervisor. The end of the connection shows when it is read.
     fn send(&mut self, message: &Control, fds: Vec<Arc<OwnedFd>>) {
-        if let Err(error) = self.line.send(message, fds) {
-            say(format!("the lb at {}: {error}", self.path.display()));
+        if let Err(error) = self.connection.send(message, fds) {
+            print(format!("the lb at {}: {error}", self.path.display()));
         }
     }
 
-    fn fails(&mut self, now: Instant) {
-        self.stage = Stage::Failed;
+    fn fail(&mut self, now: Instant) {
+        self.stage = TakeoverStage::Failed;
         self.by = now + ANSWER_LIMIT;
     }
 
-    /// Of an end of which the old supervisor does not say what it was.
+    /// The exit status if the old supervisor does not send one.
     fn exit_of_failure(&self) -> ExitStatus {
         if self.served { ExitStatus::RolledBack } else { ExitStatus::UpgradeFailed }
     }
 }
 
-/// How long the old supervisor may take for an answer that needs nobody else.
+fn keep(service: &mut Service, listener: &Listener, fds: &[OwnedFd]) {
+    for socket in fds {
+        let kept = socket.try_clone().and_then(|socket| service.listeners.keep(listener.clone(), socket, false));
+        if let Err(error) = kept {
+            print(format!("listener {} {}: {error}", listener.frontend, listener.bind));
+        }
+    }
+}
+
+fn continue_generation(service: &mut Service, start: &Start, now: Instant) {
+    service.generation = start.generation;
+    let age = Duration::from_millis(start.uptime_ms);
+    service.began = now.checked_sub(age).unwrap_or(now);
+    if let Some(engine) = &mut service.engines.active {
+        engine.generation = start.generation;
+    }
+}
+
+fn give_up(service: &mut Service, status: ExitStatus) -> TakeoverEnd {
+    give_up_with(service, status.code())
+}
+
+fn give_up_with(service: &mut Service, code: u8) -> TakeoverEnd {
+    service.engines.active.iter().for_each(EngineProcess::kill);
+    // Not removed: the admin socket and the queues belong to the old supervisor.
+    service.listeners = HeldListeners::default();
+    TakeoverEnd::GivenUp(code)
+}
+
+/// How long the old supervisor may take for an answer that depends on no other process.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How long it may take for its last word. Longer than its own limit for this step: who leads must be the one to end it,
-/// or it would take the end of the line for a death and serve again.
+/// How long it may take for the outcome. Longer than its own limit for this step: the side that leads must end it, or it
+/// would take the end of the connection for a death and serve again.
 const HANDED_LIMIT: Duration = Duration::from_secs(15);
-/// The time to the second look whether the old supervisor is dead; twice as long each time.
+/// The time to the second test whether the old supervisor is dead; twice as long each time.
 const ORPHAN_PAUSE: Duration = Duration::from_millis(25);
-/// The first pause that is not waited: 3.2 s after the first look.
+/// The first pause that is not waited: 3.2 s after the first test.
 const LAST_ORPHAN_PAUSE: Duration = Duration::from_millis(3200);
 /// How long it may be silent while it leads: the longest of its own limits, probation, and a reserve.
 const SILENCE_LIMIT: Duration = Duration::from_secs(90);

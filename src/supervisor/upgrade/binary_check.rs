@@ -1,7 +1,7 @@
-//! Probe: the new binary checks the configuration and says which protocol it speaks, before anything is touched.
+//! Binary check: the new binary checks the configuration and prints its protocol version, before anything is touched.
 //!
-//! It is run as `lb engine --probe …` and prints one line, which [`announcement`](crate::handoff::features::announcement) writes and `judge` reads. Whatever
-//! else it prints is shown to who asked when it fails.
+//! It is run as `lb engine --probe …` and prints one line, which [`announcement`](crate::handoff::features::announcement) writes and
+//! `evaluate` reads. If it fails, the rest of its output is shown to the requester.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -15,29 +15,29 @@ use crate::handoff::features::ANNOUNCEMENT;
 use crate::handoff::frame::MAJOR;
 use crate::supervisor::binary::Binary;
 use crate::supervisor::engine_process::child_env;
-use crate::supervisor::upgrade::machine::Event;
+use crate::supervisor::upgrade::machine::UpgradeEvent;
 use crate::sys::process;
 
-/// A probe that runs.
+/// A check that runs.
 #[derive(Debug)]
-pub(crate) struct Probe {
+pub(crate) struct BinaryCheck {
     pub pid: u32,
     output: io::PipeReader,
     text: Vec<u8>,
     open: bool,
 }
 
-/// What a probe has found out.
+/// The result of a successful check.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// Of the binary, for people.
+pub(crate) struct CheckReport {
+    /// Of the binary; informational.
     pub version: String,
-    /// Newest record of a predecessor that it can continue from; 0: none.
+    /// Newest version of a supervisor's record that it can continue from; 0: none.
     pub state: u32,
 }
 
-impl Probe {
-    /// Starts it.
+impl BinaryCheck {
+    /// Starts the binary as `lb engine --probe`.
     pub(crate) fn start(binary: &Binary, args: &[OsString]) -> io::Result<Self> {
         let (output, input) = io::pipe()?;
         crate::sys::fd::set_nonblocking(output.as_fd())?;
@@ -56,7 +56,7 @@ impl Probe {
             match self.output.read(&mut chunk) {
                 Ok(0) => self.open = false,
                 Ok(n) => {
-                    // A binary that prints without end is no reason to grow without end.
+                    // Bounded, whatever the binary prints.
                     let room = MAX_TEXT.saturating_sub(self.text.len());
                     self.text.extend_from_slice(&chunk[..n.min(room)]);
                     if room > 0 {
@@ -77,10 +77,10 @@ impl Probe {
         self.open.then(|| self.output.as_fd())
     }
 
-    /// What it all means, after it has ended with `code` (`None`: by a signal).
-    pub(crate) fn finish(mut self, code: Option<i32>) -> Result<Report, Event> {
+    /// The result, after the process has ended with `code` (`None`: by a signal).
+    pub(crate) fn finish(mut self, code: Option<i32>) -> Result<CheckReport, UpgradeEvent> {
         self.read();
-        judge(code, &String::from_utf8_lossy(&self.text))
+        evaluate(code, &String::from_utf8_lossy(&self.text))
     }
 
     pub(crate) fn kill(&self) {
@@ -90,12 +90,12 @@ impl Probe {
     }
 }
 
-fn judge(code: Option<i32>, text: &str) -> Result<Report, Event> {
+fn evaluate(code: Option<i32>, text: &str) -> Result<CheckReport, UpgradeEvent> {
     let failed = |what: &str| {
         let said: String = text.lines().filter(|line| !line.is_empty()).take(5).collect::<Vec<_>>().join("; ");
         let said: String = said.chars().filter(|c| !c.is_control()).take(600).collect();
         let colon = if said.is_empty() { "" } else { ": " };
-        Event::ProbeFailed(format!("{what}{colon}{said}"))
+        UpgradeEvent::ProbeFailed(format!("{what}{colon}{said}"))
     };
     match code {
         Some(0) => {}
@@ -112,14 +112,14 @@ fn judge(code: Option<i32>, text: &str) -> Result<Report, Event> {
     match value("core").map(str::parse::<u16>) {
         Some(Ok(MAJOR)) => {}
         Some(Ok(core)) => {
-            return Err(Event::Incompatible(format!(
+            return Err(UpgradeEvent::Incompatible(format!(
                 "the new binary speaks hand-off protocol {core}, this one {MAJOR}; restart instead"
             )));
         }
         _ => return Err(failed("the new binary is not lb")),
     }
     let version = value("version").unwrap_or("unknown").to_owned();
-    Ok(Report { version, state: value("state").and_then(|state| state.parse().ok()).unwrap_or(0) })
+    Ok(CheckReport { version, state: value("state").and_then(|state| state.parse().ok()).unwrap_or(0) })
 }
 
 const MAX_TEXT: usize = 64 * 1024;
@@ -130,11 +130,11 @@ mod tests {
     use crate::handoff::features::{SUPERVISOR_STATE, announcement};
 
     #[test]
-    fn a_binary_is_believed_only_with_the_right_line_and_code() {
+    fn a_binary_passes_only_with_the_right_line_and_code() {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let good = Report { version, state: SUPERVISOR_STATE };
-        assert_eq!(judge(Some(0), &format!("noise\n{}\n", announcement())).unwrap(), good);
-        let later = judge(Some(0), "lb-handoff core=1 state=9 version=2.0 more=things").unwrap();
+        let good = CheckReport { version, state: SUPERVISOR_STATE };
+        assert_eq!(evaluate(Some(0), &format!("noise\n{}\n", announcement())).unwrap(), good);
+        let later = evaluate(Some(0), "lb-handoff core=1 state=9 version=2.0 more=things").unwrap();
         assert_eq!((later.version.as_str(), later.state), ("2.0", 9));
         for (code, text, expected) in [
             (Some(0), "", "the new binary is not lb"),
@@ -144,9 +144,9 @@ mod tests {
             (Some(101), "\u{1b}[1mpanicked", "the check of the new binary ended with code 101: [1mpanicked"),
             (None, "", "the check of the new binary was killed by a signal"),
         ] {
-            let Err(Event::ProbeFailed(why)) = judge(code, text) else { panic!("{text} was believed") };
+            let Err(UpgradeEvent::ProbeFailed(why)) = evaluate(code, text) else { panic!("{text} has passed") };
             assert_eq!(why, expected);
         }
-        assert!(matches!(judge(Some(0), "lb-handoff core=2"), Err(Event::Incompatible(_))));
+        assert!(matches!(evaluate(Some(0), "lb-handoff core=2"), Err(UpgradeEvent::Incompatible(_))));
     }
 }

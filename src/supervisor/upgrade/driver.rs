@@ -1,444 +1,390 @@
-//! Conduct: an upgrade in progress, and how the supervisor carries out what its state machine decides.
+//! Driver: an upgrade in progress, and how the decisions of its state machine are carried out.
 
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::handoff::control;
-use crate::handoff::control::{
-    Abort, Commit, Control, Go, Heartbeat, Mode, Move, Park, Peer, Phase, Progress, Resume, Side, Start, StopMode,
-    Unlisten, UpgradePhase,
-};
+use crate::fault;
+use crate::handoff::control::{Commit, Control, Go, Handover, Mode, Move, Park, Phase, Resume, Unlisten, UpgradePhase};
 use crate::handoff::features::SUPERVISOR_STATE;
 use crate::supervisor::binary::Binary;
+use crate::supervisor::children::ChildExit;
 use crate::supervisor::connection::{Connection, ConnectionId};
 use crate::supervisor::engine_process::EngineProcess;
-use crate::supervisor::systemd::say;
-use crate::supervisor::upgrade::binary_check::{Probe, Report};
-use crate::supervisor::upgrade::machine::{Action, Event, Upgrade};
-use crate::supervisor::upgrade::outcome::{Kind, Outcome};
-use crate::supervisor::{Supervisor, fault, millis, tell_to_stop};
-use crate::sys::fd;
-
-/// Who asked: an engine with the number of its request, or the supervisor of a takeover, whose number is 0.
-type Asker = (ConnectionId, u64);
+use crate::supervisor::service::Service;
+use crate::supervisor::upgrade::binary_check::{BinaryCheck, CheckReport};
+use crate::supervisor::upgrade::candidate::Candidate;
+use crate::supervisor::upgrade::machine::{UpgradeAction, UpgradeEvent, UpgradeMachine};
+use crate::supervisor::upgrade::outcome::{Outcome, UpgradeKind};
+use crate::supervisor::upgrade::requester::{self, Requester};
+use crate::sys::clock::millis;
 
 /// An upgrade in progress.
+#[derive(Debug)]
 pub(crate) struct RunningUpgrade {
-    machine: Upgrade,
-    /// Line and number of the request to answer; `None`: it was a signal.
-    asker: Option<Asker>,
+    machine: UpgradeMachine,
+    /// `None`: it was requested by a signal.
+    requester: Option<Requester>,
     binary: Rc<Binary>,
-    probe: Option<Probe>,
-    report: Option<Report>,
-    candidate: Option<EngineProcess>,
-    /// The phase that was told last.
-    told: UpgradePhase,
-    /// Since when connections wait while the new engine has accepted none.
-    unserved_since: Option<Instant>,
+    check: Option<BinaryCheck>,
+    report: Option<CheckReport>,
+    candidate: Option<Candidate>,
+    /// The phase that the engines were sent last.
+    phase_sent: UpgradePhase,
+    aftermath: Aftermath,
+}
+
+/// What an event means for the role of the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum UpgradeStep {
+    Continues,
+    /// HANDOVER was sent.
+    HandedOver,
+    Ended(Aftermath),
+}
+
+/// The role of the supervisor after an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aftermath {
+    /// It serves as before.
+    Serve,
+    /// It replaces itself by the new binary.
+    Replace,
+    /// Another supervisor has everything.
+    Retire,
 }
 
 impl RunningUpgrade {
-    /// A takeover, by the supervisor at the end of this line.
-    pub(crate) fn takeover(
-        line: Connection,
-        binary: &Rc<Binary>,
-        generation: u64,
+    /// An upgrade to `binary`; begins with [`Self::start`].
+    pub(crate) fn upgrade(
+        binary: Binary,
+        requester: Option<Requester>,
         probation: Option<Duration>,
-        old: Option<Heartbeat>,
+        service: &Service,
         now: Instant,
     ) -> Self {
+        // The only action is the check of the binary, which `start` carries out.
+        let (machine, _) = UpgradeMachine::begin(limited(probation), now);
+        Self::new(machine, requester, Rc::new(binary), None, service)
+    }
+
+    /// A takeover by the supervisor at the other end of `connection`.
+    pub(crate) fn takeover(
+        connection: Connection,
+        probation: Option<Duration>,
+        service: &Service,
+        now: Instant,
+    ) -> Self {
+        let machine = UpgradeMachine::begin_takeover(limited(probation), now);
+        let requester = Requester { connection: connection.id(), request: 0 };
+        let engine = EngineProcess::foreign(connection, service.generation + 1, now);
+        Self::new(machine, Some(requester), Rc::clone(&service.binary), Some(Candidate::new(engine)), service)
+    }
+
+    fn new(
+        machine: UpgradeMachine,
+        requester: Option<Requester>,
+        binary: Rc<Binary>,
+        candidate: Option<Candidate>,
+        service: &Service,
+    ) -> Self {
+        let baseline = service.engines.active.as_ref().and_then(|engine| engine.beat.clone());
         Self {
-            machine: Upgrade::begin_takeover(limited(probation), now).beginning_with(old),
-            asker: Some((line.id(), 0)),
-            binary: Rc::clone(binary),
-            probe: None,
+            machine: machine.with_baseline(baseline),
+            requester,
+            binary,
+            check: None,
             report: None,
-            candidate: Some(EngineProcess::foreign(line, generation, now)),
-            told: UpgradePhase::Idle,
-            unserved_since: None,
+            candidate,
+            phase_sent: UpgradePhase::Idle,
+            aftermath: Aftermath::Serve,
         }
     }
 
-    fn kind(&self) -> Kind {
-        match &self.candidate {
-            Some(engine) if engine.is_foreign() => Kind::Takeover,
-            _ => Kind::Upgrade,
-        }
+    pub(crate) fn kind(&self) -> UpgradeKind {
+        self.machine.kind()
     }
 
-    pub(crate) fn is_handed_over(&self) -> bool {
-        self.machine.is_handed_over()
-    }
-
+    /// The new engine.
     pub(crate) fn candidate(&self) -> Option<&EngineProcess> {
-        self.candidate.as_ref()
+        self.candidate.as_ref().map(|candidate| &candidate.engine)
     }
 
-    pub(crate) fn candidate_mut(&mut self) -> Option<&mut EngineProcess> {
-        self.candidate.as_mut()
+    /// The new engine, if it is at this connection.
+    pub(crate) fn candidate_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
+        self.candidate.as_mut().map(|candidate| &mut candidate.engine).filter(|engine| engine.id() == id)
     }
 
-    pub(crate) fn probe_output(&self) -> Option<BorrowedFd<'_>> {
-        self.probe.as_ref().and_then(Probe::output)
+    /// The pipe from the check of the binary, while it is open.
+    pub(crate) fn check_output(&self) -> Option<BorrowedFd<'_>> {
+        self.check.as_ref().and_then(BinaryCheck::output)
     }
 
+    /// When [`Self::on_time`] is due.
     pub(crate) fn wake_at(&self) -> Instant {
-        let at = self.machine.wake_at();
+        let candidate = self.candidate().and_then(|engine| engine.stop_by);
+        let at = candidate.into_iter().chain([self.machine.wake_at()]).min();
+        let at = at.unwrap_or_else(|| self.machine.wake_at());
         match self.machine.phase() {
             UpgradePhase::Probation => at.min(Instant::now() + WATCH_QUEUES),
             _ => at,
         }
     }
-}
 
-impl Supervisor {
-    /// SIGUSR2: the binary at the path that this one was started from.
-    pub(crate) fn request_upgrade_by_signal(&mut self, now: Instant) {
-        self.begin_upgrade(None, None, None, now);
+    /// Begins.
+    pub(crate) fn start(&mut self, service: &mut Service, now: Instant) -> UpgradeStep {
+        let first = match self.kind() {
+            UpgradeKind::Upgrade => vec![UpgradeAction::Probe],
+            UpgradeKind::Takeover => vec![],
+        };
+        self.perform(first, service, now)
     }
 
-    /// A request that came through an engine's admin socket.
-    pub(crate) fn request_upgrade(&mut self, engine: ConnectionId, request: &control::Upgrade, now: Instant) {
-        let probation = request.probation_ms.map(Duration::from_millis);
-        let binary = request.binary.as_ref().map(PathBuf::from);
-        self.begin_upgrade(Some((engine, request.request)), binary, probation, now);
+    /// Passes an event to the state machine and carries out the result.
+    pub(crate) fn on(&mut self, event: UpgradeEvent, service: &mut Service, now: Instant) -> UpgradeStep {
+        let actions = self.machine.on(event, now);
+        self.perform(actions, service, now)
     }
 
-    fn begin_upgrade(
+    /// Reads the output of the check.
+    pub(crate) fn on_check_output(&mut self) {
+        if let Some(check) = &mut self.check {
+            check.read();
+        }
+    }
+
+    /// The event of a message of the new engine.
+    pub(crate) fn on_candidate_message(
         &mut self,
-        asker: Option<Asker>,
-        path: Option<PathBuf>,
-        probation: Option<Duration>,
+        message: Control,
+        fds: Vec<OwnedFd>,
+        service: &mut Service,
         now: Instant,
-    ) {
-        if let Some(refusal) = self.refusal(Kind::Upgrade) {
-            self.answer(asker, &refusal.text, Some(&refusal));
-            return;
+    ) -> Option<UpgradeEvent> {
+        self.candidate.as_mut().and_then(|candidate| candidate.on_message(message, fds, service, now))
+    }
+
+    /// The event of the end of the new engine's connection.
+    pub(crate) fn on_candidate_hang_up(&mut self, now: Instant) -> Option<UpgradeEvent> {
+        self.candidate.as_mut().and_then(|candidate| candidate.on_hang_up(now))
+    }
+
+    /// The event of an ended process, if it was the check or the new engine.
+    pub(crate) fn on_exit(&mut self, exit: &ChildExit) -> Option<UpgradeEvent> {
+        if let Some(check) = self.check.take_if(|check| check.pid == exit.pid) {
+            return Some(match check.finish(exit.code) {
+                Ok(report) => {
+                    let text = format!("lb {} at {}", report.version, self.binary.path.display());
+                    self.report = Some(report);
+                    UpgradeEvent::Probed(text)
+                }
+                Err(event) => event,
+            });
         }
-        let opened = Binary::open(path.as_deref().unwrap_or(&self.binary.path));
-        let binary = match opened {
-            Ok(binary) => Rc::new(binary),
-            Err(error) => {
-                let outcome = Outcome::refused(Kind::Upgrade, error);
-                self.answer(asker, &outcome.text, Some(&outcome));
-                return;
+        let is_candidate = |engine: &EngineProcess| engine.pid == exit.pid && !engine.is_foreign();
+        self.candidate
+            .take_if(|candidate| is_candidate(&candidate.engine))
+            .map(|_| UpgradeEvent::NewFailed(format!("it {}", exit.how)))
+    }
+
+    /// This process could not run for so long: limits of other processes are extended.
+    pub(crate) fn on_standstill(&mut self, standstill: Duration) {
+        self.machine.forgive(standstill);
+        if let Some(candidate) = &mut self.candidate {
+            candidate.forgive(standstill);
+        }
+    }
+
+    /// The event that is due.
+    pub(crate) fn on_time(&mut self, service: &Service, now: Instant) -> Option<UpgradeEvent> {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.engine.kill_if_late(now);
+            if self.machine.phase() == UpgradePhase::Probation && candidate.leaves_queues_unserved(service, now) {
+                return Some(UpgradeEvent::NotServing);
             }
-        };
-        let (machine, actions) = Upgrade::begin(limited(probation), now);
-        let old = self.active.as_ref().and_then(|engine| engine.beat.clone());
-        self.conduct = Some(RunningUpgrade {
-            machine: machine.beginning_with(old),
-            asker,
-            binary,
-            probe: None,
-            report: None,
-            candidate: None,
-            told: UpgradePhase::Idle,
-            unserved_since: None,
-        });
-        self.perform(actions, now);
+        }
+        (now >= self.machine.wake_at()).then_some(UpgradeEvent::Tick)
     }
 
-    /// Why there can be no upgrade now.
-    pub(crate) fn refusal(&self, kind: Kind) -> Option<Outcome> {
-        if self.stopping || self.retired {
-            return Some(Outcome::busy("the daemon is being stopped"));
-        }
-        if self.taking.is_some() {
-            return Some(Outcome::busy("takeover in progress"));
-        }
-        match &self.conduct {
-            Some(conduct) if conduct.kind() == Kind::Takeover => {
-                return Some(Outcome::busy("takeover in progress"));
-            }
-            None if !self.replace_due => {}
-            _ => return Some(Outcome::busy("upgrade in progress")),
-        }
-        match &self.active {
-            Some(engine) if engine.serving_since.is_some() => None,
-            _ => Some(Outcome::refused(kind, "no engine serves at the moment")),
-        }
-    }
-
-    /// Tells the state machine, and does what it says.
-    pub(crate) fn upgrade_event(&mut self, event: Event, now: Instant) {
-        if let Some(conduct) = &mut self.conduct {
-            let actions = conduct.machine.on(event, now);
-            self.perform(actions, now);
-        }
-    }
-
-    pub(crate) fn perform(&mut self, actions: Vec<Action>, now: Instant) {
-        self.tell_phase();
+    fn perform(&mut self, actions: Vec<UpgradeAction>, service: &mut Service, now: Instant) -> UpgradeStep {
+        self.send_phase(service);
         for action in actions {
-            match action {
-                Action::Probe => self.start_probe(now),
-                Action::Spawn => self.start_candidate(now),
-                Action::Introduce => self.introduce_candidate(now),
-                Action::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
-                Action::Park => {
-                    let except = self.listeners.declined().into_iter().map(|cookie| Unlisten { cookie });
-                    self.send_active(&Control::Park(Park { except: except.collect() }), "supervisor.park");
-                }
-                Action::Resume => self.send_active(&Control::Resume(Resume {}), "supervisor.resume"),
-                Action::Commit => self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit"),
-                Action::Move(limit) => {
-                    self.send_active(&Control::Move(Move { limit_ms: millis(limit) }), "supervisor.move");
-                }
-                Action::KillNew => self.kill_new(),
-                Action::HandOver => self.hand_over(now),
-                Action::Promote => self.promote(now),
-                Action::Say(text) => self.answer(self.asker(), &text, None),
-                Action::End(outcome) => self.end_upgrade(&outcome, now),
+            // Only the last action of a list has a result of its own.
+            match self.perform_one(action, service, now) {
+                Performed::Done => {}
+                Performed::Event(event) => return self.on(event, service, now),
+                Performed::Step(step) => return step,
             }
         }
+        UpgradeStep::Continues
     }
 
-    fn start_probe(&mut self, now: Instant) {
-        let Some(conduct) = &mut self.conduct else {
-            return;
-        };
+    fn perform_one(&mut self, action: UpgradeAction, service: &mut Service, now: Instant) -> Performed {
+        match action {
+            UpgradeAction::Probe => return self.start_check(service),
+            UpgradeAction::Spawn => return self.start_candidate(service, now),
+            UpgradeAction::Introduce => return self.introduce(service),
+            UpgradeAction::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
+            UpgradeAction::Commit => self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit"),
+            UpgradeAction::Park => {
+                let except = service.listeners.declined().into_iter().map(|cookie| Unlisten { cookie });
+                let park = Park { except: except.collect() };
+                send_active(service, &Control::Park(park), "supervisor.park");
+            }
+            UpgradeAction::Resume => send_active(service, &Control::Resume(Resume {}), "supervisor.resume"),
+            UpgradeAction::Move(limit) => {
+                send_active(service, &Control::Move(Move { limit_ms: millis(limit) }), "supervisor.move");
+            }
+            UpgradeAction::KillNew => self.kill_new(service),
+            UpgradeAction::HandOver => return self.hand_over(service),
+            UpgradeAction::Promote => self.promote(service, now),
+            UpgradeAction::Say(text) => self.answer(&text, None, service),
+            UpgradeAction::End(outcome) => return self.end(&outcome, service, now),
+        }
+        Performed::Done
+    }
+
+    fn start_check(&mut self, service: &Service) -> Performed {
         fault::point("supervisor.probe");
-        match Probe::start(&conduct.binary, &self.args) {
-            Ok(probe) => conduct.probe = Some(probe),
-            Err(error) => {
-                let why = cannot_execute(&conduct.binary.path, &error);
-                self.upgrade_event(Event::ProbeFailed(why), now);
+        match BinaryCheck::start(&self.binary, &service.options.args) {
+            Ok(check) => {
+                self.check = Some(check);
+                Performed::Done
             }
+            Err(error) => Performed::Event(UpgradeEvent::ProbeFailed(cannot_execute(&self.binary.path, &error))),
         }
     }
 
-    pub(crate) fn on_probe_output(&mut self) {
-        if let Some(probe) = self.conduct.as_mut().and_then(|conduct| conduct.probe.as_mut()) {
-            probe.read();
-        }
-    }
-
-    /// Whether that process was the probe.
-    pub(crate) fn on_probe_exit(&mut self, pid: u32, code: Option<i32>, now: Instant) -> bool {
-        let Some(conduct) = &mut self.conduct else {
-            return false;
-        };
-        let Some(probe) = conduct.probe.take_if(|probe| probe.pid == pid) else {
-            return false;
-        };
-        let event = match probe.finish(code) {
-            Ok(report) => {
-                let text = format!("lb {} at {}", report.version, conduct.binary.path.display());
-                conduct.report = Some(report);
-                Event::Probed(text)
-            }
-            Err(event) => event,
-        };
-        self.upgrade_event(event, now);
-        true
-    }
-
-    fn start_candidate(&mut self, now: Instant) {
-        let Some(conduct) = &mut self.conduct else {
-            return;
-        };
-        let generation = self.generation + 1;
-        let started = EngineProcess::start(&conduct.binary, &self.args, Mode::Upgrade, generation, now);
-        let event = match started {
+    fn start_candidate(&mut self, service: &Service, now: Instant) -> Performed {
+        let (args, generation) = (&service.options.args, service.generation + 1);
+        Performed::Event(match EngineProcess::start(&self.binary, args, Mode::Upgrade, generation, now) {
             Ok(engine) => {
                 let pid = engine.pid;
-                conduct.candidate = Some(engine);
-                Event::Started(pid)
+                self.candidate = Some(Candidate::new(engine));
+                UpgradeEvent::Started(pid)
             }
-            Err(error) => Event::NotStarted(error.to_string()),
+            Err(error) => UpgradeEvent::NotStarted(error.to_string()),
+        })
+    }
+
+    fn introduce(&mut self, service: &mut Service) -> Performed {
+        let introduced = match &mut self.candidate {
+            Some(candidate) => candidate.introduce(service),
+            None => Err(io::Error::other("an engine is missing")),
         };
-        self.upgrade_event(event, now);
-    }
-
-    /// Whether that process was the new engine.
-    pub(crate) fn on_candidate_exit(&mut self, pid: u32, how: &str, now: Instant) -> bool {
-        let Some(conduct) = &mut self.conduct else {
-            return false;
-        };
-        if conduct.candidate.take_if(|engine| engine.pid == pid && !engine.is_foreign()).is_none() {
-            return false;
-        }
-        self.upgrade_event(Event::NewFailed(format!("it {how}")), now);
-        true
-    }
-
-    /// Listeners, the way to the other engine, START.
-    fn introduce_candidate(&mut self, now: Instant) {
-        let result = self.try_introduce_candidate();
-        if let Err(error) = result {
-            self.upgrade_event(Event::NewFailed(format!("it cannot be given what it needs: {error}")), now);
+        match introduced {
+            Ok(()) => Performed::Done,
+            Err(error) => {
+                let why = format!("it cannot be given what it needs: {error}");
+                Performed::Event(UpgradeEvent::NewFailed(why))
+            }
         }
     }
 
-    fn try_introduce_candidate(&mut self) -> io::Result<()> {
-        let new = self.conduct.as_mut().and_then(|conduct| conduct.candidate.as_mut());
-        let (Some(old), Some(new)) = (&mut self.active, new) else {
-            return Err(io::Error::other("an engine is missing"));
-        };
-        let (old_end, new_end) = fd::seqpacket_pair()?;
-        let (old_pidfd, new_pidfd) = (old.pidfd()?, new.pidfd()?);
-        let arcs = |a, b| vec![Arc::new(a), Arc::new(b)];
-        old.send(&Control::Peer(Peer { side: Side::Old, pid: new.pid }), arcs(old_end, new_pidfd));
-        let mut count = 0;
-        for held in self.listeners.iter() {
-            new.send(&Control::Listener(held.listener.clone()), vec![Arc::clone(&held.socket)]);
-            count += 1;
-        }
-        new.send(&Control::Peer(Peer { side: Side::New, pid: old.pid }), arcs(new_end, old_pidfd));
-        new.introduced = true;
-        let uptime_ms = millis(self.began.elapsed());
-        let start = Start { mode: Mode::Upgrade, generation: new.generation, listeners: count, uptime_ms };
-        new.send(&Control::Start(start), vec![]);
-        fault::point("supervisor.introduce");
-        Ok(())
-    }
-
-    fn send_active(&mut self, message: &Control, name: &str) {
-        fault::point(name);
-        if let Some(engine) = &mut self.active {
-            engine.send(message, vec![]);
+    fn send_candidate(&mut self, message: &Control, point: &str) {
+        fault::point(point);
+        if let Some(candidate) = &mut self.candidate {
+            candidate.engine.send(message, vec![]);
         }
     }
 
-    fn send_candidate(&mut self, message: &Control, name: &str) {
-        fault::point(name);
-        if let Some(engine) = self.conduct.as_mut().and_then(|conduct| conduct.candidate.as_mut()) {
-            engine.send(message, vec![]);
+    fn kill_new(&mut self, service: &mut Service) {
+        if let Some(check) = &self.check {
+            check.kill();
+        }
+        if let Some(candidate) = &mut self.candidate {
+            candidate.kill();
+        }
+        service.listeners.retract();
+    }
+
+    /// Sends the takeover socket, the last thing that the other supervisor lacks.
+    fn hand_over(&mut self, service: &Service) -> Performed {
+        fault::point("supervisor.handover");
+        let socket = service.predecessor.socket().map(|socket| socket.duplicate());
+        match (socket, &mut self.candidate) {
+            (Some(Ok(socket)), Some(candidate)) => {
+                candidate.engine.send(&Control::Handover(Handover {}), vec![Arc::new(socket)]);
+                Performed::Step(UpgradeStep::HandedOver)
+            }
+            (Some(Err(error)), _) => {
+                Performed::Event(UpgradeEvent::NewFailed(format!("it can be given no more: {error}")))
+            }
+            _ => Performed::Event(UpgradeEvent::NewFailed("the takeover socket is closed".to_owned())),
         }
     }
 
-    fn kill_new(&mut self) {
-        let Some(conduct) = &mut self.conduct else {
+    /// The new engine serves. The old one is ordered to drain after the final answer.
+    fn promote(&mut self, service: &mut Service, now: Instant) {
+        if self.kind() == UpgradeKind::Takeover {
+            self.aftermath = Aftermath::Retire;
+            return service.retire();
+        }
+        let Some(Candidate { mut engine, .. }) = self.candidate.take() else {
             return;
         };
-        if let Some(probe) = &conduct.probe {
-            probe.kill();
-        }
-        if let Some(engine) = &mut conduct.candidate {
-            engine.send_last(&Control::Abort(Abort { reason: "the upgrade failed".into() }));
-            engine.kill();
-        }
-        self.listeners.retract();
-    }
-
-    /// The new engine is the one that serves. The old one is told to drain when the last word was said.
-    fn promote(&mut self, now: Instant) {
-        let Some(conduct) = &mut self.conduct else {
-            return;
-        };
-        if conduct.kind() == Kind::Takeover {
-            return self.retire();
-        }
-        let Some(new) = conduct.candidate.take() else {
-            return;
-        };
-        self.binary = Rc::clone(&conduct.binary);
-        self.generation = new.generation;
-        self.replace_due = conduct.report.as_ref().is_some_and(|report| report.state >= SUPERVISOR_STATE);
-        self.listeners.confirm(&self.notify);
-        self.listeners.store(&self.notify);
-        self.notify.ready(&format!("serving, engine {}", new.pid));
-        self.draining.extend(self.active.replace(new));
-        if let Some(engine) = &mut self.active {
-            // It serves from now on as any other: heartbeats begin to count for the watchdog here.
-            engine.last_beat = now;
-        }
+        service.binary = Rc::clone(&self.binary);
+        service.generation = engine.generation;
+        let replaces = self.report.as_ref().is_some_and(|report| report.state >= SUPERVISOR_STATE);
+        self.aftermath = if replaces { Aftermath::Replace } else { Aftermath::Serve };
+        service.listeners.confirm(&service.manager);
+        service.announce_ready(engine.pid);
+        // From now on its heartbeats count for the watchdog.
+        engine.last_beat = now;
+        service.engines.retire_active();
+        service.engines.active = Some(engine);
         fault::point("supervisor.promote");
     }
 
-    fn end_upgrade(&mut self, outcome: &Outcome, now: Instant) {
-        self.answer(self.asker(), &outcome.text, Some(outcome));
-        self.conduct = None;
-        // Rolled back: the paths are this one's again. One that stops cannot know, and leaves them to be found dead.
-        self.handed_over &= self.stopping;
-        self.tell_phase();
-        for engine in self.draining.iter_mut().filter(|engine| engine.stop_by.is_none()) {
-            tell_to_stop(engine, StopMode::Drain, now);
+    fn end(&mut self, outcome: &Outcome, service: &mut Service, now: Instant) -> Performed {
+        self.answer(&outcome.text, Some(outcome), service);
+        for engine in service.engines.iter_mut() {
+            engine.send(&Control::Phase(Phase { phase: UpgradePhase::Idle }), vec![]);
         }
-        if self.active.is_none() && !self.stopping && !self.retired {
-            // It was lost while another supervisor seemed to take over.
-            self.restart_at.get_or_insert(now);
-        }
-        self.end_if_idle();
+        service.engines.drain_replaced(now);
+        Performed::Step(UpgradeStep::Ended(self.aftermath))
     }
 
-    /// A line for who asked, and for the log.
-    fn answer(&mut self, asker: Option<Asker>, text: &str, outcome: Option<&Outcome>) {
-        let what = match &self.conduct {
-            Some(conduct) if conduct.kind() == Kind::Takeover => "takeover",
-            _ => "upgrade",
-        };
-        say(format!("{what}: {text}"));
-        if let Some((id, request)) = asker
-            && let Some(engine) = self.engine_mut(id)
-        {
-            let progress = Control::Progress(Progress {
-                request,
-                text: text.to_owned(),
-                exit: outcome.map(|outcome| u32::from(outcome.exit.code())),
-            });
-            if engine.is_foreign() && outcome.is_some() {
-                engine.send_last(&progress);
-            } else {
-                engine.send(&progress, vec![]);
+    /// Prints a line and sends it to the requester.
+    fn answer(&mut self, text: &str, outcome: Option<&Outcome>, service: &mut Service) {
+        requester::print_line(self.kind(), text);
+        if let Some(requester) = self.requester {
+            let candidate = self.candidate.as_mut().map(|candidate| &mut candidate.engine);
+            let mut engines = service.engines.iter_mut().chain(candidate);
+            if let Some(engine) = engines.find(|engine| engine.id() == requester.connection) {
+                requester.send(engine, text, outcome);
             }
         }
     }
 
-    fn asker(&self) -> Option<Asker> {
-        self.conduct.as_ref().and_then(|conduct| conduct.asker)
-    }
-
-    /// Every engine knows where the upgrade is, for `lb status` and to refuse a reload.
-    fn tell_phase(&mut self) {
-        let phase = self.conduct.as_ref().map_or(UpgradePhase::Idle, |conduct| conduct.machine.phase());
-        let candidate = match &mut self.conduct {
-            Some(conduct) if conduct.told == phase => return,
-            Some(conduct) => {
-                conduct.told = phase;
-                conduct.candidate.as_mut()
-            }
-            None => None,
-        };
-        for engine in self.active.iter_mut().chain(candidate).chain(&mut self.draining) {
-            engine.send(&Control::Phase(Phase { phase }), vec![]);
-        }
-    }
-
-    /// The machine stood still for so long, as far as this process can tell: nobody's silence counts meanwhile.
-    pub(crate) fn on_standstill(&mut self, standstill: Duration) {
-        if let Some(conduct) = &mut self.conduct {
-            conduct.machine.forgive(standstill);
-            if let Some(since) = &mut conduct.unserved_since {
-                *since += standstill;
+    /// Sends a new phase to every engine, for `lb status` and to refuse a reload.
+    fn send_phase(&mut self, service: &mut Service) {
+        let phase = self.machine.phase();
+        if self.phase_sent != phase {
+            self.phase_sent = phase;
+            let candidate = self.candidate.as_mut().map(|candidate| &mut candidate.engine);
+            for engine in service.engines.iter_mut().chain(candidate) {
+                engine.send(&Control::Phase(Phase { phase }), vec![]);
             }
         }
     }
+}
 
-    pub(crate) fn on_upgrade_time(&mut self, now: Instant) {
-        if let Some(conduct) = &mut self.conduct
-            && conduct.machine.phase() == UpgradePhase::Probation
-            && let Some(new) = &conduct.candidate
-        {
-            let idle = new.beat.as_ref().is_none_or(|beat| beat.accepted == 0);
-            if idle && self.listeners.anyone_waits() {
-                let since = *conduct.unserved_since.get_or_insert(now);
-                if now >= since + UNSERVED_LIMIT {
-                    self.upgrade_event(Event::NotServing, now);
-                }
-            } else {
-                conduct.unserved_since = None;
-            }
-        }
-        let due = |conduct: &RunningUpgrade| now >= conduct.machine.wake_at();
-        if self.conduct.as_ref().is_some_and(due) {
-            self.upgrade_event(Event::Tick, now);
-        }
+/// The result of an action.
+enum Performed {
+    Done,
+    Event(UpgradeEvent),
+    Step(UpgradeStep),
+}
+
+fn send_active(service: &mut Service, message: &Control, point: &str) {
+    fault::point(point);
+    if let Some(engine) = &mut service.engines.active {
+        engine.send(message, vec![]);
     }
 }
 
@@ -446,7 +392,7 @@ fn limited(probation: Option<Duration>) -> Duration {
     probation.unwrap_or(DEFAULT_PROBATION).min(LONGEST_PROBATION)
 }
 
-/// The kernel's words for a program that is none are misleading: a script by descriptor is "no such file".
+/// The kernel's words for a file that is not a program are misleading: a script by descriptor is "no such file".
 fn cannot_execute(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     match error.raw_os_error() {
@@ -456,14 +402,12 @@ fn cannot_execute(path: &Path, error: &io::Error) -> String {
         Some(nix::libc::ENOEXEC) => {
             format!("{path} cannot be executed: not a program for this machine")
         }
-        Some(nix::libc::ETXTBSY) => format!("{path} cannot be executed: somebody is writing it"),
+        Some(nix::libc::ETXTBSY) => format!("{path} cannot be executed: a process is writing it"),
         _ => format!("{path} cannot be executed: {error}"),
     }
 }
 
 const DEFAULT_PROBATION: Duration = Duration::from_secs(5);
 const LONGEST_PROBATION: Duration = Duration::from_secs(60);
-/// How often the accept queues are looked at during probation.
+/// How often the accept queues are checked during probation.
 const WATCH_QUEUES: Duration = Duration::from_millis(100);
-/// How long connections may wait for a new engine that has not accepted a single one.
-const UNSERVED_LIMIT: Duration = Duration::from_millis(1500);

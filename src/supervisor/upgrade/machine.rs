@@ -1,67 +1,67 @@
-//! Upgrade: the steps of one upgrade as a state machine. Pure: events and the time go in, actions come out.
+//! Machine: the steps of one upgrade as a state machine. Pure: events and the time go in, actions come out.
 //!
-//! Rule: until the new engine is READY every failure leaves the old one as if nothing had been asked; until the
-//! sessions have moved every failure of the new one brings the old one back; each wait has a limit.
+//! Rule: until the new engine is READY, every failure leaves the old one untouched; until the sessions have moved, every
+//! failure of the new one makes the old one resume; each wait has a limit.
 
 use std::time::{Duration, Instant};
 
 use crate::handoff::control::{Done, Heartbeat, UpgradePhase as Phase};
-use crate::supervisor::upgrade::outcome::{Kind, Outcome};
+use crate::supervisor::upgrade::outcome::{Outcome, UpgradeKind};
 
 /// The machine.
 #[derive(Debug)]
-pub(crate) struct Upgrade {
-    kind: Kind,
+pub(crate) struct UpgradeMachine {
+    kind: UpgradeKind,
     phase: Phase,
     began: Instant,
     deadline: Instant,
     probation: Duration,
     new_pid: u32,
     parked: bool,
-    /// The time of probation has passed; what is missing is PARKED or a heartbeat.
+    /// The time of probation has passed; PARKED or a heartbeat is missing.
     over: bool,
-    /// When the new engine was last heard of.
+    /// The last heartbeat of the new engine.
     last_beat: Instant,
-    /// Whether the new engine answered since it was READY.
+    /// Whether the new engine has sent a heartbeat since READY.
     beaten: bool,
-    /// The old engine's account of sessions that stay, until the new engine has shown that it lives.
+    /// The old engine's report of sessions that stay, until the next heartbeat of the new engine.
     done: Option<Done>,
-    /// What the old engine had done before it parked.
+    /// The old engine's last counts before it parked.
     baseline: Option<Heartbeat>,
-    /// In a takeover: everything was handed over, and this will be the outcome when that has arrived.
+    /// In a takeover: everything was handed over, and this is the outcome once TAKEN has come.
     handed: Option<Outcome>,
 }
 
-/// What happened.
+/// An event of an upgrade.
 #[derive(Debug)]
-pub(crate) enum Event {
-    /// The new binary accepted the configuration; the text says what it is.
+pub(crate) enum UpgradeEvent {
+    /// The new binary accepted the configuration; the text names it.
     Probed(String),
-    /// It did not, or is no such thing.
+    /// It did not, or is not `lb`.
     ProbeFailed(String),
-    /// It speaks another core protocol.
+    /// It uses another core protocol.
     Incompatible(String),
     /// The new engine was started.
     Started(u32),
-    /// It could not be.
+    /// It could not be started.
     NotStarted(String),
-    /// The new engine said it.
+    /// Messages of the new engine.
     Hello,
     Prepared,
     Ready,
-    /// The old engine accepts no more.
+    /// The old engine has stopped accepting.
     Parked,
     NewBeat(Heartbeat),
     OldBeat(Heartbeat),
     /// Connections wait in the queues and the new engine accepts none.
     NotServing,
-    /// The old engine's account of the sessions.
+    /// The old engine's report about the sessions.
     Done(Done),
-    /// The other supervisor has what was handed over.
+    /// The other supervisor has received everything.
     Taken,
-    /// The new engine ended, gave up, or talks nonsense.
+    /// The new engine has ended, given up, or sent a malformed message.
     NewFailed(String),
-    /// The old engine did.
+    /// The same of the old engine.
     OldFailed(String),
     /// TERM or INT.
     Stop,
@@ -69,12 +69,12 @@ pub(crate) enum Event {
     Tick,
 }
 
-/// What is to be done, in this order.
+/// A step to carry out.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Action {
+pub(crate) enum UpgradeAction {
     Probe,
     Spawn,
-    /// Send listeners, the way to the other engine, START.
+    /// Send the listeners, the socket to the other engine, START.
     Introduce,
     Go,
     Park,
@@ -82,27 +82,27 @@ pub(crate) enum Action {
     Commit,
     Move(Duration),
     KillNew,
-    /// Give the other supervisor what it needs to go on alone.
+    /// Send the other supervisor everything that it needs to continue alone.
     HandOver,
-    /// The new engine is the one that serves; the old one drains.
+    /// The new engine serves; the old one drains.
     Promote,
     Say(String),
     End(Outcome),
 }
 
-impl Upgrade {
-    /// Begins: the new binary is to be probed.
-    pub(crate) fn begin(probation: Duration, now: Instant) -> (Self, Vec<Action>) {
-        let upgrade = Self::new(Kind::Upgrade, Phase::Probe, PROBE_LIMIT, probation, now);
-        (upgrade, vec![Action::Probe])
+impl UpgradeMachine {
+    /// Begins with the check of the new binary.
+    pub(crate) fn begin(probation: Duration, now: Instant) -> (Self, Vec<UpgradeAction>) {
+        let upgrade = Self::new(UpgradeKind::Upgrade, Phase::Probe, PROBE_LIMIT, probation, now);
+        (upgrade, vec![UpgradeAction::Probe])
     }
 
     /// Begins with another supervisor that is about to start the new engine.
     pub(crate) fn begin_takeover(probation: Duration, now: Instant) -> Self {
-        Self::new(Kind::Takeover, Phase::Hello, HELLO_LIMIT, probation, now)
+        Self::new(UpgradeKind::Takeover, Phase::Hello, HELLO_LIMIT, probation, now)
     }
 
-    fn new(kind: Kind, phase: Phase, limit: Duration, probation: Duration, now: Instant) -> Self {
+    fn new(kind: UpgradeKind, phase: Phase, limit: Duration, probation: Duration, now: Instant) -> Self {
         Self {
             kind,
             phase,
@@ -120,22 +120,21 @@ impl Upgrade {
         }
     }
 
-    /// The last heartbeat of the engine that serves: an upgrade may be quicker than its next one.
-    pub(crate) fn beginning_with(mut self, beat: Option<Heartbeat>) -> Self {
+    /// Sets the last heartbeat of the old engine: an upgrade may be over before its next one.
+    pub(crate) fn with_baseline(mut self, beat: Option<Heartbeat>) -> Self {
         self.baseline = beat;
         self
     }
 
-    /// Whether everything was handed over, and only the answer is missing.
-    pub(crate) fn is_handed_over(&self) -> bool {
-        self.handed.is_some()
+    pub(crate) fn kind(&self) -> UpgradeKind {
+        self.kind
     }
 
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// When `Tick` is due at the latest.
+    /// When `Tick` is due.
     pub(crate) fn wake_at(&self) -> Instant {
         match self.phase {
             _ if self.handed.is_some() => self.deadline,
@@ -145,64 +144,64 @@ impl Upgrade {
         }
     }
 
-    /// This process was kept from running for so long: so was the new engine, and that is not its silence.
+    /// This process could not run for so long, and neither could the new engine: not counted as its silence.
     pub(crate) fn forgive(&mut self, standstill: Duration) {
         self.last_beat += standstill;
     }
 
-    /// The only way to change.
-    pub(crate) fn on(&mut self, event: Event, now: Instant) -> Vec<Action> {
-        if let Some(outcome) = self.handed.take_if(|_| matches!(event, Event::Taken)) {
-            return vec![Action::Promote, Action::End(outcome)];
+    /// Handles an event: the only way to change the state.
+    pub(crate) fn on(&mut self, event: UpgradeEvent, now: Instant) -> Vec<UpgradeAction> {
+        if let Some(outcome) = self.handed.take_if(|_| matches!(event, UpgradeEvent::Taken)) {
+            return vec![UpgradeAction::Promote, UpgradeAction::End(outcome)];
         }
         match (self.phase, event) {
-            // From here on only three things can happen.
-            (_, Event::NewFailed(why)) => self.fail(why),
-            (_, Event::Tick) => self.tick(now),
+            // After the hand-over only these two and `Taken` have an effect.
+            (_, UpgradeEvent::NewFailed(why)) => self.fail(why),
+            (_, UpgradeEvent::Tick) => self.tick(now),
             _ if self.handed.is_some() => vec![],
-            (Phase::Probe, Event::Probed(what)) => {
+            (Phase::Probe, UpgradeEvent::Probed(what)) => {
                 self.enter(Phase::Hello, HELLO_LIMIT, now);
-                vec![Action::Say(format!("checked: {what}")), Action::Spawn]
+                vec![UpgradeAction::Say(format!("checked: {what}")), UpgradeAction::Spawn]
             }
-            (Phase::Probe, Event::ProbeFailed(why)) => {
-                vec![Action::End(Outcome::refused(self.kind, why))]
+            (Phase::Probe, UpgradeEvent::ProbeFailed(why)) => {
+                vec![UpgradeAction::End(Outcome::refused(self.kind, why))]
             }
-            (Phase::Probe | Phase::Hello, Event::Incompatible(why)) => {
-                vec![Action::KillNew, Action::End(Outcome::incompatible(self.kind, why))]
+            (Phase::Probe | Phase::Hello, UpgradeEvent::Incompatible(why)) => {
+                vec![UpgradeAction::KillNew, UpgradeAction::End(Outcome::incompatible(self.kind, why))]
             }
-            (Phase::Hello, Event::Started(pid)) => {
+            (Phase::Hello, UpgradeEvent::Started(pid)) => {
                 self.new_pid = pid;
-                vec![Action::Say(format!("engine {pid} started"))]
+                vec![UpgradeAction::Say(format!("engine {pid} started"))]
             }
-            (Phase::Hello, Event::NotStarted(why)) => {
-                vec![Action::End(Outcome::refused(self.kind, why))]
+            (Phase::Hello, UpgradeEvent::NotStarted(why)) => {
+                vec![UpgradeAction::End(Outcome::refused(self.kind, why))]
             }
-            (Phase::Hello, Event::Hello) => {
+            (Phase::Hello, UpgradeEvent::Hello) => {
                 self.enter(Phase::Prepare, PREPARE_LIMIT, now);
-                vec![Action::Introduce]
+                vec![UpgradeAction::Introduce]
             }
-            (Phase::Prepare, Event::Prepared) => {
+            (Phase::Prepare, UpgradeEvent::Prepared) => {
                 self.enter(Phase::Activate, READY_LIMIT, now);
-                vec![Action::Say(format!("engine {} has listeners and state", self.new_pid)), Action::Go]
+                vec![UpgradeAction::Say(format!("engine {} has listeners and state", self.new_pid)), UpgradeAction::Go]
             }
-            (Phase::Activate, Event::Ready) => {
+            (Phase::Activate, UpgradeEvent::Ready) => {
                 self.enter(Phase::Probation, self.probation, now);
                 self.last_beat = now;
                 let seconds = self.probation.as_secs_f64();
                 let text = format!("engine {} accepts; probation of {seconds} s", self.new_pid);
-                vec![Action::Park, Action::Say(text)]
+                vec![UpgradeAction::Park, UpgradeAction::Say(text)]
             }
-            (_, Event::Parked) => {
+            (_, UpgradeEvent::Parked) => {
                 self.parked = true;
                 self.passed(now)
             }
-            (_, Event::OldBeat(beat)) => {
+            (_, UpgradeEvent::OldBeat(beat)) => {
                 if !self.parked {
                     self.baseline = Some(beat);
                 }
                 vec![]
             }
-            (Phase::Probation | Phase::Move, Event::NewBeat(beat)) => {
+            (Phase::Probation | Phase::Move, UpgradeEvent::NewBeat(beat)) => {
                 self.last_beat = now;
                 self.beaten = true;
                 if let Some(done) = self.done.take() {
@@ -213,29 +212,29 @@ impl Upgrade {
                 }
                 self.passed(now)
             }
-            (Phase::Probation, Event::NotServing) => self.fail("it accepts no connections".into()),
-            (Phase::Move, Event::Done(done)) if done.left == 0 && done.why.is_none() => self.finish(&done, now),
-            (Phase::Move, Event::Done(done)) => {
-                // That may be because the new engine is dead, of which its last heartbeat knows nothing.
+            (Phase::Probation, UpgradeEvent::NotServing) => self.fail("it accepts no connections".into()),
+            (Phase::Move, UpgradeEvent::Done(done)) if done.left == 0 && done.why.is_none() => self.finish(&done, now),
+            (Phase::Move, UpgradeEvent::Done(done)) => {
+                // Sessions may stay because the new engine has died since its last heartbeat.
                 self.done = Some(done);
                 vec![]
             }
-            (Phase::Move, Event::OldFailed(why)) => {
+            (Phase::Move, UpgradeEvent::OldFailed(why)) => {
                 let outcome = self.old_lost(&why);
                 self.conclude(vec![], outcome, now)
             }
-            (Phase::Probation, Event::OldFailed(why)) => {
-                // There is nobody to go back to: the new engine is what there is.
+            (Phase::Probation, UpgradeEvent::OldFailed(why)) => {
+                // No engine could resume: the new one stays.
                 let outcome = self.old_lost(&why);
-                self.conclude(vec![Action::Commit], outcome, now)
+                self.conclude(vec![UpgradeAction::Commit], outcome, now)
             }
-            (_, Event::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
-            (Phase::Probation | Phase::Move, Event::Stop) => {
+            (_, UpgradeEvent::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
+            (Phase::Probation | Phase::Move, UpgradeEvent::Stop) => {
                 let outcome = Outcome::some_left("the daemon is being stopped; sessions drain in both engines");
-                self.conclude(vec![Action::Commit], outcome, now)
+                self.conclude(vec![UpgradeAction::Commit], outcome, now)
             }
-            (_, Event::Stop) => self.fail("the daemon is being stopped".into()),
-            // Late or out of turn: a message that has no meaning in this phase changes nothing.
+            (_, UpgradeEvent::Stop) => self.fail("the daemon is being stopped".into()),
+            // Late or out of turn: a message without meaning in this phase has no effect.
             (_, _) => vec![],
         }
     }
@@ -245,7 +244,7 @@ impl Upgrade {
         self.deadline = now + limit;
     }
 
-    fn tick(&mut self, now: Instant) -> Vec<Action> {
+    fn tick(&mut self, now: Instant) -> Vec<UpgradeAction> {
         let watched = self.handed.is_none() && matches!(self.phase, Phase::Probation | Phase::Move);
         if watched && now >= self.last_beat + SILENCE_LIMIT {
             return self.fail(format!("it has been silent for {} s", SILENCE_LIMIT.as_secs()));
@@ -260,7 +259,7 @@ impl Upgrade {
             Phase::Prepare => self.fail(format!("it did not get ready {}", limit(PREPARE_LIMIT))),
             Phase::Activate => self.fail(format!("it did not begin to serve {}", limit(READY_LIMIT))),
             Phase::Probation => self.passed(now),
-            Phase::Move if self.handed.is_some() => self.retire_unheard(),
+            Phase::Move if self.handed.is_some() => self.retire_unconfirmed(),
             Phase::Move => {
                 let pid = self.new_pid;
                 let outcome =
@@ -271,8 +270,8 @@ impl Upgrade {
         }
     }
 
-    /// Ends the probation if its time is over, the old engine has parked, and the new one is alive just now.
-    fn passed(&mut self, now: Instant) -> Vec<Action> {
+    /// Ends the probation if its time is over, the old engine has parked, and the new one is alive.
+    fn passed(&mut self, now: Instant) -> Vec<UpgradeAction> {
         if self.phase != Phase::Probation || now < self.deadline {
             return vec![];
         }
@@ -282,49 +281,48 @@ impl Upgrade {
         }
         let fresh = self.beaten && now < self.last_beat + FRESH;
         if !self.parked || !fresh {
-            // Asked again with the next heartbeat or PARKED; silence has its own limit.
+            // Checked again with the next heartbeat or PARKED; silence has its own limit.
             return vec![];
         }
         self.enter(Phase::Move, MOVE_LIMIT + MOVE_GRACE, now);
-        vec![Action::Commit, Action::Say("sessions move".into()), Action::Move(MOVE_LIMIT)]
+        vec![UpgradeAction::Commit, UpgradeAction::Say("sessions move".into()), UpgradeAction::Move(MOVE_LIMIT)]
     }
 
-    fn finish(&mut self, done: &Done, now: Instant) -> Vec<Action> {
+    fn finish(&mut self, done: &Done, now: Instant) -> Vec<UpgradeAction> {
         let seconds = (now - self.began).as_secs_f64();
         let outcome = Outcome::done(self.kind, self.new_pid, done, seconds);
         self.conclude(vec![], outcome, now)
     }
 
-    /// The new engine is the one. Its supervisor, if that is another one, must know what it has to know before.
-    fn conclude(&mut self, mut before: Vec<Action>, outcome: Outcome, now: Instant) -> Vec<Action> {
+    /// The new engine stays. In a takeover, its supervisor must first receive everything.
+    fn conclude(&mut self, mut before: Vec<UpgradeAction>, outcome: Outcome, now: Instant) -> Vec<UpgradeAction> {
         match self.kind {
-            Kind::Upgrade => before.extend([Action::Promote, Action::End(outcome)]),
-            Kind::Takeover => {
+            UpgradeKind::Upgrade => before.extend([UpgradeAction::Promote, UpgradeAction::End(outcome)]),
+            UpgradeKind::Takeover => {
                 self.enter(Phase::Move, HAND_OVER_LIMIT, now);
                 self.handed = Some(outcome);
-                before.push(Action::HandOver);
+                before.push(UpgradeAction::HandOver);
             }
         }
         before
     }
 
-    /// What it needs is on its way to the other supervisor, which only is late. Its engine has the sessions: to call that
-    /// off now would cut them all.
-    fn retire_unheard(&mut self) -> Vec<Action> {
+    /// The other supervisor is late to confirm. Its engine has the sessions: a roll-back now would cut them all.
+    fn retire_unconfirmed(&mut self) -> Vec<UpgradeAction> {
         let Some(mut outcome) = self.handed.take() else {
             return vec![];
         };
         outcome.text.push_str("; its supervisor does not answer");
-        vec![Action::Promote, Action::End(outcome)]
+        vec![UpgradeAction::Promote, UpgradeAction::End(outcome)]
     }
 
-    fn fail(&mut self, why: String) -> Vec<Action> {
+    fn fail(&mut self, why: String) -> Vec<UpgradeAction> {
         match self.phase {
             Phase::Probation | Phase::Move => {
                 let why = format!("the new engine {} failed: {why}", self.new_pid);
-                vec![Action::Resume, Action::KillNew, Action::End(Outcome::rolled_back(why))]
+                vec![UpgradeAction::Resume, UpgradeAction::KillNew, UpgradeAction::End(Outcome::rolled_back(why))]
             }
-            _ => vec![Action::KillNew, Action::End(Outcome::refused(self.kind, why))],
+            _ => vec![UpgradeAction::KillNew, UpgradeAction::End(Outcome::refused(self.kind, why))],
         }
     }
 
@@ -332,7 +330,7 @@ impl Upgrade {
         Outcome::some_left(format!("engine {} serves, the old one was lost with its sessions: {why}", self.new_pid))
     }
 
-    /// More than half of at least ten connections came to nothing, while before it was less than a tenth.
+    /// More than half of at least ten connections failed, while in the old engine it was less than a tenth.
     fn fails_where_the_old_did_not(&self, new: &Heartbeat) -> bool {
         let Some(old) = &self.baseline else {
             return false;
@@ -348,17 +346,17 @@ impl Upgrade {
 
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
-/// Listeners and state (10 s, which the engines watch themselves) and what the new engine makes of them (30 s).
+/// Transfer of listeners and state (10 s, which the engines watch themselves) and preparation (30 s).
 const PREPARE_LIMIT: Duration = Duration::from_secs(40);
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const MOVE_LIMIT: Duration = Duration::from_secs(30);
-/// The old engine watches MOVE_LIMIT itself; this is for one that hangs.
+/// The old engine watches MOVE_LIMIT itself; this limit is for one that hangs.
 const MOVE_GRACE: Duration = Duration::from_secs(3);
-/// An engine in probation says something every 100 ms (`HEARTBEAT_FAST` in `engine::supervisor_link`).
+/// An engine in probation sends a heartbeat every 100 ms (`HEARTBEAT_FAST` in `engine::supervisor_link`).
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the old engine may take to park after the probation's end.
 const PARK_LIMIT: Duration = Duration::from_secs(10);
-/// How long the other supervisor may take to say that it has everything.
+/// How long the other supervisor may take to confirm that it has everything.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_millis(500);
 

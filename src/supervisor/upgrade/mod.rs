@@ -1,7 +1,8 @@
-//! An upgrade: `machine` decides (pure), `driver` carries out.
+//! Upgrade: `machine` decides (pure), `driver` carries out.
 
 pub(crate) mod binary_check;
+pub(crate) mod candidate;
+pub(crate) mod driver;
 pub(crate) mod machine;
 pub(crate) mod outcome;
-
-pub(crate) mod driver;
+pub(crate) mod requester;

@@ -1,4 +1,4 @@
-//! Outcome: how an upgrade ended, for the person who asked: an exit code and one sentence.
+//! Outcome: how an upgrade ended: an exit code and one sentence for the requester.
 
 use crate::exit::ExitStatus;
 use crate::handoff::control::Done;
@@ -10,16 +10,16 @@ pub(crate) struct Outcome {
     pub text: String,
 }
 
-/// What is under way.
+/// Which supervisor starts the new engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum UpgradeKind {
     /// The new engine is a child of the same supervisor.
     Upgrade,
-    /// It is a child of another one, which is to have everything.
+    /// It is a child of another one, which gets everything.
     Takeover,
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for UpgradeKind {
     /// As in "not upgraded".
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -31,16 +31,16 @@ impl std::fmt::Display for Kind {
 
 impl Outcome {
     /// Nothing was touched.
-    pub(crate) fn refused(kind: Kind, reason: impl std::fmt::Display) -> Self {
+    pub(crate) fn refused(kind: UpgradeKind, reason: impl std::fmt::Display) -> Self {
         Self { exit: ExitStatus::UpgradeFailed, text: format!("not {kind}, the old engine goes on: {reason}") }
     }
 
-    /// The new binary cannot be spoken to.
-    pub(crate) fn incompatible(kind: Kind, reason: impl std::fmt::Display) -> Self {
+    /// The new binary uses another core protocol.
+    pub(crate) fn incompatible(kind: UpgradeKind, reason: impl std::fmt::Display) -> Self {
         Self { exit: ExitStatus::Incompatible, text: format!("not {kind}, the old engine goes on: {reason}") }
     }
 
-    /// Somebody else was first.
+    /// Another upgrade, takeover or stop is in progress.
     pub(crate) fn busy(reason: &str) -> Self {
         Self { exit: ExitStatus::Busy, text: reason.to_owned() }
     }
@@ -50,13 +50,13 @@ impl Outcome {
         Self { exit: ExitStatus::RolledBack, text: format!("rolled back, the old engine serves again: {reason}") }
     }
 
-    /// The new engine serves; what the old one still has, drains or is gone.
+    /// The new engine serves; the remaining sessions of the old one drain or are lost.
     pub(crate) fn some_left(text: impl Into<String>) -> Self {
         Self { exit: ExitStatus::SessionsLeft, text: text.into() }
     }
 
     /// The new engine serves.
-    pub(crate) fn done(kind: Kind, pid: u32, done: &Done, seconds: f64) -> Self {
+    pub(crate) fn done(kind: UpgradeKind, pid: u32, done: &Done, seconds: f64) -> Self {
         let Done { moved, left, why } = done;
         let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         let text =
