@@ -20,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::exit::ExitStatus;
 use crate::pace::Backoff;
+use crate::sys::credentials::is_trusted;
 
 /// Shows the client how long work advances.
 #[derive(Debug, Clone)]
@@ -131,7 +132,7 @@ where
     F: Future<Output = Answer> + 'static,
 {
     let uid = stream.peer_cred()?.uid();
-    if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+    if !is_trusted(uid) {
         tracing::warn!(uid, "admin socket: another user's connection is refused");
         return Ok(());
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Uid, geteuid};
 
+use crate::sys::credentials::is_trusted_by;
+
 /// Why a secret is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -41,7 +43,7 @@ fn read_checked(path: &Path, us: Uid, credentials: Option<&Path>) -> Result<Vec<
             return Err(SecretError::Readable { path: path.to_owned(), mode });
         }
         let owner = facts.uid();
-        if owner != 0 && owner != us.as_raw() {
+        if !is_trusted_by(owner, us.as_raw()) {
             return Err(SecretError::Owner { path: path.to_owned(), owner, us: us.as_raw() });
         }
     }
