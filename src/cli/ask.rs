@@ -1,4 +1,4 @@
-//! Asking the running daemon, and what to tell the operator when that does not work.
+//! Requests to the running daemon, and messages with a remedy when it does not answer.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::{ExitStatus, output};
 use crate::control::admin::{Answer, Client, ClientError, Request};
 
-/// The daemon that this command is about.
+/// The admin socket of the daemon that a command is about.
 #[derive(Debug, Clone)]
 pub(super) struct AdminSocket {
     /// As given with `--socket`.
     given: Option<PathBuf>,
 }
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: ExitStatus,
@@ -26,12 +26,12 @@ impl AdminSocket {
         Self { given }
     }
 
-    /// As given with `--socket`, which is stronger than the configuration.
+    /// As given with `--socket`, which overrides the configuration.
     pub(super) fn given(self) -> Option<PathBuf> {
         self.given
     }
 
-    /// Asks once; lines of progress go to stderr.
+    /// Sends one request; lines of progress go to stderr.
     pub(super) fn ask(&self, request: &Request) -> Result<Value, Refusal> {
         let path = self.given.clone().unwrap_or_else(default_socket);
         let answer = Client::connect(&path)
@@ -48,7 +48,7 @@ impl AdminSocket {
         }
     }
 
-    /// Asks, and shows the outcome: the daemon's sentence, or with `json` its whole answer.
+    /// Sends a request and prints the outcome: the daemon's message, or with `json` its whole answer.
     pub(super) fn ask_and_show(&self, request: &Request, json: bool) -> ExitStatus {
         match self.ask(request) {
             Ok(value) if json => output::print(&format!("{value}\n")),
@@ -68,8 +68,8 @@ impl Refusal {
     }
 }
 
-/// Where the admin socket is when nobody says otherwise. A service that runs as its own user has no
-/// XDG_RUNTIME_DIR and gets the system's place too.
+/// The admin socket where none is given. A service that runs as its own user has no XDG_RUNTIME_DIR and gets the
+/// system's path too.
 pub(super) fn default_socket() -> PathBuf {
     let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
     match own {
@@ -93,7 +93,7 @@ fn explain(error: &ClientError) -> String {
     format!("{error}; {remedy}")
 }
 
-/// What of an answer is for people.
+/// The message in an answer.
 fn sentence(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,

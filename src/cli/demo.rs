@@ -1,11 +1,11 @@
 //! `lb demo`: see it work, with no other software.
 //!
-//! `stage` sets up three real servers and the real balancer, each a process of this same binary; `load` asks them
-//! for real, checking every answer; `witness` keeps one connection open through everything; `script` says what happens meanwhile; `report` shows it. Nothing here takes a
-//! short cut into the balancer's code: the demo uses what an operator has, the command line, the configuration
-//! file and the admin socket.
+//! `stage` starts three real servers and the real balancer, each a process of this same binary; `load` sends requests and
+//! checks every answer; `witness` keeps one connection open throughout; `script` lists the events and `report` shows them.
+//! Nothing here takes a short cut into the balancer's code: the demo uses the command line, the configuration file and
+//! the admin socket, as an operator does.
 //!
-//! Rule: however the demo ends, its processes and its directory go with it.
+//! Rule: however the demo ends, its processes and its directory are removed.
 
 mod child;
 mod load;
@@ -24,23 +24,23 @@ use super::arguments::DemoArgs;
 use super::{ExitStatus, output};
 use load::Load;
 use report::{Live, Summary};
-use stage::Stage;
+use stage::DemoStage;
 use witness::Witness;
 
 pub(super) use child::become_child;
 pub(super) use server::serve;
 
-/// Why a demo could not be shown to its end. That requests failed is a result, not an error.
+/// Why a demo could not run to its end. Failed requests are a result, not an error.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
     #[error("{doing}: {source}")]
     Io { doing: &'static str, source: io::Error },
     #[error("{what} did not start: {why}")]
     Start { what: String, why: String },
-    #[error("the balancer ended in the middle: {0}")]
+    #[error("the balancer ended during the demo: {0}")]
     BalancerEnded(String),
     #[error("the admin socket: {0}")]
-    Admin(String),
+    DemoAdmin(String),
     #[error("interrupted")]
     Interrupted,
 }
@@ -54,12 +54,12 @@ impl DemoError {
 
 pub(super) fn run(args: DemoArgs) -> ExitStatus {
     let json = args.json;
-    let shown = tokio::runtime::Builder::new_current_thread()
+    let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(Default::default())
         .map_err(DemoError::io("cannot start a runtime"))
         .and_then(|runtime| runtime.block_on(until_interrupted(args)));
-    let summary = match shown {
+    let summary = match outcome {
         Ok(summary) => summary,
         Err(error) => {
             output::complain(&format!("demo: {error}"));
@@ -67,27 +67,27 @@ pub(super) fn run(args: DemoArgs) -> ExitStatus {
         }
     };
     let printed = output::print(&if json { summary.json() } else { summary.text() });
-    if !summary.nobody_noticed() { ExitStatus::Failed } else { printed }
+    if !summary.is_clean() { ExitStatus::Failed } else { printed }
 }
 
 async fn until_interrupted(args: DemoArgs) -> Result<Summary, DemoError> {
     let listen = |kind| signal(kind).map_err(DemoError::io("cannot listen to signals"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    // Dropping the show midway ends its processes: each is a guard.
+    // Dropping the future midway ends its processes: each is a guard.
     tokio::select! {
-        shown = show(args) => shown,
+        outcome = show(args) => outcome,
         _ = interrupt.recv() => Err(DemoError::Interrupted),
         _ = terminate.recv() => Err(DemoError::Interrupted),
     }
 }
 
-/// The server that nothing happens to.
+/// The server that the script leaves alone.
 const UNTOUCHED: &str = "anna";
 
 async fn show(args: DemoArgs) -> Result<Summary, DemoError> {
-    let mut stage = Stage::set(args.bind).await?;
+    let mut stage = DemoStage::set(args.bind).await?;
     let mut live = Live::new(&stage);
-    live.event(&format!("the balancer listens on {}, before three servers", stage.front()));
+    live.event(&format!("the balancer listens on {}, in front of three servers", stage.front()));
     let load = Load::start(stage.front());
     let witness = Witness::start(stage.front(), UNTOUCHED);
     let played = script::play(&mut stage, &load, &mut live, Duration::from_secs(args.seconds.into())).await;

@@ -23,7 +23,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 pub(crate) use crate::exit::ExitStatus;
-use arguments::{Command, CommandLine};
+use arguments::{CliCommand, CommandLine};
 use ask::AdminSocket;
 
 /// Runs the command that the process was started with.
@@ -39,18 +39,18 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let socket = AdminSocket::new(line.socket);
     let status = match line.command {
         // Its exit code is that of the command it runs.
-        Command::Register(args) => return register::run(*args),
-        Command::Run(args) => run::run(args, socket),
-        Command::Engine(args) => run::engine(args, socket),
-        Command::Check(args) => check::run(&args),
-        Command::Status(args) => status::run(&args, &socket),
-        Command::Server(args) => server::run(args, &socket),
-        Command::Reload(args) => reload::run(&args, &socket),
-        Command::Upgrade(args) => upgrade::run(args, &socket),
-        Command::Demo(args) => demo::run(args),
-        Command::Completions { shell } => completions(shell),
-        Command::DemoServer(args) => demo::serve(args),
-        Command::DemoChild(args) => demo::become_child(args),
+        CliCommand::Register(args) => return register::run(*args),
+        CliCommand::Run(args) => run::run(args, socket),
+        CliCommand::Engine(args) => run::engine(args, socket),
+        CliCommand::Check(args) => check::run(&args),
+        CliCommand::Status(args) => status::run(&args, &socket),
+        CliCommand::Server(args) => server::run(args, &socket),
+        CliCommand::Reload(args) => reload::run(&args, &socket),
+        CliCommand::Upgrade(args) => upgrade::run(args, &socket),
+        CliCommand::Demo(args) => demo::run(args),
+        CliCommand::Completions { shell } => completions(shell),
+        CliCommand::DemoServer(args) => demo::serve(args),
+        CliCommand::DemoChild(args) => demo::become_child(args),
     };
     status.into()
 }

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 
 use super::ExitStatus;
 
-/// Writes an answer to stdout. A reader that has left is content with what it got.
+/// Writes an answer to stdout. A reader that has left is not an error.
 pub(super) fn print(text: &str) -> ExitStatus {
     match try_print(text) {
         Ok(_) => ExitStatus::Done,
@@ -29,7 +29,7 @@ pub(super) fn try_print(text: &str) -> io::Result<bool> {
 
 /// Writes a message to stderr, `lb:` before it.
 pub(super) fn complain(message: &str) {
-    // Nobody can be told that stderr does not work.
+    // An error of stderr cannot be reported.
     writeln!(io::stderr().lock(), "lb: {message}").ok();
 }
 
@@ -38,7 +38,7 @@ pub(super) fn harmless(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
-/// Whether stdout shows colours: a terminal, and the user did not say no (<https://no-color.org>).
+/// Whether stdout shows colours: a terminal, and NO_COLOR is not set (<https://no-color.org>).
 pub(super) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,10 +1,10 @@
-//! `lb register`: puts a server into etcd while it is well, and takes it out before it stops: a container's entry point.
+//! `lb register`: keeps a server in etcd while it runs, and removes it before it stops: a container's entry point.
 //!
-//! The order is the point. Started: COMMAND first, then its check, then the key under a lease. Told to stop: the key is
-//! deleted *first*, then time passes in which balancers stop sending (`--drain`), and only then COMMAND is told. The key
-//! goes by a delete and not by ending the lease: balancers keep a server whose lease merely ended.
+//! The order matters. Start: COMMAND first, then its check, then the key under a lease. Stop: the key is deleted *first*,
+//! then time passes in which balancers stop sending (`--drain`), and only then COMMAND gets the signal. The key is deleted
+//! rather than left to its lease: balancers keep a server whose lease merely ended.
 //!
-//! etcd that is away delays the registration and nothing else; COMMAND never waits for it.
+//! An unreachable etcd delays the registration and nothing else; COMMAND never waits for it.
 
 mod command;
 mod lease;
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::arguments::{RegisterArgs, RegisterCheck};
 use crate::config::{self, Check, CheckKind};
 use command::{Running, Signals};
-use lease::Registration;
+use lease::EtcdRegistration;
 
 /// Runs the command; returns COMMAND's exit code.
 pub(super) fn run(args: RegisterArgs) -> ExitCode {
@@ -51,12 +51,12 @@ async fn serve(args: RegisterArgs) -> u8 {
         }
     };
     signals.spare(&running);
-    let mut registration = Registration::new(etcd_of(&args), args.key, args.addr, args.ttl, check_of(args.check));
+    let mut registration = EtcdRegistration::new(etcd_of(&args), args.key, args.addr, args.ttl, check_of(args.check));
     let stop = until_stop(&mut registration, &mut running, &mut signals).await;
     registration.remove().await;
     let code = match stop {
-        Stop::Ended(code) => code,
-        Stop::Told(signal) => {
+        StopCause::Ended(code) => code,
+        StopCause::Signal(signal) => {
             drain(args.drain, &mut running, &mut signals).await;
             running.stop(signal, args.kill_after).await
         }
@@ -65,28 +65,28 @@ async fn serve(args: RegisterArgs) -> u8 {
     code
 }
 
-enum Stop {
+enum StopCause {
     /// COMMAND ended by itself, with this code.
     Ended(u8),
-    Told(Signal),
+    Signal(Signal),
 }
 
-/// Registers and passes signals on, until there is reason to stop.
-async fn until_stop(registration: &mut Registration, running: &mut Running, signals: &mut Signals) -> Stop {
+/// Registers and passes signals to COMMAND, until one stops it or COMMAND ends.
+async fn until_stop(registration: &mut EtcdRegistration, running: &mut Running, signals: &mut Signals) -> StopCause {
     let mut keep = pin!(registration.keep());
     loop {
         select! {
             never = &mut keep => match never {},
-            code = running.ended() => return Stop::Ended(code),
+            code = running.ended() => return StopCause::Ended(code),
             signal = signals.next() => match signal {
                 Signal::SIGHUP | Signal::SIGUSR1 | Signal::SIGUSR2 if running.is_command() => running.signal(signal),
-                signal => return Stop::Told(signal),
+                signal => return StopCause::Signal(signal),
             },
         }
     }
 }
 
-/// Waits, unless COMMAND ends or a second signal shows impatience.
+/// Waits, unless COMMAND ends or a second signal comes.
 async fn drain(time: Duration, running: &mut Running, signals: &mut Signals) {
     select! {
         () = sleep(time) => {}
@@ -117,7 +117,7 @@ fn check_of(check: RegisterCheck) -> Check {
     Check { kind, ..Check::default() }
 }
 
-/// A line for people.
+/// A message to stderr.
 fn complain(message: &str) {
     eprintln!("lb: register: {message}");
 }

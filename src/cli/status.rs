@@ -15,35 +15,35 @@ use crate::control::admin::Request;
 
 pub(super) use view::server_table;
 
-pub(super) fn run(args: &StatusArgs, daemon: &AdminSocket) -> ExitStatus {
+pub(super) fn run(args: &StatusArgs, socket: &AdminSocket) -> ExitStatus {
     if args.watch {
-        return watch(args.json, daemon);
+        return watch(args.json, socket);
     }
-    match look(args.json, daemon) {
+    match look(args.json, socket) {
         Ok(text) => output::print(&text),
         Err(refusal) => refusal.show(),
     }
 }
 
-fn look(json: bool, daemon: &AdminSocket) -> Result<String, Refusal> {
-    let value = daemon.ask(&Request::Status)?;
+fn look(json: bool, socket: &AdminSocket) -> Result<String, Refusal> {
+    let value = socket.ask(&Request::Status)?;
     if json {
-        // As it came: a newer daemon's fields are not lost.
+        // Unparsed: fields of a newer daemon are kept.
         return Ok(format!("{value}\n"));
     }
     Ok(view::page(&parse(value)?, output::colour()))
 }
 
-/// What the daemon answered, as what it should be.
+/// Reads an answer of the daemon.
 pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
     serde_json::from_value(value).map_err(|error| Refusal {
         status: ExitStatus::Failed,
-        message: format!("cannot read the daemon's answer: {error}; is it of another version? try --json"),
+        message: format!("cannot read the daemon's answer: {error}; it may be of another version; try --json"),
     })
 }
 
-/// Ends with Ctrl-C or when nobody reads any more. A daemon that goes away is waited for, once it has been seen.
-fn watch(json: bool, daemon: &AdminSocket) -> ExitStatus {
+/// Ends with Ctrl-C or when stdout is closed. Once the daemon has answered, later failures are reported and retried.
+fn watch(json: bool, socket: &AdminSocket) -> ExitStatus {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -53,22 +53,22 @@ fn watch(json: bool, daemon: &AdminSocket) -> ExitStatus {
     };
     let status = runtime.block_on(async {
         tokio::select! {
-            status = show_every_second(json, daemon) => status,
+            status = show_every_second(json, socket) => status,
             _ = tokio::signal::ctrl_c() => ExitStatus::Done,
         }
     });
-    // A question that is still open is not waited for.
+    // Does not wait for a request that is still open.
     runtime.shutdown_background();
     status
 }
 
-async fn show_every_second(json: bool, daemon: &AdminSocket) -> ExitStatus {
+async fn show_every_second(json: bool, socket: &AdminSocket) -> ExitStatus {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = false;
     loop {
         seconds.tick().await;
-        let asked = daemon.clone();
+        let asked = socket.clone();
         let look = tokio::task::spawn_blocking(move || look(json, &asked)).await;
         let text = match look.expect("asking does not panic") {
             Ok(text) => text,

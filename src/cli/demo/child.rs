@@ -1,6 +1,6 @@
 //! Processes of this binary that end with the demo.
 //!
-//! Three nets, since each has a hole: the guard's `Drop` (misses SIGKILL of the demo), the parent-death signal
+//! Three mechanisms, since each has a gap: the guard's `Drop` (misses SIGKILL of the demo), the parent-death signal
 //! (which the kernel forgets if the binary has file capabilities), and a process group of their own, so that Ctrl-C
 //! reaches the demo alone and it ends them in order.
 
@@ -27,8 +27,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts `lb ARGUMENTS`; it gets `last_signal` when this guard or the whole demo goes. `prepare` sets
-    /// its environment, stdout and stderr, which are nowhere otherwise.
+    /// Starts `lb ARGUMENTS`; it gets `last_signal` when this guard is dropped or the demo ends. `prepare` sets its
+    /// environment, stdout and stderr, which are /dev/null otherwise.
     pub(super) fn start(
         arguments: &[OsString],
         last_signal: Signal,
@@ -43,7 +43,7 @@ impl Child {
         Ok(Self { process: command.spawn()?, last_signal })
     }
 
-    /// `None` once it has ended and that was noticed.
+    /// `None` once it has ended and was waited for.
     pub(super) fn pid(&self) -> Option<u32> {
         self.process.id()
     }
@@ -62,7 +62,7 @@ impl Child {
         self.process.kill().await
     }
 
-    /// Asks it to end, and insists after `patience`.
+    /// SIGTERM, and SIGKILL after `patience`.
     pub(super) async fn end(mut self, patience: Duration) {
         self.signal(Signal::SIGTERM);
         if timeout(patience, self.process.wait()).await.is_err() {
@@ -70,7 +70,7 @@ impl Child {
         }
     }
 
-    /// To the process as long as it has not been waited for; its pid cannot be another's until then.
+    /// To the process as long as it has not been waited for; until then its pid is not reused.
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.process.id().and_then(|pid| i32::try_from(pid).ok()) {
             // It may have just ended by itself.
@@ -95,7 +95,7 @@ pub(in crate::cli) fn become_child(args: DemoChildArgs) -> ExitStatus {
     if let Err(error) = mortal {
         return fail(error.into());
     }
-    // The parent may have gone before that call, and then no signal comes.
+    // If the parent ended before that call, no signal comes.
     if parent_id() != args.parent {
         return ExitStatus::Failed;
     }

@@ -1,8 +1,8 @@
-//! The load: clients that ask as fast as they are answered, and check every answer.
+//! The load: clients that send the next request after each answer, and check every answer.
 //!
 //! Most use one connection a request, as `ab` does; some keep theirs, as browsers do. A request that fails is
-//! never tried again, with the one exception that HTTP makes (RFC 9112, 9.3.1): on a kept connection that closes
-//! before the answer's first byte, a GET is repeated on a new connection. That is counted too.
+//! not repeated, with the one exception of HTTP (RFC 9112, 9.3.1): on a kept connection that closes before the answer's
+//! first byte, a GET is repeated on a new connection. That is counted too.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -22,12 +22,12 @@ use super::server::body;
 /// Running clients.
 #[derive(Debug)]
 pub(super) struct Load {
-    shared: Rc<Shared>,
+    shared: Rc<LoadState>,
     clients: JoinSet<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct LoadState {
     front: SocketAddr,
     begin: Instant,
     ending: Cell<bool>,
@@ -52,7 +52,7 @@ pub(super) struct Tally {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum RequestFailure {
     #[error("connect: {0}")]
     Connect(io::Error),
     /// Before any byte of the answer.
@@ -70,7 +70,7 @@ impl Load {
     /// Starts the clients. Needs a runtime with `spawn_local`.
     pub(super) fn start(front: SocketAddr) -> Self {
         let tally = RefCell::new(Tally::new());
-        let shared = Rc::new(Shared { front, begin: Instant::now(), ending: Cell::new(false), tally });
+        let shared = Rc::new(LoadState { front, begin: Instant::now(), ending: Cell::new(false), tally });
         let mut clients = JoinSet::new();
         for _ in 0..SINGLE {
             clients.spawn_local(ask_once_each(Rc::clone(&shared)));
@@ -81,12 +81,12 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// What there is so far.
+    /// The counts so far.
     pub(super) fn tally(&self) -> Tally {
         Tally { elapsed: self.shared.begin.elapsed(), ..self.shared.tally.borrow().clone() }
     }
 
-    /// Lets every client finish what it has asked for.
+    /// Waits until every client has its last answer.
     pub(super) async fn end(mut self) -> Tally {
         self.shared.ending.set(true);
         while self.clients.join_next().await.is_some() {}
@@ -94,9 +94,9 @@ impl Load {
     }
 }
 
-impl Shared {
-    /// Puts one request into the tally.
-    fn count(&self, begin: Instant, outcome: Result<String, Failure>) {
+impl LoadState {
+    /// Counts one request.
+    fn count(&self, begin: Instant, outcome: Result<String, RequestFailure>) {
         let mut tally = self.tally.borrow_mut();
         tally.requests += 1;
         match outcome {
@@ -107,7 +107,7 @@ impl Shared {
             }
             Err(failure) => {
                 tally.failed += 1;
-                if tally.failures.len() < FAILURES_TOLD {
+                if tally.failures.len() < FAILURES_SHOWN {
                     tally.failures.push(failure.to_string());
                 }
             }
@@ -130,7 +130,7 @@ impl Tally {
     }
 }
 
-async fn ask_once_each(shared: Rc<Shared>) {
+async fn ask_once_each(shared: Rc<LoadState>) {
     while !shared.ending.get() {
         let begin = Instant::now();
         let outcome = within_deadline(async {
@@ -141,14 +141,14 @@ async fn ask_once_each(shared: Rc<Shared>) {
     }
 }
 
-async fn keep_asking(shared: Rc<Shared>) {
+async fn keep_asking(shared: Rc<LoadState>) {
     let mut kept: Option<TcpStream> = None;
     while !shared.ending.get() {
         let begin = Instant::now();
         let outcome = within_deadline(async {
             if let Some(stream) = kept.as_mut() {
                 match ask(stream, true).await {
-                    Err(Failure::Unanswered(_)) => shared.tally.borrow_mut().repeated += 1,
+                    Err(RequestFailure::Unanswered(_)) => shared.tally.borrow_mut().repeated += 1,
                     answered => return answered,
                 }
             }
@@ -163,22 +163,24 @@ async fn keep_asking(shared: Rc<Shared>) {
     }
 }
 
-pub(super) async fn within_deadline<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    timeout(DEADLINE, work).await.unwrap_or(Err(Failure::TooLate))
+pub(super) async fn within_deadline<T>(
+    work: impl Future<Output = Result<T, RequestFailure>>,
+) -> Result<T, RequestFailure> {
+    timeout(DEADLINE, work).await.unwrap_or(Err(RequestFailure::TooLate))
 }
 
-pub(super) async fn connect(front: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(front).await.map_err(Failure::Connect)?;
-    stream.set_nodelay(true).map_err(Failure::Connect)?;
+pub(super) async fn connect(front: SocketAddr) -> Result<TcpStream, RequestFailure> {
+    let stream = TcpStream::connect(front).await.map_err(RequestFailure::Connect)?;
+    stream.set_nodelay(true).map_err(RequestFailure::Connect)?;
     Ok(stream)
 }
 
 /// One request and its whole answer, checked to the last byte; returns the server's name.
-pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Failure> {
+pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, RequestFailure> {
     let path = format!("/{:08x}", fastrand::u32(..));
     let connection = if keep { "keep-alive" } else { "close" };
     let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: {connection}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(Failure::Unanswered)?;
+    stream.write_all(request.as_bytes()).await.map_err(RequestFailure::Unanswered)?;
     let mut answer = Vec::with_capacity(2048);
     loop {
         let count = match stream.read_buf(&mut answer).await {
@@ -186,7 +188,7 @@ pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Fa
             other => other,
         };
         if let Err(error) = count {
-            return Err(if answer.is_empty() { Failure::Unanswered(error) } else { Failure::Cut(error) });
+            return Err(if answer.is_empty() { RequestFailure::Unanswered(error) } else { RequestFailure::Cut(error) });
         }
         if let Some(server) = check(&answer, &path)? {
             break read_end(stream, keep).await.map(|()| server);
@@ -194,25 +196,25 @@ pub(super) async fn ask(stream: &mut TcpStream, keep: bool) -> Result<String, Fa
     }
 }
 
-/// A server that was told to close must do so and say nothing more.
-async fn read_end(stream: &mut TcpStream, keep: bool) -> Result<(), Failure> {
+/// After `Connection: close` the server must close and send nothing more.
+async fn read_end(stream: &mut TcpStream, keep: bool) -> Result<(), RequestFailure> {
     if keep {
         return Ok(());
     }
     match stream.read_u8().await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-        Err(error) => Err(Failure::Cut(error)),
-        Ok(byte) => Err(Failure::Wrong(format!("byte {byte:#x} after the end"))),
+        Err(error) => Err(RequestFailure::Cut(error)),
+        Ok(byte) => Err(RequestFailure::Wrong(format!("byte {byte:#x} after the end"))),
     }
 }
 
 /// The server's name if this is the whole right answer, `None` if it may become that.
-fn check(answer: &[u8], path: &str) -> Result<Option<String>, Failure> {
+fn check(answer: &[u8], path: &str) -> Result<Option<String>, RequestFailure> {
     let text = String::from_utf8_lossy(answer);
     let Some((head, got)) = text.split_once("\r\n\r\n") else {
         return Ok(None);
     };
-    let wrong = || Failure::Wrong(text.chars().take(120).collect());
+    let wrong = || RequestFailure::Wrong(text.chars().take(120).collect());
     let server = head.lines().find_map(|line| line.strip_prefix("Server: ")).ok_or_else(wrong)?;
     let expected = body(path, server);
     if !head.starts_with("HTTP/1.1 200 ") || !expected.starts_with(got) {
@@ -231,7 +233,7 @@ const REQUESTS_KEPT: u32 = 100;
 /// For one request with everything; the balancer's own deadlines are shorter.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-const FAILURES_TOLD: usize = 5;
+const FAILURES_SHOWN: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -251,7 +253,7 @@ mod tests {
             right.replace("Server", "Baker"),
         ];
         for answer in wrong {
-            assert!(matches!(check(answer.as_bytes(), "/1"), Err(Failure::Wrong(_))), "{answer}");
+            assert!(matches!(check(answer.as_bytes(), "/1"), Err(RequestFailure::Wrong(_))), "{answer}");
         }
         assert!(check(right.as_bytes(), "/2").is_err());
     }

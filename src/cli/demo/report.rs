@@ -1,4 +1,4 @@
-//! What the audience reads: a live line once a second, a line for each event, and the summary.
+//! The output: a live line once a second, a line for each event, and the summary.
 //!
 //! Events and the live line go to stderr, the summary is the answer and goes to stdout.
 
@@ -8,19 +8,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::load::{Load, Tally};
-use super::stage::{Admin, NAMES, Stage};
+use super::stage::{DemoAdmin, DemoStage, NAMES};
 
 /// The live line.
 #[derive(Debug)]
 pub(super) struct Live {
-    admin: Admin,
+    admin: DemoAdmin,
     /// A terminal: the line is rewritten in place.
     in_place: bool,
     /// What the last line counted, for the rates of this one.
     last: Option<Tally>,
 }
 
-/// How it went.
+/// The result.
 #[derive(Debug)]
 pub(super) struct Summary {
     tally: Tally,
@@ -29,16 +29,16 @@ pub(super) struct Summary {
 }
 
 impl Live {
-    pub(super) fn new(stage: &Stage) -> Self {
+    pub(super) fn new(stage: &DemoStage) -> Self {
         Self { admin: stage.admin(), in_place: io::stderr().is_terminal(), last: None }
     }
 
-    /// Something happened: a line that stays.
+    /// An event: a line that stays.
     pub(super) fn event(&mut self, what: &str) {
         self.write(&format!("* {what}"), true);
     }
 
-    /// How it goes at this moment.
+    /// Shows rates, failures and server states of this moment.
     pub(super) async fn show(&mut self, time: Duration, load: &Load) {
         let servers = self.servers().await;
         let tally = load.tally();
@@ -56,7 +56,7 @@ impl Live {
 
     /// Each server's name and the balancer's word for it.
     async fn servers(&self) -> Vec<(&'static str, &'static str)> {
-        // A status that does not come costs a word in one line, not the show.
+        // Without a status the line shows `?`; the demo continues.
         let status = self.admin.status().await.unwrap_or_default();
         let word = |name: &str| {
             let mut servers = status.backends.iter().flat_map(|backend| &backend.servers);
@@ -68,7 +68,7 @@ impl Live {
     fn write(&self, line: &str, stays: bool) {
         let begin = if self.in_place { "\r\x1b[K" } else { "" };
         let end = if stays { "\n" } else { "" };
-        // Whoever closed stderr does not want to read it.
+        // A closed stderr is not an error.
         write!(io::stderr(), "{begin}{line}{end}").ok();
     }
 }
@@ -79,7 +79,7 @@ impl Summary {
     }
 
     /// No request failed, and the open connection lived.
-    pub(super) fn nobody_noticed(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         self.tally.failed == 0 && self.witnessed.is_ok()
     }
 
@@ -111,7 +111,7 @@ impl Summary {
             ),
             Err(why) => format!("open      the connection that was to stay open: {why}\n"),
         });
-        text.push_str(if self.nobody_noticed() { "nobody noticed\n" } else { "somebody noticed\n" });
+        text.push_str(if self.is_clean() { "no client noticed\n" } else { "clients noticed\n" });
         text
     }
 

@@ -1,4 +1,4 @@
-//! What happens while the load runs, and when.
+//! The events during the load, and their times.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::DemoError;
 use super::load::Load;
 use super::report::Live;
-use super::stage::Stage;
+use super::stage::DemoStage;
 use crate::config::AdminState;
 
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum ScriptStep {
     Kill(&'static str),
     Return(&'static str),
     Drain(&'static str),
@@ -19,17 +19,22 @@ enum Step {
     Upgrade,
 }
 
-/// Steps, and when they come: in hundredths of the whole time.
-const SCRIPT: [(u32, Step); 5] = [
-    (25, Step::Kill("bert")),
-    (50, Step::Return("bert")),
-    (55, Step::Drain("carl")),
-    (70, Step::Ready("carl")),
-    (75, Step::Upgrade),
+/// Steps, with their times in hundredths of the whole.
+const SCRIPT: [(u32, ScriptStep); 5] = [
+    (25, ScriptStep::Kill("bert")),
+    (50, ScriptStep::Return("bert")),
+    (55, ScriptStep::Drain("carl")),
+    (70, ScriptStep::Ready("carl")),
+    (75, ScriptStep::Upgrade),
 ];
 
-/// Plays the script for `whole`, and shows how it goes once a second.
-pub(super) async fn play(stage: &mut Stage, load: &Load, live: &mut Live, whole: Duration) -> Result<(), DemoError> {
+/// Plays the script for `whole`, and shows the state once a second.
+pub(super) async fn play(
+    stage: &mut DemoStage,
+    load: &Load,
+    live: &mut Live,
+    whole: Duration,
+) -> Result<(), DemoError> {
     let begin = Instant::now();
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,9 +54,9 @@ pub(super) async fn play(stage: &mut Stage, load: &Load, live: &mut Live, whole:
     }
 }
 
-impl Step {
-    /// Does it, and says what was done.
-    async fn take(self, stage: &mut Stage) -> Result<String, DemoError> {
+impl ScriptStep {
+    /// Carries it out; returns its description.
+    async fn take(self, stage: &mut DemoStage) -> Result<String, DemoError> {
         Ok(match self {
             Self::Kill(name) => format!("{name} is killed (SIGKILL to pid {})", stage.kill_server(name).await?),
             Self::Return(name) => {

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::cli::arguments::DemoServerArgs;
 use crate::cli::{ExitStatus, output};
 
-/// `lb demo-server`: hidden; says one line on stdout when it listens, and serves until it is killed.
+/// `lb demo-server`: hidden; prints one line on stdout when it listens, and serves until it is killed.
 pub(in crate::cli) fn serve(args: DemoServerArgs) -> ExitStatus {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     match runtime.and_then(|runtime| runtime.block_on(listen(args))) {
@@ -20,7 +20,7 @@ pub(in crate::cli) fn serve(args: DemoServerArgs) -> ExitStatus {
     }
 }
 
-/// The body of the answer to `path` from server `name`: both ends know it, so that every byte can be checked.
+/// The body of the answer to `path` from server `name`: both ends compute it, so that every byte can be checked.
 pub(super) fn body(path: &str, name: &str) -> String {
     format!("{path} was served by {name}\n").repeat(20)
 }
@@ -39,7 +39,7 @@ async fn listen(args: DemoServerArgs) -> io::Result<()> {
     }
 }
 
-/// One connection: answers until the client closes or says that it was the last request.
+/// One connection: answers until the client closes or marks its last request.
 async fn converse(mut stream: TcpStream, name: &str) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut received = Vec::with_capacity(1024);

@@ -21,45 +21,45 @@ use crate::cli::ask::AdminSocket;
 use crate::config::AdminState;
 use crate::control::admin::{Request, Status};
 
-/// What the audience sees the balancer before.
+/// The processes of a demo.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct DemoStage {
     front: SocketAddr,
-    admin: Admin,
-    servers: Vec<Server>,
+    admin: DemoAdmin,
+    servers: Vec<BuiltInServer>,
     balancer: Child,
     // After the processes that use it: fields are dropped in order.
     directory: Directory,
 }
 
-/// One built-in server. Its port stays its own while it is dead.
+/// One built-in server. Its port stays reserved while it is dead.
 #[derive(Debug)]
-struct Server {
+struct BuiltInServer {
     name: &'static str,
     addr: SocketAddr,
     process: Option<Child>,
-    /// Bound and not listening: connections are refused, but no client gets this port as its own in between.
+    /// Bound and not listening: connections are refused, and the kernel gives the port to no client meanwhile.
     _reserved: Socket,
 }
 
-/// The admin socket, asked off the runtime's thread.
+/// The admin socket; requests block a thread other than the runtime's.
 #[derive(Debug, Clone)]
-pub(super) struct Admin(AdminSocket);
+pub(super) struct DemoAdmin(AdminSocket);
 
 #[derive(Debug)]
 struct Directory(PathBuf);
 
-impl Stage {
-    /// Starts everything; returns when the balancer says that it is ready.
+impl DemoStage {
+    /// Starts everything; returns when the balancer has sent READY=1.
     pub(super) async fn set(bind: SocketAddr) -> Result<Self, DemoError> {
         let directory = Directory::new()?;
         let mut servers = Vec::new();
         for name in NAMES {
-            let mut server = Server::reserve(name).map_err(DemoError::io("cannot get a port"))?;
+            let mut server = BuiltInServer::reserve(name).map_err(DemoError::io("cannot get a port"))?;
             server.start().await?;
             servers.push(server);
         }
-        let admin = Admin(AdminSocket::new(Some(directory.path("lb.sock"))));
+        let admin = DemoAdmin(AdminSocket::new(Some(directory.path("lb.sock"))));
         let mut balancer = start_balancer(&directory, bind, &servers).await?;
         let front = tokio::select! {
             front = admin.front() => front?,
@@ -73,11 +73,11 @@ impl Stage {
         self.front
     }
 
-    pub(super) fn admin(&self) -> Admin {
+    pub(super) fn admin(&self) -> DemoAdmin {
         self.admin.clone()
     }
 
-    /// Resolves with why when the balancer ends, which it should not. Cancel safe.
+    /// Resolves with the cause if the balancer ends, which it should not. Cancel safe.
     pub(super) async fn balancer_ended(&mut self) -> DemoError {
         let ended = self.balancer.ended().await;
         let log = self.directory.log_tail();
@@ -103,7 +103,7 @@ impl Stage {
         self.admin.ask(request).await.map(drop)
     }
 
-    /// As `lb upgrade`, to this very binary. Returns what `lb upgrade` would print.
+    /// As `lb upgrade`, to this same binary. Returns what `lb upgrade` would print.
     pub(super) async fn upgrade(&mut self) -> Result<String, DemoError> {
         let request = Request::Upgrade { binary: None, probation_ms: Some(PROBATION_MS) };
         let outcome = self.admin.ask(request).await?;
@@ -111,7 +111,7 @@ impl Stage {
         Ok(message.as_str().unwrap_or("done").to_owned())
     }
 
-    /// Ends everything in order, so that the summary is the last word.
+    /// Ends everything in order, so that the summary is printed last.
     pub(super) async fn strike(mut self) {
         self.balancer.end(PATIENCE).await;
         for server in &mut self.servers {
@@ -120,12 +120,12 @@ impl Stage {
         drop(self.directory);
     }
 
-    fn server(&mut self, name: &str) -> &mut Server {
+    fn server(&mut self, name: &str) -> &mut BuiltInServer {
         self.servers.iter_mut().find(|server| server.name == name).expect("the script names a server of the stage")
     }
 }
 
-impl Server {
+impl BuiltInServer {
     fn reserve(name: &'static str) -> std::io::Result<Self> {
         let reserved = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         // The server itself binds beside it, which both must allow.
@@ -150,30 +150,30 @@ impl Server {
                 self.process = Some(process);
                 Ok(())
             }
-            _ => Err(failed("it said nothing".into())),
+            _ => Err(failed("it printed nothing".into())),
         }
     }
 }
 
-impl Admin {
+impl DemoAdmin {
     /// Asks once.
     pub(super) async fn ask(&self, request: Request) -> Result<Value, DemoError> {
-        let daemon = self.0.clone();
-        let asked = tokio::task::spawn_blocking(move || daemon.ask(&request)).await;
-        asked.expect("asking does not panic").map_err(|refusal| DemoError::Admin(refusal.message))
+        let socket = self.0.clone();
+        let asked = tokio::task::spawn_blocking(move || socket.ask(&request)).await;
+        asked.expect("asking does not panic").map_err(|refusal| DemoError::DemoAdmin(refusal.message))
     }
 
     pub(super) async fn status(&self) -> Result<Status, DemoError> {
         let value = self.ask(Request::Status).await?;
-        serde_json::from_value(value).map_err(|error| DemoError::Admin(error.to_string()))
+        serde_json::from_value(value).map_err(|error| DemoError::DemoAdmin(error.to_string()))
     }
 
-    /// Where the balancer really listens.
+    /// The address that the balancer is bound to.
     async fn front(&self) -> Result<SocketAddr, DemoError> {
         let status = self.status().await?;
         let bound = status.frontends.first().and_then(|frontend| frontend.bind.first());
         let bound = bound.and_then(|bound| bound.parse().ok());
-        bound.ok_or_else(|| DemoError::Admin("the status names no bound address".into()))
+        bound.ok_or_else(|| DemoError::DemoAdmin("the status names no bound address".into()))
     }
 }
 
@@ -189,7 +189,7 @@ impl Directory {
         self.0.join(name)
     }
 
-    /// The last lines of what the balancer said.
+    /// The last lines of the balancer's messages.
     fn log_tail(&self) -> String {
         let log = fs::read(self.path("lb.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -206,7 +206,11 @@ impl Drop for Directory {
 }
 
 /// Starts `lb run -f FILE` and waits for its READY=1, as systemd does.
-async fn start_balancer(directory: &Directory, bind: SocketAddr, servers: &[Server]) -> Result<Child, DemoError> {
+async fn start_balancer(
+    directory: &Directory,
+    bind: SocketAddr,
+    servers: &[BuiltInServer],
+) -> Result<Child, DemoError> {
     let failed = |why: String| DemoError::Start { what: "the balancer".into(), why };
     let file = directory.path("lb.toml");
     let socket = directory.path("lb.sock");
@@ -241,8 +245,8 @@ async fn wait_for_ready(notify: &UnixDatagram) -> std::io::Result<()> {
     }
 }
 
-/// What an operator would write, with quicker checks; the summary is the log.
-fn configuration(socket: &Path, bind: SocketAddr, servers: &[Server]) -> String {
+/// What an operator would write, with quicker checks; the summary replaces the session log.
+fn configuration(socket: &Path, bind: SocketAddr, servers: &[BuiltInServer]) -> String {
     let servers = servers.iter().map(|server| format!("{} = \"{}\"\n", server.name, server.addr));
     let servers = servers.collect::<String>();
     // A JSON string is a TOML string too.
@@ -272,12 +276,12 @@ fn outcome(ended: std::io::Result<std::process::ExitStatus>) -> String {
     ended.map_or_else(|error| error.to_string(), |status| status.to_string())
 }
 
-/// The servers; the script knows them by name.
+/// The servers; the script names them.
 pub(super) const NAMES: [&str; 3] = ["anna", "bert", "carl"];
 
 const BACKEND: &str = "demo";
 
-/// A demo is short.
+/// Short, as the demo is.
 const PROBATION_MS: u64 = 300;
 
 /// For anything to start or stop.

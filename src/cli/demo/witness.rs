@@ -1,6 +1,7 @@
-//! One connection that stays open from the beginning of the load to its end, upgrade included, and asks all the time.
+//! One connection that stays open from the beginning of the load to its end, upgrade included, with one request
+//! after the other.
 //!
-//! It goes to a server that the script leaves alone: what it would suffer is the balancer's doing.
+//! It leads to a server that the script leaves alone: only the balancer can make it fail.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -20,19 +21,19 @@ pub(super) struct Witness {
     task: JoinHandle<Result<u64, String>>,
 }
 
-/// Between two requests: so quick that some fall into the moment of the move.
+/// Between two requests: short enough that some fall into the moment of the move.
 const PACE: Duration = Duration::from_millis(2);
 
 impl Witness {
     /// Opens connections until one leads to `server`, and keeps that. Needs a runtime with `spawn_local`.
     pub(super) fn start(front: SocketAddr, server: &'static str) -> Self {
         let ending = Rc::new(Cell::new(false));
-        let told = Rc::clone(&ending);
-        let task = tokio::task::spawn_local(async move { watch(front, server, &told).await });
+        let stop = Rc::clone(&ending);
+        let task = tokio::task::spawn_local(async move { watch(front, server, &stop).await });
         Self { ending, task }
     }
 
-    /// Requests that were answered on the one connection, or what befell it.
+    /// Requests that were answered on the one connection, or why it failed.
     pub(super) async fn end(self) -> Result<u64, String> {
         self.ending.set(true);
         self.task.await.unwrap_or_else(|error| Err(error.to_string()))
@@ -54,7 +55,7 @@ async fn watch(front: SocketAddr, server: &str, ending: &Cell<bool>) -> Result<u
     Ok(answered)
 }
 
-/// A connection to that very server: the balancer goes round, so that a few attempts are enough.
+/// A connection to that server: with `roundrobin` a few attempts are enough.
 async fn find(front: SocketAddr, server: &str) -> Result<TcpStream, String> {
     for _ in 0..100 {
         let asked = within_deadline(async {

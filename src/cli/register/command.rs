@@ -1,4 +1,4 @@
-//! The command under our care, and the signals that reach us.
+//! COMMAND, and the signals that reach this process.
 
 use std::future::pending;
 use std::io;
@@ -23,26 +23,26 @@ pub(super) struct Running {
 /// COMMAND could not be started.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot start {program}: {source}")]
-pub(super) struct StartError {
+pub(super) struct SpawnError {
     program: String,
     source: io::Error,
 }
 
-impl StartError {
-    /// As a shell says it: 127 not found, 126 not executable.
+impl SpawnError {
+    /// As a shell's: 127 not found, 126 not executable.
     pub(super) fn exit_code(&self) -> u8 {
         if self.source.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
     }
 }
 
 impl Running {
-    /// Starts COMMAND; an empty line is none, which never ends by itself.
-    pub(super) fn start(line: &[String]) -> Result<Self, StartError> {
+    /// Starts COMMAND; an empty line means none, which never ends by itself.
+    pub(super) fn start(line: &[String]) -> Result<Self, SpawnError> {
         let Some((program, arguments)) = line.split_first() else {
             return Ok(Self { child: None });
         };
         let started = Command::new(program).args(arguments).spawn();
-        let child = started.map_err(|source| StartError { program: program.clone(), source })?;
+        let child = started.map_err(|source| SpawnError { program: program.clone(), source })?;
         Ok(Self { child: Some(child) })
     }
 
@@ -50,7 +50,7 @@ impl Running {
         self.child.is_some()
     }
 
-    /// Waits for COMMAND's end; its exit code. Cancel safety: may be asked again.
+    /// Waits for COMMAND's end; returns its exit code. Cancel safety: may be called again.
     pub(super) async fn ended(&mut self) -> u8 {
         match &mut self.child {
             Some(child) => child.wait().await.map_or(UNKNOWN, code_of),
@@ -58,7 +58,7 @@ impl Running {
         }
     }
 
-    /// Passes a signal on. One that has ended cannot be told, and need not be.
+    /// Passes a signal to COMMAND, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
         let pid = self.child.as_ref().and_then(Child::id);
         if let Some(pid) = pid {
@@ -66,7 +66,7 @@ impl Running {
         }
     }
 
-    /// Tells COMMAND to stop, and kills it when that takes too long. Its exit code; 0 without COMMAND.
+    /// Signals COMMAND, and kills it after `kill_after`. Returns its exit code; 0 without COMMAND.
     pub(super) async fn stop(&mut self, signal: Signal, kill_after: Duration) -> u8 {
         if !self.is_command() {
             return 0;
@@ -86,7 +86,7 @@ fn code_of(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(UNKNOWN)
 }
 
-/// The signals that mean something here, and as PID 1 the deaths of orphans.
+/// The signals with a meaning here, and as PID 1 the deaths of orphans.
 #[derive(Debug)]
 pub(super) struct Signals {
     stops: [unix::Signal; 3],
@@ -105,7 +105,7 @@ impl Signals {
         Ok(Self { stops, passed, children, command: None })
     }
 
-    /// COMMAND is not to be taken for an orphan.
+    /// Excludes COMMAND from the orphans that are reaped.
     pub(super) fn spare(&mut self, running: &Running) {
         self.command = running.child.as_ref().and_then(Child::id);
     }
@@ -128,7 +128,7 @@ impl Signals {
     }
 }
 
-/// As PID 1 of a container all orphans fall to us. COMMAND itself is left to who waits for it.
+/// PID 1 of a container inherits all orphans. COMMAND itself is left to [`Running::ended`].
 fn reap_orphans(command: Option<u32>) {
     if std::process::id() != 1 {
         return;
@@ -142,5 +142,5 @@ fn reap_orphans(command: Option<u32>) {
     }
 }
 
-/// The exit code when not even the kernel knows one.
+/// The exit code when the kernel reports none.
 const UNKNOWN: u8 = 255;

@@ -1,7 +1,7 @@
-//! Registration: the key, and the lease it is under.
+//! EtcdRegistration: the key, and the lease it is under.
 //!
 //! The key is put only while the check passes, and put again when the lease was lost or the key is found missing after a
-//! reconnect. It is taken away only if it is still ours: whoever put it anew, under another lease, keeps it.
+//! reconnect. It is deleted only while it is under this lease: a key put anew under another lease stays.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::sys::addr::Addr;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Registration {
+pub(super) struct EtcdRegistration {
     etcd: Etcd,
     key: String,
     addr: Address,
@@ -32,14 +32,14 @@ pub(super) struct Registration {
     shown: Option<String>,
 }
 
-impl Registration {
+impl EtcdRegistration {
     /// `ttl_s` in seconds.
     pub(super) fn new(etcd: Etcd, key: String, addr: Address, ttl_s: i64, check: Check) -> Self {
         let endpoint = fastrand::usize(..etcd.endpoints.len().max(1));
         Self { etcd, key, addr, ttl_s, check, endpoint, lease: None, shown: None }
     }
 
-    /// Registers and stays registered. Cancel safety: what was begun is undone by [`remove`](Self::remove) and
+    /// Registers and stays registered. Cancel safety: what has begun is undone by [`remove`](Self::remove) and
     /// [`end`](Self::end).
     pub(super) async fn keep(&mut self) -> Infallible {
         let mut backoff = reconnects();
@@ -56,7 +56,7 @@ impl Registration {
         }
     }
 
-    /// Deletes the key, if it is ours. Tries for a while: whoever cannot reach etcd cannot hear of it either.
+    /// Deletes the key, if it is under this lease. Tries for [`REMOVAL`], then leaves the key to its lease.
     pub(super) async fn remove(&mut self) {
         let Some(lease) = self.lease else {
             return;
@@ -75,7 +75,7 @@ impl Registration {
         }
     }
 
-    /// Ends the lease. Only after the drain: balancers ask whether it is alive to tell a deleted key from an expired one.
+    /// Ends the lease. Only after the drain: balancers query the lease to distinguish a deleted key from an expired one.
     pub(super) async fn end(&mut self) {
         let Some(lease) = self.lease.take() else {
             return;
@@ -103,7 +103,7 @@ impl Registration {
         }
     }
 
-    /// Whether the key is there, with our address and under our lease.
+    /// Whether the key exists, with this address and under this lease.
     async fn is_registered(&self, client: &mut Client) -> Result<bool, EtcdError> {
         let Some(lease) = self.lease else {
             return Ok(false);
@@ -126,7 +126,7 @@ impl Registration {
                 }
                 Err(error) => error,
             };
-            // The status without its duration, which is another each time.
+            // The status without its duration, which differs each time.
             let kind = cause.split(" in ").next().map(str::to_owned);
             if last != kind {
                 complain(&format!("{} is not well yet: {cause}", self.addr));
@@ -148,7 +148,7 @@ impl Registration {
         }
     }
 
-    /// Puts the key, always under a new lease: one that was there before may have ended while etcd was away.
+    /// Puts the key, always under a new lease: an earlier one may have ended while etcd was away.
     async fn register(&mut self, client: &mut Client) -> Result<(), EtcdError> {
         let lease = in_time("asking for a lease", client.lease_grant(self.ttl_s, None)).await?;
         let lease = self.lease.insert(lease.id());
@@ -198,10 +198,10 @@ async fn in_time<T>(
     Ok(answer.map_err(|_| EtcdError::Timeout { what })??)
 }
 
-/// For any answer of etcd.
+/// Limit of any answer of etcd.
 const ANSWER: Duration = Duration::from_secs(4);
 
-/// For taking the key away: container runtimes kill after ten seconds, and COMMAND must have its share of them.
+/// Limit of deleting the key: container runtimes kill after ten seconds, of which COMMAND needs its share.
 const REMOVAL: Duration = Duration::from_secs(3);
 
 /// Between checks that fail.

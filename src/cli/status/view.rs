@@ -20,7 +20,7 @@ pub(super) fn page(status: &Status, colour: bool) -> String {
     page
 }
 
-/// One row a server, named as the other commands want it.
+/// One row a server, named as the other commands expect it.
 pub(in crate::cli) fn server_table(backends: &[BackendReport]) -> Table {
     let mut table = Table::new(&[
         "SERVER",

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_told_in_few_words() {
+    fn a_source_is_shown_in_few_words() {
         let well = json!({"source": "etcd", "revision": 12, "held": [], "bad": [], "error": null, "age_s": 1});
         assert!(shown(&well).contains("etcd, revision 12\n"), "{}", shown(&well));
         let ill =

@@ -1,4 +1,4 @@
-//! What the page tells.
+//! What the page shows.
 
 use super::*;
 use crate::control::admin::status::{CheckReport, FrontendReport, ResultReport, UpgradeReport};
@@ -56,9 +56,9 @@ fn status() -> Status {
 }
 
 #[test]
-fn the_page_tells_what_an_operator_asks() {
+fn the_page_shows_what_an_operator_needs() {
     let page = page(&status(), false);
-    let told = [
+    let expected = [
         "lb 0.1.0  pid 7  generation 2  up 1h 2m 5s  sessions 0/4096",
         "upgrade: probation for 1.5s",
         "etcd: connected true, last_error no answer, revision 12\n",
@@ -72,7 +72,7 @@ fn the_page_tells_what_an_operator_asks() {
         "L4CON connection refused in 0.12ms, 1.2s ago",
         "1/2",
     ];
-    for words in told {
+    for words in expected {
         assert!(page.contains(words), "no {words:?} in\n{page}");
     }
     assert!(!page.contains('\x1b'));
