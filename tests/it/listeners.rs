@@ -16,7 +16,7 @@ use crate::support::wait::{eventually, eventually_eq, settled};
 
 #[test]
 fn flags_alone_make_a_balancer() {
-    let (a, b) = (named("a"), named("b"));
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
     let lb = Lb::start_with_flags(&[
         "--bind",
         "127.0.0.1:0",
@@ -43,7 +43,7 @@ fn ipv6_clients_and_servers() {
 
 #[test]
 fn both_families_stand_side_by_side_on_one_port() {
-    let origin = named("both");
+    let origin = Origin::named("both");
     let port = Port::reserve_at("0.0.0.0:0".parse().unwrap()).number();
     let lb = Lb::start(&Config::new().bind(&format!(r#"["0.0.0.0:{port}", "[::]:{port}"]"#)).origins([&origin]));
     for addr in [SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port))] {
@@ -54,7 +54,7 @@ fn both_families_stand_side_by_side_on_one_port() {
 
 #[test]
 fn one_bind_takes_both_families_when_asked() {
-    let origin = named("both");
+    let origin = Origin::named("both");
     let lb = Lb::start(&Config::new().bind(r#"["[::]:0"]"#).frontend("v4v6 = true").origins([&origin]));
     let port = lb.addr("web").port();
     for addr in [SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port))] {
@@ -152,8 +152,4 @@ fn a_bind_that_fails_is_named_and_nothing_starts() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(1 | 2)), "{}: {message}", output.status);
     assert!(message.contains(&addr) && message.to_lowercase().contains("in use"), "{message}");
-}
-
-fn named(name: &str) -> Origin {
-    Origin::start(Behaviour::SpeakFirst(name.as_bytes().to_vec()))
 }

@@ -90,7 +90,7 @@ fn a_removed_server_finishes_its_sessions_and_gets_no_new_ones() {
 
 #[test]
 fn any_error_refuses_the_reload_as_a_whole() {
-    let (a, b) = (named("a"), named("b"));
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
     let lb = Lb::start(&Config::new().origins([&a]));
     let addr = lb.addr("web");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -137,7 +137,7 @@ fn binds_are_added_and_removed_and_the_others_lose_nothing() {
 
 #[test]
 fn hup_reloads_too_and_a_bad_file_changes_nothing() {
-    let (a, b) = (named("a"), named("b"));
+    let (a, b) = (Origin::named("a"), Origin::named("b"));
     let lb = Lb::start(&Config::new().origins([&a]));
     lb.write_config(&Config::new().server("b", b.server()).text());
     lb.signal(Signal::SIGHUP);
@@ -146,8 +146,4 @@ fn hup_reloads_too_and_a_bad_file_changes_nothing() {
     lb.signal(Signal::SIGHUP);
     eventually(HANG, "the error is printed", || lb.stderr().contains("lb.toml:1").then_some(()));
     assert_eq!(greeting(lb.addr("web")).unwrap(), "b");
-}
-
-fn named(name: &str) -> Origin {
-    Origin::start(Behaviour::SpeakFirst(name.as_bytes().to_vec()))
 }

@@ -174,7 +174,7 @@ pub(crate) fn thousand_servers() -> (Origin, Config) {
 }
 
 fn named(count: usize) -> Vec<Origin> {
-    (0..count).map(|index| Origin::start(Behaviour::SpeakFirst(name(index).into_bytes()))).collect()
+    (0..count).map(|index| Origin::named(&name(index))).collect()
 }
 
 fn name(index: usize) -> String {

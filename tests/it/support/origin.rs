@@ -85,6 +85,11 @@ impl Origin {
         Self::start_at(Place::Port(Arc::new(Port::reserve())), behaviour, false, None)
     }
 
+    /// Greets each client with `name`.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::start(Behaviour::SpeakFirst(name.as_bytes().to_vec()))
+    }
+
     pub(crate) fn start_v6(behaviour: Behaviour) -> Self {
         let port = Port::reserve_at("[::1]:0".parse().unwrap());
         Self::start_at(Place::Port(Arc::new(port)), behaviour, false, None)
