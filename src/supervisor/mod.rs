@@ -43,7 +43,7 @@ use engine_process::{EngineProcess, hello};
 use messages::Consequence;
 use role::{Role, RoleChange};
 use service::Service;
-use signals::{SignalRequest, Signals};
+use signals::{SignalQueue, SignalRequest};
 use stderr::print;
 use takeover::predecessor::TakeoverRequest;
 use takeover::successor::TakeoverEnd;
@@ -59,7 +59,7 @@ use crate::handoff::control::{self, Control, Reload, StopMode};
 
 /// A running supervisor.
 struct Supervisor {
-    signals: Signals,
+    signals: SignalQueue,
     role: Role,
     service: Service,
     /// Set once: the exit code.
@@ -79,7 +79,7 @@ pub(crate) fn run(options: RunOptions) -> u8 {
 
 impl Supervisor {
     fn new(options: RunOptions) -> Result<Self, boot::BootError> {
-        let signals = Signals::block()?;
+        let signals = SignalQueue::block()?;
         let (role, service) = boot::boot(options, Instant::now())?;
         Ok(Self { signals, role, service, exit: None })
     }
@@ -142,14 +142,14 @@ impl Supervisor {
 
     /// The engines, with the new one of an upgrade.
     fn engines(&self) -> impl Iterator<Item = &EngineProcess> {
-        let candidate = self.role.upgrade().and_then(RunningUpgrade::candidate);
-        self.service.engines.iter().chain(candidate)
+        let new_engine = self.role.upgrade().and_then(RunningUpgrade::new_engine);
+        self.service.engines.iter().chain(new_engine)
     }
 
     fn engine_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
         match self.service.engines.find_mut(id) {
             Some(engine) => Some(engine),
-            None => self.role.upgrade_mut().and_then(|upgrade| upgrade.candidate_mut(id)),
+            None => self.role.upgrade_mut().and_then(|upgrade| upgrade.new_engine_mut(id)),
         }
     }
 
@@ -311,7 +311,7 @@ impl Supervisor {
         if let Some(engine) = self.service.engines.find_mut(id) {
             engine.on_hang_up(now);
         } else if let Some(upgrade) = self.role.upgrade_mut()
-            && let Some(event) = upgrade.on_candidate_hang_up(now)
+            && let Some(event) = upgrade.on_new_engine_hang_up(now)
         {
             self.upgrade_event(event, now);
         }
@@ -335,7 +335,7 @@ impl Supervisor {
                 engine.on_beat(beat, now);
             }
         } else if let Some(upgrade) = self.role.upgrade_mut()
-            && let Some(event) = upgrade.on_candidate_message(message, fds, &mut self.service, now)
+            && let Some(event) = upgrade.on_new_engine_message(message, fds, &mut self.service, now)
         {
             self.upgrade_event(event, now);
         }

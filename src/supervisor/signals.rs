@@ -1,4 +1,4 @@
-//! Signals: the ones that the supervisor handles, read from a descriptor.
+//! SignalQueue: the ones that the supervisor handles, read from a descriptor.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,7 @@ use crate::handoff::control::StopMode;
 
 /// The blocked signals of this process.
 #[derive(Debug)]
-pub(crate) struct Signals(SignalFd);
+pub(crate) struct SignalQueue(SignalFd);
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum SignalRequest {
     Upgrade,
 }
 
-impl Signals {
+impl SignalQueue {
     /// Blocks the signals. Must come before the first child, so that no exit is missed; signals that came while a former
     /// supervisor was replaced by this program are still pending.
     pub(crate) fn block() -> io::Result<Self> {
@@ -53,7 +53,7 @@ impl Signals {
     }
 }
 
-impl AsFd for Signals {
+impl AsFd for SignalQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

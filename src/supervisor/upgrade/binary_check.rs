@@ -29,7 +29,7 @@ pub(crate) struct BinaryCheck {
 
 /// The result of a successful check.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct CheckReport {
+pub(crate) struct BinaryReport {
     /// Of the binary; informational.
     pub version: String,
     /// Newest version of a supervisor's record that it can continue from; 0: none.
@@ -78,7 +78,7 @@ impl BinaryCheck {
     }
 
     /// The result, after the process has ended with `code` (`None`: by a signal).
-    pub(crate) fn finish(mut self, code: Option<i32>) -> Result<CheckReport, UpgradeEvent> {
+    pub(crate) fn finish(mut self, code: Option<i32>) -> Result<BinaryReport, UpgradeEvent> {
         self.read();
         evaluate(code, &String::from_utf8_lossy(&self.text))
     }
@@ -90,7 +90,7 @@ impl BinaryCheck {
     }
 }
 
-fn evaluate(code: Option<i32>, text: &str) -> Result<CheckReport, UpgradeEvent> {
+fn evaluate(code: Option<i32>, text: &str) -> Result<BinaryReport, UpgradeEvent> {
     let failed = |what: &str| {
         let said: String = text.lines().filter(|line| !line.is_empty()).take(5).collect::<Vec<_>>().join("; ");
         let said: String = said.chars().filter(|c| !c.is_control()).take(600).collect();
@@ -119,7 +119,7 @@ fn evaluate(code: Option<i32>, text: &str) -> Result<CheckReport, UpgradeEvent> 
         _ => return Err(failed("the new binary is not lb")),
     }
     let version = value("version").unwrap_or("unknown").to_owned();
-    Ok(CheckReport { version, state: value("state").and_then(|state| state.parse().ok()).unwrap_or(0) })
+    Ok(BinaryReport { version, state: value("state").and_then(|state| state.parse().ok()).unwrap_or(0) })
 }
 
 const MAX_TEXT: usize = 64 * 1024;
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_binary_passes_only_with_the_right_line_and_code() {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let good = CheckReport { version, state: SUPERVISOR_STATE };
+        let good = BinaryReport { version, state: SUPERVISOR_STATE };
         assert_eq!(evaluate(Some(0), &format!("noise\n{}\n", announcement())).unwrap(), good);
         let later = evaluate(Some(0), "lb-handoff core=1 state=9 version=2.0 more=things").unwrap();
         assert_eq!((later.version.as_str(), later.state), ("2.0", 9));

@@ -15,9 +15,9 @@ use crate::supervisor::children::ChildExit;
 use crate::supervisor::connection::{Connection, ConnectionId};
 use crate::supervisor::engine_process::EngineProcess;
 use crate::supervisor::service::Service;
-use crate::supervisor::upgrade::binary_check::{BinaryCheck, CheckReport};
-use crate::supervisor::upgrade::candidate::Candidate;
+use crate::supervisor::upgrade::binary_check::{BinaryCheck, BinaryReport};
 use crate::supervisor::upgrade::machine::{UpgradeAction, UpgradeEvent, UpgradeMachine};
+use crate::supervisor::upgrade::new_engine::NewEngine;
 use crate::supervisor::upgrade::outcome::{Outcome, UpgradeKind};
 use crate::supervisor::upgrade::requester::{self, Requester};
 use crate::sys::clock::millis;
@@ -30,8 +30,8 @@ pub(crate) struct RunningUpgrade {
     requester: Option<Requester>,
     binary: Rc<Binary>,
     check: Option<BinaryCheck>,
-    report: Option<CheckReport>,
-    candidate: Option<Candidate>,
+    report: Option<BinaryReport>,
+    new_engine: Option<NewEngine>,
     /// The phase that the engines were sent last.
     phase_sent: UpgradePhase,
     aftermath: Aftermath,
@@ -82,14 +82,14 @@ impl RunningUpgrade {
         let machine = UpgradeMachine::begin_takeover(limited(probation), now);
         let requester = Requester { connection: connection.id(), request: 0 };
         let engine = EngineProcess::foreign(connection, service.generation + 1, now);
-        Self::new(machine, Some(requester), Rc::clone(&service.binary), Some(Candidate::new(engine)), service)
+        Self::new(machine, Some(requester), Rc::clone(&service.binary), Some(NewEngine::new(engine)), service)
     }
 
     fn new(
         machine: UpgradeMachine,
         requester: Option<Requester>,
         binary: Rc<Binary>,
-        candidate: Option<Candidate>,
+        new_engine: Option<NewEngine>,
         service: &Service,
     ) -> Self {
         let baseline = service.engines.active.as_ref().and_then(|engine| engine.beat.clone());
@@ -99,7 +99,7 @@ impl RunningUpgrade {
             binary,
             check: None,
             report: None,
-            candidate,
+            new_engine,
             phase_sent: UpgradePhase::Idle,
             aftermath: Aftermath::Serve,
         }
@@ -110,13 +110,13 @@ impl RunningUpgrade {
     }
 
     /// The new engine.
-    pub(crate) fn candidate(&self) -> Option<&EngineProcess> {
-        self.candidate.as_ref().map(|candidate| &candidate.engine)
+    pub(crate) fn new_engine(&self) -> Option<&EngineProcess> {
+        self.new_engine.as_ref().map(|new_engine| &new_engine.engine)
     }
 
     /// The new engine, if it is at this connection.
-    pub(crate) fn candidate_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
-        self.candidate.as_mut().map(|candidate| &mut candidate.engine).filter(|engine| engine.id() == id)
+    pub(crate) fn new_engine_mut(&mut self, id: ConnectionId) -> Option<&mut EngineProcess> {
+        self.new_engine.as_mut().map(|new_engine| &mut new_engine.engine).filter(|engine| engine.id() == id)
     }
 
     /// The pipe from the check of the binary, while it is open.
@@ -126,8 +126,8 @@ impl RunningUpgrade {
 
     /// When [`Self::on_time`] is due.
     pub(crate) fn wake_at(&self) -> Instant {
-        let candidate = self.candidate().and_then(|engine| engine.stop_by);
-        let at = candidate.into_iter().chain([self.machine.wake_at()]).min();
+        let new_engine = self.new_engine().and_then(|engine| engine.stop_by);
+        let at = new_engine.into_iter().chain([self.machine.wake_at()]).min();
         let at = at.unwrap_or_else(|| self.machine.wake_at());
         match self.machine.phase() {
             UpgradePhase::Probation => at.min(Instant::now() + WATCH_QUEUES),
@@ -158,19 +158,19 @@ impl RunningUpgrade {
     }
 
     /// The event of a message of the new engine.
-    pub(crate) fn on_candidate_message(
+    pub(crate) fn on_new_engine_message(
         &mut self,
         message: Control,
         fds: Vec<OwnedFd>,
         service: &mut Service,
         now: Instant,
     ) -> Option<UpgradeEvent> {
-        self.candidate.as_mut().and_then(|candidate| candidate.on_message(message, fds, service, now))
+        self.new_engine.as_mut().and_then(|new_engine| new_engine.on_message(message, fds, service, now))
     }
 
     /// The event of the end of the new engine's connection.
-    pub(crate) fn on_candidate_hang_up(&mut self, now: Instant) -> Option<UpgradeEvent> {
-        self.candidate.as_mut().and_then(|candidate| candidate.on_hang_up(now))
+    pub(crate) fn on_new_engine_hang_up(&mut self, now: Instant) -> Option<UpgradeEvent> {
+        self.new_engine.as_mut().and_then(|new_engine| new_engine.on_hang_up(now))
     }
 
     /// The event of an ended process, if it was the check or the new engine.
@@ -185,25 +185,25 @@ impl RunningUpgrade {
                 Err(event) => event,
             });
         }
-        let is_candidate = |engine: &EngineProcess| engine.pid == exit.pid && !engine.is_foreign();
-        self.candidate
-            .take_if(|candidate| is_candidate(&candidate.engine))
+        let is_new_engine = |engine: &EngineProcess| engine.pid == exit.pid && !engine.is_foreign();
+        self.new_engine
+            .take_if(|new_engine| is_new_engine(&new_engine.engine))
             .map(|_| UpgradeEvent::NewFailed(format!("it {}", exit.how)))
     }
 
     /// This process could not run for so long: limits of other processes are extended.
     pub(crate) fn on_standstill(&mut self, standstill: Duration) {
         self.machine.forgive(standstill);
-        if let Some(candidate) = &mut self.candidate {
-            candidate.forgive(standstill);
+        if let Some(new_engine) = &mut self.new_engine {
+            new_engine.forgive(standstill);
         }
     }
 
     /// The event that is due.
     pub(crate) fn on_time(&mut self, service: &Service, now: Instant) -> Option<UpgradeEvent> {
-        if let Some(candidate) = &mut self.candidate {
-            candidate.engine.kill_if_late(now);
-            if self.machine.phase() == UpgradePhase::Probation && candidate.leaves_queues_unserved(service, now) {
+        if let Some(new_engine) = &mut self.new_engine {
+            new_engine.engine.kill_if_late(now);
+            if self.machine.phase() == UpgradePhase::Probation && new_engine.leaves_queues_unserved(service, now) {
                 return Some(UpgradeEvent::NotServing);
             }
         }
@@ -226,10 +226,10 @@ impl RunningUpgrade {
     fn perform_one(&mut self, action: UpgradeAction, service: &mut Service, now: Instant) -> Performed {
         match action {
             UpgradeAction::Probe => return self.start_check(service),
-            UpgradeAction::Spawn => return self.start_candidate(service, now),
+            UpgradeAction::Spawn => return self.start_new_engine(service, now),
             UpgradeAction::Introduce => return self.introduce(service),
-            UpgradeAction::Go => self.send_candidate(&Control::Go(Go {}), "supervisor.go"),
-            UpgradeAction::Commit => self.send_candidate(&Control::Commit(Commit {}), "supervisor.commit"),
+            UpgradeAction::Go => self.send_new_engine(&Control::Go(Go {}), "supervisor.go"),
+            UpgradeAction::Commit => self.send_new_engine(&Control::Commit(Commit {}), "supervisor.commit"),
             UpgradeAction::Park => {
                 let except = service.listeners.declined().into_iter().map(|cookie| Unlisten { cookie });
                 let park = Park { except: except.collect() };
@@ -259,12 +259,12 @@ impl RunningUpgrade {
         }
     }
 
-    fn start_candidate(&mut self, service: &Service, now: Instant) -> Performed {
+    fn start_new_engine(&mut self, service: &Service, now: Instant) -> Performed {
         let (args, generation) = (&service.options.args, service.generation + 1);
         Performed::Event(match EngineProcess::start(&self.binary, args, Mode::Upgrade, generation, now) {
             Ok(engine) => {
                 let pid = engine.pid;
-                self.candidate = Some(Candidate::new(engine));
+                self.new_engine = Some(NewEngine::new(engine));
                 UpgradeEvent::Started(pid)
             }
             Err(error) => UpgradeEvent::NotStarted(error.to_string()),
@@ -272,8 +272,8 @@ impl RunningUpgrade {
     }
 
     fn introduce(&mut self, service: &mut Service) -> Performed {
-        let introduced = match &mut self.candidate {
-            Some(candidate) => candidate.introduce(service),
+        let introduced = match &mut self.new_engine {
+            Some(new_engine) => new_engine.introduce(service),
             None => Err(io::Error::other("an engine is missing")),
         };
         match introduced {
@@ -285,10 +285,10 @@ impl RunningUpgrade {
         }
     }
 
-    fn send_candidate(&mut self, message: &Control, point: &str) {
+    fn send_new_engine(&mut self, message: &Control, point: &str) {
         fault::point(point);
-        if let Some(candidate) = &mut self.candidate {
-            candidate.engine.send(message, vec![]);
+        if let Some(new_engine) = &mut self.new_engine {
+            new_engine.engine.send(message, vec![]);
         }
     }
 
@@ -296,8 +296,8 @@ impl RunningUpgrade {
         if let Some(check) = &self.check {
             check.kill();
         }
-        if let Some(candidate) = &mut self.candidate {
-            candidate.kill();
+        if let Some(new_engine) = &mut self.new_engine {
+            new_engine.kill();
         }
         service.listeners.retract();
     }
@@ -306,9 +306,9 @@ impl RunningUpgrade {
     fn hand_over(&mut self, service: &Service) -> Performed {
         fault::point("supervisor.handover");
         let socket = service.predecessor.socket().map(|socket| socket.duplicate());
-        match (socket, &mut self.candidate) {
-            (Some(Ok(socket)), Some(candidate)) => {
-                candidate.engine.send(&Control::Handover(Handover {}), vec![Arc::new(socket)]);
+        match (socket, &mut self.new_engine) {
+            (Some(Ok(socket)), Some(new_engine)) => {
+                new_engine.engine.send(&Control::Handover(Handover {}), vec![Arc::new(socket)]);
                 Performed::Step(UpgradeStep::HandedOver)
             }
             (Some(Err(error)), _) => {
@@ -324,7 +324,7 @@ impl RunningUpgrade {
             self.aftermath = Aftermath::Retire;
             return service.retire();
         }
-        let Some(Candidate { mut engine, .. }) = self.candidate.take() else {
+        let Some(NewEngine { mut engine, .. }) = self.new_engine.take() else {
             return;
         };
         service.binary = Rc::clone(&self.binary);
@@ -353,8 +353,8 @@ impl RunningUpgrade {
     fn answer(&mut self, text: &str, outcome: Option<&Outcome>, service: &mut Service) {
         requester::print_line(self.kind(), text);
         if let Some(requester) = self.requester {
-            let candidate = self.candidate.as_mut().map(|candidate| &mut candidate.engine);
-            let mut engines = service.engines.iter_mut().chain(candidate);
+            let new_engine = self.new_engine.as_mut().map(|new_engine| &mut new_engine.engine);
+            let mut engines = service.engines.iter_mut().chain(new_engine);
             if let Some(engine) = engines.find(|engine| engine.id() == requester.connection) {
                 requester.send(engine, text, outcome);
             }
@@ -366,8 +366,8 @@ impl RunningUpgrade {
         let phase = self.machine.phase();
         if self.phase_sent != phase {
             self.phase_sent = phase;
-            let candidate = self.candidate.as_mut().map(|candidate| &mut candidate.engine);
-            for engine in service.engines.iter_mut().chain(candidate) {
+            let new_engine = self.new_engine.as_mut().map(|new_engine| &mut new_engine.engine);
+            for engine in service.engines.iter_mut().chain(new_engine) {
                 engine.send(&Control::Phase(Phase { phase }), vec![]);
             }
         }

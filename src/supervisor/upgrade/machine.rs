@@ -154,11 +154,29 @@ impl UpgradeMachine {
         if let Some(outcome) = self.handed.take_if(|_| matches!(event, UpgradeEvent::Taken)) {
             return vec![UpgradeAction::Promote, UpgradeAction::End(outcome)];
         }
-        match (self.phase, event) {
+        match event {
             // After the hand-over only these two and `Taken` have an effect.
-            (_, UpgradeEvent::NewFailed(why)) => self.fail(why),
-            (_, UpgradeEvent::Tick) => self.tick(now),
+            UpgradeEvent::NewFailed(why) => self.fail(why),
+            UpgradeEvent::Tick => self.tick(now),
             _ if self.handed.is_some() => vec![],
+            UpgradeEvent::Parked => {
+                self.parked = true;
+                self.passed(now)
+            }
+            UpgradeEvent::OldBeat(beat) => {
+                if !self.parked {
+                    self.baseline = Some(beat);
+                }
+                vec![]
+            }
+            event if matches!(self.phase, Phase::Probation | Phase::Move) => self.on_after_ready(event, now),
+            event => self.on_before_ready(event, now),
+        }
+    }
+
+    /// Every failure leaves the old engine untouched.
+    fn on_before_ready(&mut self, event: UpgradeEvent, now: Instant) -> Vec<UpgradeAction> {
+        match (self.phase, event) {
             (Phase::Probe, UpgradeEvent::Probed(what)) => {
                 self.enter(Phase::Hello, HELLO_LIMIT, now);
                 vec![UpgradeAction::Say(format!("checked: {what}")), UpgradeAction::Spawn]
@@ -191,27 +209,17 @@ impl UpgradeMachine {
                 let text = format!("engine {} accepts; probation of {seconds} s", self.new_pid);
                 vec![UpgradeAction::Park, UpgradeAction::Say(text)]
             }
-            (_, UpgradeEvent::Parked) => {
-                self.parked = true;
-                self.passed(now)
-            }
-            (_, UpgradeEvent::OldBeat(beat)) => {
-                if !self.parked {
-                    self.baseline = Some(beat);
-                }
-                vec![]
-            }
-            (Phase::Probation | Phase::Move, UpgradeEvent::NewBeat(beat)) => {
-                self.last_beat = now;
-                self.beaten = true;
-                if let Some(done) = self.done.take() {
-                    return self.finish(&done, now);
-                }
-                if self.phase == Phase::Probation && self.fails_where_the_old_did_not(&beat) {
-                    return self.fail("its connections fail where those of the old engine did not".into());
-                }
-                self.passed(now)
-            }
+            (_, UpgradeEvent::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
+            (_, UpgradeEvent::Stop) => self.fail("the daemon is being stopped".into()),
+            // Late or out of turn: a message without meaning in this phase has no effect.
+            (_, _) => vec![],
+        }
+    }
+
+    /// The new engine accepts connections; the old one may still resume.
+    fn on_after_ready(&mut self, event: UpgradeEvent, now: Instant) -> Vec<UpgradeAction> {
+        match (self.phase, event) {
+            (_, UpgradeEvent::NewBeat(beat)) => self.on_new_beat(&beat, now),
             (Phase::Probation, UpgradeEvent::NotServing) => self.fail("it accepts no connections".into()),
             (Phase::Move, UpgradeEvent::Done(done)) if done.left == 0 && done.why.is_none() => self.finish(&done, now),
             (Phase::Move, UpgradeEvent::Done(done)) => {
@@ -228,15 +236,25 @@ impl UpgradeMachine {
                 let outcome = self.old_lost(&why);
                 self.conclude(vec![UpgradeAction::Commit], outcome, now)
             }
-            (_, UpgradeEvent::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
-            (Phase::Probation | Phase::Move, UpgradeEvent::Stop) => {
+            (_, UpgradeEvent::Stop) => {
                 let outcome = Outcome::some_left("the daemon is being stopped; sessions drain in both engines");
                 self.conclude(vec![UpgradeAction::Commit], outcome, now)
             }
-            (_, UpgradeEvent::Stop) => self.fail("the daemon is being stopped".into()),
-            // Late or out of turn: a message without meaning in this phase has no effect.
+            // Late or out of turn, as above.
             (_, _) => vec![],
         }
+    }
+
+    fn on_new_beat(&mut self, beat: &Heartbeat, now: Instant) -> Vec<UpgradeAction> {
+        self.last_beat = now;
+        self.beaten = true;
+        if let Some(done) = self.done.take() {
+            return self.finish(&done, now);
+        }
+        if self.phase == Phase::Probation && self.fails_where_the_old_did_not(beat) {
+            return self.fail("its connections fail where those of the old engine did not".into());
+        }
+        self.passed(now)
     }
 
     fn enter(&mut self, phase: Phase, limit: Duration, now: Instant) {

@@ -1,4 +1,4 @@
-//! Candidate: the new engine of an upgrade, until it serves alone: how it is introduced, what it sends, how it is watched.
+//! New engine: the engine that an upgrade has started, until it serves alone: how it is introduced, what it sends, how it is watched.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,13 +14,13 @@ use crate::sys::fd;
 
 /// The new engine.
 #[derive(Debug)]
-pub(crate) struct Candidate {
+pub(crate) struct NewEngine {
     pub engine: EngineProcess,
     /// Since when connections wait although it has not accepted any.
     unserved_since: Option<Instant>,
 }
 
-impl Candidate {
+impl NewEngine {
     pub(crate) fn new(engine: EngineProcess) -> Self {
         Self { engine, unserved_since: None }
     }
