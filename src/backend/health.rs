@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::history::{HISTORY, History};
 pub use self::result::{CheckResult, CheckStatus, MAX_CAUSE, ResultSource};
-use crate::config::{Check, InitState};
+use crate::config::{Check, Fall, InitState, Rise};
 
 /// The rise/fall machine.
 ///
@@ -25,10 +25,8 @@ use crate::config::{Check, InitState};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Health {
     standing: Standing,
-    /// At least 1.
-    rise: u32,
-    /// At least 1.
-    fall: u32,
+    rise: Rise,
+    fall: Fall,
 }
 
 /// What the machine remembers; also what it hands to a new process or keeps over a reload.
@@ -49,24 +47,22 @@ pub enum Transition {
 }
 
 impl Health {
-    /// A server that was never checked. A `rise` or `fall` of 0 counts as 1.
-    pub fn new(rise: u32, fall: u32, init: InitState) -> Self {
-        let (rise, fall) = (rise.max(1), fall.max(1));
+    /// A server that was never checked.
+    pub fn new(rise: Rise, fall: Fall, init: InitState) -> Self {
         let standing = match init {
-            InitState::Up => Standing::Up { failures: fall - 1 },
+            InitState::Up => Standing::Up { failures: fall.get() - 1 },
             InitState::FullyUp => Standing::Up { failures: 0 },
-            InitState::Down => Standing::Down { successes: rise - 1 },
+            InitState::Down => Standing::Down { successes: rise.get() - 1 },
             InitState::FullyDown => Standing::Down { successes: 0 },
         };
         Self { standing, rise, fall }
     }
 
     /// Continues from what another process, or another configuration, had learnt: see [`Self::retune`].
-    pub fn restore(value: Standing, rise: u32, fall: u32) -> Self {
-        let (rise, fall) = (rise.max(1), fall.max(1));
+    pub fn restore(value: Standing, rise: Rise, fall: Fall) -> Self {
         let standing = match value {
-            Standing::Up { failures } => Standing::Up { failures: failures.min(fall - 1) },
-            Standing::Down { successes } => Standing::Down { successes: successes.min(rise - 1) },
+            Standing::Up { failures } => Standing::Up { failures: failures.min(fall.get() - 1) },
+            Standing::Down { successes } => Standing::Down { successes: successes.min(rise.get() - 1) },
         };
         Self { standing, rise, fall }
     }
@@ -76,11 +72,11 @@ impl Health {
         let (standing, transition) = match (self.standing, ok) {
             (Standing::Up { .. }, true) => (Standing::Up { failures: 0 }, None),
             (Standing::Down { .. }, false) => (Standing::Down { successes: 0 }, None),
-            (Standing::Up { failures }, false) if failures + 1 < self.fall => {
+            (Standing::Up { failures }, false) if failures + 1 < self.fall.get() => {
                 (Standing::Up { failures: failures + 1 }, None)
             }
             (Standing::Up { .. }, false) => (Standing::Down { successes: 0 }, Some(Transition::WentDown)),
-            (Standing::Down { successes }, true) if successes + 1 < self.rise => {
+            (Standing::Down { successes }, true) if successes + 1 < self.rise.get() => {
                 (Standing::Down { successes: successes + 1 }, None)
             }
             (Standing::Down { .. }, true) => (Standing::Up { failures: 0 }, Some(Transition::WentUp)),
@@ -91,7 +87,7 @@ impl Health {
 
     /// New limits, the same knowledge: UP stays UP and DOWN stays DOWN, with as many failures or successes counted
     /// as the new limits allow. A reload by itself never changes which servers are usable.
-    pub fn retune(&mut self, rise: u32, fall: u32) {
+    pub fn retune(&mut self, rise: Rise, fall: Fall) {
         *self = Self::restore(self.standing, rise, fall);
     }
 
@@ -121,14 +117,14 @@ impl Health {
     }
 
     /// `rise` and `fall`.
-    pub fn limits(&self) -> (u32, u32) {
+    pub fn limits(&self) -> (Rise, Fall) {
         (self.rise, self.fall)
     }
 
     /// HAProxy's `health`: `0..=rise + fall - 1`, UP from `rise` on.
     pub fn counter(&self) -> u32 {
         match self.standing {
-            Standing::Up { failures } => self.rise + self.fall - 1 - failures,
+            Standing::Up { failures } => self.rise.get() + self.fall.get() - 1 - failures,
             Standing::Down { successes } => successes,
         }
     }
@@ -146,6 +142,7 @@ pub struct Position(Health);
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Health { standing, rise, fall } = self.0;
+        let (rise, fall) = (rise.get(), fall.get());
         match standing {
             Standing::Up { failures: 0 } => f.write_str("UP"),
             Standing::Up { failures } => write!(f, "UP {}/{fall}", fall - failures),

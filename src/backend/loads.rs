@@ -13,28 +13,35 @@ use crate::config::MAX_SERVERS;
 /// are chosen while there are any.
 pub(super) const SUSPECT: u32 = 1 << 31;
 
+/// A server's place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub(super) u32);
+
 #[derive(Debug)]
 pub struct Loads {
     slots: Box<[AtomicU32]>,
-    free: Mutex<Vec<u32>>,
+    free: Mutex<Vec<Slot>>,
 }
 
 impl Default for Loads {
     fn default() -> Self {
         let count = u32::try_from(MAX_SERVERS * 2).unwrap_or(u32::MAX);
         // Twice the servers a backend may have: those that were removed keep their slot until their last session ends.
-        Self { slots: (0..count).map(|_| AtomicU32::new(0)).collect(), free: Mutex::new((0..count).rev().collect()) }
+        Self {
+            slots: (0..count).map(|_| AtomicU32::new(0)).collect(),
+            free: Mutex::new((0..count).rev().map(Slot).collect()),
+        }
     }
 }
 
 impl Loads {
     /// A slot for a new server; `None` when all are taken.
-    pub fn allot(&self) -> Option<u32> {
+    pub fn allot(&self) -> Option<Slot> {
         self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
     }
 
     /// Gives a slot back. Low numbers are used first again, which keeps the table dense.
-    pub fn free(&self, slot: u32) {
+    pub fn free(&self, slot: Slot) {
         self.slot(slot).store(0, Relaxed);
         let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let place = free.partition_point(|other| *other > slot);
@@ -42,21 +49,21 @@ impl Loads {
     }
 
     /// Sessions now.
-    pub fn sessions(&self, slot: u32) -> u32 {
+    pub fn sessions(&self, slot: Slot) -> u32 {
         self.slot(slot).load(Relaxed) & !SUSPECT
     }
 
     /// Sessions, or far more than any real number for a suspect server.
-    pub fn apparent(&self, slot: u32) -> u32 {
+    pub fn apparent(&self, slot: Slot) -> u32 {
         self.slot(slot).load(Relaxed)
     }
 
-    pub fn is_suspect(&self, slot: u32) -> bool {
+    pub fn is_suspect(&self, slot: Slot) -> bool {
         self.slot(slot).load(Relaxed) & SUSPECT != 0
     }
 
     /// Returns whether this changed anything.
-    pub fn set_suspect(&self, slot: u32, suspect: bool) -> bool {
+    pub fn set_suspect(&self, slot: Slot, suspect: bool) -> bool {
         let before = if suspect {
             self.slot(slot).fetch_or(SUSPECT, Relaxed)
         } else if self.is_suspect(slot) {
@@ -68,7 +75,7 @@ impl Loads {
     }
 
     /// Counts one more session unless the server has `max` already.
-    pub fn take(&self, slot: u32, max: u32) -> bool {
+    pub fn take(&self, slot: Slot, max: u32) -> bool {
         let load = self.slot(slot);
         if max == u32::MAX {
             load.fetch_add(1, Relaxed);
@@ -78,12 +85,12 @@ impl Loads {
     }
 
     /// Counts one session less.
-    pub fn give_back(&self, slot: u32) {
+    pub fn give_back(&self, slot: Slot) {
         self.slot(slot).fetch_sub(1, Relaxed);
     }
 
-    fn slot(&self, slot: u32) -> &AtomicU32 {
-        &self.slots[slot as usize]
+    fn slot(&self, slot: Slot) -> &AtomicU32 {
+        &self.slots[slot.0 as usize]
     }
 }
 
@@ -108,10 +115,10 @@ mod tests {
     #[test]
     fn the_lowest_free_slot_is_used_next() {
         let loads = Loads::default();
-        let slots: Vec<u32> = (0..4).map(|_| loads.allot().unwrap()).collect();
-        assert_eq!(slots, [0, 1, 2, 3]);
-        loads.free(1);
-        loads.free(0);
-        assert_eq!([loads.allot(), loads.allot(), loads.allot()], [Some(0), Some(1), Some(4)]);
+        let slots: Vec<Slot> = (0..4).map(|_| loads.allot().unwrap()).collect();
+        assert_eq!(slots, [0, 1, 2, 3].map(Slot));
+        loads.free(Slot(1));
+        loads.free(Slot(0));
+        assert_eq!([loads.allot(), loads.allot(), loads.allot()], [0, 1, 4].map(|slot| Some(Slot(slot))));
     }
 }

@@ -19,6 +19,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use self::health::{CheckResult, Health, Transition};
 use self::loads::Loads;
+pub use self::loads::Slot;
 use self::queue::Queue;
 pub use self::scheduler::Hint;
 pub use self::server::{Member, MemberOrigin, MemberSpec, Server, ServerState};
@@ -94,7 +95,7 @@ impl Backend {
     }
 
     /// A session more on the server of `slot`, for a retry on the same one. `None`: it is no longer usable, or full.
-    pub fn pick_same(self: &Arc<Self>, slot: u32) -> Option<Lease> {
+    pub fn pick_same(self: &Arc<Self>, slot: Slot) -> Option<Lease> {
         let snapshot = self.snapshot.load();
         let candidate = snapshot.schedule.candidates().iter().find(|c| c.slot == slot)?;
         let taken = self.loads.take(slot, candidate.maxconn);
@@ -102,7 +103,7 @@ impl Backend {
     }
 
     /// Whether a usable server other than that of `slot` is not suspect.
-    pub fn has_trusted(&self, slot: u32) -> bool {
+    pub fn has_trusted(&self, slot: Slot) -> bool {
         let snapshot = self.snapshot.load();
         snapshot.schedule.candidates().iter().any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
     }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::loads::{Loads, SUSPECT};
+use super::loads::{Loads, SUSPECT, Slot};
 use crate::config::Balance;
 
 /// A usable server as the scheduler sees it.
@@ -21,7 +21,7 @@ pub struct Candidate {
     /// Position among the members of the snapshot.
     pub member: usize,
     /// Its counter in [`Loads`].
-    pub slot: u32,
+    pub slot: Slot,
     /// At least 1.
     pub weight: u32,
     /// `u32::MAX`: no limit.
@@ -36,7 +36,7 @@ pub struct Hint {
     /// The client's address, for `source`.
     pub client: Option<IpAddr>,
     /// Slot of the server that has just failed this session.
-    pub avoid: Option<u32>,
+    pub avoid: Option<Slot>,
 }
 
 /// The usable servers in the order that an algorithm needs them.

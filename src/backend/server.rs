@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::health::{CheckResult, Health, History, Transition};
-use super::loads::Loads;
+use super::loads::{Loads, Slot};
 use crate::config::{AdminState, Check};
 use crate::stats::ServerStats;
 use crate::sys::addr::Addr;
@@ -21,7 +21,7 @@ pub struct Server {
     pub name: Arc<str>,
     pub stats: ServerStats,
     loads: Arc<Loads>,
-    slot: u32,
+    slot: Slot,
     /// Live connects that failed and were not taken yet.
     failures: AtomicU32,
     /// Smoothed time of a successful connect in microseconds; 0: none yet.
@@ -96,7 +96,7 @@ impl Server {
     }
 
     /// Its counter in the backend's table.
-    pub fn slot(&self) -> u32 {
+    pub fn slot(&self) -> Slot {
         self.slot
     }
 

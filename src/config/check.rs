@@ -19,9 +19,9 @@ pub struct Check {
     /// While fully DOWN. Default: inter.
     pub downinter: Duration,
     /// Successes in a row that bring a server UP. Default 2; at least 1.
-    pub rise: u32,
+    pub rise: Rise,
     /// Failures in a row that take a server DOWN. Default 3; at least 1.
-    pub fall: u32,
+    pub fall: Fall,
     /// For the whole check. Default: inter.
     pub timeout: Duration,
     /// Checked instead of the server's own port.
@@ -32,6 +32,36 @@ pub struct Check {
     /// The check begins with the PROXY header that sessions send. Default: as `send_proxy`, but none with `port` or
     /// `addr`.
     pub send_proxy: Option<ProxyVersion>,
+}
+
+/// Successes in a row that bring a server UP; at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rise(u32);
+
+/// Failures in a row that take a server DOWN; at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fall(u32);
+
+impl Rise {
+    /// 0 counts as 1.
+    pub fn new(successes: u32) -> Self {
+        Self(successes.max(1))
+    }
+
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl Fall {
+    /// 0 counts as 1.
+    pub fn new(failures: u32) -> Self {
+        Self(failures.max(1))
+    }
+
+    pub fn get(self) -> u32 {
+        self.0
+    }
 }
 
 /// The state a server begins with, in HAProxy's words.
@@ -55,8 +85,8 @@ impl Default for Check {
             inter,
             fastinter: inter,
             downinter: inter,
-            rise: 2,
-            fall: 3,
+            rise: Rise(2),
+            fall: Fall(3),
             timeout: inter,
             port: None,
             addr: None,
@@ -99,8 +129,8 @@ impl Check {
         check.fastinter = duration("fastinter").unwrap_or(inter);
         check.downinter = duration("downinter").unwrap_or(inter);
         check.timeout = duration("timeout").or(context.timeout).unwrap_or(inter);
-        set(&mut check.rise, section.number("rise", 1..=MAX_ROW));
-        set(&mut check.fall, section.number("fall", 1..=MAX_ROW));
+        set(&mut check.rise, section.number("rise", 1..=MAX_ROW).map(Rise));
+        set(&mut check.fall, section.number("fall", 1..=MAX_ROW).map(Fall));
         check.port = section.number("port", 1..=65535);
         check.addr = section.value("addr").and_then(|value| addr(&value));
         set(&mut check.init_state, section.word("init_state", &INIT_STATES));

@@ -39,7 +39,7 @@ pub use address::{Address, AddressError};
 pub use admin_state::AdminState;
 pub use backend::{Backend, MAX_SERVERS};
 pub use balance::Balance;
-pub use check::{Check, InitState};
+pub use check::{Check, Fall, InitState, Rise};
 pub use check_kind::CheckKind;
 pub use etcd::Etcd;
 pub use flags::from_flags;

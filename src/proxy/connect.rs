@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::session::{Interrupt, Left, Session};
 use super::{Finding, Notice};
-use crate::backend::{Hint, Lease};
+use crate::backend::{Hint, Lease, Slot};
 use crate::config::{self, Balance};
 use crate::log::{By, During};
 use crate::proxy_protocol;
@@ -53,9 +53,9 @@ struct Search {
     /// No waiting beyond this point. Set when waiting begins.
     hold_until: Option<Instant>,
     attempts_left: u32,
-    avoid: Option<u32>,
+    avoid: Option<Slot>,
     /// Try this very server again.
-    same: Option<u32>,
+    same: Option<Slot>,
 }
 
 /// The pause before the same server is tried again, as in HAProxy; `timeout.connect` if that is shorter.

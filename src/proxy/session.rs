@@ -16,7 +16,7 @@ use super::record::{Bytes, Record};
 use super::relay::{Finish, FrozenRelay, Relay, Side};
 use super::replay::Replay;
 use super::worker::Context;
-use crate::backend::{Backend, Lease};
+use crate::backend::{Backend, Lease, Slot};
 use crate::config;
 use crate::log::{By, During, SessionLine, Termination};
 use crate::proxy::preamble::Preamble;
@@ -36,7 +36,7 @@ pub(super) struct Session {
     pub(super) backend: Arc<Backend>,
     pub(super) record: Record,
     /// A server that has just let this session down.
-    pub(super) avoid: Option<u32>,
+    pub(super) avoid: Option<Slot>,
     /// Time it looked for a server before it was frozen.
     pub(super) waited: Duration,
     permit: Permit,

@@ -4,7 +4,7 @@ use super::*;
 
 /// `+` is a success, `-` a failure.
 fn positions(rise: u32, fall: u32, init: InitState, results: &str) -> String {
-    let mut health = Health::new(rise, fall, init);
+    let mut health = Health::new(Rise::new(rise), Fall::new(fall), init);
     let mut shown = health.position().to_string();
     for result in results.chars() {
         let mark = match health.record(result == '+') {
@@ -43,7 +43,8 @@ fn moves_as_haproxy_does() {
 #[test]
 fn asks_faster_while_the_state_is_changing() {
     let [inter, fast, down] = [2000, 500, 7000].map(Duration::from_millis);
-    let check = Check { inter, fastinter: fast, downinter: down, rise: 3, fall: 2, ..Check::default() };
+    let check =
+        Check { inter, fastinter: fast, downinter: down, rise: Rise::new(3), fall: Fall::new(2), ..Check::default() };
     let mut health = Health::new(check.rise, check.fall, InitState::Up);
     let mut asked = vec![health.next_interval(&check)];
     for ok in [true, false, false, false, true, true, false, true, true, true] {
@@ -68,12 +69,15 @@ fn a_reload_keeps_up_and_down_and_as_much_of_the_count_as_fits() {
         (down(2), 2, 3, down(1)),
         (down(2), 1, 3, down(0)),
     ] {
-        let mut health = Health::restore(before, 3, 3);
+        let mut health = Health::restore(before, Rise::new(3), Fall::new(3));
         assert_eq!(health.value(), before);
-        health.retune(rise, fall);
+        health.retune(Rise::new(rise), Fall::new(fall));
         assert_eq!(health.value(), after, "{before:?} to rise {rise} fall {fall}");
         let handed_over = serde_json::to_string(&health.value()).unwrap();
-        assert_eq!(Health::restore(serde_json::from_str(&handed_over).unwrap(), rise, fall), health);
+        assert_eq!(
+            Health::restore(serde_json::from_str(&handed_over).unwrap(), Rise::new(rise), Fall::new(fall)),
+            health
+        );
     }
 }
 
@@ -113,7 +117,7 @@ proptest! {
         init in init_state(),
         results in prop::collection::vec(any::<bool>(), 0..60),
     ) {
-        let mut health = Health::new(rise, fall, init);
+        let mut health = Health::new(Rise::new(rise), Fall::new(fall), init);
         let mut counter = Counter { health: health.counter(), rise, fall };
         for ok in results {
             let was_up = health.is_up();
@@ -137,7 +141,7 @@ proptest! {
         fall in 1..20u32,
         before in prop::collection::vec(any::<bool>(), 0..60),
     ) {
-        let mut health = Health::new(rise, fall, InitState::Up);
+        let mut health = Health::new(Rise::new(rise), Fall::new(fall), InitState::Up);
         for ok in before {
             health.record(ok);
         }

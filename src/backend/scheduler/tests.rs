@@ -56,7 +56,7 @@ fn equal_weights_make_a_cycle_of_one_turn_each() {
 #[test]
 fn leastconn_chooses_the_idle_server_whatever_its_weight() {
     let bench = SchedulerBench::new(Balance::LeastConn, &[1, 200]);
-    bench.loads.take(1, u32::MAX);
+    bench.loads.take(Slot(1), u32::MAX);
     assert_eq!(bench.take(&Hint::default()), Some(0));
 }
 
@@ -66,7 +66,7 @@ fn leastconn_fills_in_proportion_to_the_weights() {
     for _ in 0..60 {
         bench.take(&Hint::default()).unwrap();
     }
-    let loads: Vec<u32> = (0..3).map(|slot| bench.loads.sessions(slot)).collect();
+    let loads: Vec<u32> = (0..3).map(|slot| bench.loads.sessions(Slot(slot))).collect();
     assert!(loads[0].abs_diff(10) <= 1 && loads[1].abs_diff(20) <= 1 && loads[2].abs_diff(30) <= 1, "{loads:?}");
 }
 
@@ -78,7 +78,7 @@ fn leastconn_is_off_by_no_more_than_the_threads_that_pick() {
             scope.spawn(|| (0..2500).for_each(|_| assert!(bench.take(&Hint::default()).is_some())));
         }
     });
-    let loads: Vec<u32> = (0..10).map(|slot| bench.loads.sessions(slot)).collect();
+    let loads: Vec<u32> = (0..10).map(|slot| bench.loads.sessions(Slot(slot))).collect();
     assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 4, "{loads:?}");
 }
 
@@ -108,7 +108,7 @@ fn random_keeps_the_load_even() {
     for _ in 0..20_000 {
         bench.take(&Hint::default()).unwrap();
     }
-    let loads: Vec<u32> = (0..20).map(|slot| bench.loads.sessions(slot)).collect();
+    let loads: Vec<u32> = (0..20).map(|slot| bench.loads.sessions(Slot(slot))).collect();
     assert!(loads.iter().all(|load| load.abs_diff(1000) < 30), "{loads:?}");
 }
 
@@ -124,17 +124,17 @@ fn first_fills_one_server_before_the_next() {
 fn suspects_and_the_avoided_are_the_last_resort() {
     for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
         let bench = SchedulerBench::new(balance, &[1; 3]);
-        bench.loads.set_suspect(0, true);
+        bench.loads.set_suspect(Slot(0), true);
         for client in 0..50 {
-            let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: Some(1) };
+            let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: Some(Slot(1)) };
             assert_eq!(bench.take(&hint), Some(2), "{balance}");
         }
-        bench.loads.set_suspect(2, true);
-        let hint = Hint { client: None, avoid: Some(1) };
+        bench.loads.set_suspect(Slot(2), true);
+        let hint = Hint { client: None, avoid: Some(Slot(1)) };
         assert!(bench.take(&hint).is_some_and(|m| m != 1), "{balance}: a suspect before the avoided");
         let alone = SchedulerBench::new(balance, &[1]);
-        alone.loads.set_suspect(0, true);
-        assert_eq!(alone.take(&Hint { client: None, avoid: Some(0) }), Some(0), "{balance}");
+        alone.loads.set_suspect(Slot(0), true);
+        assert_eq!(alone.take(&Hint { client: None, avoid: Some(Slot(0)) }), Some(0), "{balance}");
     }
 }
 

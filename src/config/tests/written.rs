@@ -117,8 +117,8 @@ impl Text {
         self.key("check.inter", duration(check.inter));
         self.key("check.fastinter", duration(check.fastinter));
         self.key("check.downinter", duration(check.downinter));
-        self.key("check.rise", check.rise);
-        self.key("check.fall", check.fall);
+        self.key("check.rise", check.rise.get());
+        self.key("check.fall", check.fall.get());
         self.key("check.timeout", duration(check.timeout));
         self.maybe("check.port", check.port.map(|n| n.to_string()));
         self.maybe("check.addr", check.addr.map(|addr| quoted(&addr.to_string())));

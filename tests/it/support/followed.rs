@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lb::backend::health::Health;
 use lb::backend::{Backend, MemberOrigin, MemberSpec};
-use lb::config::{self, InitState};
+use lb::config::{self, Fall, InitState, Rise};
 use lb::control::discovery::{Discovered, Servers};
 use lb::control::etcd::{Follower, FoundServers, Options, SourceStatus};
 use lb::control::last_known_good::Saved;
@@ -159,7 +159,7 @@ impl Followed {
         let snapshot = self.backend.snapshot();
         let member = snapshot.members.iter().find(|member| &*member.server.name == name).unwrap();
         let init = if fails { InitState::FullyDown } else { InitState::FullyUp };
-        member.server.state().health = Some(Health::new(2, 3, init));
+        member.server.state().health = Some(Health::new(Rise::new(2), Fall::new(3), init));
     }
 
     /// Waits until the set consists of these names; returns how long that took.
