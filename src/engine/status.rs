@@ -8,6 +8,7 @@ use crate::config::{self, Address};
 use crate::control::admin::status::{self, CheckReport, Percentiles, ServerReport, ServerStatus, Status};
 use crate::engine::{Engine, Served};
 use crate::stats::Histogram;
+use crate::sys::clock::millis;
 
 impl Engine {
     pub(super) fn report(&self) -> Status {
@@ -26,7 +27,7 @@ impl Engine {
             uptime_s: (self.origin.uptime + self.started.elapsed()).as_secs(),
             upgrade: self.upgrading().then(|| status::UpgradeReport {
                 phase: format!("{:?}", self.phase.get()).to_lowercase(),
-                elapsed_ms: u64::try_from(self.phase_since.get().elapsed().as_millis()).unwrap_or(u64::MAX),
+                elapsed_ms: millis(self.phase_since.get().elapsed()),
             }),
             threads: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
             maxconn: self.global.max().into(),
@@ -144,28 +145,24 @@ fn result(result: &CheckResult, now: Instant) -> status::ResultReport {
         ok: result.status.is_ok(),
         status: format!("{}{code}", result.status),
         cause: result.cause.clone(),
-        duration_ms: millis(result.duration),
+        duration_ms: fractional_ms(result.duration),
         source: source.to_owned(),
-        age_ms: result.ended.map_or(0, |ended| age_ms(now.saturating_duration_since(ended))),
+        age_ms: result.ended.map_or(0, |ended| millis(now.saturating_duration_since(ended))),
     }
-}
-
-fn age_ms(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn percentiles(histogram: &Histogram) -> Percentiles {
     histogram.quantiles().map_or_else(Percentiles::default, |quantiles| {
-        let millis = |micros| millis(Duration::from_micros(micros));
+        let in_ms = |micros| fractional_ms(Duration::from_micros(micros));
         Percentiles {
-            p50: millis(quantiles.p50),
-            p90: millis(quantiles.p90),
-            p99: millis(quantiles.p99),
-            max: millis(quantiles.max),
+            p50: in_ms(quantiles.p50),
+            p90: in_ms(quantiles.p90),
+            p99: in_ms(quantiles.p99),
+            max: in_ms(quantiles.max),
         }
     })
 }
 
-fn millis(duration: Duration) -> f64 {
+fn fractional_ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -28,6 +28,7 @@ use crate::handoff::control::{
     StopMode, Unlisten, Upgrade, UpgradePhase,
 };
 use crate::handoff::features;
+use crate::sys::clock::millis;
 use crate::sys::{fd, socket};
 
 /// How often a serving engine says that it is alive.
@@ -273,7 +274,7 @@ impl Reports {
 
     /// From now on this engine serves; after a STOP it would drain for up to `stop_limit`.
     pub(super) fn ready(&self, stop_limit: Duration) -> Result<(), LinkError> {
-        let stop_limit_ms = u64::try_from(stop_limit.as_millis()).unwrap_or(u64::MAX);
+        let stop_limit_ms = millis(stop_limit);
         self.send(&Control::Ready(Ready { stop_limit_ms }))
     }
 
@@ -314,7 +315,7 @@ impl Reports {
         reloading: bool,
         stop_limit: Option<Duration>,
     ) -> Result<(), LinkError> {
-        let stop_limit_ms = stop_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let stop_limit_ms = stop_limit.map(millis);
         self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::handoff::peer::{Direction, Flow, Relay, Residue, Session, Waiting};
 use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
+use crate::sys::clock::millis;
 use crate::sys::pipe::Pipe;
 
 /// Bytes of sessions that are still to come, by session and direction.
@@ -183,7 +184,7 @@ const RESIDUE_PART: usize = 60 * 1024;
 
 fn since_epoch(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(since)
 }
 
 fn micros(duration: Duration) -> u64 {

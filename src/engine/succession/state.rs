@@ -14,6 +14,7 @@ use crate::handoff::peer::{
 };
 use crate::proxy::frontend;
 use crate::stats::{self, Counter, ServerStats, Times};
+use crate::sys::clock::millis;
 
 /// Counts that were told before.
 #[derive(Debug, Clone, Default)]
@@ -221,9 +222,7 @@ fn histogram_record((what, histogram): (Timed, &stats::Histogram)) -> Histogram 
 
 fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instant) -> Knowledge {
     let standing = state.health.map(|health| health.value());
-    let age = |since: Option<Instant>| {
-        since.map(|since| u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX))
-    };
+    let age = |since: Option<Instant>| since.map(|since| millis(now.saturating_duration_since(since)));
     let history: Vec<(&CheckResult, Option<u64>)> =
         state.history.iter().map(|result| (result, age(result.ended))).collect();
     Knowledge {
