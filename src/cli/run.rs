@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::ExitStatus;
 use super::arguments::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
 use super::ask::{AdminSocket, default_socket};
-use crate::engine;
+use crate::engine::launch::{ConfigSource, LaunchOptions};
+use crate::engine::process;
 use crate::supervisor;
 
 /// This process becomes the supervisor; it starts the engine with the same arguments.
@@ -21,9 +22,9 @@ pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
 pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
     let source = source(args.config);
     if args.probe {
-        return engine::probe(&source);
+        return process::probe(&source);
     }
-    engine::run(engine::Start { source, socket: socket.given(), default_socket: default_socket() })
+    process::run(LaunchOptions { source, socket: socket.given(), default_socket: default_socket() })
 }
 
 /// The arguments as a command line writes them.
@@ -45,9 +46,9 @@ fn words(config: &ConfigArgs, socket: Option<PathBuf>) -> Vec<OsString> {
     words
 }
 
-fn source(config: ConfigArgs) -> engine::Source {
+fn source(config: ConfigArgs) -> ConfigSource {
     if config.bind.is_empty() && config.server.is_empty() {
-        return engine::Source::File(config.file.unwrap_or_else(|| DEFAULT_FILE.into()));
+        return ConfigSource::File(config.file.unwrap_or_else(|| DEFAULT_FILE.into()));
     }
-    engine::Source::Flags { binds: config.bind, servers: config.server }
+    ConfigSource::Flags { binds: config.bind, servers: config.server }
 }

@@ -3,15 +3,30 @@
 use crate::config::Config;
 use crate::sys::resources::pipe_budget;
 
+/// What the descriptors allow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProcessLimits {
+    /// Sessions of the process.
+    pub(super) maxconn: u32,
+    /// Pipes of one worker.
+    pub(super) pipes: usize,
+}
+
+/// The limits with this many descriptors and worker threads.
+pub(super) fn of_process(config: &Config, descriptors: u64, threads: usize) -> ProcessLimits {
+    let pipes = pipes(descriptors, threads);
+    ProcessLimits { maxconn: maxconn(config, descriptors, threads, pipes), pipes }
+}
+
 /// Pipes a worker may hold: its share of the budget, and no more than an eighth of the descriptors for all.
-pub(super) fn pipes(descriptors: u64, threads: usize) -> usize {
+fn pipes(descriptors: u64, threads: usize) -> usize {
     let by_descriptors = usize::try_from(descriptors / 8 / 2).unwrap_or(usize::MAX);
     pipe_budget().min(by_descriptors) / threads.max(1)
 }
 
 /// The process-wide maxconn: as configured, but never so much that checks, the admin socket and the hand-off would
 /// find no descriptor. Each session has two.
-pub(super) fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: usize) -> u32 {
+fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: usize) -> u32 {
     let servers: usize = config
         .backends
         .iter()

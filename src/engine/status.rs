@@ -1,4 +1,4 @@
-//! `lb status`: what is running, in the words of `control::admin::status`.
+//! `lb status`: the engine as a [`Status`].
 
 use std::time::{Duration, Instant};
 
@@ -6,63 +6,56 @@ use crate::backend::health::{CheckResult, ResultSource};
 use crate::backend::{Backend, Member};
 use crate::config::{self, Address};
 use crate::control::admin::status::{self, CheckReport, Percentiles, ServerReport, ServerStatus, Status};
-use crate::engine::{Engine, Served};
+use crate::engine::Engine;
+use crate::engine::listeners::Served;
+use crate::engine::pools::Pools;
 use crate::stats::Histogram;
 use crate::sys::clock::millis;
 
-impl Engine {
-    pub(super) fn report(&self) -> Status {
-        let frontends: Vec<_> = self.frontends.borrow().values().map(frontend).collect();
-        let config = self.config.borrow();
-        let backends = self.backends.borrow();
-        let backends = config.backends.iter().filter_map(|settings| {
-            let backend = backends.get(&settings.name)?;
-            Some(self.backend(settings, backend))
-        });
-        Status {
-            pid: self.origin.supervisor,
-            engine_pid: std::process::id(),
-            generation: self.origin.generation,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: (self.origin.uptime + self.started.elapsed()).as_secs(),
-            upgrade: self.upgrading().then(|| status::UpgradeReport {
-                phase: format!("{:?}", self.phase.get()).to_lowercase(),
-                elapsed_ms: millis(self.phase_since.get().elapsed()),
-            }),
-            threads: u32::try_from(self.workers.len()).unwrap_or(u32::MAX),
-            maxconn: self.global.max().into(),
-            sessions: self.global.used().into(),
-            sessions_total: frontends.iter().map(|frontend| frontend.sessions_total).sum(),
-            log_lines_dropped: self.log.dropped(),
-            etcd: self.discovery.summary(),
-            backends: backends.collect(),
-            frontends,
-        }
+/// The engine at this moment.
+pub(super) fn status(engine: &Engine) -> Status {
+    let frontends: Vec<_> = engine.listeners.iter().map(|(_, served)| frontend(served)).collect();
+    let backends = engine.config.backends.iter().filter_map(|settings| {
+        let backend = engine.pools.get(&settings.name)?;
+        Some(backend_status(&engine.pools, settings, backend))
+    });
+    let upgrade = &engine.upgrade_status;
+    Status {
+        pid: engine.origin.supervisor,
+        engine_pid: std::process::id(),
+        generation: engine.origin.generation,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: engine.origin.uptime().as_secs(),
+        upgrade: upgrade.is_running().then(|| status::UpgradeReport {
+            phase: format!("{:?}", upgrade.phase()).to_lowercase(),
+            elapsed_ms: millis(upgrade.elapsed()),
+        }),
+        threads: u32::try_from(engine.workers.count()).unwrap_or(u32::MAX),
+        maxconn: engine.listeners.limit().max().into(),
+        sessions: engine.listeners.limit().used().into(),
+        sessions_total: frontends.iter().map(|frontend| frontend.sessions_total).sum(),
+        log_lines_dropped: engine.log.dropped(),
+        etcd: engine.pools.followers().summary(),
+        backends: backends.collect(),
+        frontends,
     }
+}
 
-    fn backend(&self, settings: &config::Backend, backend: &Backend) -> status::BackendReport {
-        let snapshot = backend.snapshot();
-        let mut servers: Vec<ServerReport> = snapshot.members.iter().map(|member| server(member)).collect();
-        servers.extend(
-            self.discovery
-                .merged(settings)
-                .servers
-                .iter()
-                .filter(|server| self.resolver.addr(&server.addr).is_none())
-                .map(lost),
-        );
-        let sum = |of: fn(&ServerReport) -> u64| servers.iter().map(of).sum();
-        status::BackendReport {
-            name: settings.name.clone(),
-            balance: settings.balance.to_string(),
-            queue: backend.queue.len() as u64,
-            sessions: backend.sessions().into(),
-            sessions_total: sum(|server| server.sessions_total),
-            bytes_in: sum(|server| server.bytes_in),
-            bytes_out: sum(|server| server.bytes_out),
-            discovery: self.discovery.status(&settings.name),
-            servers,
-        }
+fn backend_status(pools: &Pools, settings: &config::Backend, backend: &Backend) -> status::BackendReport {
+    let snapshot = backend.snapshot();
+    let mut servers: Vec<ServerReport> = snapshot.members.iter().map(|member| server(member)).collect();
+    servers.extend(pools.unresolved(settings).iter().map(unresolved));
+    let sum = |of: fn(&ServerReport) -> u64| servers.iter().map(of).sum();
+    status::BackendReport {
+        name: settings.name.clone(),
+        balance: settings.balance.to_string(),
+        queue: backend.queue.len() as u64,
+        sessions: backend.sessions().into(),
+        sessions_total: sum(|server| server.sessions_total),
+        bytes_in: sum(|server| server.bytes_in),
+        bytes_out: sum(|server| server.bytes_out),
+        discovery: pools.source(&settings.name),
+        servers,
     }
 }
 
@@ -118,8 +111,8 @@ fn server(member: &Member) -> ServerReport {
     }
 }
 
-/// A server whose host name nobody could resolve yet.
-fn lost(server: &config::Server) -> ServerReport {
+/// A server whose host name has no address yet.
+fn unresolved(server: &config::Server) -> ServerReport {
     let why = match &server.addr {
         Address::Host(host, _) => format!("cannot look up {host}"),
         Address::Ip(_) | Address::Unix(_) => String::new(),

@@ -1,69 +1,83 @@
-//! Stopping: no new connections, open sessions go on for a while, the rest is cut evenly over the last fifth of it.
+//! Stopping: no new connections, open sessions continue for a while, then the engine ends.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{sleep, sleep_until};
-
-use crate::engine::run::Ears;
+use crate::engine::Engine;
+use crate::engine::inputs::{Jobs, LoopEvent};
+use crate::engine::stop_state::{StopAction, StopState};
 use crate::engine::supervisor_link::Order;
-use crate::engine::{Engine, StartError};
+use crate::handoff::control::StopMode;
 use crate::log::By;
 use crate::proxy::worker::SessionFilter;
 
-/// Drains. `patience`: for so long; `None`: for `hard_stop_after`. A second order to stop ends it at once.
-pub(super) async fn stop(daemon: &Rc<Engine>, patience: Option<Duration>, ears: &mut Ears) -> Result<(), StartError> {
-    let patience = patience.unwrap_or(daemon.config.borrow().global.hard_stop_after);
-    daemon.stopping.set(true);
-    ears.admin.let_go();
-    daemon.close_listeners().await;
-    let open = daemon.global.used();
-    if open > 0 {
-        tracing::info!("stopping: {open} sessions have up to {}", humantime::format_duration(patience));
-    }
-    let begun = Instant::now();
-    let mut cut = false;
-    loop {
-        if daemon.global.used() == 0 && !daemon.is_moving() {
-            break;
-        }
-        tokio::select! {
-            Some(notice) = ears.heard.recv() => daemon.hear(notice),
-            order = ears.orders.next() => match order {
-                Order::Stop(_) => {
-                    tracing::warn!("stopping at once: {} sessions cut", daemon.global.used());
-                    break;
-                }
-                Order::Progress(line) => daemon.tell_asker(line),
-                Order::Orphaned => ears.admin.close(daemon.upgrading()).await,
-                Order::Reload => tracing::warn!("reload ignored: stopping"),
-                _ => {}
-            },
-            () = sleep_until((begun + patience * 4 / 5).into()), if !cut => {
-                cut = true;
-                tracing::warn!("stopping: {} sessions are cut now", daemon.global.used());
-                daemon.workers.iter().for_each(|worker| worker.cut(SessionFilter::All, By::Killed, patience / 5));
-            }
-            // Broken-off streams may still be on their way to a slow reader.
-            () = sleep_until((begun + patience + GRACE).into()) => break,
-            () = sleep(POLL) => {}
-        }
-    }
-    daemon.log.flush();
-    ears.admin.finish().await;
-    Ok(())
+/// Begins to stop.
+pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs, mode: StopMode) {
+    let patience = match mode {
+        StopMode::Now => AT_ONCE,
+        StopMode::Drain => engine.config.global.hard_stop_after,
+    };
+    engine.stopping = Some(StopState::Closing { patience });
+    engine.admin.release_if_parked();
+    engine.succession.end_move();
+    let leaving = engine.listeners.remove_all();
+    let closed = engine.listeners.retire(leaving);
+    jobs.start(async {
+        closed.await;
+        LoopEvent::ListenersClosed
+    });
 }
 
-const POLL: Duration = Duration::from_millis(20);
-pub(super) const GRACE: Duration = Duration::from_millis(200);
-
-impl Engine {
-    async fn close_listeners(&self) {
-        let served = std::mem::take(&mut *self.frontends.borrow_mut());
-        for (_, served) in served {
-            for bound in served.bound {
-                self.retire(&served.frontend, bound).await;
-            }
+/// The listeners are closed.
+pub(super) fn drain(engine: &mut Engine) {
+    let open = engine.listeners.limit().used();
+    if let Some(state) = &mut engine.stopping {
+        if open > 0
+            && let StopState::Closing { patience } = state
+        {
+            tracing::info!("stopping: {open} sessions have up to {}", humantime::format_duration(*patience));
         }
+        state.drain(Instant::now());
     }
 }
+
+/// Follows an order while the engine stops. A second order to stop ends it at once.
+pub(super) async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: Order) {
+    match order {
+        Order::Stop(_) => {
+            tracing::warn!("stopping at once: {} sessions cut", engine.listeners.limit().used());
+            end(engine, jobs).await;
+        }
+        Order::Progress(line) => engine.upgrade_status.report(line),
+        Order::Orphaned => engine.admin.close(engine.upgrade_status.is_running()).await,
+        Order::Reload => tracing::warn!("reload ignored: stopping"),
+        _ => {}
+    }
+}
+
+/// Does what is due by now. To be called after each event, and every few milliseconds.
+pub(super) async fn advance(engine: &mut Engine, jobs: &mut Jobs) {
+    let open = engine.listeners.limit().used();
+    let idle = open == 0 && !engine.succession.is_moving();
+    let action = engine.stopping.as_mut().map_or(StopAction::Wait, |state| state.due(Instant::now(), idle));
+    match action {
+        StopAction::Wait => {}
+        StopAction::Cut(over) => {
+            tracing::warn!("stopping: {open} sessions are cut now");
+            engine.workers.iter().for_each(|worker| worker.cut(SessionFilter::All, By::Killed, over));
+        }
+        StopAction::End => end(engine, jobs).await,
+    }
+}
+
+async fn end(engine: &mut Engine, jobs: &mut Jobs) {
+    engine.stopping = Some(StopState::Answering);
+    engine.log.flush();
+    let answered = engine.admin.finish().await;
+    jobs.start(async {
+        answered.await;
+        LoopEvent::Ended
+    });
+}
+
+/// How long sessions may continue after INT.
+const AT_ONCE: Duration = Duration::from_secs(1);

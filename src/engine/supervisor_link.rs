@@ -39,7 +39,7 @@ pub(super) const HEARTBEAT_FAST: Duration = Duration::from_millis(100);
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
+pub(crate) enum SupervisorLinkError {
     #[error("the supervisor's socket: {0}")]
     Socket(#[from] io::Error),
     #[error("the supervisor: {0}")]
@@ -127,7 +127,7 @@ struct Shared {
 
 /// Connects to the supervisor that started this process, and says HELLO. `None`: there is none. To be called
 /// once, within a runtime, before descriptors were opened that could have the inherited number.
-pub(super) fn attach() -> Result<Option<(Orders, Reports)>, LinkError> {
+pub(super) fn attach() -> Result<Option<(Orders, Reports)>, SupervisorLinkError> {
     let Some(number) = env::var_os(CONTROL_VARIABLE) else {
         return Ok(None);
     };
@@ -138,7 +138,7 @@ pub(super) fn attach() -> Result<Option<(Orders, Reports)>, LinkError> {
 }
 
 /// The same over a given socket.
-pub(super) fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
+pub(super) fn connect(socket: OwnedFd) -> Result<(Orders, Reports), SupervisorLinkError> {
     let socket = socket::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
     let shared =
         Shared { socket, outbox: Mutex::new(Outbox::new(0)), stuck: Notify::new(), hurry: AtomicBool::new(false) };
@@ -155,10 +155,10 @@ pub(super) fn connect(socket: OwnedFd) -> Result<(Orders, Reports), LinkError> {
 
 impl Orders {
     /// Waits for everything up to START.
-    pub(super) async fn begin(&mut self) -> Result<Beginning, LinkError> {
+    pub(super) async fn begin(&mut self) -> Result<Beginning, SupervisorLinkError> {
         let supervisor = match self.receive().await? {
             (Control::Hello(hello), _) if hello.role == ProcessKind::Supervisor => hello.pid,
-            _ => return Err(LinkError::OutOfTurn),
+            _ => return Err(SupervisorLinkError::OutOfTurn),
         };
         let (mut inherited, mut peer, mut came) = (Inherited::default(), None, 0_usize);
         loop {
@@ -177,11 +177,11 @@ impl Orders {
                     return Ok(Beginning { mode, generation, supervisor, uptime, inherited, peer });
                 }
                 (Control::Start(start), _) => {
-                    return Err(LinkError::Listeners { came, announced: start.listeners });
+                    return Err(SupervisorLinkError::Listeners { came, announced: start.listeners });
                 }
-                (Control::Abort(abort), _) => return Err(LinkError::Aborted(abort.reason)),
+                (Control::Abort(abort), _) => return Err(SupervisorLinkError::Aborted(abort.reason)),
                 (Control::Phase(_), _) => {}
-                _ => return Err(LinkError::OutOfTurn),
+                _ => return Err(SupervisorLinkError::OutOfTurn),
             }
         }
     }
@@ -197,7 +197,7 @@ impl Orders {
             let (message, fds) = match self.receive().await {
                 Ok(received) => received,
                 Err(error) => {
-                    if !matches!(&error, LinkError::Channel(error) if error.is_closed()) {
+                    if !matches!(&error, SupervisorLinkError::Channel(error) if error.is_closed()) {
                         tracing::error!("{error}");
                     }
                     self.orphaned = true;
@@ -232,7 +232,7 @@ impl Orders {
         }
     }
 
-    async fn receive(&mut self) -> Result<(Control, Vec<OwnedFd>), LinkError> {
+    async fn receive(&mut self) -> Result<(Control, Vec<OwnedFd>), SupervisorLinkError> {
         loop {
             if let Some(received) = self.inbox.receive(self.shared.socket.as_fd())? {
                 return Ok(received);
@@ -257,44 +257,44 @@ impl Orders {
 
 impl Reports {
     /// A socket that this engine has bound: the supervisor keeps a duplicate.
-    pub(super) fn listener(&self, listener: &Listener, socket: &OwnedFd) -> Result<(), LinkError> {
+    pub(super) fn listener(&self, listener: &Listener, socket: &OwnedFd) -> Result<(), SupervisorLinkError> {
         let socket = Arc::new(socket.try_clone()?);
         self.shared.send(&Control::Listener(listener.clone()), vec![socket])
     }
 
     /// A listener is given up, after it was served empty.
-    pub(super) fn unlisten(&self, cookie: u64) -> Result<(), LinkError> {
+    pub(super) fn unlisten(&self, cookie: u64) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Unlisten(Unlisten { cookie }))
     }
 
     /// All is bound and built.
-    pub(super) fn prepared(&self, listeners: u32) -> Result<(), LinkError> {
+    pub(super) fn prepared(&self, listeners: u32) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Prepared(Prepared { listeners }))
     }
 
     /// From now on this engine serves; after a STOP it would drain for up to `stop_limit`.
-    pub(super) fn ready(&self, stop_limit: Duration) -> Result<(), LinkError> {
+    pub(super) fn ready(&self, stop_limit: Duration) -> Result<(), SupervisorLinkError> {
         let stop_limit_ms = millis(stop_limit);
         self.send(&Control::Ready(Ready { stop_limit_ms }))
     }
 
     /// Nothing is accepted any more.
-    pub(super) fn parked(&self) -> Result<(), LinkError> {
+    pub(super) fn parked(&self) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Parked(Parked {}))
     }
 
     /// What became of the sessions.
-    pub(super) fn done(&self, done: Done) -> Result<(), LinkError> {
+    pub(super) fn done(&self, done: Done) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Done(done))
     }
 
     /// It cannot be done. The engine ends after this.
-    pub(super) fn abort(&self, reason: impl Into<String>) -> Result<(), LinkError> {
+    pub(super) fn abort(&self, reason: impl Into<String>) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Abort(Abort { reason: reason.into() }))
     }
 
     /// Every worker has answered since the last one.
-    pub(super) fn heartbeat(&self, beat: Heartbeat) -> Result<(), LinkError> {
+    pub(super) fn heartbeat(&self, beat: Heartbeat) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Heartbeat(beat))
     }
 
@@ -304,7 +304,7 @@ impl Reports {
     }
 
     /// Asks for an upgrade; PROGRESS bears the same request number.
-    pub(super) fn upgrade(&self, request: Upgrade) -> Result<(), LinkError> {
+    pub(super) fn upgrade(&self, request: Upgrade) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Upgrade(request))
     }
 
@@ -314,12 +314,12 @@ impl Reports {
         text: impl Into<String>,
         reloading: bool,
         stop_limit: Option<Duration>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<(), SupervisorLinkError> {
         let stop_limit_ms = stop_limit.map(millis);
         self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
     }
 
-    fn send(&self, message: &Control) -> Result<(), LinkError> {
+    fn send(&self, message: &Control) -> Result<(), SupervisorLinkError> {
         self.shared.send(message, vec![])
     }
 }
@@ -330,7 +330,7 @@ impl Shared {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, message: &Control, fds: Vec<Arc<OwnedFd>>) -> Result<(), LinkError> {
+    fn send(&self, message: &Control, fds: Vec<Arc<OwnedFd>>) -> Result<(), SupervisorLinkError> {
         let mut outbox = self.outbox();
         outbox.push(message, fds)?;
         outbox.flush(self.socket.as_fd())?;

@@ -24,12 +24,12 @@ pub(crate) struct Bound {
     /// As bound.
     pub(crate) addr: SocketAddr,
     /// At least one a worker; the n-th belongs to worker n modulo their number.
-    pub(crate) sockets: Vec<Slot>,
+    pub(crate) sockets: Vec<ListenerSlot>,
 }
 
 /// One listening socket.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct ListenerSlot {
     pub(crate) id: ListenerId,
     pub(crate) socket: OwnedFd,
     /// SO_COOKIE: what supervisor and other engines know it by.
@@ -41,7 +41,7 @@ pub(crate) struct Slot {
 /// Why a frontend cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error("frontend {frontend}: cannot bind {addr}: {error}{}", remedy(.error))]
-pub(crate) struct BindError {
+pub(crate) struct ListenerError {
     pub(crate) frontend: String,
     pub(crate) addr: SocketAddr,
     pub(crate) error: io::Error,
@@ -67,8 +67,8 @@ impl Bound {
         inherited: Vec<InheritedListener>,
         workers: usize,
         mut next_id: impl FnMut() -> ListenerId,
-    ) -> Result<Self, BindError> {
-        let fail = |addr| move |error| BindError { frontend: frontend.name.clone(), addr, error };
+    ) -> Result<Self, ListenerError> {
+        let fail = |addr| move |error| ListenerError { frontend: frontend.name.clone(), addr, error };
         let options = options(frontend);
         let mut sockets: Vec<OwnedFd> = inherited.into_iter().map(|held| held.socket).collect();
         if sockets.is_empty() {
@@ -81,7 +81,7 @@ impl Bound {
         }
         let slot = |socket: OwnedFd| {
             let cookie = fd::cookie(socket.as_fd())?;
-            Ok(Slot { id: next_id(), socket, cookie, parked: false })
+            Ok(ListenerSlot { id: next_id(), socket, cookie, parked: false })
         };
         let sockets = sockets.into_iter().map(slot).collect::<io::Result<_>>().map_err(fail(addr))?;
         Ok(Self { wanted, addr, sockets })
@@ -103,9 +103,9 @@ impl Bound {
     }
 
     /// Listens, with these options; running listeners are given changed ones.
-    pub(crate) fn listen(&self, frontend: &config::Frontend) -> Result<(), BindError> {
+    pub(crate) fn listen(&self, frontend: &config::Frontend) -> Result<(), ListenerError> {
         for slot in &self.sockets {
-            listen(slot.socket.as_fd(), &options(frontend)).map_err(|error| BindError {
+            listen(slot.socket.as_fd(), &options(frontend)).map_err(|error| ListenerError {
                 frontend: frontend.name.clone(),
                 addr: self.addr,
                 error,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn waiting(bound: &Bound) -> u32 {
-        let queue = |slot: &Slot| fd::accept_queue(slot.socket.as_fd()).unwrap().0;
+        let queue = |slot: &ListenerSlot| fd::accept_queue(slot.socket.as_fd()).unwrap().0;
         bound.sockets.iter().map(queue).sum()
     }
 

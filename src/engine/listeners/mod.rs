@@ -1,4 +1,248 @@
-//! Listening sockets: bound here, or left by an engine before this one.
+//! The listening sockets of an engine and the frontends that they belong to.
+//!
+//! A socket is accepting (a worker has a duplicate), parked (another engine accepts from it; this one keeps it open) or
+//! retired (what waits in its queue is served, then it is closed).
 
 pub(crate) mod bind;
 pub(crate) mod inherited;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use self::bind::{Bound, ListenerSlot};
+use self::inherited::Inherited;
+use crate::backend::Backend;
+use crate::config::{self, Config};
+use crate::engine::error::EngineError;
+use crate::engine::supervisor_link::Reports;
+use crate::engine::workers::Workers;
+use crate::proxy::frontend::Frontend;
+use crate::proxy::limit::Limit;
+use crate::proxy::worker::{ListenerId, Worker};
+
+/// All frontends and their sockets. Lives on the control thread.
+pub(super) struct Listeners {
+    served: BTreeMap<String, Served>,
+    workers: Workers,
+    reports: Reports,
+    /// Sessions of the whole process.
+    limit: Arc<Limit>,
+    next_id: u64,
+    /// Connections are accepted.
+    accepting: bool,
+}
+
+/// A frontend and its listening sockets.
+pub(super) struct Served {
+    pub(super) frontend: Arc<Frontend>,
+    pub(super) bound: Vec<Bound>,
+}
+
+/// Sockets that a new configuration needs and the running one has not: frontend name and address.
+pub(super) struct NewlyBound(Vec<(String, Bound)>);
+
+/// Sockets to be retired.
+pub(super) type Leaving = Vec<(Arc<Frontend>, Bound)>;
+
+impl Listeners {
+    /// `limit`: the sessions of the whole process.
+    pub(super) fn new(workers: Workers, reports: Reports, limit: Limit) -> Self {
+        Self { served: BTreeMap::new(), workers, reports, limit: Arc::new(limit), next_id: 0, accepting: false }
+    }
+
+    pub(super) fn limit(&self) -> &Arc<Limit> {
+        &self.limit
+    }
+
+    /// By name.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Served)> {
+        self.served.iter()
+    }
+
+    pub(super) fn frontend(&self, name: &str) -> Option<&Arc<Frontend>> {
+        self.served.get(name).map(|served| &served.frontend)
+    }
+
+    /// Listening sockets that this engine serves.
+    pub(super) fn count(&self) -> u32 {
+        let bound = self.served.values().flat_map(|served| &served.bound);
+        u32::try_from(bound.map(|bound| bound.sockets.len()).sum::<usize>()).unwrap_or(u32::MAX)
+    }
+
+    /// Binds what is new. Nothing that runs is touched.
+    pub(super) fn bind_new(&mut self, config: &Config, inherited: &mut Inherited) -> Result<NewlyBound, EngineError> {
+        let mut new = Vec::new();
+        for frontend in &config.frontends {
+            let mut missing = frontend.bind.clone();
+            for have in self.served.get(&frontend.name).iter().flat_map(|served| &served.bound) {
+                if let Some(index) = missing.iter().position(|wanted| *wanted == have.wanted) {
+                    missing.remove(index);
+                }
+            }
+            for wanted in missing {
+                let held = inherited.traffic(&frontend.name, &wanted.to_string());
+                let next_id = || {
+                    self.next_id += 1;
+                    ListenerId(self.next_id - 1)
+                };
+                let bound = Bound::new(frontend, wanted, held, self.workers.count(), next_id)?;
+                new.push((frontend, bound));
+            }
+        }
+        // Only when all are bound: a connection to a listener that is closed again would be reset.
+        for (frontend, bound) in &new {
+            bound.listen(frontend)?;
+        }
+        Ok(NewlyBound(new.into_iter().map(|(frontend, bound)| (frontend.name.clone(), bound)).collect()))
+    }
+
+    /// Changes a running frontend or makes a new one. Returns the addresses that it leaves.
+    pub(super) fn configure(&mut self, settings: &config::Frontend, backend: &Arc<Backend>) -> Leaving {
+        let Some(served) = self.served.get_mut(&settings.name) else {
+            let frontend = Frontend::new(settings.clone(), Arc::clone(backend), Arc::clone(&self.limit));
+            self.served.insert(settings.name.clone(), Served { frontend, bound: Vec::new() });
+            return Vec::new();
+        };
+        served.frontend.reroute(settings.clone(), Arc::clone(backend));
+        let mut wanted = settings.bind.clone();
+        let leaves = |bound: &mut Bound| {
+            let place = wanted.iter().position(|addr| *addr == bound.wanted);
+            place.map(|index| wanted.remove(index)).is_none()
+        };
+        let leaving: Vec<Bound> = served.bound.extract_if(.., leaves).collect();
+        for bound in &served.bound {
+            if let Err(error) = bound.listen(settings) {
+                tracing::warn!("{error}");
+            }
+        }
+        leaving.into_iter().map(|bound| (Arc::clone(&served.frontend), bound)).collect()
+    }
+
+    /// Shows new sockets to the supervisor, which keeps them alive, and lets the workers accept if it is time.
+    pub(super) fn open(&mut self, new: NewlyBound) -> Result<(), EngineError> {
+        for (name, mut bound) in new.0 {
+            let Some(served) = self.served.get_mut(&name) else {
+                continue;
+            };
+            for (listener, socket) in bound.described(&name) {
+                self.reports.listener(&listener, socket)?;
+            }
+            if self.accepting {
+                accept(&self.workers, &served.frontend, &mut bound, |_| true)?;
+            }
+            tracing::info!("frontend {name}: listening on {}", bound.addr);
+            served.bound.push(bound);
+        }
+        Ok(())
+    }
+
+    /// Removes the frontends that the configuration does not have. Returns their addresses.
+    pub(super) fn remove_unconfigured(&mut self, config: &Config) -> Leaving {
+        let is_gone = |name: &String, _: &mut Served| !config.frontends.iter().any(|frontend| frontend.name == *name);
+        self.served.extract_if(.., is_gone).flat_map(|(_, served)| served.leave()).collect()
+    }
+
+    /// Removes every frontend. Returns their addresses.
+    pub(super) fn remove_all(&mut self) -> Leaving {
+        std::mem::take(&mut self.served).into_values().flat_map(Served::leave).collect()
+    }
+
+    /// Lets the workers accept from every socket.
+    pub(super) fn accept_all(&mut self) -> Result<(), EngineError> {
+        self.accept_from(|_| true)
+    }
+
+    /// Accepts again from what was parked.
+    pub(super) fn resume(&mut self) -> Result<(), EngineError> {
+        self.accept_from(|slot| slot.parked)
+    }
+
+    /// Stops accepting and keeps the sockets, except those with these cookies, which no other engine serves. The future
+    /// is ready when every worker has let go; it must be driven to its end.
+    pub(super) fn park(&mut self, except: &[u64]) -> impl Future<Output = ()> + 'static {
+        self.accepting = false;
+        let mut parked = Vec::new();
+        for bound in self.served.values_mut().flat_map(|served| &mut served.bound) {
+            for (number, slot) in bound.sockets.iter_mut().enumerate() {
+                slot.parked = !except.contains(&slot.cookie);
+                if slot.parked {
+                    parked.push((number, slot.id));
+                }
+            }
+        }
+        let workers = self.workers.clone();
+        async move {
+            for (number, id) in parked {
+                workers.nth(number).park(id).await;
+            }
+        }
+    }
+
+    /// Stops listening: what waits in the queues is served, then they are closed. Parked sockets belong to another
+    /// engine and are left as they are. The future must be driven to its end.
+    pub(super) fn retire(&self, leaving: Leaving) -> impl Future<Output = ()> + 'static {
+        let (workers, reports) = (self.workers.clone(), self.reports.clone());
+        async move {
+            for (frontend, bound) in leaving {
+                retire(&workers, &reports, &frontend, bound).await;
+            }
+        }
+    }
+
+    fn accept_from(&mut self, wanted: impl Fn(&ListenerSlot) -> bool) -> Result<(), EngineError> {
+        self.accepting = true;
+        for served in self.served.values_mut() {
+            for bound in &mut served.bound {
+                accept(&self.workers, &served.frontend, bound, &wanted)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Served {
+    fn leave(self) -> impl Iterator<Item = (Arc<Frontend>, Bound)> {
+        self.bound.into_iter().map(move |bound| (Arc::clone(&self.frontend), bound))
+    }
+}
+
+fn accept(
+    workers: &Workers,
+    frontend: &Arc<Frontend>,
+    bound: &mut Bound,
+    wanted: impl Fn(&ListenerSlot) -> bool,
+) -> Result<(), EngineError> {
+    for (worker, slot) in with_workers(workers, &mut bound.sockets) {
+        if wanted(slot) {
+            worker.listen(slot.id, Arc::clone(frontend), duplicate(&slot.socket)?);
+            slot.parked = false;
+        }
+    }
+    Ok(())
+}
+
+async fn retire(workers: &Workers, reports: &Reports, frontend: &Arc<Frontend>, bound: Bound) {
+    let was_served = bound.sockets.iter().any(|slot| !slot.parked);
+    for (worker, slot) in with_workers(workers, bound.sockets) {
+        if slot.parked {
+            continue;
+        }
+        if let Err(error) = reports.unlisten(slot.cookie) {
+            tracing::debug!("{error}");
+        }
+        worker.retire(slot.id, Arc::clone(frontend), slot.socket).await;
+    }
+    if was_served {
+        tracing::info!("frontend {}: no longer listening on {}", frontend.name, bound.addr);
+    }
+}
+
+/// Each socket of an address with its worker.
+fn with_workers<T>(workers: &Workers, sockets: impl IntoIterator<Item = T>) -> impl Iterator<Item = (&Worker, T)> {
+    workers.iter().cycle().zip(sockets)
+}
+
+fn duplicate(socket: &OwnedFd) -> Result<OwnedFd, EngineError> {
+    socket.try_clone().map_err(EngineError::system("cannot duplicate a listening socket"))
+}

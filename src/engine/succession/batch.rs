@@ -77,6 +77,12 @@ impl BatchBuilder {
         Ok(())
     }
 
+    /// The message, which goes once.
+    pub(super) fn take_message(&mut self) -> Batch {
+        let number = self.message.number;
+        std::mem::replace(&mut self.message, Batch { number, sessions: Vec::new() })
+    }
+
     fn has_room(&self, session: &Session, body: usize, bytes: usize) -> bool {
         self.fds.len() + session.descriptors() <= DESCRIPTORS && body <= MAX_BODY && bytes <= BYTES
     }

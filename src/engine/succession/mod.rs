@@ -1,84 +1,273 @@
 //! The hand-off between two engines: the old one exports its state and, later, its sessions; the new one imports them.
 //!
-//! `state` turns what is known and counted into messages and back, `sessions` does so for frozen sessions, `batch` is
-//! as many of them as go together, `moving` their way out of one engine, `taking` their way into the other.
+//! Each stretch of a hand-off that waits is a future without access to the engine. The loop polls it and gives its result
+//! to [`Succession::advance`], which changes the engine and returns the next stretch.
 
 mod batch;
+mod export;
+mod ghosts;
+mod import;
 pub(crate) mod peer_link;
 mod receive;
 mod send;
 mod session_codec;
 mod state;
 
-use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
-pub(super) use self::receive::receive;
-pub(super) use self::send::Moving;
-use self::state::Baseline;
-use crate::engine::Engine;
-use crate::engine::pools::followers;
-use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
+use tokio::sync::watch;
+
+use self::export::{Export, export, finish};
+use self::ghosts::Ghosts;
+use self::peer_link::{PeerLink, PeerLinkError};
+use self::receive::{Arrival, Incoming, Offer};
+use self::send::{MovedOut, Mover};
+use self::state::{gather, take_state};
+use crate::config::Config;
+use crate::engine::listeners::Listeners;
+use crate::engine::pools::Pools;
 use crate::engine::supervisor_link::PeerEnd;
-use crate::handoff::features::Agreed;
-use crate::handoff::peer::{Imported, PeerMessage, StateEnd};
+use crate::engine::workers::Workers;
+use crate::fault;
+use crate::handoff::control::Done;
+use crate::handoff::features::{Agreed, Feature};
+use crate::proxy::frozen::Frozen;
 
-/// The old engine's side of an upgrade, from the export of its state to its last word.
+/// This engine's part in a hand-off. Lives on the control thread.
 #[derive(Debug)]
-pub(super) struct Export {
-    bridge: PeerLink,
-    agreed: Agreed,
-    /// What has been told already; the sums at the end are told without it.
-    told: Baseline,
+pub(super) struct Succession {
+    workers: Workers,
+    /// Old engine: the new one has the state, and MOVE may come.
+    exported: Option<Export>,
+    /// New engine: the state is imported; sessions may come once it serves.
+    imported: Option<PeerLink>,
+    moving: Moving,
+    ghosts: Ghosts,
 }
 
-/// The new engine's side: state imported, sessions still to come.
+/// Whether sessions are on their way between two engines, frozen and held by no worker.
 #[derive(Debug)]
-pub(super) struct Import {
-    bridge: PeerLink,
+enum Moving {
+    No,
+    /// Old engine. Sending `true` ends the move after the batch under way.
+    Out(watch::Sender<bool>),
+    /// New engine: a batch is accepted and not yet committed.
+    In,
 }
 
-impl Engine {
-    /// Old engine: tells the new one everything but the sessions.
-    pub(super) async fn export(&self, end: PeerEnd) -> Result<Export, PeerLinkError> {
-        let mut bridge = PeerLink::new(end)?;
-        let agreed = bridge.greet().await?;
-        tracing::info!("hand-off: both engines speak {agreed}");
-        let told = self.tell_state(&mut bridge, &agreed, &Baseline::default()).await?;
-        bridge.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await?;
-        match bridge.answer().await? {
-            (PeerMessage::Imported(_), _) => Ok(Export { bridge, agreed, told }),
-            _ => Err(PeerLinkError::OutOfTurn),
+/// What else the engine is doing while a hand-off advances.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    pub(super) upgrading: bool,
+    pub(super) stopping: bool,
+}
+
+/// The result of a stretch of a hand-off.
+#[derive(Debug)]
+pub(super) enum HandoffStep {
+    Greeted(Result<(PeerLink, Agreed), PeerLinkError>),
+    Exported(Result<Export, PeerLinkError>),
+    MovedOut(MovedOut),
+    /// The last step of the old engine: the answer to MOVE.
+    HandedOver(Done),
+    Arrived(Result<(Incoming, Arrival), PeerLinkError>),
+    /// The sessions of a batch belong to this engine now.
+    Given(Result<(Incoming, Vec<Frozen>), PeerLinkError>),
+}
+
+/// A stretch of a hand-off. Not cancel safe: dropped, it ends the hand-off, and sessions that it holds are closed.
+pub(super) type HandoffFuture = Pin<Box<dyn Future<Output = HandoffStep>>>;
+
+/// How a hand-off continues.
+pub(super) enum HandoffNext {
+    Wait(HandoffFuture),
+    /// MOVE is to be answered with this.
+    Report(Done),
+    Over,
+}
+
+impl Succession {
+    pub(super) fn new(workers: Workers) -> Self {
+        Self { workers, exported: None, imported: None, moving: Moving::No, ghosts: Ghosts::default() }
+    }
+
+    /// Whether sessions exist that no worker holds.
+    pub(super) fn is_moving(&self) -> bool {
+        !matches!(self.moving, Moving::No)
+    }
+
+    /// Old engine: begins the export of its state.
+    pub(super) fn export(end: PeerEnd) -> HandoffFuture {
+        let greet = async {
+            let mut link = PeerLink::new(end)?;
+            let agreed = link.greet().await?;
+            Ok((link, agreed))
+        };
+        Box::pin(async { HandoffStep::Greeted(greet.await) })
+    }
+
+    /// Old engine: the upgrade is over. The link to the new engine is of no more use.
+    pub(super) fn forget_export(&mut self) {
+        self.exported = None;
+    }
+
+    /// Old engine: begins to hand over what can be handed over within `limit`.
+    pub(super) fn hand_over(&mut self, limit: Duration, listeners: &Listeners, pools: &Pools) -> HandoffNext {
+        let Some(export) = self.exported.take() else {
+            let left = listeners.limit().used().into();
+            let why = Some("there is no way to the new engine".to_owned());
+            return HandoffNext::Report(Done { moved: 0, left, why });
+        };
+        if !export.agreed.has(Feature::Sessions) {
+            let why = "the new binary takes no sessions from this one".to_owned();
+            let moved = MovedOut { export, moved: 0, why: Some(why), kept: Vec::new() };
+            return HandoffNext::Wait(self.last_counts(moved, false, listeners, pools));
+        }
+        let (end, ended) = watch::channel(false);
+        self.moving = Moving::Out(end);
+        let mover = Mover::new(export, self.workers.clone(), Instant::now() + limit, ended);
+        HandoffNext::Wait(Box::pin(async { HandoffStep::MovedOut(mover.run().await) }))
+    }
+
+    /// Old engine: gives no further batch away.
+    pub(super) fn end_move(&self) {
+        if let Moving::Out(end) = &self.moving {
+            end.send_replace(true);
         }
     }
 
-    /// New engine: hears all that and takes it over. Its own servers must be there already.
-    pub(super) async fn import(&self, end: PeerEnd) -> Result<Import, PeerLinkError> {
-        let mut bridge = PeerLink::new(end)?;
-        bridge.greet().await?;
-        // Found servers come first: what is known of them needs them to be there.
-        let mut found = Some(BTreeMap::new());
-        loop {
-            let message = bridge.answer().await?.0;
-            match (message, &mut found) {
-                (PeerMessage::Discovery(record), Some(found)) => {
-                    found.extend(followers::found_before(record));
-                    continue;
+    /// New engine: takes over the state of the old one. The servers of `config` must be there already. For the start:
+    /// it takes seconds.
+    pub(super) async fn import(
+        &mut self,
+        end: PeerEnd,
+        config: &Config,
+        listeners: &Listeners,
+        pools: &mut Pools,
+    ) -> Result<(), PeerLinkError> {
+        let mut link = PeerLink::new(end)?;
+        import::import(&mut link, config, listeners, pools).await?;
+        self.imported = Some(link);
+        Ok(())
+    }
+
+    /// New engine: begins to take sessions, if there is an old engine. For when it serves.
+    pub(super) fn receive(&mut self) -> Option<HandoffFuture> {
+        self.imported.take().map(|link| arrival(Incoming::new(link)))
+    }
+
+    /// Takes in what a stretch has brought.
+    pub(super) fn advance(
+        &mut self,
+        step: HandoffStep,
+        now: Circumstances,
+        listeners: &Listeners,
+        pools: &Pools,
+    ) -> HandoffNext {
+        match step {
+            HandoffStep::Greeted(Ok((link, agreed))) => {
+                tracing::info!("hand-off: both engines speak {agreed}");
+                let counts = gather(listeners, pools);
+                let messages = counts.first_messages(&agreed, pools);
+                let exported = async { HandoffStep::Exported(export(link, agreed, messages, counts).await) };
+                HandoffNext::Wait(Box::pin(exported))
+            }
+            HandoffStep::Exported(Ok(export)) => {
+                self.exported = now.upgrading.then_some(export);
+                HandoffNext::Over
+            }
+            // It fails the upgrade over there: this engine continues as it was.
+            HandoffStep::Greeted(Err(error)) | HandoffStep::Exported(Err(error)) => {
+                tracing::warn!("hand-off: {error}");
+                HandoffNext::Over
+            }
+            HandoffStep::MovedOut(mut moved) => {
+                for (worker, session) in moved.kept.drain(..) {
+                    self.thaw(worker, session, listeners, pools);
                 }
-                (message, _) => {
-                    if let Some(found) = found.take() {
-                        let config = self.config.borrow().clone();
-                        self.start_discovery(&config, found);
-                        self.discover().await;
-                    }
-                    if let PeerMessage::StateEnd(_) = message {
-                        break;
-                    }
-                    self.take_state(message)?;
+                self.moving = Moving::No;
+                HandoffNext::Wait(self.last_counts(moved, now.stopping, listeners, pools))
+            }
+            HandoffStep::HandedOver(done) => HandoffNext::Report(done),
+            HandoffStep::Arrived(Ok((incoming, arrival))) => self.arrived(incoming, arrival, now, listeners, pools),
+            HandoffStep::Given(Ok((mut incoming, sessions))) => {
+                for session in sessions {
+                    self.thaw(incoming.count(), session, listeners, pools);
                 }
+                self.moving = Moving::No;
+                HandoffNext::Wait(arrival(incoming))
+            }
+            HandoffStep::Arrived(Err(error)) | HandoffStep::Given(Err(error)) => self.broken_off(&error),
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        incoming: Incoming,
+        arrived: Arrival,
+        now: Circumstances,
+        listeners: &Listeners,
+        pools: &Pools,
+    ) -> HandoffNext {
+        match arrived {
+            Arrival::State(message) => match take_state(listeners, pools, message) {
+                Ok(()) => HandoffNext::Wait(arrival(incoming)),
+                Err(error) => self.broken_off(&error),
+            },
+            // Not accepted: the old engine drains them as this one would, without the pause of a move.
+            Arrival::Offer(_) if now.stopping => self.broken_off(&PeerLinkError::Stopping),
+            Arrival::Offer(offer) => {
+                fault::point("new.offered");
+                self.moving = Moving::In;
+                HandoffNext::Wait(acceptance(incoming, offer))
+            }
+            Arrival::End => {
+                tracing::info!("hand-off: {} sessions taken over", incoming.taken());
+                HandoffNext::Over
             }
         }
-        self.refresh_all();
-        bridge.send(&PeerMessage::Imported(Imported {}), Vec::new()).await?;
-        Ok(Import { bridge })
+    }
+
+    fn broken_off(&mut self, error: &PeerLinkError) -> HandoffNext {
+        self.moving = Moving::No;
+        tracing::warn!("hand-off: broken off: {error}");
+        HandoffNext::Over
+    }
+
+    /// Old engine: counts the sessions that stay and sends the counts since the export.
+    fn last_counts(&self, moved: MovedOut, stopping: bool, listeners: &Listeners, pools: &Pools) -> HandoffFuture {
+        let MovedOut { export, moved, mut why, .. } = moved;
+        let messages = gather(listeners, pools).messages_since(&export.sent, &export.agreed);
+        let workers = self.workers.clone();
+        Box::pin(async move {
+            let left = workers.sessions().await as u64;
+            if left > 0 {
+                let reason = if stopping { "this engine is being stopped" } else { "they could not be frozen in time" };
+                why.get_or_insert_with(|| reason.to_owned());
+            }
+            // Those that stay are counted by this engine to their end and then lost to the sums; DONE has their number.
+            if let Err(error) = finish(export, messages).await {
+                tracing::warn!("hand-off: the last counts were not handed over: {error}");
+            }
+            HandoffStep::HandedOver(Done { moved, left, why })
+        })
+    }
+
+    /// Gives a frozen session to a worker.
+    fn thaw(&mut self, worker: usize, session: Frozen, listeners: &Listeners, pools: &Pools) {
+        let (frontend, backend) = self.ghosts.places(&session, listeners, pools);
+        self.workers.nth(worker).thaw(session, &frontend, backend);
     }
 }
+
+fn arrival(incoming: Incoming) -> HandoffFuture {
+    Box::pin(async { HandoffStep::Arrived(incoming.next().await) })
+}
+
+fn acceptance(incoming: Incoming, offer: Offer) -> HandoffFuture {
+    Box::pin(async { HandoffStep::Given(incoming.accept(offer).await) })
+}
+
+#[cfg(test)]
+mod tests;

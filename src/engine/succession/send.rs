@@ -1,110 +1,68 @@
 //! Open sessions on their way out of the old engine, in batches that are committed one by one.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::backend::Backend;
-use crate::config;
-use crate::engine::Engine;
-use crate::engine::succession::Export;
 use crate::engine::succession::batch::{BatchBuilder, Refused};
-use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
+use crate::engine::succession::export::Export;
+use crate::engine::succession::peer_link::PeerLinkError;
+use crate::engine::workers::Workers;
 use crate::fault;
-use crate::handoff::control::Done;
-use crate::handoff::features::Feature;
-use crate::handoff::peer::{BATCH, Commit, End, PeerMessage};
-use crate::proxy::frontend::Frontend;
-use crate::proxy::frozen::{Frozen, Stage};
+use crate::handoff::peer::{BATCH, Commit, PeerMessage};
+use crate::proxy::frozen::Frozen;
 
-/// Sessions that cannot be frozen just now are about to end; so long is waited before they are asked again.
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// Whether sessions are on their way between two engines, frozen and in no worker's hands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::engine) enum Moving {
-    #[default]
-    No,
-    Yes,
-    /// Until the batch under way is decided.
-    Ends,
+/// A move under way. Dropped, it closes the sessions that it holds: it must be driven to its end.
+#[derive(Debug)]
+pub(super) struct Mover {
+    export: Export,
+    workers: Workers,
+    until: Instant,
+    /// True: no further batch is given away.
+    ended: watch::Receiver<bool>,
+    /// Number of the last batch.
+    number: u64,
+    moved: u64,
+    kept: Vec<(usize, Frozen)>,
 }
 
-impl Engine {
-    /// Old engine: gives no further batch away.
-    pub(in crate::engine) fn end_move(&self) {
-        if self.moving.get() == Moving::Yes {
-            self.moving.set(Moving::Ends);
-        }
+/// What a move has come to.
+#[derive(Debug)]
+pub(in crate::engine) struct MovedOut {
+    pub(super) export: Export,
+    /// Sessions given away.
+    pub(super) moved: u64,
+    /// Why sessions are left.
+    pub(super) why: Option<String>,
+    /// Frozen sessions that stay after all, with their workers.
+    pub(super) kept: Vec<(usize, Frozen)>,
+}
+
+impl Mover {
+    /// Moves sessions to the new engine of `export` until `until`, or until `ended` becomes true.
+    pub(super) fn new(export: Export, workers: Workers, until: Instant, ended: watch::Receiver<bool>) -> Self {
+        Self { export, workers, until, ended, number: 0, moved: 0, kept: Vec::new() }
     }
 
-    /// Whether sessions exist that no worker has.
-    pub(in crate::engine) fn is_moving(&self) -> bool {
-        self.moving.get() != Moving::No
+    /// Freezes and sends batch after batch until no session is left.
+    pub(super) async fn run(mut self) -> MovedOut {
+        let why = self.move_all().await.err().map(|error| error.to_string());
+        MovedOut { export: self.export, moved: self.moved, why, kept: self.kept }
     }
 
-    /// Old engine: hands over what can be handed over within `limit`, then the last counts.
-    pub(in crate::engine) async fn hand_over(&self, export: Export, limit: Duration) -> Done {
-        let Export { mut bridge, agreed, told } = export;
-        let (mut moved, mut why) = (0, None);
-        if agreed.has(Feature::Sessions) {
-            let until = Instant::now() + limit;
-            self.moving.set(Moving::Yes);
-            if let Err(error) = self.move_sessions(&mut bridge, until, &mut moved).await {
-                why = Some(error.to_string());
-            }
-            self.moving.set(Moving::No);
-        } else {
-            why = Some("the new binary takes no sessions from this one".to_owned());
-        }
-        let left: usize = self.sessions().await;
-        if left > 0 {
-            why.get_or_insert_with(|| {
-                if self.stopping.get() {
-                    "this engine is being stopped".to_owned()
-                } else {
-                    "they could not be frozen in time".to_owned()
-                }
-            });
-        }
-        // Those that stay are counted by this engine to their end and then lost to the sums; the message says how many.
-        let last = async {
-            self.tell_state(&mut bridge, &agreed, &told).await?;
-            bridge.send(&PeerMessage::End(End {}), Vec::new()).await
-        };
-        if let Err(error) = last.await {
-            tracing::warn!("hand-off: the last counts were not handed over: {error}");
-        }
-        Done { moved, left: left as u64, why }
-    }
-
-    /// Freezes and sends batch after batch until nobody is left.
-    async fn move_sessions(&self, bridge: &mut PeerLink, until: Instant, moved: &mut u64) -> Result<(), PeerLinkError> {
-        let mut number = 0;
-        while !self.ends_move(until) {
+    async fn move_all(&mut self) -> Result<(), PeerLinkError> {
+        while !self.is_over() {
             let mut progress = false;
-            for worker in 0..self.workers.len() {
-                // Each time: those that are told to freeze so late would only come to be thawed.
-                if self.ends_move(until) {
+            for worker in 0..self.workers.count() {
+                // Each time: sessions that freeze so late would be thawed at once.
+                if self.is_over() {
                     return Ok(());
                 }
-                let began = Instant::now();
-                let frozen = self.freeze(worker, until).await;
-                if frozen.is_empty() {
-                    continue;
-                }
-                progress = true;
-                let froze = began.elapsed();
-                let count = self.send_batch(bridge, worker, frozen, &mut number, until).await?;
-                tracing::debug!(
-                    "hand-off: {count} sessions of worker {worker} moved, frozen after {froze:?}, given away after {:?}",
-                    began.elapsed()
-                );
-                *moved += count;
+                progress |= self.move_from(worker).await?;
             }
-            if self.sessions().await == 0 {
+            if self.workers.sessions().await == 0 {
                 return Ok(());
             }
             if !progress {
@@ -114,24 +72,41 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether no more sessions are to be given away: those that are here stay.
-    fn ends_move(&self, until: Instant) -> bool {
-        self.moving.get() != Moving::Yes || self.stopping.get() || Instant::now() >= until
+    /// Moves some sessions of a worker. Returns whether any could be frozen.
+    async fn move_from(&mut self, worker: usize) -> Result<bool, PeerLinkError> {
+        let (began, before) = (Instant::now(), self.moved);
+        let frozen = self.freeze(worker).await;
+        if frozen.is_empty() {
+            return Ok(false);
+        }
+        let froze = began.elapsed();
+        self.send(worker, frozen).await?;
+        tracing::debug!(
+            "hand-off: {} sessions of worker {worker} moved, frozen after {froze:?}, given away after {:?}",
+            self.moved - before,
+            began.elapsed()
+        );
+        Ok(true)
     }
 
-    /// A batch of frozen sessions of one worker.
-    async fn freeze(&self, worker: usize, until: Instant) -> Vec<Frozen> {
+    /// Whether no more sessions are to be given away: those that are here stay.
+    fn is_over(&self) -> bool {
+        *self.ended.borrow() || Instant::now() >= self.until
+    }
+
+    /// Some frozen sessions of one worker.
+    async fn freeze(&self, worker: usize) -> Vec<Frozen> {
         let (sink, mut arrived) = mpsc::unbounded_channel();
-        self.workers[worker].freeze(BATCH, sink);
+        self.workers.nth(worker).freeze(BATCH, sink);
         let mut frozen = Vec::with_capacity(BATCH);
-        let wait = until.saturating_duration_since(Instant::now());
+        let wait = self.until.saturating_duration_since(Instant::now());
         let all = async {
             while let Some(session) = arrived.recv().await {
                 frozen.push(session);
             }
         };
         if timeout(wait, all).await.is_err() {
-            // A worker that hangs is no reason to lose those that came. What comes later goes on there.
+            // The sessions that came are not lost with a worker that hangs. Those that come later continue there.
             arrived.close();
             while let Some(session) = arrived.recv().await {
                 frozen.push(session);
@@ -140,126 +115,76 @@ impl Engine {
         frozen
     }
 
-    /// Sends sessions, as many a message as it can hold. Those that were not committed go on here. Sessions with little
-    /// to carry go first, so that none of them waits for the bytes of others; a batch's bytes fit into the socket at
-    /// once: on busy cores each wait of one engine for the other may cost tens of milliseconds.
-    async fn send_batch(
-        &self,
-        bridge: &mut PeerLink,
-        worker: usize,
-        mut frozen: Vec<Frozen>,
-        number: &mut u64,
-        until: Instant,
-    ) -> Result<u64, PeerLinkError> {
+    /// Sends sessions, as many a message as it can hold; keeps those that were not committed. Sessions with little to
+    /// carry go first, so that none of them waits for the bytes of others; a batch's bytes fit into the socket at once:
+    /// on busy cores each wait of one engine for the other may cost tens of milliseconds.
+    async fn send(&mut self, worker: usize, mut frozen: Vec<Frozen>) -> Result<(), PeerLinkError> {
         frozen.sort_by_key(Frozen::residue);
-        let mut waiting = frozen.into_iter();
-        let mut kept: Option<Frozen> = None;
-        let mut moved = 0;
-        loop {
-            if self.ends_move(until) {
-                self.thaw_all(worker, kept.into_iter().chain(waiting));
-                return Ok(moved);
+        let mut waiting = VecDeque::from(frozen);
+        while !waiting.is_empty() {
+            if self.is_over() {
+                self.keep(worker, waiting);
+                return Ok(());
             }
-            let mut batch = BatchBuilder::new(*number + 1);
-            while let Some(session) = kept.take().or_else(|| waiting.next()) {
-                match batch.add(session) {
-                    Ok(()) => {}
-                    Err(Refused::Full(session)) => {
-                        kept = Some(*session);
-                        break;
-                    }
-                    Err(Refused::Failed(session, error)) => {
-                        let ours = batch.frozen.into_iter().chain([*session]);
-                        self.thaw_all(worker, ours.chain(waiting));
-                        return Err(error.into());
-                    }
-                }
-            }
-            let BatchBuilder { frozen: batch, message, residues, fds, .. } = batch;
-            if batch.is_empty() {
-                return Ok(moved);
-            }
-            *number += 1;
-            let sent = async {
-                for residue in residues {
-                    bridge.send(&PeerMessage::Residue(residue), Vec::new()).await?;
-                }
-                bridge.send(&PeerMessage::Batch(message), fds).await?;
-                fault::point("old.offered");
-                match bridge.answer().await? {
-                    (PeerMessage::Accept(accept), _) if accept.number == *number => Ok(()),
-                    _ => Err(PeerLinkError::OutOfTurn),
-                }
+            let mut batch = BatchBuilder::new(self.number + 1);
+            let sent = match fill(&mut batch, &mut waiting) {
+                Ok(()) => self.give(&mut batch).await,
+                Err(error) => Err(error.into()),
             };
-            if let Err(error) = sent.await {
-                // Not committed: they are ours, and the other engine may not touch them.
-                self.thaw_all(worker, batch.into_iter().chain(kept).chain(waiting));
-                return Err(error);
-            }
-            let count = batch.len() as u64;
-            let commit = bridge.send(&PeerMessage::Commit(Commit { number: *number }), Vec::new()).await;
-            if let Err(error) = commit {
-                // Not sent, and never will be: without it the other engine does not touch them while we live.
-                self.thaw_all(worker, batch.into_iter().chain(kept).chain(waiting));
+            if let Err(error) = sent {
+                // Not committed, or the commit was not sent and never will be: they belong to this engine, and the
+                // other one does not touch them while this one lives.
+                self.keep(worker, batch.frozen);
+                self.keep(worker, waiting);
                 return Err(error);
             }
             fault::point("old.committed");
-            // Given away, whether the other engine lives to see it or not: should it have died before it read this,
-            // nobody has them, and that is the contract of a crash.
-            drop(batch);
-            moved += count;
+            // Given away, even if the other engine dies before it reads the commit: then they are lost, and that is the
+            // contract of a crash.
+            self.moved += batch.frozen.len() as u64;
         }
+        Ok(())
     }
 
-    /// Goes on with sessions that stay after all.
-    fn thaw_all(&self, worker: usize, sessions: impl Iterator<Item = Frozen>) {
-        for session in sessions {
-            self.thaw(worker, session);
+    /// Offers a batch, and commits it once it is accepted. On an error it was not given away.
+    async fn give(&mut self, batch: &mut BatchBuilder) -> Result<(), PeerLinkError> {
+        self.number += 1;
+        let link = &mut self.export.link;
+        for residue in std::mem::take(&mut batch.residues) {
+            link.send(&PeerMessage::Residue(residue), Vec::new()).await?;
         }
+        let message = PeerMessage::Batch(batch.take_message());
+        link.send(&message, std::mem::take(&mut batch.fds)).await?;
+        fault::point("old.offered");
+        match link.answer().await? {
+            (PeerMessage::Accept(accept), _) if accept.number == self.number => {}
+            _ => return Err(PeerLinkError::OutOfTurn),
+        }
+        link.send(&PeerMessage::Commit(Commit { number: self.number }), Vec::new()).await
     }
 
-    /// Gives a frozen session to a worker.
-    pub(super) fn thaw(&self, worker: usize, frozen: Frozen) {
-        let backend = match &frozen.stage {
-            Stage::Relaying { backend, .. } => Some(self.backend_or_ghost(backend)),
-            Stage::Waiting { .. } => None,
-        };
-        let frontend = self.frontend_or_ghost(&frozen.frontend, backend.as_ref());
-        let backend = backend.unwrap_or_else(|| Arc::clone(&frontend.route().backend));
-        self.workers[worker % self.workers.len()].thaw(frozen, &frontend, backend);
-    }
-
-    /// The frontend of that name, or a stand-in for one that the new configuration has not: its sessions go on.
-    fn frontend_or_ghost(&self, name: &str, backend: Option<&Arc<Backend>>) -> Arc<Frontend> {
-        if let Some(served) = self.frontends.borrow().get(name) {
-            return Arc::clone(&served.frontend);
-        }
-        let mut ghosts = self.ghosts.borrow_mut();
-        let ghost = ghosts.frontends.entry(name.to_owned()).or_insert_with(|| {
-            let backend = backend.map_or_else(|| empty_backend(""), Arc::clone);
-            Frontend::new(config::Frontend::new(name, Vec::new(), ""), backend, Arc::clone(&self.global))
-        });
-        Arc::clone(ghost)
-    }
-
-    fn backend_or_ghost(&self, name: &str) -> Arc<Backend> {
-        if let Some(backend) = self.backends.borrow().get(name) {
-            return Arc::clone(backend);
-        }
-        let mut ghosts = self.ghosts.borrow_mut();
-        Arc::clone(ghosts.backends.entry(name.to_owned()).or_insert_with(|| empty_backend(name)))
-    }
-
-    /// Sessions on all workers.
-    pub(in crate::engine) async fn sessions(&self) -> usize {
-        let mut sum = 0;
-        for worker in self.workers.iter() {
-            sum += worker.census().await.sessions;
-        }
-        sum
+    fn keep(&mut self, worker: usize, sessions: impl IntoIterator<Item = Frozen>) {
+        self.kept.extend(sessions.into_iter().map(|session| (worker, session)));
     }
 }
 
-fn empty_backend(name: &str) -> Arc<Backend> {
-    Backend::new(Arc::new(config::Backend::new(name, Vec::new())))
+/// Fills a batch from the front. On an error, all sessions are still in one or the other.
+fn fill(batch: &mut BatchBuilder, waiting: &mut VecDeque<Frozen>) -> std::io::Result<()> {
+    while let Some(session) = waiting.pop_front() {
+        match batch.add(session) {
+            Ok(()) => {}
+            Err(Refused::Full(session)) => {
+                waiting.push_front(*session);
+                break;
+            }
+            Err(Refused::Failed(session, error)) => {
+                waiting.push_front(*session);
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
 }
+
+/// Sessions that cannot be frozen just now are about to end; so long is waited before the next attempt.
+const AGAIN: Duration = Duration::from_millis(20);

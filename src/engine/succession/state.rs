@@ -1,4 +1,4 @@
-//! What an engine knows and has counted, as messages.
+//! The counts and the state of servers as messages, and back.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::backend::health::{CheckResult, Health, Standing};
 use crate::backend::{Member, Server, ServerState};
 use crate::config::AdminState;
-use crate::engine::Engine;
-use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
+use crate::engine::listeners::Listeners;
+use crate::engine::pools::Pools;
+use crate::engine::succession::peer_link::PeerLinkError;
 use crate::handoff::features::{Agreed, Feature};
 use crate::handoff::peer::{
     Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage, Server as ServerRecord, Timed,
@@ -16,105 +17,107 @@ use crate::proxy::frontend;
 use crate::stats::{self, Counter, ServerStats, Times};
 use crate::sys::clock::millis;
 
-/// Counts that were told before.
+/// The counts and the state of all servers at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Baseline {
     frontends: HashMap<String, Frontend>,
     servers: HashMap<(String, String), ServerRecord>,
 }
 
-impl Engine {
-    /// Sends all counts beyond `told`, and what is known unless it was told before. Returns what is told now.
-    pub(super) async fn tell_state(
-        &self,
-        bridge: &mut PeerLink,
-        agreed: &Agreed,
-        told: &Baseline,
-    ) -> Result<Baseline, PeerLinkError> {
-        let first = told.frontends.is_empty() && told.servers.is_empty();
-        let now = self.gather();
-        if first && agreed.has(Feature::Discovery) {
-            for record in self.discovery.records() {
-                let message = PeerMessage::Discovery(record);
-                bridge.send(&message, Vec::new()).await?;
-            }
+impl Baseline {
+    /// Everything, as messages that the other engine understands.
+    pub(super) fn first_messages(&self, agreed: &Agreed, pools: &Pools) -> Vec<PeerMessage> {
+        let mut messages = Vec::new();
+        if agreed.has(Feature::Discovery) {
+            messages.extend(pools.followers().records().into_iter().map(PeerMessage::Discovery));
         }
-        if agreed.has(Feature::Counters) {
-            for (name, frontend) in &now.frontends {
-                let message = less_frontend(frontend, told.frontends.get(name));
-                bridge.send(&PeerMessage::Frontend(message), Vec::new()).await?;
-            }
-        }
-        for (key, server) in &now.servers {
-            let mut message = less_server(server, told.servers.get(key));
-            if !agreed.has(Feature::Counters) {
-                message.counts.clear();
-            }
-            if !agreed.has(Feature::Histograms) {
-                message.histograms.clear();
-            }
-            if !first || !agreed.has(Feature::Health) {
+        messages.extend(self.counts_since(&Self::default(), agreed));
+        for server in self.servers.values() {
+            let mut message = server.clone();
+            if !agreed.has(Feature::Health) {
                 message.knowledge.clear();
             }
-            bridge.send(&PeerMessage::Server(message), Vec::new()).await?;
+            messages.push(server_message(message, agreed));
         }
-        Ok(now)
+        messages
     }
 
-    /// Takes one message of the other engine's state in. Names that this configuration does not have are left out.
-    pub(super) fn take_state(&self, message: PeerMessage) -> Result<(), PeerLinkError> {
-        match message {
-            PeerMessage::Frontend(record) => {
-                if let Some(served) = self.frontends.borrow().get(&record.name) {
-                    add_frontend(&served.frontend, &record);
-                }
-            }
-            PeerMessage::Server(record) => self.take_server(&record),
-            // Once the first servers are known it would come too late.
-            PeerMessage::Discovery(_) => {}
-            _ => return Err(PeerLinkError::OutOfTurn),
+    /// The counts beyond those of `before`, as messages that the other engine understands.
+    pub(super) fn messages_since(&self, before: &Self, agreed: &Agreed) -> Vec<PeerMessage> {
+        let mut messages = self.counts_since(before, agreed);
+        for (key, server) in &self.servers {
+            let mut message = server_since(server, before.servers.get(key));
+            message.knowledge.clear();
+            messages.push(server_message(message, agreed));
         }
-        Ok(())
+        messages
     }
 
-    /// Publishes every backend anew after its servers' state was changed behind its back.
-    pub(super) fn refresh_all(&self) {
-        for backend in self.backends.borrow().values() {
-            backend.refresh(Instant::now());
+    fn counts_since(&self, before: &Self, agreed: &Agreed) -> Vec<PeerMessage> {
+        if !agreed.has(Feature::Counters) {
+            return Vec::new();
+        }
+        let since = |(name, frontend): (&String, &Frontend)| frontend_since(frontend, before.frontends.get(name));
+        self.frontends.iter().map(since).map(PeerMessage::Frontend).collect()
+    }
+}
+
+/// The present counts and state.
+pub(super) fn gather(listeners: &Listeners, pools: &Pools) -> Baseline {
+    let mut all = Baseline::default();
+    for (name, served) in listeners.iter() {
+        all.frontends.insert(name.clone(), frontend_record(&served.frontend));
+    }
+    for (name, backend) in pools.iter() {
+        for member in &backend.snapshot().members {
+            let record = server_record(name, member);
+            all.servers.insert((name.clone(), record.name.clone()), record);
         }
     }
+    all
+}
 
-    fn take_server(&self, record: &ServerRecord) {
-        let backends = self.backends.borrow();
-        let Some(backend) = backends.get(&record.backend) else {
-            return;
-        };
-        let snapshot = backend.snapshot();
-        let Some(member) = snapshot.members.iter().find(|member| *member.server.name == *record.name) else {
-            return;
-        };
-        add_server(&member.server.stats, record);
-        // Health belongs to an address.
-        if let Some(knowledge) = record.knowledge.first()
-            && member.spec.addr.to_string() == record.addr
-        {
-            know(member, knowledge, Instant::now());
-        }
-    }
-
-    fn gather(&self) -> Baseline {
-        let mut all = Baseline::default();
-        for (name, served) in &*self.frontends.borrow() {
-            all.frontends.insert(name.clone(), frontend_record(&served.frontend));
-        }
-        for (name, backend) in &*self.backends.borrow() {
-            for member in &backend.snapshot().members {
-                let record = server_record(name, member);
-                all.servers.insert((name.clone(), record.name.clone()), record);
+/// Takes one message of the other engine's state in. Names that this configuration does not have are left out.
+pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMessage) -> Result<(), PeerLinkError> {
+    match message {
+        PeerMessage::Frontend(record) => {
+            if let Some(frontend) = listeners.frontend(&record.name) {
+                add_frontend(frontend, &record);
             }
         }
-        all
+        PeerMessage::Server(record) => take_server(pools, &record),
+        // Once the first servers are there it comes too late.
+        PeerMessage::Discovery(_) => {}
+        _ => return Err(PeerLinkError::OutOfTurn),
     }
+    Ok(())
+}
+
+fn take_server(pools: &Pools, record: &ServerRecord) {
+    let Some(backend) = pools.get(&record.backend) else {
+        return;
+    };
+    let snapshot = backend.snapshot();
+    let Some(member) = snapshot.members.iter().find(|member| *member.server.name == *record.name) else {
+        return;
+    };
+    add_server(&member.server.stats, record);
+    // Health belongs to an address.
+    if let Some(knowledge) = record.knowledge.first()
+        && member.spec.addr.to_string() == record.addr
+    {
+        restore(member, knowledge, Instant::now());
+    }
+}
+
+fn server_message(mut message: ServerRecord, agreed: &Agreed) -> PeerMessage {
+    if !agreed.has(Feature::Counters) {
+        message.counts.clear();
+    }
+    if !agreed.has(Feature::Histograms) {
+        message.histograms.clear();
+    }
+    PeerMessage::Server(message)
 }
 
 fn frontend_record(frontend: &frontend::Frontend) -> Frontend {
@@ -136,14 +139,14 @@ fn add_frontend(frontend: &frontend::Frontend, record: &Frontend) {
     stats.failed.add(record.failed);
 }
 
-fn less_frontend(now: &Frontend, told: Option<&Frontend>) -> Frontend {
-    let Some(told) = told else { return now.clone() };
+fn frontend_since(now: &Frontend, before: Option<&Frontend>) -> Frontend {
+    let Some(before) = before else { return now.clone() };
     Frontend {
         name: now.name.clone(),
-        sessions_total: now.sessions_total.saturating_sub(told.sessions_total),
-        bytes_in: now.bytes_in.saturating_sub(told.bytes_in),
-        bytes_out: now.bytes_out.saturating_sub(told.bytes_out),
-        failed: now.failed.saturating_sub(told.failed),
+        sessions_total: now.sessions_total.saturating_sub(before.sessions_total),
+        bytes_in: now.bytes_in.saturating_sub(before.bytes_in),
+        bytes_out: now.bytes_out.saturating_sub(before.bytes_out),
+        failed: now.failed.saturating_sub(before.failed),
     }
 }
 
@@ -179,15 +182,15 @@ fn add_server(stats: &ServerStats, record: &ServerRecord) {
     }
 }
 
-fn less_server(now: &ServerRecord, told: Option<&ServerRecord>) -> ServerRecord {
+fn server_since(now: &ServerRecord, before: Option<&ServerRecord>) -> ServerRecord {
     let mut rest = now.clone();
-    let Some(told) = told else { return rest };
+    let Some(before) = before else { return rest };
     for count in &mut rest.counts {
-        let before = told.counts.iter().find(|other| other.what == count.what);
+        let before = before.counts.iter().find(|other| other.what == count.what);
         count.value = count.value.saturating_sub(before.map_or(0, |before| before.value));
     }
     for histogram in &mut rest.histograms {
-        let Some(before) = told.histograms.iter().find(|other| other.what == histogram.what) else {
+        let Some(before) = before.histograms.iter().find(|other| other.what == histogram.what) else {
             continue;
         };
         for bucket in &mut histogram.buckets {
@@ -239,13 +242,13 @@ fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instan
         suspect: server.is_suspect(),
         recovering_ms: age(state.recovering_since),
         changed_ms: age(state.changed),
-        // Results hold numbers and printable text: there is nothing that JSON could not say.
+        // Results hold numbers and printable text: JSON can hold all of it.
         history: serde_json::to_vec(&history).unwrap_or_default(),
         configured: configured == (state.admin == AdminState::Maint),
     }
 }
 
-fn know(member: &Member, knowledge: &Knowledge, now: Instant) {
+fn restore(member: &Member, knowledge: &Knowledge, now: Instant) {
     let mut state = member.server.state();
     if !knowledge.configured || knowledge.admin == AdminState::Drain {
         state.admin = knowledge.admin;

@@ -1,0 +1,228 @@
+//! The engine's end of the admin socket: where it is, and when it takes requests.
+//!
+//! Requests reach the engine's loop over one channel; each carries the way back for its answer.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Type};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::timeout;
+
+use crate::config::Config;
+use crate::control::admin::{self, Answer, Conversations, ProgressSender, Request};
+use crate::engine::error::EngineError;
+use crate::engine::launch::LaunchOptions;
+use crate::engine::listeners::inherited::Inherited;
+use crate::engine::supervisor_link::Reports;
+use crate::exit::ExitStatus;
+use crate::handoff::control::{Listener, ListenerKind};
+use crate::sys::fd;
+
+/// A request that waits for the loop's answer.
+#[derive(Debug)]
+pub(super) struct PendingRequest {
+    pub(super) request: Request,
+    pub(super) progress: ProgressSender,
+    pub(super) reply: Reply,
+}
+
+/// The way back for the one answer of a request. Dropped without one, the client reads that the request failed.
+#[derive(Debug)]
+pub(super) struct Reply(oneshot::Sender<Answer>);
+
+impl Reply {
+    /// Answers. A client that has gone away does not matter.
+    pub(super) fn send(self, answer: Answer) {
+        self.0.send(answer).ok();
+    }
+}
+
+/// The listening admin socket.
+#[derive(Debug)]
+pub(super) struct AdminListener {
+    path: PathBuf,
+    /// `None` once it is closed.
+    socket: Option<OwnedFd>,
+    conversations: Conversations,
+    requests: mpsc::UnboundedSender<PendingRequest>,
+    /// Accepts, unless another engine does.
+    server: Option<JoinHandle<()>>,
+}
+
+impl AdminListener {
+    fn new(path: PathBuf, socket: OwnedFd, requests: mpsc::UnboundedSender<PendingRequest>) -> Self {
+        Self { path, socket: Some(socket), conversations: Conversations::default(), requests, server: None }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes requests from now on.
+    pub(super) fn serve(&mut self) -> Result<(), EngineError> {
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        let listener = socket.try_clone().and_then(|socket| UnixListener::from_std(socket.into()));
+        let listener = listener.map_err(EngineError::system("cannot listen on the admin socket"))?;
+        let (requests, conversations) = (self.requests.clone(), self.conversations.clone());
+        self.server = Some(spawn_local(async move {
+            let handler = move |request, progress| pass_on(requests.clone(), request, progress);
+            match admin::serve(listener, conversations, handler).await {}
+        }));
+        Ok(())
+    }
+
+    /// Takes no more requests; those under way continue. The socket stays.
+    pub(super) async fn park(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.abort();
+            // Cancelled, as intended.
+            server.await.ok();
+        }
+    }
+
+    /// Takes no more requests, and removes the path, so that the next process can bind it. While another engine has the
+    /// socket, or may have it, the path stays: it leads to that engine, or the next process replaces it as stale.
+    pub(super) async fn close(&mut self, upgrading: bool) {
+        let served = self.server.is_some();
+        self.park().await;
+        self.socket = None;
+        if served && !upgrading {
+            fs::remove_file(&self.path).ok();
+        }
+    }
+
+    /// Closes a socket that another engine serves. For an engine that ends.
+    pub(super) fn release_if_parked(&mut self) {
+        if self.server.is_none() {
+            self.socket = None;
+        }
+    }
+
+    /// Takes no more requests, and returns a future that is ready when all are answered, or after a while.
+    pub(super) async fn finish(&mut self) -> impl Future<Output = ()> + 'static {
+        self.park().await;
+        let conversations = self.conversations.clone();
+        async move {
+            timeout(LAST_ANSWERS, conversations.over()).await.ok();
+        }
+    }
+}
+
+/// Binds the admin socket, for the engine's own user alone, or takes over the one of the previous engine.
+pub(super) fn listen(
+    launch: &LaunchOptions,
+    config: &Config,
+    inherited: &mut Inherited,
+    reports: &Reports,
+    requests: mpsc::UnboundedSender<PendingRequest>,
+) -> Result<AdminListener, EngineError> {
+    let path = launch.socket.as_ref().or(config.global.socket.as_ref()).unwrap_or(&launch.default_socket).clone();
+    let fail = |problem: String| EngineError::Admin { path: display_path(&path), problem };
+    // In another container the path may lead elsewhere: then the inherited socket is left to the engine that has it.
+    if leads_somewhere(&path)
+        && let Some(held) = inherited.admin(&display_path(&path))
+    {
+        return Ok(AdminListener::new(path, held.socket, requests));
+    }
+    make_room(&path).map_err(fail)?;
+    make_folder(&path);
+    let socket = bind(&path).map_err(|error| fail(advice(&path, &error)))?;
+    let cookie = fd::cookie(socket.as_fd()).map_err(|error| fail(error.to_string()))?;
+    let listener = Listener {
+        kind: ListenerKind::Admin,
+        frontend: String::new(),
+        bind: display_path(&path),
+        worker: 0,
+        address: display_path(&path),
+        cookie,
+    };
+    reports.listener(&listener, &socket)?;
+    Ok(AdminListener::new(path, socket, requests))
+}
+
+/// A path as messages show it.
+pub(super) fn display_path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Passes a request to the loop and waits for its answer.
+async fn pass_on(
+    requests: mpsc::UnboundedSender<PendingRequest>,
+    request: Request,
+    progress: ProgressSender,
+) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    let pending = PendingRequest { request, progress, reply: Reply(reply) };
+    // An error: the loop has ended; then there is no answer either.
+    requests.send(pending).ok();
+    let lost = |_| Answer::failed(ExitStatus::Failed, "the daemon failed while doing this; its log says more");
+    answer.await.unwrap_or_else(lost)
+}
+
+/// No client can connect before `listen`, and by then the mode is right.
+fn bind(path: &Path) -> std::io::Result<OwnedFd> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether a socket listens there. An inherited socket does, since the supervisor keeps it open, too.
+fn leads_somewhere(path: &Path) -> bool {
+    let connected = || {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        socket.connect(&SockAddr::unix(path)?)
+    };
+    // A full queue belongs to a listening socket, too.
+    connected().map_or_else(|e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock, |()| true)
+}
+
+/// Removes what a process that died has left; refuses when one answers, since two would share the traffic.
+fn make_room(path: &Path) -> Result<(), String> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err("is there already and is no socket; choose another path with --socket".to_owned());
+    }
+    if UnixStream::connect(path).is_ok() {
+        return Err("another lb answers there; stop it first, or give this one its own --socket".to_owned());
+    }
+    fs::remove_file(path).map_err(|error| format!("cannot remove the one that a former lb has left: {error}"))
+}
+
+/// One level, such as `/run/lb`, which a boot leaves empty. A failure shows when the socket is bound.
+fn make_folder(path: &Path) {
+    if let Some(folder) = path.parent() {
+        match fs::DirBuilder::new().mode(0o750).create(folder) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+fn advice(path: &Path, error: &std::io::Error) -> String {
+    let folder = path.parent().map(display_path).unwrap_or_default();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            format!("{folder} does not exist; create it, or choose another path with --socket")
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            format!("may not be created in {folder}; choose another path with --socket")
+        }
+        _ => error.to_string(),
+    }
+}
+
+const BACKLOG: i32 = 128;
+/// For answers that are on their way when the process ends.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);

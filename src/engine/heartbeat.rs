@@ -1,0 +1,76 @@
+//! Signs of life to the supervisor. When a worker does not answer, there is none: silence is the message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::backend::Member;
+use crate::engine::Engine;
+use crate::engine::error::EngineError;
+use crate::engine::inputs::{Jobs, LoopEvent};
+use crate::engine::workers::{Pulse, Workers};
+use crate::fault;
+use crate::handoff::control::{Heartbeat, Mode};
+use crate::stats::FrontendStats;
+
+/// Sends the first heartbeat as soon as the workers answer. Counts from now on: those inherited from the previous engine
+/// are excluded.
+pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs) {
+    engine.origin.inherited = figures(engine);
+    next(engine, jobs, Duration::ZERO);
+}
+
+/// Sends a heartbeat if the workers have answered, and waits for the next.
+pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<(), EngineError> {
+    match pulse {
+        // The connections queued for that worker would wait for ever: better a new engine at once.
+        Pulse::WorkerLost => return Err(EngineError::WorkerLost),
+        Pulse::Answered => {
+            let (now, before) = (figures(engine), &engine.origin.inherited);
+            let beat = Heartbeat {
+                sessions: now.sessions,
+                accepted: now.accepted.saturating_sub(before.accepted),
+                served: now.served.saturating_sub(before.served),
+                failed: now.failed.saturating_sub(before.failed),
+            };
+            if engine.reports.heartbeat(beat).is_err() {
+                return Ok(());
+            }
+        }
+        Pulse::Silent => {}
+    }
+    next(engine, jobs, engine.reports.heartbeat_interval());
+    Ok(())
+}
+
+fn next(engine: &Engine, jobs: &mut Jobs, after: Duration) {
+    let (workers, mode) = (engine.workers.clone(), engine.origin.mode);
+    jobs.start(async move {
+        sleep(after).await;
+        LoopEvent::Pulse(feel(&workers, mode).await)
+    });
+}
+
+async fn feel(workers: &Workers, mode: Mode) -> Pulse {
+    if mode == Mode::Upgrade {
+        fault::point("engine.beat");
+    }
+    if !workers.are_alive() {
+        return Pulse::WorkerLost;
+    }
+    if workers.answer().await { Pulse::Answered } else { Pulse::Silent }
+}
+
+fn figures(engine: &Engine) -> Heartbeat {
+    let of_frontends =
+        |of: fn(&FrontendStats) -> u64| engine.listeners.iter().map(|(_, served)| of(&served.frontend.stats)).sum();
+    let served = |member: &Arc<Member>| member.server.stats.sessions_total.value();
+    let backends = engine.pools.iter().map(|(_, backend)| backend.snapshot().members.iter().map(served).sum::<u64>());
+    Heartbeat {
+        sessions: engine.listeners.limit().used().into(),
+        accepted: of_frontends(|stats| stats.sessions_total.value()),
+        served: backends.sum(),
+        failed: of_frontends(|stats| stats.failed.value()),
+    }
+}

@@ -1,0 +1,76 @@
+//! The engine's process: its log, its signals, its control thread, its exit status.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal};
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::engine::error::EngineError;
+use crate::engine::launch::{ConfigSource, LaunchOptions};
+use crate::engine::startup::live;
+use crate::exit::ExitStatus;
+use crate::fault;
+use crate::handoff::features::announcement;
+use crate::sys::{process, resources};
+
+/// Runs the engine until its supervisor orders it to stop.
+pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
+    init_logging();
+    let config = match launch.source.read() {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitStatus::BadInput;
+        }
+    };
+    // A terminal and some service managers signal every process of the group. Orders come from the supervisor.
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+    let blocked = signals.into_iter().collect::<SigSet>().thread_block();
+    resources::reserve_descriptors();
+    let outcome = blocked
+        .map_err(io::Error::from)
+        .and_then(|()| process::set_name(c"lb"))
+        .and_then(|()| Builder::new_current_thread().enable_all().build_local(LocalOptions::default()))
+        .map_err(EngineError::system("cannot start the control thread"))
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(live(launch, config));
+            // A look-up of a name may still be under way in the C library, for half a minute: the end must not wait.
+            runtime.shutdown_background();
+            outcome
+        });
+    match outcome {
+        Ok(()) => ExitStatus::Done,
+        Err(error) => {
+            eprintln!("lb: {error}");
+            ExitStatus::Failed
+        }
+    }
+}
+
+/// Checks a binary before it becomes an engine: it reads the configuration and prints the protocol that it speaks.
+pub(crate) fn probe(source: &ConfigSource) -> ExitStatus {
+    fault::point("engine.probe");
+    match source.read() {
+        Ok(_) => {
+            println!("{}", announcement());
+            ExitStatus::Done
+        }
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitStatus::BadInput
+        }
+    }
+}
+
+/// Messages for people go to stderr; `LB_LOG` chooses how many (`error` to `trace`).
+fn init_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LB_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let messages = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+    // An error: a subscriber is set already.
+    messages.try_init().ok();
+}

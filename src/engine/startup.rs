@@ -1,0 +1,71 @@
+//! From START to PREPARED: everything that can fail, before anything is accepted.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::engine::error::EngineError;
+use crate::engine::inputs::{Inputs, Jobs};
+use crate::engine::launch::LaunchOptions;
+use crate::engine::origin::EngineOrigin;
+use crate::engine::supervisor_link::{self, Beginning, Orders, Reports};
+use crate::engine::{Engine, admin_socket, reload, run};
+use crate::fault;
+use crate::handoff::control::{Heartbeat, Mode};
+
+/// The whole life of an engine.
+pub(super) async fn live(launch: LaunchOptions, config: Config) -> Result<(), EngineError> {
+    fault::point("engine.start");
+    let (mut orders, reports) = supervisor_link::attach()?.ok_or(EngineError::Alone)?;
+    let beginning = orders.begin().await?;
+    let upgrade = beginning.mode == Mode::Upgrade;
+    let prepared = prepare(launch, config, beginning, orders, &reports).await;
+    let (engine, inputs) = prepared.inspect_err(|error| {
+        // In an upgrade the supervisor shows it to the client that asked; otherwise it is on stderr.
+        if upgrade && let Err(lost) = reports.abort(error.to_string()) {
+            tracing::debug!("{lost}");
+        }
+    })?;
+    run::run(engine, inputs).await
+}
+
+async fn prepare(
+    launch: LaunchOptions,
+    config: Config,
+    beginning: Beginning,
+    orders: Orders,
+    reports: &Reports,
+) -> Result<(Engine, Inputs), EngineError> {
+    let origin = EngineOrigin {
+        mode: beginning.mode,
+        supervisor: beginning.supervisor,
+        generation: beginning.generation,
+        uptime: beginning.uptime,
+        started: Instant::now(),
+        inherited: Heartbeat { sessions: 0, accepted: 0, served: 0, failed: 0 },
+    };
+    let mut inherited = beginning.inherited;
+    let (asked, requests) = mpsc::unbounded_channel();
+    let (noticed, notices) = mpsc::channel(NOTICES);
+    let admin = admin_socket::listen(&launch, &config, &mut inherited, reports, asked)?;
+    let mut engine = Engine::new(launch, origin, reports.clone(), config.clone(), admin, noticed)?;
+    if beginning.peer.is_none() {
+        engine.pools.follow(&config, BTreeMap::new());
+    }
+    reload::apply_first(&mut engine, config, &mut inherited).await?;
+    match beginning.peer {
+        Some(end) => engine.succession.import(end, &engine.config, &engine.listeners, &mut engine.pools).await?,
+        None => engine.pools.discover(&engine.config).await,
+    }
+    for held in inherited.left_over() {
+        reports.unlisten(held.listener.cookie)?;
+    }
+    fault::point("engine.prepare");
+    reports.prepared(engine.listeners.count())?;
+    Ok((engine, Inputs { orders, notices, requests, jobs: Jobs::default() }))
+}
+
+/// Notices that the control thread may be behind; further ones are dropped.
+const NOTICES: usize = 1024;

@@ -1,0 +1,41 @@
+//! The old engine's messages to the new one, apart from sessions: its state before the first session, the last counts
+//! after the last one.
+
+use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
+use crate::engine::succession::state::Baseline;
+use crate::handoff::features::Agreed;
+use crate::handoff::peer::{End, PeerMessage, StateEnd};
+
+/// A link to a new engine that has taken the state over.
+#[derive(Debug)]
+pub(in crate::engine) struct Export {
+    pub(super) link: PeerLink,
+    pub(super) agreed: Agreed,
+    /// The state at the export. The counts at the end are sent without it.
+    pub(super) sent: Baseline,
+}
+
+/// Sends the state, and waits until the new engine has taken it over. `sent`: the counts in `messages`.
+pub(super) async fn export(
+    mut link: PeerLink,
+    agreed: Agreed,
+    messages: Vec<PeerMessage>,
+    sent: Baseline,
+) -> Result<Export, PeerLinkError> {
+    for message in &messages {
+        link.send(message, Vec::new()).await?;
+    }
+    link.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await?;
+    match link.answer().await? {
+        (PeerMessage::Imported(_), _) => Ok(Export { link, agreed, sent }),
+        _ => Err(PeerLinkError::OutOfTurn),
+    }
+}
+
+/// Sends the last counts and END.
+pub(super) async fn finish(mut export: Export, messages: Vec<PeerMessage>) -> Result<(), PeerLinkError> {
+    for message in &messages {
+        export.link.send(message, Vec::new()).await?;
+    }
+    export.link.send(&PeerMessage::End(End {}), Vec::new()).await
+}
