@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use crate::backend::health::{CheckResult, ResultSource};
 use crate::backend::{Backend, Member};
 use crate::config::{self, Address};
-use crate::control::admin::status::{self, CheckReport, Percentiles, ServerReport, ServerStatus, Status};
+use crate::control::admin::status::{self, CheckReport, Percentiles, ServerReport, ServerStatus, Status, StatusPhase};
 use crate::engine::Engine;
 use crate::engine::listeners::Served;
 use crate::engine::pools::Pools;
+use crate::handoff::control::UpgradePhase;
 use crate::stats::Histogram;
 use crate::sys::clock::millis;
 
@@ -26,10 +27,8 @@ pub(super) fn status(engine: &Engine) -> Status {
         generation: engine.origin.generation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_s: engine.origin.uptime().as_secs(),
-        upgrade: upgrade.is_running().then(|| status::UpgradeReport {
-            phase: format!("{:?}", upgrade.phase()).to_lowercase(),
-            elapsed_ms: millis(upgrade.elapsed()),
-        }),
+        upgrade: status_phase(upgrade.phase())
+            .map(|phase| status::UpgradeReport { phase, elapsed_ms: millis(upgrade.elapsed()) }),
         threads: u32::try_from(engine.workers.count()).unwrap_or(u32::MAX),
         maxconn: engine.listeners.limit().max().into(),
         sessions: engine.listeners.limit().used().into(),
@@ -41,7 +40,20 @@ pub(super) fn status(engine: &Engine) -> Status {
     }
 }
 
-fn backend_status(pools: &Pools, settings: &config::Backend, backend: &Backend) -> status::BackendReport {
+/// `None`: no upgrade is running.
+fn status_phase(phase: UpgradePhase) -> Option<StatusPhase> {
+    match phase {
+        UpgradePhase::Idle => None,
+        UpgradePhase::Probe => Some(StatusPhase::Probe),
+        UpgradePhase::Hello => Some(StatusPhase::Hello),
+        UpgradePhase::Prepare => Some(StatusPhase::Prepare),
+        UpgradePhase::Activate => Some(StatusPhase::Activate),
+        UpgradePhase::Probation => Some(StatusPhase::Probation),
+        UpgradePhase::Move => Some(StatusPhase::Move),
+    }
+}
+
+fn backend_status(pools: &Pools, settings: &config::Backend, backend: &Backend) -> status::Backend {
     let snapshot = backend.snapshot();
     let mut servers: Vec<ServerReport> = snapshot.members.iter().map(|member| server(member)).collect();
     servers.extend(pools.unresolved(settings).iter().map(unresolved));

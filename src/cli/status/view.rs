@@ -75,7 +75,7 @@ fn head(status: &Status) -> String {
     );
     // Writing to a String does not fail.
     if let Some(upgrade) = &status.upgrade {
-        writeln!(head, "upgrade: {} for {}", harmless(&upgrade.phase), duration_ms(upgrade.elapsed_ms as f64)).ok();
+        writeln!(head, "upgrade: {} for {}", upgrade.phase, duration_ms(upgrade.elapsed_ms as f64)).ok();
     }
     if let Some(etcd) = &status.etcd {
         writeln!(head, "etcd: {}", etcd_facts(etcd)).ok();

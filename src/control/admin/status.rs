@@ -3,6 +3,8 @@
 //! Only data: the daemon fills it, the command line shows it. Every field has a default, so that a newer
 //! `lb status` reads an older daemon's answer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::control::etcd::SourceStatus;
@@ -43,9 +45,36 @@ pub struct Status {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UpgradeReport {
-    /// `probation`, `moving`, …: the words of the progress lines.
-    pub phase: String,
+    pub phase: StatusPhase,
     pub elapsed_ms: u64,
+}
+
+/// Where a running upgrade is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusPhase {
+    /// The new binary checks the configuration.
+    Probe,
+    /// The new engine starts.
+    Hello,
+    /// It takes listeners and state over.
+    Prepare,
+    /// It begins to accept.
+    Activate,
+    /// It serves; the old engine can still resume.
+    Probation,
+    /// Open sessions move.
+    Move,
+    /// A word of a newer version.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for StatusPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// The followed etcd prefixes together.
@@ -227,6 +256,25 @@ mod tests {
         has("/backends/0/servers/0", &["queue_ms", "connect_ms", "session_ms"]);
         has("/backends/0/servers/0/check", &["status", "health", "last"]);
         has("/backends/0/servers/0/connect_ms", &["p50", "p90", "p99", "max"]);
+    }
+
+    #[test]
+    fn phases_have_their_words_and_a_word_of_a_newer_version_does_no_harm() {
+        use StatusPhase::{Activate, Hello, Move, Prepare, Probation, Probe, Unknown};
+        let words = [
+            (Probe, "probe"),
+            (Hello, "hello"),
+            (Prepare, "prepare"),
+            (Activate, "activate"),
+            (Probation, "probation"),
+            (Move, "move"),
+        ];
+        for (phase, word) in words {
+            assert_eq!(phase.to_string(), word);
+            assert_eq!(serde_json::to_value(phase).unwrap(), word);
+            assert_eq!(serde_json::from_value::<StatusPhase>(word.into()).unwrap(), phase);
+        }
+        assert_eq!(serde_json::from_value::<StatusPhase>("later".into()).unwrap(), Unknown);
     }
 
     #[test]

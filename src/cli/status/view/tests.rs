@@ -1,7 +1,7 @@
 //! What the page shows.
 
 use super::*;
-use crate::control::admin::status::{CheckReport, FrontendReport, ResultReport, UpgradeReport};
+use crate::control::admin::status::{CheckReport, FrontendReport, ResultReport, StatusPhase, UpgradeReport};
 
 fn status() -> Status {
     let last = ResultReport {
@@ -47,7 +47,7 @@ fn status() -> Status {
         generation: 2,
         uptime_s: 3_725,
         maxconn: 4096,
-        upgrade: Some(UpgradeReport { phase: "probation".into(), elapsed_ms: 1_500 }),
+        upgrade: Some(UpgradeReport { phase: StatusPhase::Probation, elapsed_ms: 1_500 }),
         etcd: Some(EtcdSummary { connected: true, last_error: Some("no answer".into()), revision: 12 }),
         frontends: vec![frontend],
         backends: vec![backend],
