@@ -1,4 +1,4 @@
-//! Why an engine cannot start, or ends before it is told to.
+//! Why an engine cannot start, or ends without an order.
 
 use std::io;
 

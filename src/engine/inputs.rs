@@ -14,7 +14,7 @@ use crate::engine::admin_socket::PendingRequest;
 use crate::engine::pools::Pools;
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::succession::HandoffStep;
-use crate::engine::supervisor_link::{Order, Orders};
+use crate::engine::supervisor_link::{Orders, SupervisorOrder};
 use crate::engine::workers::Pulse;
 use crate::proxy::Notice;
 
@@ -29,7 +29,7 @@ pub(super) struct Inputs {
 /// What happened.
 #[derive(Debug)]
 pub(super) enum LoopEvent {
-    Order(Order),
+    Order(SupervisorOrder),
     Notice(Notice),
     Request(PendingRequest),
     /// Servers of these backends were found.

@@ -11,7 +11,7 @@ use crate::engine::inputs::{Inputs, Jobs, LoopEvent};
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::stop_state::{StopState, stop_limit};
 use crate::engine::succession::{Circumstances, HandoffFuture, HandoffNext, Succession};
-use crate::engine::supervisor_link::Order;
+use crate::engine::supervisor_link::SupervisorOrder;
 use crate::engine::{Engine, admin_requests, heartbeat, names, reload, stop};
 use crate::fault;
 use crate::handoff::control::{Done, StopMode, UpgradePhase};
@@ -62,37 +62,37 @@ async fn handle(engine: &mut Engine, jobs: &mut Jobs, event: LoopEvent) -> Resul
     Ok(())
 }
 
-async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: Order) -> Result<(), EngineError> {
+async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) -> Result<(), EngineError> {
     match order {
-        Order::Go => go(engine, jobs),
-        Order::Park(except) => park(engine, jobs, &except),
-        Order::Resume => {
+        SupervisorOrder::Go => go(engine, jobs),
+        SupervisorOrder::Park(except) => park(engine, jobs, &except),
+        SupervisorOrder::Resume => {
             engine.succession.end_move();
             engine.listeners.resume()?;
             engine.admin.serve()?;
             tracing::warn!("resumed: the new engine failed");
         }
-        Order::Commit => tracing::info!("committed: the engine before this one drains"),
-        Order::Peer(end) => start_handoff(jobs, Succession::export(end)),
-        Order::Move(limit) => hand_over(engine, jobs, limit),
-        Order::Reload if engine.upgrade_status.is_running() => {
+        SupervisorOrder::Commit => tracing::info!("committed: the engine before this one drains"),
+        SupervisorOrder::Peer(end) => start_handoff(jobs, Succession::export(end)),
+        SupervisorOrder::Move(limit) => hand_over(engine, jobs, limit),
+        SupervisorOrder::Reload if engine.upgrade_status.is_running() => {
             tracing::error!("reload refused: an upgrade is in progress");
         }
-        Order::Reload => reload::ask(engine, jobs, ReloadAsker::Signal),
-        Order::Phase(phase) => {
+        SupervisorOrder::Reload => reload::ask(engine, jobs, ReloadAsker::Signal),
+        SupervisorOrder::Phase(phase) => {
             if phase == UpgradePhase::Idle {
                 engine.succession.forget_export();
             }
             engine.upgrade_status.set_phase(phase);
         }
-        Order::Progress(line) => engine.upgrade_status.report(line),
-        Order::Stop(mode) => stop::begin(engine, jobs, mode),
-        Order::Orphaned => {
+        SupervisorOrder::Progress(line) => engine.upgrade_status.report(line),
+        SupervisorOrder::Stop(mode) => stop::begin(engine, jobs, mode),
+        SupervisorOrder::Orphaned => {
             tracing::error!("the supervisor is gone: draining");
             engine.admin.close(engine.upgrade_status.is_running()).await;
             stop::begin(engine, jobs, StopMode::Drain);
         }
-        Order::Abort(reason) => return Err(EngineError::Aborted(reason)),
+        SupervisorOrder::Abort(reason) => return Err(EngineError::Aborted(reason)),
     }
     Ok(())
 }

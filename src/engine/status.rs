@@ -53,7 +53,7 @@ fn status_phase(phase: UpgradePhase) -> Option<StatusPhase> {
     }
 }
 
-fn backend_status(pools: &Pools, settings: &config::Backend, backend: &Backend) -> status::Backend {
+fn backend_status(pools: &Pools, settings: &config::Backend, backend: &Backend) -> status::BackendReport {
     let snapshot = backend.snapshot();
     let mut servers: Vec<ServerReport> = snapshot.members.iter().map(|member| server(member)).collect();
     servers.extend(pools.unresolved(settings).iter().map(unresolved));

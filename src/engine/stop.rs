@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::engine::Engine;
 use crate::engine::inputs::{Jobs, LoopEvent};
 use crate::engine::stop_state::{StopAction, StopState};
-use crate::engine::supervisor_link::Order;
+use crate::engine::supervisor_link::SupervisorOrder;
 use crate::handoff::control::StopMode;
 use crate::log::By;
 use crate::proxy::worker::SessionFilter;
@@ -41,15 +41,15 @@ pub(super) fn drain(engine: &mut Engine) {
 }
 
 /// Follows an order while the engine stops. A second order to stop ends it at once.
-pub(super) async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: Order) {
+pub(super) async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) {
     match order {
-        Order::Stop(_) => {
+        SupervisorOrder::Stop(_) => {
             tracing::warn!("stopping at once: {} sessions cut", engine.listeners.limit().used());
             end(engine, jobs).await;
         }
-        Order::Progress(line) => engine.upgrade_status.report(line),
-        Order::Orphaned => engine.admin.close(engine.upgrade_status.is_running()).await,
-        Order::Reload => tracing::warn!("reload ignored: stopping"),
+        SupervisorOrder::Progress(line) => engine.upgrade_status.report(line),
+        SupervisorOrder::Orphaned => engine.admin.close(engine.upgrade_status.is_running()).await,
+        SupervisorOrder::Reload => tracing::warn!("reload ignored: stopping"),
         _ => {}
     }
 }

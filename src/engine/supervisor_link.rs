@@ -1,10 +1,10 @@
-//! Link: an engine's side of the control socket. Orders come in, reports go out. Lives on the control thread.
+//! An engine's end of the control socket: orders come in, reports go out. Lives on the control thread.
 //!
 //! How an engine uses it:
-//! 1. [`attach`] (`None`: nobody supervises this process), then [`Orders::begin`]: mode, generation, listeners.
+//! 1. [`attach`] (`None`: no supervisor started this process), then [`Orders::begin`]: mode, generation, listeners.
 //! 2. Bind what is missing, [`Reports::listener`] for each new socket, build backends (in an upgrade from what the
 //!    other engine sends), [`Reports::prepared`].
-//! 3. On [`Order::Go`]: make the workers ready, check that each answers, [`Reports::ready`], *then* accept: a death
+//! 3. On [`SupervisorOrder::Go`]: make the workers ready, check that each answers, [`Reports::ready`], *then* accept: a death
 //!    before READY must not take a connection with it.
 //! 4. [`Reports::heartbeat`] every [`Reports::heartbeat_interval`], for as long as the workers answer.
 //! 5. Follow [`Orders::next`] to the end.
@@ -31,13 +31,13 @@ use crate::handoff::features;
 use crate::sys::clock::millis;
 use crate::sys::{fd, socket};
 
-/// How often a serving engine says that it is alive.
+/// Between two heartbeats of a serving engine.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The same while an upgrade runs.
 pub(super) const HEARTBEAT_FAST: Duration = Duration::from_millis(100);
 
-/// Why there is no link.
+/// Why the link to the supervisor failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SupervisorLinkError {
     #[error("the supervisor's socket: {0}")]
@@ -46,7 +46,7 @@ pub(crate) enum SupervisorLinkError {
     Channel(#[from] ChannelError),
     #[error("the supervisor gave up: {0}")]
     Aborted(String),
-    #[error("the supervisor said something out of turn")]
+    #[error("the supervisor sent a message out of turn")]
     OutOfTurn,
     #[error("{came} listeners came, {announced} were announced")]
     Listeners { came: usize, announced: u32 },
@@ -56,18 +56,18 @@ pub(crate) enum SupervisorLinkError {
 #[derive(Debug)]
 pub(super) struct Beginning {
     pub mode: Mode,
-    /// 1 at the start of the daemon, one more with each upgrade.
+    /// 1 at the first start, one more with each upgrade.
     pub generation: u64,
-    /// Pid of the supervisor, which is the pid of the daemon.
+    /// Pid of the supervisor.
     pub supervisor: u32,
-    /// Since the daemon was started.
+    /// Since the first start.
     pub uptime: Duration,
     pub inherited: Inherited,
-    /// In an upgrade: the way to the engine that serves.
+    /// In an upgrade: the link to the engine that serves.
     pub peer: Option<PeerEnd>,
 }
 
-/// The way to the other engine of an upgrade.
+/// An engine's end of the socket pair between the two engines of an upgrade.
 #[derive(Debug)]
 pub(super) struct PeerEnd {
     pub socket: OwnedFd,
@@ -75,9 +75,9 @@ pub(super) struct PeerEnd {
     pub pidfd: OwnedFd,
 }
 
-/// What the supervisor wants.
+/// An order of the supervisor.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum SupervisorOrder {
     /// Get ready to accept, report READY, accept.
     Go,
     /// An upgrade begins: export the state to the new engine.
@@ -86,46 +86,47 @@ pub(super) enum Order {
     Park(Vec<u64>),
     /// Accept again.
     Resume,
-    /// The other engine will not come back: listeners that were left over may go once they are empty.
+    /// The other engine cannot resume any more.
     Commit,
-    /// Hand the sessions over; what has not moved by then stays. Report DONE.
+    /// Hand the sessions over within this time; the others stay. Report DONE.
     Move(Duration),
     Stop(StopMode),
     /// Read the configuration again.
     Reload,
-    /// Where an upgrade is.
+    /// An upgrade is in this phase.
     Phase(UpgradePhase),
-    /// A line for who asked for the upgrade.
+    /// A line for the client that asked for the upgrade.
     Progress(Progress),
     /// End at once: the upgrade failed.
     Abort(String),
-    /// The supervisor is gone. Drain and end.
+    /// The supervisor is gone. Stop.
     Orphaned,
 }
 
-/// What comes in.
+/// The incoming half.
 pub(super) struct Orders {
-    shared: Arc<Shared>,
+    link: Arc<SupervisorLink>,
     inbox: Inbox<Control>,
     orphaned: bool,
 }
 
-/// What goes out. Cheap to clone; any thread may use it; nothing blocks.
+/// The outgoing half. Cheap to clone; any thread may use it; nothing blocks.
 #[derive(Clone)]
 pub(super) struct Reports {
-    shared: Arc<Shared>,
+    link: Arc<SupervisorLink>,
 }
 
-struct Shared {
+/// The socket and what waits for room in it.
+struct SupervisorLink {
     socket: AsyncFd<OwnedFd>,
     outbox: Mutex<Outbox>,
-    /// Something waits in the outbox for room in the socket, which `Orders` watches.
+    /// A message waits in the outbox for room in the socket, which `Orders` watches.
     stuck: Notify,
     /// An upgrade is running.
     hurry: AtomicBool,
 }
 
-/// Connects to the supervisor that started this process, and says HELLO. `None`: there is none. To be called
+/// Connects to the supervisor that started this process, and sends HELLO. `None`: there is none. To be called
 /// once, within a runtime, before descriptors were opened that could have the inherited number.
 pub(super) fn attach() -> Result<Option<(Orders, Reports)>, SupervisorLinkError> {
     let Some(number) = env::var_os(CONTROL_VARIABLE) else {
@@ -140,17 +141,21 @@ pub(super) fn attach() -> Result<Option<(Orders, Reports)>, SupervisorLinkError>
 /// The same over a given socket.
 pub(super) fn connect(socket: OwnedFd) -> Result<(Orders, Reports), SupervisorLinkError> {
     let socket = socket::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
-    let shared =
-        Shared { socket, outbox: Mutex::new(Outbox::new(0)), stuck: Notify::new(), hurry: AtomicBool::new(false) };
-    let shared = Arc::new(shared);
-    let reports = Reports { shared: Arc::clone(&shared) };
+    let link = SupervisorLink {
+        socket,
+        outbox: Mutex::new(Outbox::new(0)),
+        stuck: Notify::new(),
+        hurry: AtomicBool::new(false),
+    };
+    let link = Arc::new(link);
+    let reports = Reports { link: Arc::clone(&link) };
     reports.send(&Control::Hello(Hello {
         role: ProcessKind::Engine,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         offers: features::offers(),
     }))?;
-    Ok((Orders { shared, inbox: Inbox::new(0), orphaned: false }, reports))
+    Ok((Orders { link, inbox: Inbox::new(0), orphaned: false }, reports))
 }
 
 impl Orders {
@@ -171,7 +176,7 @@ impl Orders {
                 }
                 (Control::Peer(_), fds) => peer = peer_end(fds),
                 (Control::Start(start), _) if start.listeners as usize == came => {
-                    self.shared.hurry.store(start.mode == Mode::Upgrade, Relaxed);
+                    self.link.hurry.store(start.mode == Mode::Upgrade, Relaxed);
                     let (mode, generation) = (start.mode, start.generation);
                     let uptime = Duration::from_millis(start.uptime_ms);
                     return Ok(Beginning { mode, generation, supervisor, uptime, inherited, peer });
@@ -186,10 +191,10 @@ impl Orders {
         }
     }
 
-    /// The next order. [`Order::Orphaned`] is the last one: after it this waits for ever.
+    /// The next order. [`SupervisorOrder::Orphaned`] is the last one: after it this waits for ever.
     ///
     /// Cancel safety: nothing is lost when this is dropped while it waits.
-    pub(super) async fn next(&mut self) -> Order {
+    pub(super) async fn next(&mut self) -> SupervisorOrder {
         if self.orphaned {
             return std::future::pending().await;
         }
@@ -201,56 +206,37 @@ impl Orders {
                         tracing::error!("{error}");
                     }
                     self.orphaned = true;
-                    return Order::Orphaned;
+                    return SupervisorOrder::Orphaned;
                 }
             };
-            match message {
-                Control::Go(_) => return Order::Go,
-                Control::Park(park) => {
-                    let except = park.except.into_iter().map(|listener| listener.cookie);
-                    return Order::Park(except.collect());
-                }
-                Control::Resume(_) => return Order::Resume,
-                Control::Commit(_) => return Order::Commit,
-                Control::Move(order) => return Order::Move(Duration::from_millis(order.limit_ms)),
-                Control::Stop(stop) => return Order::Stop(stop.mode),
-                Control::Reload(_) => return Order::Reload,
-                Control::Progress(progress) => return Order::Progress(progress),
-                Control::Abort(abort) => return Order::Abort(abort.reason),
-                Control::Peer(_) => {
-                    if let Some(end) = peer_end(fds) {
-                        return Order::Peer(end);
-                    }
-                }
-                Control::Phase(phase) => {
-                    self.shared.hurry.store(phase.phase != UpgradePhase::Idle, Relaxed);
-                    return Order::Phase(phase.phase);
-                }
-                // What only engines say means nothing here.
-                _ => {}
+            if let Control::Phase(phase) = &message {
+                self.link.hurry.store(phase.phase != UpgradePhase::Idle, Relaxed);
+            }
+            if let Some(order) = order_of(message, fds) {
+                return order;
             }
         }
     }
 
     async fn receive(&mut self) -> Result<(Control, Vec<OwnedFd>), SupervisorLinkError> {
         loop {
-            if let Some(received) = self.inbox.receive(self.shared.socket.as_fd())? {
+            if let Some(received) = self.inbox.receive(self.link.socket.as_fd())? {
                 return Ok(received);
             }
-            let wanted = if self.shared.outbox().is_empty() {
+            let wanted = if self.link.outbox().is_empty() {
                 Interest::READABLE
             } else {
                 Interest::READABLE | Interest::WRITABLE
             };
             tokio::select! {
-                ready = self.shared.socket.ready(wanted) => {
+                ready = self.link.socket.ready(wanted) => {
                     // Cleared before looking once more: what comes in between raises a new edge.
                     ready?.clear_ready();
                 }
                 // A report did not fit: look at the outbox again.
-                () = self.shared.stuck.notified() => {}
+                () = self.link.stuck.notified() => {}
             }
-            self.shared.outbox().flush(self.shared.socket.as_fd())?;
+            self.link.outbox().flush(self.link.socket.as_fd())?;
         }
     }
 }
@@ -259,7 +245,7 @@ impl Reports {
     /// A socket that this engine has bound: the supervisor keeps a duplicate.
     pub(super) fn listener(&self, listener: &Listener, socket: &OwnedFd) -> Result<(), SupervisorLinkError> {
         let socket = Arc::new(socket.try_clone()?);
-        self.shared.send(&Control::Listener(listener.clone()), vec![socket])
+        self.link.send(&Control::Listener(listener.clone()), vec![socket])
     }
 
     /// A listener is given up, after it was served empty.
@@ -267,12 +253,12 @@ impl Reports {
         self.send(&Control::Unlisten(Unlisten { cookie }))
     }
 
-    /// All is bound and built.
+    /// Everything is bound and built.
     pub(super) fn prepared(&self, listeners: u32) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Prepared(Prepared { listeners }))
     }
 
-    /// From now on this engine serves; after a STOP it would drain for up to `stop_limit`.
+    /// From now on this engine serves. A STOP takes up to `stop_limit`.
     pub(super) fn ready(&self, stop_limit: Duration) -> Result<(), SupervisorLinkError> {
         let stop_limit_ms = millis(stop_limit);
         self.send(&Control::Ready(Ready { stop_limit_ms }))
@@ -288,7 +274,7 @@ impl Reports {
         self.send(&Control::Done(done))
     }
 
-    /// It cannot be done. The engine ends after this.
+    /// The engine cannot be prepared. It ends after this.
     pub(super) fn abort(&self, reason: impl Into<String>) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Abort(Abort { reason: reason.into() }))
     }
@@ -300,7 +286,7 @@ impl Reports {
 
     /// When the next heartbeat is due.
     pub(super) fn heartbeat_interval(&self) -> Duration {
-        if self.shared.hurry.load(Relaxed) { HEARTBEAT_FAST } else { HEARTBEAT }
+        if self.link.hurry.load(Relaxed) { HEARTBEAT_FAST } else { HEARTBEAT }
     }
 
     /// Asks for an upgrade; PROGRESS bears the same request number.
@@ -308,7 +294,7 @@ impl Reports {
         self.send(&Control::Upgrade(request))
     }
 
-    /// A line for the service manager; `stop_limit` if it is another than READY said.
+    /// A line for the service manager; `stop_limit` if it differs from the one in READY.
     pub(super) fn status(
         &self,
         text: impl Into<String>,
@@ -320,11 +306,11 @@ impl Reports {
     }
 
     fn send(&self, message: &Control) -> Result<(), SupervisorLinkError> {
-        self.shared.send(message, vec![])
+        self.link.send(message, vec![])
     }
 }
 
-impl Shared {
+impl SupervisorLink {
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         // A panic while it was held left a queue that is still whole.
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
@@ -339,6 +325,25 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// The order in a message. `None`: the message is none, which a newer supervisor may send.
+fn order_of(message: Control, fds: Vec<OwnedFd>) -> Option<SupervisorOrder> {
+    let order = match message {
+        Control::Go(_) => SupervisorOrder::Go,
+        Control::Park(park) => SupervisorOrder::Park(park.except.into_iter().map(|listener| listener.cookie).collect()),
+        Control::Resume(_) => SupervisorOrder::Resume,
+        Control::Commit(_) => SupervisorOrder::Commit,
+        Control::Move(order) => SupervisorOrder::Move(Duration::from_millis(order.limit_ms)),
+        Control::Stop(stop) => SupervisorOrder::Stop(stop.mode),
+        Control::Reload(_) => SupervisorOrder::Reload,
+        Control::Progress(progress) => SupervisorOrder::Progress(progress),
+        Control::Abort(abort) => SupervisorOrder::Abort(abort.reason),
+        Control::Peer(_) => SupervisorOrder::Peer(peer_end(fds)?),
+        Control::Phase(phase) => SupervisorOrder::Phase(phase.phase),
+        _ => return None,
+    };
+    Some(order)
 }
 
 /// The kind of message has guaranteed two descriptors.

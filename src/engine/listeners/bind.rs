@@ -1,7 +1,7 @@
 //! Listening sockets: one a worker for each bind address, all in one SO_REUSEPORT group.
 //!
-//! The daemon keeps a duplicate of each, and the supervisor another, so that what waits in an accept queue outlives whoever
-//! accepts from it. Sockets of an engine before this one are taken over with their queues; a group may then have
+//! The engine keeps a duplicate of each, and the supervisor another, so that the connections in an accept queue outlive
+//! the process that accepts from it. Sockets of a previous engine are taken over with their queues; a group may then have
 //! more of them than there are workers, and none is ever closed for that.
 
 use std::io;
@@ -32,9 +32,9 @@ pub(crate) struct Bound {
 pub(crate) struct ListenerSlot {
     pub(crate) id: ListenerId,
     pub(crate) socket: OwnedFd,
-    /// SO_COOKIE: what supervisor and other engines know it by.
+    /// SO_COOKIE: identifies it to the supervisor and to other engines.
     pub(crate) cookie: u64,
-    /// Nobody here accepts from it: another engine does.
+    /// Another engine accepts from it.
     pub(crate) parked: bool,
 }
 
@@ -87,7 +87,7 @@ impl Bound {
         Ok(Self { wanted, addr, sockets })
     }
 
-    /// The sockets as the supervisor knows them.
+    /// The sockets as the supervisor lists them.
     pub(crate) fn described(&self, frontend: &str) -> impl Iterator<Item = (Listener, &OwnedFd)> {
         (0..).zip(&self.sockets).map(move |(worker, slot)| {
             let listener = Listener {

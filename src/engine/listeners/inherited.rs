@@ -1,7 +1,7 @@
-//! Inherited: the listening sockets that an engine is given before it binds any itself.
+//! The listening sockets that an engine receives at its start, before it binds any itself.
 //!
-//! Rule: a socket is believed only if it listens, where it was said to listen, and is the one that its cookie names.
-//! What the configuration does not ask for any more is left over, and must be served empty before it is closed:
+//! Rule: a socket is taken only if it listens, is bound to the announced address, and has the announced cookie.
+//! What the configuration does not have any more is left over, and must be served empty before it is closed:
 //! closing a listener resets what waits in it.
 
 use std::io;
@@ -17,7 +17,7 @@ pub(crate) struct InheritedListener {
     pub socket: OwnedFd,
 }
 
-/// Those that nobody has asked for yet.
+/// Those that are not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited(Vec<InheritedListener>);
 
@@ -42,7 +42,7 @@ impl Inherited {
     /// workers now: none may be closed while connections wait in it.
     pub(crate) fn traffic(&mut self, frontend: &str, bind: &str) -> Vec<InheritedListener> {
         let is_named = |held: &Listener| held.frontend == frontend && held.bind == bind;
-        // A socket of a .socket unit bears no frontend's name; its address says whose it is.
+        // A socket of a .socket unit bears no frontend's name; its address identifies it.
         let is_unnamed = |held: &Listener| held.frontend.is_empty() && held.address == bind;
         let mut found = self.take(|held| held.kind == ListenerKind::Traffic && (is_named(held) || is_unnamed(held)));
         found.sort_by_key(|held| held.listener.worker);
@@ -54,7 +54,7 @@ impl Inherited {
         self.take(|held| held.kind == ListenerKind::Admin && held.address == path).pop()
     }
 
-    /// What was not asked for.
+    /// Those that were not taken.
     pub(crate) fn left_over(self) -> Vec<InheritedListener> {
         self.0
     }

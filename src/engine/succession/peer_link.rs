@@ -1,4 +1,4 @@
-//! Bridge: an engine's end of the pair between the two engines of an upgrade. Lives on the control thread.
+//! An engine's end of the socket pair between the two engines of an upgrade. Lives on the control thread.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,14 +16,14 @@ use crate::handoff::features::Agreed;
 use crate::handoff::peer::{Greeting, PeerMessage};
 use crate::sys::socket;
 
-/// Why the other engine cannot be reached any more.
+/// Why the hand-off with the other engine broke off.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PeerLinkError {
     #[error("the other engine's socket: {0}")]
     Socket(#[from] io::Error),
     #[error("the other engine: {0}")]
     Channel(#[from] ChannelError),
-    #[error("the other engine said something out of turn")]
+    #[error("the other engine sent a message out of turn")]
     OutOfTurn,
     #[error("the other engine is silent for {} s", SILENCE.as_secs())]
     Silent,
@@ -31,7 +31,7 @@ pub(crate) enum PeerLinkError {
     Stopping,
 }
 
-/// The way to the other engine.
+/// The link to the other engine.
 #[derive(Debug)]
 pub(crate) struct PeerLink {
     socket: AsyncFd<OwnedFd>,
@@ -39,8 +39,7 @@ pub(crate) struct PeerLink {
     pidfd: AsyncFd<OwnedFd>,
     inbox: Inbox<PeerMessage>,
     outbox: Outbox,
-    /// A message could not be sent. What was not sent in its time is never sent later: whoever was told so has
-    /// acted upon it.
+    /// A message could not be sent. It is never sent later, since this engine has acted upon the failure.
     broken: bool,
 }
 
@@ -48,7 +47,7 @@ pub(crate) struct PeerLink {
 const SILENCE: Duration = Duration::from_secs(10);
 
 impl PeerLink {
-    /// Takes the end that the supervisor gave.
+    /// From the end that the supervisor gave.
     pub(crate) fn new(end: PeerEnd) -> io::Result<Self> {
         Ok(Self {
             socket: socket::watch(end.socket, Interest::READABLE | Interest::WRITABLE)?,
@@ -59,7 +58,7 @@ impl PeerLink {
         })
     }
 
-    /// Says what this binary speaks and hears what the other one does.
+    /// Exchanges greetings. Returns what both binaries speak.
     pub(crate) async fn greet(&mut self) -> Result<Agreed, PeerLinkError> {
         let offers = features::offers();
         self.send(&PeerMessage::Greeting(Greeting { offers: offers.clone() }), Vec::new()).await?;
@@ -128,7 +127,7 @@ pub(crate) mod tests {
     use crate::sys::fd::seqpacket_pair;
     use crate::sys::process;
 
-    /// Both ends, old and new, of one bridge; each takes this process for the other engine.
+    /// Both ends, old and new, of one link; each takes this process for the other engine.
     pub(crate) fn pair() -> (PeerLink, PeerLink) {
         let (a, b) = seqpacket_pair().unwrap();
         let end = |socket| {

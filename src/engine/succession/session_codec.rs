@@ -14,12 +14,12 @@ use crate::sys::pipe::Pipe;
 /// Bytes of sessions that are still to come, by session and direction.
 pub(super) type Residues = HashMap<(u64, Direction), Vec<u8>>;
 
-/// What a message said is no session.
+/// A session in a message that cannot be restored.
 #[derive(Debug, thiserror::Error)]
 #[error("a session that makes no sense: {0}")]
 pub(super) struct MalformedSession(&'static str);
 
-/// What the message says of it, under a key that names it among those of its batch.
+/// Its record in the message, under a key that is unique in its batch.
 pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
     let mut session = Session {
         key,
@@ -67,7 +67,7 @@ pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<Residue> {
     parts.collect()
 }
 
-/// Duplicates, in the order that the message wants. Fails when no descriptor is left.
+/// Duplicates, in the order of the message. Fails when no descriptor is left.
 pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
     let fds = match &frozen.stage {
         Stage::Waiting { client, .. } => vec![client.as_fd()],
@@ -83,7 +83,7 @@ pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
     fds.into_iter().map(duplicate).collect()
 }
 
-/// Takes as many of `fds` as the session says it has.
+/// Restores a session. Takes as many of `fds` as its record has.
 pub(super) fn unpack(
     session: Session,
     fds: &mut impl Iterator<Item = OwnedFd>,
@@ -158,7 +158,7 @@ fn thaw_flow(
         Some(len) => {
             let (read, write) = (fd()?, fd()?);
             let len = usize::try_from(len).map_err(|_| MalformedSession("a pipe without bound"))?;
-            // The sender's count is not believed: the kernel knows.
+            // The kernel's count, not the sender's.
             let pipe = Pipe::adopt(read, write).map_err(|_| MalformedSession("a pipe that is none"))?;
             if pipe.len() != len {
                 return Err(MalformedSession("a pipe with another number of bytes"));
