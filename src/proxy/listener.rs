@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
+use rustix::io::Errno;
 
 use super::frontend::{Frontend, Permit};
 use super::session;
@@ -56,12 +56,12 @@ async fn drain(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Regis
             Ok((client, peer)) => {
                 spawn(session::serve(Rc::clone(context), permit, client, peer));
             }
-            Err(Errno::EAGAIN) => {
+            Err(Errno::AGAIN) => {
                 listener.has_read_all();
                 return Ok(());
             }
             // accept(2): errors of the connection at the head of the queue, which is then gone.
-            Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO | Errno::ENETDOWN | Errno::EHOSTUNREACH) => {}
+            Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::NETDOWN | Errno::HOSTUNREACH) => {}
             Err(errno) => return Err(errno),
         }
     }
@@ -78,7 +78,7 @@ pub(super) fn drain_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, liste
             Ok((client, peer)) => {
                 spawn(session::serve(Rc::clone(context), Permit::force(frontend), client, peer));
             }
-            Err(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => {}
+            Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
             Err(_) => return,
         }
     }
@@ -107,7 +107,7 @@ impl AcceptPause {
             tracing::warn!(
                 "frontend {}: cannot accept: {}; connections wait (lower maxconn or raise LimitNOFILE)",
                 frontend.name,
-                errno.desc()
+                nix::errno::Errno::from_raw(errno.raw_os_error()).desc()
             );
         }
         Timer::after(self.backoff.delay()).await;

@@ -1,7 +1,7 @@
 //! Time as numbers and text: wall-clock time as log lines show it, in local time, which only the C library can compute
 //! (never used for timers), and durations in milliseconds.
 
-use std::mem::zeroed;
+use std::mem::MaybeUninit;
 use std::time::{Duration, SystemTime};
 
 use nix::libc;
@@ -40,10 +40,13 @@ fn month(tm: &libc::tm) -> &'static str {
 fn local(time: SystemTime) -> (libc::tm, u32) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(0);
-    // SAFETY: an all-zero tm is a valid value of that plain C struct.
-    let mut tm: libc::tm = unsafe { zeroed() };
-    // SAFETY: both pointers are valid for the call; localtime_r keeps no reference. On failure tm stays zero.
-    unsafe { libc::localtime_r(&raw const seconds, &raw mut tm) };
+    let mut tm = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; localtime_r keeps no reference. All zeroes is a valid value of that
+    // plain C struct, and it stays so when the call fails.
+    let tm = unsafe {
+        libc::localtime_r(&raw const seconds, tm.as_mut_ptr());
+        tm.assume_init()
+    };
     (tm, since.subsec_millis())
 }
 

@@ -1,24 +1,28 @@
-//! Descriptors that travel: SOCK_SEQPACKET pairs, SCM_RIGHTS in both directions, and what a socket says about itself.
+//! Descriptors that travel: SOCK_SEQPACKET pairs, SCM_RIGHTS in both directions, and what a socket reports about itself.
 //!
 //! Limits: at most [`MAX_FDS`] descriptors a message (the kernel's SCM_MAX_FD), every received descriptor is
 //! close-on-exec from its first moment.
-//! Rule: a message that the kernel cut short is worth nothing. `recv` reports it as an error and closes every
-//! descriptor that came with it, so that no count can be trusted by mistake and none leaks.
+//! Rule: a message that the kernel cut short is an error. `recv` then closes every descriptor that came with it, so
+//! that no count is trusted by mistake and no descriptor leaks.
 
-use std::io;
-use std::mem;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname, getsockopt, socketpair,
     sockopt,
 };
+use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 
-/// What one message can carry: SCM_MAX_FD of the kernel.
+/// Descriptors in one message at most: SCM_MAX_FD of the kernel.
 pub const MAX_FDS: usize = 253;
 
 /// Why nothing usable was received.
@@ -38,13 +42,13 @@ pub enum RecvError {
 }
 
 impl RecvError {
-    /// Nothing is waiting; try again when the descriptor is readable.
+    /// The queue is empty; try again when the descriptor is readable.
     pub fn would_block(&self) -> bool {
         matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
-/// A connected pair of SOCK_SEQPACKET sockets: message boundaries kept, order kept, EOF told. Both are
+/// A connected pair of SOCK_SEQPACKET sockets, which keep message boundaries and order and report EOF. Both are
 /// close-on-exec and non-blocking.
 pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -54,96 +58,42 @@ pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Sends one message with copies of `fds`. Never blocks (`WouldBlock`), never raises SIGPIPE.
 /// `ETOOMANYREFS` means that too many descriptors of this user are in flight: try again when some were received.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if fds.len() > MAX_FDS {
+    let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if fds.len() > MAX_FDS || (!fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds))) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
     }
-    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let mut control = ControlBuffer::new();
-    // SAFETY: msghdr is plain data for which all zeroes is a valid value.
-    let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    header.msg_iov = &raw mut iov;
-    header.msg_iovlen = 1;
-    if !fds.is_empty() {
-        let payload = size_of_val(fds);
-        header.msg_control = control.as_mut_ptr();
-        header.msg_controllen = cmsg_space(payload);
-        // SAFETY: `msg_control` points to a buffer aligned for cmsghdr with room for MAX_FDS descriptors, and
-        // `fds` is not longer; BorrowedFd is a transparent i32, so its bytes are the array that SCM_RIGHTS wants.
-        unsafe {
-            let cmsg = libc::CMSG_FIRSTHDR(&raw const header);
-            (*cmsg).cmsg_level = libc::SOL_SOCKET;
-            (*cmsg).cmsg_type = libc::SCM_RIGHTS;
-            (*cmsg).cmsg_len = cmsg_len(payload);
-            ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(cmsg), payload);
-        }
-    }
-    loop {
-        // SAFETY: every pointer in `header` refers to a live local that outlives the call.
-        let sent =
-            unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
-        match usize::try_from(sent) {
-            Ok(sent) if sent == bytes.len() => return Ok(()),
-            // A SEQPACKET message goes whole or not at all; this could only be a stream, which nobody passes here.
-            Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let sent = retry_on_intr(|| sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags))?;
+    // A SEQPACKET message is sent whole or not at all; only a stream, which no caller passes, could send less.
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// Receives one message into `buffer`: its length, and the descriptors that came with it. Never blocks.
 pub fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), RecvError> {
-    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut control = ControlBuffer::new();
-    // SAFETY: msghdr is plain data for which all zeroes is a valid value.
-    let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    header.msg_iov = &raw mut iov;
-    header.msg_iovlen = 1;
-    header.msg_control = control.as_mut_ptr();
-    header.msg_controllen = size_of::<ControlBuffer>();
-    let received = loop {
-        // SAFETY: every pointer in `header` refers to a live local or to `buffer`, which outlive the call.
-        let received =
-            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT) };
-        match usize::try_from(received) {
-            Ok(received) => break received,
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error.into());
-                }
-            }
-        }
-    };
+    let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags))
+        .map_err(io::Error::from)?;
     // Owned before anything is judged: every early return below closes them.
-    let fds = received_fds(&header);
-    if header.msg_flags & libc::MSG_CTRUNC != 0 {
+    let fds = received_fds(&mut control);
+    if received.flags.contains(ReturnFlags::CTRUNC) {
         return Err(RecvError::LostDescriptors);
     }
-    if header.msg_flags & libc::MSG_TRUNC != 0 {
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(RecvError::TooLong(buffer.len()));
     }
     // No message of this program is empty, so that zero bytes can only be the end.
-    if received == 0 && fds.is_empty() {
+    if received.bytes == 0 && fds.is_empty() {
         return Err(RecvError::Closed);
     }
-    Ok((received, fds))
+    Ok((received.bytes, fds))
 }
 
 /// SO_COOKIE: the same number for every duplicate of a socket, in every process; never reused while the host runs.
 pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut value: u64 = 0;
-    let mut length = size_of::<u64>() as libc::socklen_t;
-    // SAFETY: `value` and `length` are live locals, and `length` is the size of `value`.
-    let result = unsafe {
-        let (value, length) = ((&raw mut value).cast(), &raw mut length);
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, value, length)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    Ok(rustix::net::sockopt::socket_cookie(socket)?)
 }
 
 /// Pid, uid and gid of the process that made the other end.
@@ -172,29 +122,29 @@ pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
 
 /// Connections that wait in a TCP listener's accept queue, and the most it holds.
 pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
-    // SAFETY: tcp_info is plain data for which all zeroes is a valid value.
-    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: `info` and `length` are live locals, and `length` is the size of `info`.
-    let result = unsafe {
-        let (info, length) = ((&raw mut info).cast(), &raw mut length);
-        libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, length)
+    // SAFETY: `info` and `length` are live locals, and `length` is the size of `info`, which is plain data for which
+    // all zeroes is a valid value: it is initialized however much of it the kernel writes.
+    let (result, info) = unsafe {
+        let (value, length) = (info.as_mut_ptr().cast(), &raw mut length);
+        let result = libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, value, length);
+        (result, info.assume_init())
     };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // Of a listening socket the kernel tells these two in fields that mean something else otherwise (tcp_get_info).
+    // For a listening socket the kernel uses two fields that mean something else otherwise (tcp_get_info).
     Ok((info.tcpi_unacked, info.tcpi_sacked))
 }
 
 /// Whether a descriptor survives `execve`.
 pub fn set_inheritable(fd: BorrowedFd<'_>, inheritable: bool) -> io::Result<()> {
-    let flags = if inheritable { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
-    fcntl(fd, FcntlArg::F_SETFD(flags))?;
-    Ok(())
+    let flags = if inheritable { FdFlags::empty() } else { FdFlags::CLOEXEC };
+    Ok(fcntl_setfd(fd, flags)?)
 }
 
-/// O_NONBLOCK. It belongs to the description that all duplicates share: only for sockets that nobody else reads.
+/// O_NONBLOCK. It belongs to the description that all duplicates share: only for sockets that no other process reads.
 pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
@@ -207,68 +157,39 @@ pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     if number <= libc::STDERR_FILENO {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an inherited descriptor"));
     }
-    // SAFETY: F_GETFD only asks; a number that is not open gives EBADF.
+    // SAFETY: F_GETFD changes nothing; a number that is not open gives EBADF.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
     if flags < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is open, it was handed to this process by whoever started it, and by this function's contract
-    // no other owner of this number exists here.
+    // SAFETY: it is open, this process inherited it, and by this function's contract no other owner of this number
+    // exists here.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     set_inheritable(fd.as_fd(), false)?;
     Ok(fd)
 }
 
-/// Room for the control message of MAX_FDS descriptors, aligned as cmsghdr needs it.
-#[repr(C, align(8))]
-struct ControlBuffer([u8; cmsg_space(MAX_FDS * size_of::<RawFd>())]);
-
-impl ControlBuffer {
-    fn new() -> Self {
-        Self([0; _])
-    }
-
-    fn as_mut_ptr(&mut self) -> *mut libc::c_void {
-        self.0.as_mut_ptr().cast()
-    }
-}
-
-const fn cmsg_space(payload: usize) -> usize {
-    // SAFETY: arithmetic only.
-    unsafe { libc::CMSG_SPACE(payload as u32) as usize }
-}
-
-const fn cmsg_len(payload: usize) -> usize {
-    // SAFETY: arithmetic only.
-    unsafe { libc::CMSG_LEN(payload as u32) as usize }
-}
-
 /// Owns every descriptor that `recvmsg` installed, whatever else the message is worth.
-fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
+fn received_fds(control: &mut RecvAncillaryBuffer<'_>) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    // SAFETY: `header` was filled by recvmsg and its control buffer is alive in the caller; CMSG_FIRSTHDR and
-    // CMSG_NXTHDR stay within it. Each number in an SCM_RIGHTS message is a new descriptor of ours alone.
-    unsafe {
-        let mut cmsg = libc::CMSG_FIRSTHDR(header);
-        while !cmsg.is_null() {
-            if (*cmsg).cmsg_level == libc::SOL_SOCKET && (*cmsg).cmsg_type == libc::SCM_RIGHTS {
-                let payload = (*cmsg).cmsg_len.saturating_sub(cmsg_len(0));
-                let numbers = libc::CMSG_DATA(cmsg).cast::<RawFd>();
-                for i in 0..payload / size_of::<RawFd>() {
-                    fds.push(OwnedFd::from_raw_fd(ptr::read_unaligned(numbers.add(i))));
-                }
-            }
-            cmsg = libc::CMSG_NXTHDR(header, cmsg);
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
         }
     }
     fds
 }
+
+/// Room for the control message of [`MAX_FDS`] descriptors.
+const CONTROL_SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::os::unix::net::UnixStream;
+
+    use nix::fcntl::FdFlag;
 
     use super::*;
 
@@ -310,12 +231,12 @@ mod tests {
         send(a.as_fd(), &[7; 100], &[far.as_fd()]).unwrap();
         drop(far);
         assert!(matches!(recv(b.as_fd(), &mut [0; 99]), Err(RecvError::TooLong(99))));
-        // The only copy left was the one in the message: its end is told.
+        // The only copy left was the one in the message: the other end reads EOF.
         assert_eq!((&near).read(&mut [0; 1]).unwrap(), 0);
     }
 
     #[test]
-    fn an_empty_queue_would_block_and_a_closed_end_is_told_after_the_last_message() {
+    fn an_empty_queue_would_block_and_a_closed_end_follows_the_last_message() {
         let (a, b) = pair();
         let mut buffer = [0; 8];
         assert!(recv(b.as_fd(), &mut buffer).unwrap_err().would_block());

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::socket::{SockFlag, accept4};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 /// Device and inode of a path: recognizes the one that this process, or the one before it, has bound.
@@ -51,14 +51,12 @@ pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// The next connection; `None`: none waits.
+/// The next connection; `None`: the queue is empty.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    match accept4(listener.as_raw_fd(), flags) {
-        // SAFETY: the kernel has just opened it for us.
-        Ok(socket) => Ok(Some(unsafe { OwnedFd::from_raw_fd(socket) })),
+    match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+        Ok(socket) => Ok(Some(socket)),
         // The second: the connection was closed before it was accepted.
-        Err(Errno::EAGAIN | Errno::ECONNABORTED) => Ok(None),
+        Err(Errno::AGAIN | Errno::CONNABORTED) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }

@@ -1,16 +1,15 @@
 //! Pipes as the place between two sockets: `splice(2)` moves pages in and out without copying them.
 //!
 //! A pipe counts what is in it. EAGAIN from `splice` may mean "source empty" or "pipe full" (a pipe holds a number of
-//! segments, so that 1-byte segments fill 64 KiB with a few dozen bytes); only the count tells which.
+//! segments, so that 1-byte segments fill 64 KiB with a few dozen bytes); only the count distinguishes them.
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::libc;
 use nix::unistd::pipe2;
+use rustix::io::ioctl_fionread;
 use rustix::pipe::{SpliceFlags, splice};
 
 /// The usual size: 64 KiB costs a third more CPU a byte, and many of a larger one would use up the ration of an
@@ -46,12 +45,9 @@ impl Pipe {
         Ok(Self { read, write, len: 0, size: u32::try_from(got).unwrap_or(0) })
     }
 
-    /// A pipe that came from another process. The kernel says what is in it. Fails if it is no pipe.
+    /// A pipe that came from another process; the kernel reports how many bytes are in it. Fails if it is no pipe.
     pub fn adopt(read: OwnedFd, write: OwnedFd) -> io::Result<Self> {
-        let mut len: libc::c_int = 0;
-        // SAFETY: FIONREAD writes one int to the pointer, which outlives the call.
-        let result = unsafe { libc::ioctl(read.as_raw_fd(), libc::FIONREAD, &raw mut len) };
-        Errno::result(result)?;
+        let len = ioctl_fionread(&read)?;
         // Only pipes have a pipe size.
         fcntl(&read, FcntlArg::F_GETPIPE_SZ)?;
         let size = fcntl(&write, FcntlArg::F_GETPIPE_SZ)?;
@@ -92,7 +88,7 @@ impl Pipe {
     pub fn empty_into(&mut self, sink: BorrowedFd<'_>, more: bool) -> rustix::io::Result<usize> {
         let moved = splice(&self.read, None, sink, None, self.len(), flags(more))?;
         if moved == 0 {
-            // The pipe holds bytes by our count; a kernel that says otherwise must not make us spin.
+            // The pipe holds bytes by our count; a kernel that differs must not make the caller spin.
             return Err(rustix::io::Errno::IO);
         }
         self.len -= in_pipe(moved);
@@ -172,7 +168,7 @@ impl Pipes {
         self.worth = self.worth.saturating_sub(worth(pipe));
     }
 
-    /// Closes pipes that nobody has used; called when the worker has been quiet.
+    /// Closes the idle pipes; called when the worker has been quiet.
     pub fn trim(&mut self) {
         while let Some(pipe) = self.idle.pop_front() {
             self.forget(&pipe);

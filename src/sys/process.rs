@@ -1,17 +1,18 @@
 //! Processes: started and replaced by an opened descriptor, watched by pidfd.
 //!
 //! Rule: a program is opened once, checked through that descriptor, and executed through it, so that what was
-//! checked is what runs. Nothing here decides who may be executed.
+//! checked is what runs. Nothing here decides which program may be executed.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
 use nix::libc;
+use rustix::process::{Pid, PidfdFlags};
 
 /// A program about to be started: descriptor, arguments (the first is its name) and the whole environment.
 pub struct Program<'a> {
@@ -54,13 +55,8 @@ pub fn replace(program: &Program<'_>) -> io::Error {
 
 /// A descriptor that is readable once the process has ended. The process must be a child, or its pid can be reused.
 pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: no pointers; a negative result is an error and not a descriptor.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just opened it for us, close-on-exec.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Anonymous memory that is read like a file and can be inherited.
@@ -157,8 +153,8 @@ mod tests {
         child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(child.wait().unwrap().success());
         assert_eq!(said, "inherited sh\n");
-        // And it was not leaked to anyone: the child was its last holder. (A child that another test has forked
-        // at this moment may hold a copy until its own exec.)
+        // And it did not leak: the child was its last holder. (A child that another test has forked at this moment
+        // may hold a copy until its own exec.)
         poll(&mut [PollFd::new(near.as_fd(), PollFlags::POLLIN)], 10_000_u16).unwrap();
         assert!(matches!(fd::recv(near.as_fd(), &mut [0; 8]), Err(fd::RecvError::Closed)));
     }

@@ -1,14 +1,14 @@
 //! Stream sockets, always non-blocking and close-on-exec: how they are made, and the options they get.
 
 use std::io;
-use std::mem::size_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::libc;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::sockopt::set_tcp_quickack;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, recv, send};
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -109,53 +109,25 @@ pub fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
     let seconds = options.defer_accept.map_or(0, |wait| wait.as_secs().max(1));
-    set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, i32::try_from(seconds).unwrap_or(i32::MAX))?;
+    set_defer_accept(fd, i32::try_from(seconds).unwrap_or(i32::MAX))?;
     // On a listening socket this changes the length of its queue and nothing else.
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
 }
 
-/// Takes one connection from the queue. EAGAIN when it is empty.
-pub fn accept(listener: BorrowedFd<'_>) -> nix::Result<(OwnedFd, Option<SocketAddr>)> {
-    // SAFETY: an all-zero sockaddr_storage is a valid value of that plain C struct.
-    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-    let mut len = libc::socklen_t::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
-    // SAFETY: the kernel writes at most `len` bytes to `storage`; both outlive the call.
-    let fd = unsafe {
-        libc::accept4(
-            listener.as_raw_fd(),
-            (&raw mut storage).cast(),
-            &raw mut len,
-            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
-        )
-    };
-    let fd = nix::errno::Errno::result(fd)?;
-    // SAFETY: accept4 returned a new descriptor that nobody else owns.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok((fd, read_addr(&storage)))
+/// Takes one connection from the queue. `AGAIN` when it is empty.
+pub fn accept(listener: BorrowedFd<'_>) -> rustix::io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (fd, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    Ok((fd, peer.map(canonical)))
 }
 
-fn read_addr(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    let pointer = std::ptr::from_ref(storage);
-    match i32::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says that the kernel wrote a sockaddr_in, and storage is large and aligned enough.
-            let v4 = unsafe { *pointer.cast::<libc::sockaddr_in>() };
-            let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-            Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(v4.sin_port)))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above, for sockaddr_in6.
-            let v6 = unsafe { *pointer.cast::<libc::sockaddr_in6>() };
-            let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            // A dual-stack listener reports IPv4 clients as ::ffff:a.b.c.d; people and servers know them as IPv4.
-            Some(SocketAddr::new(ip.to_canonical(), u16::from_be(v6.sin6_port)))
-        }
-        _ => None,
-    }
+/// A dual-stack listener reports IPv4 clients as ::ffff:a.b.c.d; people and servers use the IPv4 form.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Begins to connect. The socket may be usable at once or later; the first write or `runtime::stream::Socket::poll_connected` tells.
-/// Errors are those that need no answer from the network (no route, no free port, unix socket refused).
+/// Begins to connect. The socket may be usable at once or later; it becomes writable once the
+/// connect has ended. Errors are those that need no answer from the network (no route, no free port, unix socket refused).
 /// `speaks`: bytes are sent as soon as it is connected, and the handshake's last ACK waits for them: a segment less.
 pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     let (domain, target) = match addr {
@@ -165,8 +137,8 @@ pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), None)?;
     if speaks && domain != Domain::UNIX {
         // tcp(7): not permanent; before connect it is the ACK of the SYN-ACK that is delayed.
-        match set_int(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, 0) {
-            // Without it the ACK goes at once, which is merely dearer.
+        match set_tcp_quickack(&socket, false) {
+            // Without it the ACK goes at once, which only costs a segment.
             Ok(()) | Err(_) => {}
         }
     }
@@ -186,13 +158,15 @@ pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 
 /// The local address of an accepted connection, which PROXY headers name as its destination.
 pub fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
-    let addr = local_addr(fd).ok()?;
-    Some(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    local_addr(fd).ok().map(canonical)
 }
 
-fn set_int(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
+/// TCP_DEFER_ACCEPT, in seconds; 0 turns it off.
+fn set_defer_accept(listener: BorrowedFd<'_>, seconds: libc::c_int) -> io::Result<()> {
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = (&raw const seconds).cast();
     // SAFETY: the pointer names a c_int of the given length that outlives the call.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
-    nix::errno::Errno::result(result).map(drop).map_err(Into::into)
+    let result =
+        unsafe { libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, len) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lb::sys::socket::accept;
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
+use rustix::io::Errno as AcceptError;
 
 use super::super::origin::Origin;
 use super::super::slots::{Peer, Token};
@@ -59,8 +60,8 @@ impl Load {
                     let token = self.watch(Peer::Origin(Origin::new(stream)))?;
                     self.drive(token)?;
                 }
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::ECONNABORTED | Errno::EINTR) => {}
+                Err(AcceptError::AGAIN) => return Ok(()),
+                Err(AcceptError::CONNABORTED | AcceptError::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
