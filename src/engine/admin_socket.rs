@@ -4,12 +4,10 @@
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockAddr, Type};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
@@ -24,6 +22,7 @@ use crate::engine::supervisor_link::Reports;
 use crate::exit::ExitStatus;
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::sys::fd;
+use crate::sys::local::{self, Claim, ClaimError, LocalKind, PathId};
 
 /// A request that waits for the loop's answer.
 #[derive(Debug)]
@@ -48,6 +47,8 @@ impl Reply {
 #[derive(Debug)]
 pub(super) struct AdminListener {
     path: PathBuf,
+    /// Only the path that was bound is removed.
+    path_id: Option<PathId>,
     /// `None` once it is closed.
     socket: Option<OwnedFd>,
     conversations: Conversations,
@@ -58,7 +59,8 @@ pub(super) struct AdminListener {
 
 impl AdminListener {
     fn new(path: PathBuf, socket: OwnedFd, requests: mpsc::UnboundedSender<PendingRequest>) -> Self {
-        Self { path, socket: Some(socket), conversations: Conversations::default(), requests, server: None }
+        let path_id = local::path_id(&path);
+        Self { path, path_id, socket: Some(socket), conversations: Conversations::default(), requests, server: None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -95,8 +97,8 @@ impl AdminListener {
         let served = self.server.is_some();
         self.park().await;
         self.socket = None;
-        if served && !upgrading {
-            fs::remove_file(&self.path).ok();
+        if served && !upgrading && let Some(id) = self.path_id {
+            local::unlink(&self.path, id);
         }
     }
 
@@ -133,9 +135,8 @@ pub(super) fn listen(
     {
         return Ok(AdminListener::new(path, held.socket, requests));
     }
-    make_room(&path).map_err(fail)?;
     make_folder(&path);
-    let socket = bind(&path).map_err(|error| fail(advice(&path, &error)))?;
+    let socket = claim(&path).map_err(fail)?;
     let cookie = fd::cookie(socket.as_fd()).map_err(|error| fail(error.to_string()))?;
     let listener = Listener {
         kind: ListenerKind::Admin,
@@ -168,37 +169,31 @@ async fn pass_on(
     answer.await.unwrap_or_else(lost)
 }
 
-/// No client can connect before `listen`, and by then the mode is right.
-fn bind(path: &Path) -> std::io::Result<OwnedFd> {
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+/// Listens at the path, with the lock of its directory if that can be opened. Refuses when another process answers there,
+/// since two would share the traffic.
+fn claim(path: &Path) -> Result<OwnedFd, String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let lock = fs::File::open(folder).ok().map(|folder| local::lock(folder, Instant::now() + LOCK_LIMIT)).transpose();
+    match lock.and_then(|_lock| local::claim(path, LocalKind::Stream, BACKLOG)) {
+        Ok(Claim::Bound(socket)) => Ok(socket),
+        Ok(Claim::Answered(_)) | Err(ClaimError::Crowded) => {
+            Err("another lb answers there; stop it first, or give this one its own --socket".to_owned())
+        }
+        Err(ClaimError::NotASocket) => {
+            Err("is there already and is no socket; choose another path with --socket".to_owned())
+        }
+        Err(ClaimError::Locked) => Err("another lb is just being started there; try again".to_owned()),
+        Err(ClaimError::Io(error)) => Err(advice(path, &error)),
+    }
 }
 
 /// Whether a socket listens there. An inherited socket does, since the supervisor keeps it open, too.
 fn leads_somewhere(path: &Path) -> bool {
-    let connected = || {
-        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-        socket.connect(&SockAddr::unix(path)?)
-    };
-    // A full queue belongs to a listening socket, too.
-    connected().map_or_else(|e: std::io::Error| e.kind() == std::io::ErrorKind::WouldBlock, |()| true)
-}
-
-/// Removes what a process that died has left; refuses when one answers, since two would share the traffic.
-fn make_room(path: &Path) -> Result<(), String> {
-    let Ok(found) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if !found.file_type().is_socket() {
-        return Err("is there already and is no socket; choose another path with --socket".to_owned());
+    match local::connect(path, LocalKind::Stream) {
+        Ok(_) => true,
+        // A full queue belongs to a listening socket, too.
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
     }
-    if UnixStream::connect(path).is_ok() {
-        return Err("another lb answers there; stop it first, or give this one its own --socket".to_owned());
-    }
-    fs::remove_file(path).map_err(|error| format!("cannot remove the one that a former lb has left: {error}"))
 }
 
 /// One level, such as `/run/lb`, which a boot leaves empty. A failure shows when the socket is bound.
@@ -224,5 +219,7 @@ fn advice(path: &Path, error: &std::io::Error) -> String {
 }
 
 const BACKLOG: i32 = 128;
+/// The lock of the directory is held for some system calls only.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// For answers that are on their way when the process ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);

@@ -1,14 +1,52 @@
-//! Local sockets with a path: SOCK_SEQPACKET, non-blocking, close-on-exec.
+//! Local sockets with a path: non-blocking, close-on-exec.
 
-use std::fs;
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+/// The type of a local socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalKind {
+    Stream,
+    Seqpacket,
+}
+
+/// What a path led to.
+#[derive(Debug)]
+pub enum Claim {
+    /// No process listened there: this one does now.
+    Bound(OwnedFd),
+    /// A process listens there; a connection to it.
+    Answered(OwnedFd),
+}
+
+/// Why a path could not be claimed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    #[error("is there already and is not a socket of this type")]
+    NotASocket,
+    #[error("a process listens there, and its backlog is full")]
+    Crowded,
+    #[error("another process is claiming a path in the same directory")]
+    Locked,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The lock of a directory.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    /// Closing it releases the lock.
+    _directory: File,
+}
 
 /// Device and inode of a path: recognizes the one that this process, or the one before it, has bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +70,45 @@ pub fn unlink(path: &Path, id: PathId) {
     }
 }
 
+/// Locks a directory for as long as the result lives, so that of two processes that claim a path in it at once, the second
+/// finds the first. Tries once, and then until `end`.
+pub fn lock(directory: File, end: Instant) -> Result<DirectoryLock, ClaimError> {
+    loop {
+        match directory.try_lock() {
+            Ok(()) => return Ok(DirectoryLock { _directory: directory }),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(ClaimError::Locked),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Listens at `path`, with mode 0600, unless a process answers there. A socket without a listener, left by a dead process, is
+/// replaced; any other file stays. The caller holds the lock of the directory.
+pub fn claim(path: &Path, kind: LocalKind, backlog: i32) -> Result<Claim, ClaimError> {
+    match fs::symlink_metadata(path) {
+        Ok(facts) if !facts.file_type().is_socket() => return Err(ClaimError::NotASocket),
+        Ok(_) => match connect(path, kind) {
+            Ok(socket) => return Ok(Claim::Answered(socket)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(ClaimError::Crowded),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::PROTOTYPE) => return Err(ClaimError::NotASocket),
+            Err(error) => return Err(error.into()),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let socket = bind(path, kind)?;
+    // No process can connect before it listens, and then the mode is right.
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listen(socket.as_fd(), backlog)?;
+    Ok(Claim::Bound(socket))
+}
+
 /// A socket at `path`, which must not exist. It does not listen yet.
-pub fn bind(path: &Path) -> io::Result<OwnedFd> {
-    let socket = open()?;
+pub fn bind(path: &Path, kind: LocalKind) -> io::Result<OwnedFd> {
+    let socket = open(kind)?;
     socket.bind(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }
@@ -45,8 +119,8 @@ pub fn listen(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
 }
 
 /// Connects at once or not at all; `WouldBlock`: the backlog is full.
-pub fn connect(path: &Path) -> io::Result<OwnedFd> {
-    let socket = open()?;
+pub fn connect(path: &Path, kind: LocalKind) -> io::Result<OwnedFd> {
+    let socket = open(kind)?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
 }
@@ -61,6 +135,12 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn open() -> io::Result<Socket> {
-    Socket::new(Domain::UNIX, Type::SEQPACKET.nonblocking().cloexec(), None)
+fn open(kind: LocalKind) -> io::Result<Socket> {
+    let kind = match kind {
+        LocalKind::Stream => Type::STREAM,
+        LocalKind::Seqpacket => Type::SEQPACKET,
+    };
+    Socket::new(Domain::UNIX, kind.nonblocking().cloexec(), None)
 }
+
+const LOCK_PAUSE: Duration = Duration::from_millis(10);

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use lb::sys::local;
+use lb::sys::local::{self, LocalKind};
 
 use crate::support::client::HANG;
 use crate::support::config::Config;
@@ -36,7 +36,7 @@ fn the_old_supervisor_killed_at_any_step_leaves_the_new_one_which_refuses_no_con
             new.wait_for_notice("READY=1");
             stage.assert_served(point);
             // It has all that a successor needs, and listens at the path.
-            eventually(HANG, point, || local::connect(&stage.shared.path()).ok());
+            eventually(HANG, point, || local::connect(&stage.shared.path(), LocalKind::Seqpacket).ok());
             let next = stage.shared.start();
             assert_retires(&mut { new });
             stage.assert_served(point);

@@ -7,7 +7,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use lb::handoff::control::{Control, EngineStarted, Go, Hello, ProcessKind, Taken, Takeover};
 use lb::handoff::frame::Frame;
 use lb::handoff::wire::Messages;
-use lb::sys::{fd, local};
+use lb::sys::fd;
+use lb::sys::local::{self, LocalKind};
 use nix::unistd::chown;
 
 use crate::support::client::HANG;
@@ -44,7 +45,7 @@ fn a_path_that_others_could_reach_is_refused_in_one_sentence_with_its_remedy() {
     refused("is no takeover socket");
     fs::remove_file(shared.path()).unwrap();
     // A dead socket, bound by another user.
-    drop(local::bind(&shared.path()).unwrap());
+    drop(local::bind(&shared.path(), LocalKind::Seqpacket).unwrap());
     fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
     chown(&shared.path(), Some(STRANGER.into()), None).unwrap();
     refused("belongs to uid 12345");
@@ -188,7 +189,7 @@ fn a_successor_that_violates_the_protocol_ends_the_takeover_and_nothing_else() {
 fn rubbish_and_silence_in_the_place_of_a_running_lb_end_the_new_one_in_one_sentence() {
     let origin = Origin::start(Behaviour::Echo);
     let shared = TakeoverDir::new(&Config::new().origins([&origin]));
-    let listener = local::bind(&shared.path()).unwrap();
+    let listener = local::bind(&shared.path(), LocalKind::Seqpacket).unwrap();
     fs::set_permissions(shared.path(), Permissions::from_mode(0o600)).unwrap();
     local::listen(listener.as_fd(), 8).unwrap();
     let welcome = raw(&hello(ProcessKind::Supervisor), 0, 0);

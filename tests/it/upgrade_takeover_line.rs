@@ -12,7 +12,7 @@ use lb::handoff::control::Control;
 use lb::handoff::frame::Frame;
 use lb::handoff::wire::Messages;
 use lb::sys::fd::{self, RecvError};
-use lb::sys::local;
+use lb::sys::local::{self, LocalKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
@@ -123,7 +123,7 @@ impl RelayStage {
     /// Starts the new balancer, which connects to the relay.
     fn launch(&mut self, harm: Harm, at: At, probation: &str) -> Lb {
         let path = self.shared.dir().join("between.sock");
-        let listener = local::bind(&path).unwrap();
+        let listener = local::bind(&path, LocalKind::Seqpacket).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         local::listen(listener.as_fd(), 64).unwrap();
         self.listener = Some(listener.try_clone().unwrap());

@@ -3,18 +3,18 @@
 //! Rules: only the own user and root have access (directory 0700, socket 0600, and the kernel's credentials of the peer
 //! before a byte is read); never the abstract namespace; only a socket without a listener is removed.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 
 use crate::exit::ExitStatus;
 use crate::sys::credentials::is_trusted;
+use crate::sys::local::{Claim, ClaimError, DirectoryLock, LocalKind};
 use crate::sys::{fd, local};
 
 /// The listening socket and its path.
@@ -87,47 +87,23 @@ impl TakeoverSocket {
     }
 
     fn claim_by(path: &Path, end: Instant) -> Result<Claimed, TakeoverSocketError> {
-        // Of two processes that are started at once, the second connects to the first.
         let _lock = lock(path, end)?;
-        let failed = |error| failed(path, error);
         match fs::symlink_metadata(path) {
-            Ok(facts) => {
-                check_existing(path, &facts)?;
-                match local::connect(path) {
-                    Ok(socket) => {
-                        let owner = fd::peer_credentials(socket.as_fd()).map_err(failed)?.uid();
-                        if !is_trusted(owner) {
-                            let path = path.into();
-                            return Err(TakeoverSocketError::Stranger { path, owner });
-                        }
-                        return Ok(Claimed::Answered(socket));
-                    }
-                    Err(error) => match error.kind() {
-                        // Left by a process that is dead.
-                        io::ErrorKind::ConnectionRefused => {
-                            fs::remove_file(path).map_err(failed)?;
-                        }
-                        io::ErrorKind::NotFound => {}
-                        io::ErrorKind::WouldBlock => return Err(TakeoverSocketError::Crowded(path.into())),
-                        _ if error.raw_os_error() == Some(nix::libc::EPROTOTYPE) => {
-                            return Err(TakeoverSocketError::NotASocket(path.into()));
-                        }
-                        _ => return Err(failed(error)),
-                    },
+            Ok(facts) => check_existing(path, &facts)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(path, error)),
+        }
+        match local::claim(path, LocalKind::Seqpacket, BACKLOG).map_err(|error| claim_failed(path, error))? {
+            Claim::Bound(socket) => Ok(Claimed::Ours(Self::restore(path.into(), socket))),
+            Claim::Answered(socket) => {
+                let owner = fd::peer_credentials(socket.as_fd()).map_err(|error| failed(path, error))?.uid();
+                if is_trusted(owner) {
+                    Ok(Claimed::Answered(socket))
+                } else {
+                    Err(TakeoverSocketError::Stranger { path: path.into(), owner })
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed(error)),
         }
-        Self::open(path).map(Claimed::Ours).map_err(failed)
-    }
-
-    fn open(path: &Path) -> io::Result<Self> {
-        // No process can connect before it listens, and then the mode is right.
-        let socket = local::bind(path)?;
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        local::listen(socket.as_fd(), BACKLOG)?;
-        Ok(Self::restore(path.into(), socket))
     }
 
     /// A socket that another supervisor, or the former program, has opened at this path.
@@ -165,7 +141,7 @@ impl AsFd for TakeoverSocket {
 }
 
 /// Checks the directory and locks it, for as long as the result lives. Tries once, and then until `end`.
-fn lock(path: &Path, end: Instant) -> Result<Flock<File>, TakeoverSocketError> {
+fn lock(path: &Path, end: Instant) -> Result<DirectoryLock, TakeoverSocketError> {
     let folder = match path.parent() {
         Some(folder) if path.is_absolute() => folder,
         _ => return Err(TakeoverSocketError::Relative(path.into())),
@@ -191,18 +167,7 @@ fn lock(path: &Path, end: Instant) -> Result<Flock<File>, TakeoverSocketError> {
         let (path, mode) = (folder.into(), facts.mode() & 0o7777);
         return Err(TakeoverSocketError::DirectoryMode { path, mode });
     }
-    let mut opened = opened;
-    loop {
-        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((file, nix::Error::EWOULDBLOCK)) if Instant::now() < end => {
-                opened = file;
-                thread::sleep(LOCK_PAUSE);
-            }
-            Err((_, nix::Error::EWOULDBLOCK)) => return Err(TakeoverSocketError::Locked(folder.into())),
-            Err((_, errno)) => return Err(failed(folder, errno.into())),
-        }
-    }
+    local::lock(opened, end).map_err(|error| claim_failed(folder, error))
 }
 
 /// Checks what is at the path already.
@@ -221,6 +186,15 @@ fn check_existing(path: &Path, facts: &fs::Metadata) -> Result<(), TakeoverSocke
     Ok(())
 }
 
+fn claim_failed(path: &Path, error: ClaimError) -> TakeoverSocketError {
+    match error {
+        ClaimError::NotASocket => TakeoverSocketError::NotASocket(path.into()),
+        ClaimError::Crowded => TakeoverSocketError::Crowded(path.into()),
+        ClaimError::Locked => TakeoverSocketError::Locked(path.into()),
+        ClaimError::Io(error) => failed(path, error),
+    }
+}
+
 fn failed(path: &Path, error: io::Error) -> TakeoverSocketError {
     let path = path.into();
     TakeoverSocketError::Io { path, error }
@@ -230,12 +204,13 @@ fn failed(path: &Path, error: io::Error) -> TakeoverSocketError {
 const BACKLOG: i32 = 8;
 /// The lock is held for some system calls only.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
+    use std::thread;
 
     use tempfile::TempDir;
 

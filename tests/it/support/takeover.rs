@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use lb::sys::local;
+use lb::sys::local::{self, LocalKind};
 use tempfile::TempDir;
 
 use super::client::HANG;
@@ -65,7 +65,7 @@ impl TakeoverDir {
 /// Connects to a takeover socket as soon as there is room in its queue.
 #[track_caller]
 pub(crate) fn connect(path: &Path) -> OwnedFd {
-    eventually(HANG, "room at the path", || local::connect(path).ok())
+    eventually(HANG, "room at the path", || local::connect(path, LocalKind::Seqpacket).ok())
 }
 
 /// Waits for the end of a balancer whose takeover shall fail; returns its exit code and last line.
