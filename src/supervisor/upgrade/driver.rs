@@ -242,7 +242,7 @@ impl RunningUpgrade {
             UpgradeAction::KillNew => self.kill_new(service),
             UpgradeAction::HandOver => return self.hand_over(service),
             UpgradeAction::Promote => self.promote(service, now),
-            UpgradeAction::Say(text) => self.answer(&text, None, service),
+            UpgradeAction::Report(text) => self.answer(&text, None, service),
             UpgradeAction::End(outcome) => return self.end(&outcome, service, now),
         }
         Performed::Done

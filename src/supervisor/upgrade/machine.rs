@@ -86,7 +86,7 @@ pub(crate) enum UpgradeAction {
     HandOver,
     /// The new engine serves; the old one drains.
     Promote,
-    Say(String),
+    Report(String),
     End(Outcome),
 }
 
@@ -179,7 +179,7 @@ impl UpgradeMachine {
         match (self.phase, event) {
             (Phase::Probe, UpgradeEvent::Probed(what)) => {
                 self.enter(Phase::Hello, HELLO_LIMIT, now);
-                vec![UpgradeAction::Say(format!("checked: {what}")), UpgradeAction::Spawn]
+                vec![UpgradeAction::Report(format!("checked: {what}")), UpgradeAction::Spawn]
             }
             (Phase::Probe, UpgradeEvent::ProbeFailed(why)) => {
                 vec![UpgradeAction::End(Outcome::refused(self.kind, why))]
@@ -189,7 +189,7 @@ impl UpgradeMachine {
             }
             (Phase::Hello, UpgradeEvent::Started(pid)) => {
                 self.new_pid = pid;
-                vec![UpgradeAction::Say(format!("engine {pid} started"))]
+                vec![UpgradeAction::Report(format!("engine {pid} started"))]
             }
             (Phase::Hello, UpgradeEvent::NotStarted(why)) => {
                 vec![UpgradeAction::End(Outcome::refused(self.kind, why))]
@@ -200,14 +200,17 @@ impl UpgradeMachine {
             }
             (Phase::Prepare, UpgradeEvent::Prepared) => {
                 self.enter(Phase::Activate, READY_LIMIT, now);
-                vec![UpgradeAction::Say(format!("engine {} has listeners and state", self.new_pid)), UpgradeAction::Go]
+                vec![
+                    UpgradeAction::Report(format!("engine {} has listeners and state", self.new_pid)),
+                    UpgradeAction::Go,
+                ]
             }
             (Phase::Activate, UpgradeEvent::Ready) => {
                 self.enter(Phase::Probation, self.probation, now);
                 self.last_beat = now;
                 let seconds = self.probation.as_secs_f64();
                 let text = format!("engine {} accepts; probation of {seconds} s", self.new_pid);
-                vec![UpgradeAction::Park, UpgradeAction::Say(text)]
+                vec![UpgradeAction::Park, UpgradeAction::Report(text)]
             }
             (_, UpgradeEvent::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
             (_, UpgradeEvent::Stop) => self.fail("the daemon is being stopped".into()),
@@ -303,7 +306,7 @@ impl UpgradeMachine {
             return vec![];
         }
         self.enter(Phase::Move, MOVE_LIMIT + MOVE_GRACE, now);
-        vec![UpgradeAction::Commit, UpgradeAction::Say("sessions move".into()), UpgradeAction::Move(MOVE_LIMIT)]
+        vec![UpgradeAction::Commit, UpgradeAction::Report("sessions move".into()), UpgradeAction::Move(MOVE_LIMIT)]
     }
 
     fn finish(&mut self, done: &Done, now: Instant) -> Vec<UpgradeAction> {
