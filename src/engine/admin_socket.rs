@@ -97,7 +97,10 @@ impl AdminListener {
         let served = self.server.is_some();
         self.park().await;
         self.socket = None;
-        if served && !upgrading && let Some(id) = self.path_id {
+        if served
+            && !upgrading
+            && let Some(id) = self.path_id
+        {
             local::unlink(&self.path, id);
         }
     }
