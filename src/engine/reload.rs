@@ -12,7 +12,7 @@ use crate::engine::admin_socket::display_path;
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Jobs, LoopEvent, ReloadStep};
 use crate::engine::listeners::inherited::Inherited;
-use crate::engine::listeners::{Leaving, NewlyBound};
+use crate::engine::listeners::{LeavingListeners, NewlyBound};
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::stop_state::stop_limit;
 use crate::engine::{Engine, limits};
@@ -75,7 +75,7 @@ fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
 }
 
 /// Applies a configuration as a whole, or not at all. Returns the outcome for people, and the addresses that are left.
-fn apply(engine: &mut Engine, config: Config, lookups: Vec<Lookup>) -> Result<(String, Leaving), String> {
+fn apply(engine: &mut Engine, config: Config, lookups: Vec<Lookup>) -> Result<(String, LeavingListeners), String> {
     engine.pools.learn(lookups);
     if engine.stopping.is_some() {
         return Err("the daemon is stopping".to_owned());
@@ -92,7 +92,7 @@ fn apply(engine: &mut Engine, config: Config, lookups: Vec<Lookup>) -> Result<(S
 }
 
 /// From here on nothing is refused; what still goes wrong is reported and left out. Returns the addresses that are left.
-fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<Leaving, EngineError> {
+fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<LeavingListeners, EngineError> {
     let Engine { listeners, pools, log, workers, .. } = engine;
     for settings in &config.backends {
         pools.apply(settings.clone())?;

@@ -43,7 +43,7 @@ pub(super) struct Served {
 pub(super) struct NewlyBound(Vec<(String, Bound)>);
 
 /// Sockets to be retired.
-pub(super) type Leaving = Vec<(Arc<Frontend>, Bound)>;
+pub(super) type LeavingListeners = Vec<(Arc<Frontend>, Bound)>;
 
 impl Listeners {
     /// `limit`: the sessions of the whole process.
@@ -98,7 +98,7 @@ impl Listeners {
     }
 
     /// Changes a running frontend or makes a new one. Returns the addresses that it leaves.
-    pub(super) fn configure(&mut self, settings: &config::Frontend, backend: &Arc<Backend>) -> Leaving {
+    pub(super) fn configure(&mut self, settings: &config::Frontend, backend: &Arc<Backend>) -> LeavingListeners {
         let Some(served) = self.served.get_mut(&settings.name) else {
             let frontend = Frontend::new(settings.clone(), Arc::clone(backend), Arc::clone(&self.limit));
             self.served.insert(settings.name.clone(), Served { frontend, bound: Vec::new() });
@@ -138,13 +138,13 @@ impl Listeners {
     }
 
     /// Removes the frontends that the configuration does not have. Returns their addresses.
-    pub(super) fn remove_unconfigured(&mut self, config: &Config) -> Leaving {
+    pub(super) fn remove_unconfigured(&mut self, config: &Config) -> LeavingListeners {
         let is_gone = |name: &String, _: &mut Served| !config.frontends.iter().any(|frontend| frontend.name == *name);
         self.served.extract_if(.., is_gone).flat_map(|(_, served)| served.leave()).collect()
     }
 
     /// Removes every frontend. Returns their addresses.
-    pub(super) fn remove_all(&mut self) -> Leaving {
+    pub(super) fn remove_all(&mut self) -> LeavingListeners {
         std::mem::take(&mut self.served).into_values().flat_map(Served::leave).collect()
     }
 
@@ -181,7 +181,7 @@ impl Listeners {
 
     /// Stops listening: what waits in the queues is served, then they are closed. Parked sockets belong to another
     /// engine and are left as they are. The future must be driven to its end.
-    pub(super) fn retire(&self, leaving: Leaving) -> impl Future<Output = ()> + 'static {
+    pub(super) fn retire(&self, leaving: LeavingListeners) -> impl Future<Output = ()> + 'static {
         let (workers, reports) = (self.workers.clone(), self.reports.clone());
         async move {
             for (frontend, bound) in leaving {

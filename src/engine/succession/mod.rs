@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use self::export::{Export, export, finish};
 use self::ghosts::Ghosts;
 use self::peer_link::{PeerLink, PeerLinkError};
-use self::receive::{Arrival, Incoming, Offer};
+use self::receive::{Arrival, Incoming, OfferedBatch};
 use self::send::{MovedOut, Mover};
 use self::state::{gather, take_state};
 use crate::config::Config;
@@ -265,7 +265,7 @@ fn arrival(incoming: Incoming) -> HandoffFuture {
     Box::pin(async { HandoffStep::Arrived(incoming.next().await) })
 }
 
-fn acceptance(incoming: Incoming, offer: Offer) -> HandoffFuture {
+fn acceptance(incoming: Incoming, offer: OfferedBatch) -> HandoffFuture {
     Box::pin(async { HandoffStep::Given(incoming.accept(offer).await) })
 }
 

@@ -21,14 +21,14 @@ pub(in crate::engine) struct Incoming {
 pub(in crate::engine) enum Arrival {
     /// Counts, or state that came late.
     State(PeerMessage),
-    Offer(Offer),
+    Offer(OfferedBatch),
     /// Nothing more comes.
     End,
 }
 
 /// A batch that the old engine offers.
 #[derive(Debug)]
-pub(in crate::engine) struct Offer {
+pub(in crate::engine) struct OfferedBatch {
     number: u64,
     sessions: Vec<Frozen>,
 }
@@ -67,7 +67,7 @@ impl Incoming {
 
     /// Accepts a batch and waits for the commit. Returns its sessions, which belong to this engine from then on; on an
     /// error they belong to the old one.
-    pub(super) async fn accept(mut self, offer: Offer) -> Result<(Self, Vec<Frozen>), PeerLinkError> {
+    pub(super) async fn accept(mut self, offer: OfferedBatch) -> Result<(Self, Vec<Frozen>), PeerLinkError> {
         let number = offer.number;
         self.link.send(&PeerMessage::Accept(Accept { number }), Vec::new()).await?;
         let is_given = match self.link.answer().await {
@@ -79,7 +79,7 @@ impl Incoming {
         if is_given { Ok((self, offer.sessions)) } else { Err(PeerLinkError::OutOfTurn) }
     }
 
-    fn unpack(&mut self, batch: Batch, fds: Vec<OwnedFd>) -> Result<Offer, PeerLinkError> {
+    fn unpack(&mut self, batch: Batch, fds: Vec<OwnedFd>) -> Result<OfferedBatch, PeerLinkError> {
         let mut fds = fds.into_iter();
         let unpacked = batch.sessions.into_iter().map(|session| unpack(session, &mut fds, &mut self.residues));
         let sessions = unpacked.collect::<Result<Vec<_>, _>>();
@@ -89,6 +89,6 @@ impl Incoming {
             tracing::error!("hand-off: {error}");
             PeerLinkError::OutOfTurn
         })?;
-        Ok(Offer { number: batch.number, sessions })
+        Ok(OfferedBatch { number: batch.number, sessions })
     }
 }
