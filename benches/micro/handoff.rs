@@ -5,7 +5,10 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput};
 use lb::config::AdminState;
 use lb::handoff::frame::Frame;
-use lb::handoff::peer::{BATCH, Batch, Bucket, Count, Flow, Histogram, Knowledge, PeerMessage, Relay, Server, Session};
+use lb::handoff::peer::{
+    BATCH, Batch, Bucket, CounterRecord, FlowRecord, HistogramRecord, Knowledge, PeerMessage, RelayRecord,
+    ServerRecord, SessionRecord,
+};
 use lb::handoff::wire::Messages;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
@@ -34,7 +37,7 @@ fn frame(message: &PeerMessage) -> Frame {
 
 /// Sessions in mid-stream.
 fn batch(sessions: u64) -> PeerMessage {
-    let flow = || Flow {
+    let flow = || FlowRecord {
         ended: false,
         broken: false,
         closed: false,
@@ -43,14 +46,14 @@ fn batch(sessions: u64) -> PeerMessage {
         sent: 123_456,
         pipe: None,
     };
-    let session = |key| Session {
+    let session = |key| SessionRecord {
         key,
         frontend: "web".to_owned(),
         client: Some("203.0.113.7:50123".to_owned()),
         local: Some("198.51.100.1:443".to_owned()),
         accepted_ms: 1_700_000_000_000,
         age_us: 5_000_000,
-        relay: vec![Relay {
+        relay: vec![RelayRecord {
             backend: "app".to_owned(),
             server: "app1".to_owned(),
             queue_us: 0,
@@ -69,12 +72,13 @@ fn batch(sessions: u64) -> PeerMessage {
 
 /// A server after some time of service.
 fn server() -> PeerMessage {
-    let histogram = |what| Histogram { what, buckets: (0..40).map(|number| Bucket { number, count: 1_000 }).collect() };
-    PeerMessage::Server(Server {
+    let histogram =
+        |what| HistogramRecord { what, buckets: (0..40).map(|number| Bucket { number, count: 1_000 }).collect() };
+    PeerMessage::Server(ServerRecord {
         backend: "app".to_owned(),
         name: "app1".to_owned(),
         addr: "10.0.0.1:8000".to_owned(),
-        counts: (1..=8).map(|what| Count { what, value: 1 << 40 }).collect(),
+        counts: (1..=8).map(|what| CounterRecord { what, value: 1 << 40 }).collect(),
         histograms: (1..=3).map(histogram).collect(),
         knowledge: vec![Knowledge {
             admin: AdminState::Ready,

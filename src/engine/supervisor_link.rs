@@ -24,7 +24,7 @@ use crate::engine::listeners::inherited::Inherited;
 use crate::handoff::channel::CONTROL_VARIABLE;
 use crate::handoff::channel::{ChannelError, Inbox, Outbox};
 use crate::handoff::control::{
-    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, ProcessKind, Progress, Ready, Status,
+    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, ProcessKind, Progress, Ready, StatusLine,
     StopMode, Unlisten, Upgrade, UpgradePhase,
 };
 use crate::handoff::features;
@@ -302,7 +302,7 @@ impl Reports {
         stop_limit: Option<Duration>,
     ) -> Result<(), SupervisorLinkError> {
         let stop_limit_ms = stop_limit.map(millis);
-        self.send(&Control::Status(Status { text: text.into(), reloading, stop_limit_ms }))
+        self.send(&Control::Status(StatusLine { text: text.into(), reloading, stop_limit_ms }))
     }
 
     fn send(&self, message: &Control) -> Result<(), SupervisorLinkError> {

@@ -27,32 +27,32 @@ use crate::handoff::wire::{codes, messages, record};
 messages! {
     /// A message between a supervisor and an engine, or between two supervisors.
     pub enum Control {
-        Hello = 1 critical,
-        Listener = 2 critical,
-        Prepared = 3 critical,
-        Go = 4 critical,
-        Ready = 5 critical,
-        Abort = 6 critical,
-        Done = 7 critical,
-        Start = 16 critical,
-        Unlisten = 17 critical,
-        Peer = 18 critical,
-        Park = 19 critical,
-        Parked = 20 critical,
-        Resume = 21 critical,
-        Commit = 22 critical,
-        Move = 23 critical,
-        Stop = 24 critical,
-        Heartbeat = 25,
-        Upgrade = 26,
-        Progress = 27,
-        Phase = 28,
-        Reload = 29,
-        Status = 30,
-        Takeover = 31 critical,
-        EngineStarted = 32 critical,
-        Handover = 33 critical,
-        Taken = 34 critical,
+        Hello(Hello) = 1 critical,
+        Listener(Listener) = 2 critical,
+        Prepared(Prepared) = 3 critical,
+        Go(Go) = 4 critical,
+        Ready(Ready) = 5 critical,
+        Abort(Abort) = 6 critical,
+        Done(Done) = 7 critical,
+        Start(Start) = 16 critical,
+        Unlisten(Unlisten) = 17 critical,
+        Peer(Peer) = 18 critical,
+        Park(Park) = 19 critical,
+        Parked(Parked) = 20 critical,
+        Resume(Resume) = 21 critical,
+        Commit(Commit) = 22 critical,
+        Move(Move) = 23 critical,
+        Stop(Stop) = 24 critical,
+        Heartbeat(Heartbeat) = 25,
+        Upgrade(Upgrade) = 26,
+        Progress(Progress) = 27,
+        Phase(Phase) = 28,
+        Reload(Reload) = 29,
+        Status(StatusLine) = 30,
+        Takeover(Takeover) = 31 critical,
+        EngineStarted(EngineStarted) = 32 critical,
+        Handover(Handover) = 33 critical,
+        Taken(Taken) = 34 critical,
     } with descriptors
 }
 
@@ -96,7 +96,7 @@ codes! {
 
 codes! {
     /// Which end of a hand-off an engine is.
-    pub enum Side {
+    pub enum PeerSide {
         /// The old engine: it exports.
         Old = 1,
         /// The new engine: it imports.
@@ -226,7 +226,7 @@ record! {
 record! {
     /// The way to the other engine. Two descriptors: a connected SEQPACKET socket, a pidfd.
     pub struct Peer {
-        1 => side: Side,
+        1 => side: PeerSide,
         2 => pid: u32,
     }
 }
@@ -318,7 +318,7 @@ record! {
 
 record! {
     /// One line for the service manager.
-    pub struct Status {
+    pub struct StatusLine {
         1 => text: String,
         /// A reload has begun; the next STATUS without it ends it.
         2 => reloading: bool,

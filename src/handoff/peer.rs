@@ -17,23 +17,23 @@ use crate::handoff::wire::{codes, messages, record};
 messages! {
     /// A message between two engines.
     pub enum PeerMessage {
-        Greeting = 1 critical,
-        Frontend = 2,
-        Server = 3,
-        Discovery = 4,
-        StateEnd = 5 critical,
-        Imported = 6 critical,
-        Residue = 16 critical,
-        Batch = 17 critical,
-        Accept = 18 critical,
-        Commit = 19 critical,
-        End = 20 critical,
+        Greeting(Greeting) = 1 critical,
+        Frontend(FrontendRecord) = 2,
+        Server(ServerRecord) = 3,
+        Discovery(DiscoveryRecord) = 4,
+        StateEnd(StateEnd) = 5 critical,
+        Imported(Imported) = 6 critical,
+        Residue(ResidueRecord) = 16 critical,
+        Batch(Batch) = 17 critical,
+        Accept(Accept) = 18 critical,
+        Commit(BatchCommit) = 19 critical,
+        End(End) = 20 critical,
     } with descriptors
 }
 
 fn descriptors(message: &PeerMessage) -> usize {
     match message {
-        PeerMessage::Batch(batch) => batch.sessions.iter().map(Session::descriptors).sum(),
+        PeerMessage::Batch(batch) => batch.sessions.iter().map(SessionRecord::descriptors).sum(),
         _ => 0,
     }
 }
@@ -50,7 +50,7 @@ record! {
 
 record! {
     /// Counts of a frontend, to be added to the receiver's.
-    pub struct Frontend {
+    pub struct FrontendRecord {
         1 => name: String,
         2 => sessions_total: u64,
         3 => bytes_in: u64,
@@ -61,13 +61,13 @@ record! {
 
 record! {
     /// A server: counts, to be added to the receiver's, and the knowledge about it.
-    pub struct Server {
+    pub struct ServerRecord {
         1 => backend: String,
         2 => name: String,
         /// Its address: the knowledge about health is valid for this address alone.
         3 => addr: String,
-        4 => counts: Vec<Count>,
-        5 => histograms: Vec<Histogram>,
+        4 => counts: Vec<CounterRecord>,
+        5 => histograms: Vec<HistogramRecord>,
         /// At most one; absent in the sums at the end.
         6 => knowledge: Vec<Knowledge>,
     }
@@ -88,7 +88,7 @@ codes! {
 }
 
 record! {
-    pub struct Count {
+    pub struct CounterRecord {
         /// A [`Counted`]; other versions may define more.
         1 => what: u32,
         2 => value: u64,
@@ -106,7 +106,7 @@ codes! {
 
 record! {
     /// Counts by bucket, as `stats::Histogram` numbers them.
-    pub struct Histogram {
+    pub struct HistogramRecord {
         /// A [`Timed`]; other versions may define more.
         1 => what: u32,
         2 => buckets: Vec<Bucket>,
@@ -150,7 +150,7 @@ record! {
 
 record! {
     /// The discovered servers of a backend, in the form of the last known good file, which has a version and a checksum.
-    pub struct Discovery {
+    pub struct DiscoveryRecord {
         1 => backend: String,
         2 => saved: Vec<u8>,
     }
@@ -174,7 +174,7 @@ codes! {
 
 record! {
     /// Bytes that were read but not written yet, of a session of the next BATCH.
-    pub struct Residue {
+    pub struct ResidueRecord {
         1 => session: u64,
         2 => direction: Direction,
         3 => bytes: Vec<u8>,
@@ -185,7 +185,7 @@ record! {
     /// Frozen sessions. Descriptors in the order of the sessions: client, server, then read and write end of each pipe.
     pub struct Batch {
         1 => number: u64,
-        2 => sessions: Vec<Session>,
+        2 => sessions: Vec<SessionRecord>,
     }
 }
 
@@ -196,7 +196,7 @@ record! {
 }
 
 record! {
-    pub struct Commit {
+    pub struct BatchCommit {
         1 => number: u64,
     }
 }
@@ -208,7 +208,7 @@ record! {
 
 record! {
     /// A frozen session.
-    pub struct Session {
+    pub struct SessionRecord {
         /// Names it in RESIDUE.
         1 => key: u64,
         2 => frontend: String,
@@ -218,7 +218,7 @@ record! {
         5 => accepted_ms: u64,
         6 => age_us: u64,
         /// Absent: accepted, but no server has it yet.
-        7 => relay: Vec<Relay>,
+        7 => relay: Vec<RelayRecord>,
         /// For one without a server.
         8 => waiting: Vec<Waiting>,
     }
@@ -235,7 +235,7 @@ record! {
 }
 
 record! {
-    pub struct Relay {
+    pub struct RelayRecord {
         1 => backend: String,
         2 => server: String,
         3 => queue_us: u64,
@@ -246,12 +246,12 @@ record! {
         8 => server_idle_us: u64,
         9 => server_owes: bool,
         /// Up, then down.
-        10 => flows: Vec<Flow>,
+        10 => flows: Vec<FlowRecord>,
     }
 }
 
 record! {
-    pub struct Flow {
+    pub struct FlowRecord {
         1 => ended: bool,
         2 => broken: bool,
         3 => closed: bool,
@@ -263,10 +263,10 @@ record! {
     }
 }
 
-impl Session {
+impl SessionRecord {
     /// Descriptors that belong to it.
     pub fn descriptors(&self) -> usize {
-        let relay = |relay: &Relay| 1 + 2 * relay.flows.iter().filter(|flow| flow.pipe.is_some()).count();
+        let relay = |relay: &RelayRecord| 1 + 2 * relay.flows.iter().filter(|flow| flow.pipe.is_some()).count();
         1 + self.relay.iter().map(relay).sum::<usize>()
     }
 }
@@ -296,15 +296,22 @@ mod tests {
 
     #[test]
     fn a_batch_tells_how_many_descriptors_it_has() {
-        let flow =
-            |pipe| Flow { ended: false, broken: false, closed: false, abandoned: false, received: 0, sent: 0, pipe };
+        let flow = |pipe| FlowRecord {
+            ended: false,
+            broken: false,
+            closed: false,
+            abandoned: false,
+            received: 0,
+            sent: 0,
+            pipe,
+        };
         let mut random = fastrand::Rng::with_seed(2);
         let PeerMessage::Batch(mut batch) =
             PeerMessage::samples(&mut random).into_iter().find(|m| matches!(m, PeerMessage::Batch(_))).unwrap()
         else {
             unreachable!()
         };
-        let session = |relay: Vec<Relay>| Session {
+        let session = |relay: Vec<RelayRecord>| SessionRecord {
             key: 0,
             frontend: String::new(),
             client: None,
@@ -314,7 +321,7 @@ mod tests {
             relay,
             waiting: vec![],
         };
-        let relay = |flows| Relay {
+        let relay = |flows| RelayRecord {
             backend: String::new(),
             server: String::new(),
             queue_us: 0,

@@ -20,7 +20,7 @@ pub trait Value: Sized {
 }
 
 /// A struct of numbered fields.
-pub trait Record: Sized {
+pub trait WireRecord: Sized {
     /// Appends all fields.
     fn encode(&self, body: &mut Body);
 
@@ -56,7 +56,7 @@ macro_rules! record {
         }
 
         #[allow(unused_variables)] // a record may have no fields yet
-        impl $crate::handoff::wire::Record for $name {
+        impl $crate::handoff::wire::WireRecord for $name {
             fn encode(&self, body: &mut $crate::handoff::frame::Body) {
                 $($crate::handoff::wire::Value::put(&self.$field, $tag, body);)*
             }
@@ -122,17 +122,17 @@ macro_rules! codes {
     };
 }
 
-/// Declares the messages of a connection: `Name = kind` (skipped by a reader that does not support it) or
-/// `Name = kind critical`, each holding the record of the same name; `with` names the function that counts the descriptors
+/// Declares the messages of a connection: `Name(Record) = kind` (skipped by a reader that does not support
+/// it) or `Name(Record) = kind critical`; `with` names the function that counts the descriptors
 /// of a message.
 macro_rules! messages {
     ($(#[$doc:meta])* pub enum $name:ident {
-        $($(#[$kind_doc:meta])* $variant:ident = $kind:literal $($critical:ident)?,)*
+        $($(#[$kind_doc:meta])* $variant:ident($record:ident) = $kind:literal $($critical:ident)?,)*
     } with $descriptors:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum $name {
-            $($(#[$kind_doc])* $variant($variant),)*
+            $($(#[$kind_doc])* $variant($record),)*
         }
 
         impl $crate::handoff::wire::Messages for $name {
@@ -141,7 +141,7 @@ macro_rules! messages {
                     $(Self::$variant(record) => (
                         $kind,
                         !stringify!($($critical)?).is_empty(),
-                        $crate::handoff::wire::Record::to_bytes(record),
+                        $crate::handoff::wire::WireRecord::to_bytes(record),
                     ),)*
                 }
             }
@@ -151,7 +151,7 @@ macro_rules! messages {
             ) -> Result<Option<Self>, $crate::handoff::frame::DecodeError> {
                 match frame.kind {
                     $($kind => Ok(Some(Self::$variant(
-                        $crate::handoff::wire::Record::from_bytes(&frame.body)?,
+                        $crate::handoff::wire::WireRecord::from_bytes(&frame.body)?,
                     ))),)*
                     kind if frame.critical => {
                         Err($crate::handoff::frame::DecodeError::UnknownKind(kind))
@@ -166,7 +166,7 @@ macro_rules! messages {
 
             #[cfg(test)]
             fn samples(random: &mut fastrand::Rng) -> Vec<Self> {
-                vec![$(Self::$variant($crate::handoff::wire::Record::sample(random))),*]
+                vec![$(Self::$variant($crate::handoff::wire::WireRecord::sample(random))),*]
             }
         }
     };
@@ -265,7 +265,7 @@ impl Value for Vec<u8> {
     }
 }
 
-impl<T: Record> Value for Vec<T> {
+impl<T: WireRecord> Value for Vec<T> {
     fn put(&self, tag: u16, body: &mut Body) {
         for record in self {
             body.put(tag, &record.to_bytes());

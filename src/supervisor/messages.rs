@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use crate::fault;
-use crate::handoff::control::{Control, Go, Mode, ProcessKind, Ready, Status};
+use crate::handoff::control::{Control, Go, Mode, ProcessKind, Ready, StatusLine};
 use crate::supervisor::service::Service;
 use crate::supervisor::stderr::print;
 use crate::supervisor::upgrade::machine::UpgradeEvent;
@@ -61,7 +61,7 @@ fn on_ready(service: &mut Service, ready: &Ready, now: Instant) {
     service.announce_ready(pid);
 }
 
-fn on_status(service: &mut Service, status: &Status) {
+fn on_status(service: &mut Service, status: &StatusLine) {
     if let (Some(engine), Some(limit)) = (&mut service.engines.active, status.stop_limit_ms) {
         engine.set_stop_limit(limit);
     }

@@ -16,7 +16,7 @@ use crate::control::admin::status::EtcdSummary;
 use crate::control::discovery::{Merged, Servers, merge};
 use crate::control::etcd::{Follower, FoundServers, Options, SourceStatus};
 use crate::control::last_known_good::Saved;
-use crate::handoff::peer::Discovery as Record;
+use crate::handoff::peer::DiscoveryRecord;
 
 /// The followers and what they found.
 pub(crate) struct Followers {
@@ -169,9 +169,9 @@ impl Followers {
     }
 
     /// What is found, for the next process.
-    pub(crate) fn records(&self) -> Vec<Record> {
+    pub(crate) fn records(&self) -> Vec<DiscoveryRecord> {
         let record = |(backend, followed): (&String, &Followed)| {
-            Some(Record { backend: backend.clone(), saved: followed.follower.saved()?.encode() })
+            Some(DiscoveryRecord { backend: backend.clone(), saved: followed.follower.saved()?.encode() })
         };
         self.by_backend.iter().filter_map(record).collect()
     }
@@ -214,7 +214,7 @@ impl Followers {
 }
 
 /// What the previous engine had found. `None`: it is damaged, and etcd or the disk has to provide the servers.
-pub(crate) fn found_before(record: Record) -> Option<(String, Saved)> {
+pub(crate) fn found_before(record: DiscoveryRecord) -> Option<(String, Saved)> {
     match Saved::decode(&record.saved) {
         Ok(saved) => Some((record.backend, saved)),
         Err(damage) => {

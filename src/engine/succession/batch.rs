@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use crate::engine::succession::session_codec::{describe, duplicates, residues};
 use crate::handoff::frame::MAX_BODY;
-use crate::handoff::peer::{Batch, Residue, Session};
-use crate::handoff::wire::Record;
+use crate::handoff::peer::{Batch, ResidueRecord, SessionRecord};
+use crate::handoff::wire::WireRecord;
 use crate::proxy::frozen::Frozen;
 
 /// Descriptors of one message at most (SCM_MAX_FD is 253).
 const DESCRIPTORS: usize = 252;
 
-/// Residue of one batch, unless a single session has more. The kernel's default socket buffer takes 212,992 bytes,
+/// ResidueRecord of one batch, unless a single session has more. The kernel's default socket buffer takes 212,992 bytes,
 /// its own book-keeping included.
 const BYTES: usize = 96 * 1024;
 
@@ -28,7 +28,7 @@ pub(super) struct BatchBuilder {
     pub(super) frozen: Vec<Frozen>,
     pub(super) message: Batch,
     /// These messages go first.
-    pub(super) residues: Vec<Residue>,
+    pub(super) residues: Vec<ResidueRecord>,
     pub(super) fds: Vec<Arc<OwnedFd>>,
     /// Bytes of the residues.
     bytes: usize,
@@ -83,7 +83,7 @@ impl BatchBuilder {
         std::mem::replace(&mut self.message, Batch { number, sessions: Vec::new() })
     }
 
-    fn has_room(&self, session: &Session, body: usize, bytes: usize) -> bool {
+    fn has_room(&self, session: &SessionRecord, body: usize, bytes: usize) -> bool {
         self.fds.len() + session.descriptors() <= DESCRIPTORS && body <= MAX_BODY && bytes <= BYTES
     }
 }
@@ -158,7 +158,7 @@ mod tests {
             let encoded = batch.message.to_bytes();
             assert_eq!(encoded.len(), batch.body, "the length is counted exactly");
             assert!(encoded.len() <= MAX_BODY && batch.fds.len() <= DESCRIPTORS);
-            let said = batch.message.sessions.iter().map(Session::descriptors);
+            let said = batch.message.sessions.iter().map(SessionRecord::descriptors);
             assert_eq!(said.sum::<usize>(), batch.fds.len());
             let residues = batch.residues.iter().map(|part| part.bytes.len());
             let residues: usize = residues.sum();

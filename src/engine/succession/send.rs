@@ -11,7 +11,7 @@ use crate::engine::succession::export::Export;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::engine::workers::Workers;
 use crate::fault;
-use crate::handoff::peer::{BATCH, Commit, PeerMessage};
+use crate::handoff::peer::{BATCH, BatchCommit, PeerMessage};
 use crate::proxy::frozen::Frozen;
 
 /// A move under way. Dropped, it closes the sessions that it holds: it must be driven to its end.
@@ -160,7 +160,7 @@ impl Mover {
             (PeerMessage::Accept(accept), _) if accept.number == self.number => {}
             _ => return Err(PeerLinkError::OutOfTurn),
         }
-        link.send(&PeerMessage::Commit(Commit { number: self.number }), Vec::new()).await
+        link.send(&PeerMessage::Commit(BatchCommit { number: self.number }), Vec::new()).await
     }
 
     fn keep(&mut self, worker: usize, sessions: impl IntoIterator<Item = Frozen>) {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::handoff::peer::{Direction, Flow, Relay, Residue, Session, Waiting};
+use crate::handoff::peer::{Direction, FlowRecord, RelayRecord, ResidueRecord, SessionRecord, Waiting};
 use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
 use crate::sys::clock::millis;
 use crate::sys::pipe::Pipe;
@@ -20,8 +20,8 @@ pub(super) type Residues = HashMap<(u64, Direction), Vec<u8>>;
 pub(super) struct MalformedSession(&'static str);
 
 /// Its record in the message, under a key that is unique in its batch.
-pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
-    let mut session = Session {
+pub(super) fn describe(key: u64, frozen: &Frozen) -> SessionRecord {
+    let mut session = SessionRecord {
         key,
         frontend: frozen.frontend.to_string(),
         client: frozen.client.map(|addr| addr.to_string()),
@@ -36,7 +36,7 @@ pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
             session.waiting.push(Waiting { ended: *ended, introduced: *introduced, waited_us: micros(*waited) })
         }
         Stage::Relaying { relay, backend, server, queue, connect, retries, redispatched } => {
-            session.relay.push(Relay {
+            session.relay.push(RelayRecord {
                 backend: backend.to_string(),
                 server: server.to_string(),
                 queue_us: micros(*queue),
@@ -54,7 +54,7 @@ pub(super) fn describe(key: u64, frozen: &Frozen) -> Session {
 }
 
 /// Its bytes in messages that go before the batch, parted where a frame would be too long.
-pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<Residue> {
+pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<ResidueRecord> {
     let directions = match &frozen.stage {
         Stage::Waiting { first, .. } => vec![(Direction::Up, first)],
         Stage::Relaying { relay, .. } => {
@@ -62,7 +62,7 @@ pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<Residue> {
         }
     };
     let parts = directions.into_iter().flat_map(|(direction, bytes)| {
-        bytes.chunks(RESIDUE_PART).map(move |part| Residue { session: key, direction, bytes: part.to_vec() })
+        bytes.chunks(RESIDUE_PART).map(move |part| ResidueRecord { session: key, direction, bytes: part.to_vec() })
     });
     parts.collect()
 }
@@ -85,17 +85,18 @@ pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
 
 /// Restores a session. Takes as many of `fds` as its record has.
 pub(super) fn unpack(
-    session: Session,
+    session: SessionRecord,
     fds: &mut impl Iterator<Item = OwnedFd>,
     residues: &mut Residues,
 ) -> Result<Frozen, MalformedSession> {
     let key = session.key;
     let mut fd = || fds.next().ok_or(MalformedSession("a descriptor is missing"));
     let client = fd()?;
-    let stage = match (<[Relay; 1]>::try_from(session.relay), <[Waiting; 1]>::try_from(session.waiting)) {
+    let stage = match (<[RelayRecord; 1]>::try_from(session.relay), <[Waiting; 1]>::try_from(session.waiting)) {
         (Ok([relay]), Err(waiting)) if waiting.is_empty() => {
             let server = fd()?;
-            let [up, down] = <[Flow; 2]>::try_from(relay.flows).map_err(|_| MalformedSession("not two directions"))?;
+            let [up, down] =
+                <[FlowRecord; 2]>::try_from(relay.flows).map_err(|_| MalformedSession("not two directions"))?;
             let up = thaw_flow(up, residues.remove(&(key, Direction::Up)), &mut fd)?;
             let down = thaw_flow(down, residues.remove(&(key, Direction::Down)), &mut fd)?;
             Stage::Relaying {
@@ -137,8 +138,8 @@ pub(super) fn unpack(
     })
 }
 
-fn describe_flow(flow: &FrozenFlow) -> Flow {
-    Flow {
+fn describe_flow(flow: &FrozenFlow) -> FlowRecord {
+    FlowRecord {
         ended: flow.ended,
         broken: flow.broken,
         closed: flow.closed,
@@ -150,7 +151,7 @@ fn describe_flow(flow: &FrozenFlow) -> Flow {
 }
 
 fn thaw_flow(
-    flow: Flow,
+    flow: FlowRecord,
     residue: Option<Vec<u8>>,
     fd: &mut impl FnMut() -> Result<OwnedFd, MalformedSession>,
 ) -> Result<FrozenFlow, MalformedSession> {

@@ -11,7 +11,7 @@ use crate::engine::pools::Pools;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::handoff::features::{Agreed, Feature};
 use crate::handoff::peer::{
-    Bucket, Count, Counted, Frontend, Histogram, Knowledge, PeerMessage, Server as ServerRecord, Timed,
+    Bucket, Counted, CounterRecord, FrontendRecord, HistogramRecord, Knowledge, PeerMessage, ServerRecord, Timed,
 };
 use crate::proxy::frontend;
 use crate::stats::{self, Counter, ServerStats, Times};
@@ -20,7 +20,7 @@ use crate::sys::clock::millis;
 /// The counts and the state of all servers at one moment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Baseline {
-    frontends: HashMap<String, Frontend>,
+    frontends: HashMap<String, FrontendRecord>,
     servers: HashMap<(String, String), ServerRecord>,
 }
 
@@ -57,7 +57,7 @@ impl Baseline {
         if !agreed.has(Feature::Counters) {
             return Vec::new();
         }
-        let since = |(name, frontend): (&String, &Frontend)| frontend_since(frontend, before.frontends.get(name));
+        let since = |(name, frontend): (&String, &FrontendRecord)| frontend_since(frontend, before.frontends.get(name));
         self.frontends.iter().map(since).map(PeerMessage::Frontend).collect()
     }
 }
@@ -120,9 +120,9 @@ fn server_message(mut message: ServerRecord, agreed: &Agreed) -> PeerMessage {
     PeerMessage::Server(message)
 }
 
-fn frontend_record(frontend: &frontend::Frontend) -> Frontend {
+fn frontend_record(frontend: &frontend::Frontend) -> FrontendRecord {
     let stats = &frontend.stats;
-    Frontend {
+    FrontendRecord {
         name: frontend.name.to_string(),
         sessions_total: stats.sessions_total.value(),
         bytes_in: stats.bytes_in.value(),
@@ -131,7 +131,7 @@ fn frontend_record(frontend: &frontend::Frontend) -> Frontend {
     }
 }
 
-fn add_frontend(frontend: &frontend::Frontend, record: &Frontend) {
+fn add_frontend(frontend: &frontend::Frontend, record: &FrontendRecord) {
     let stats = &frontend.stats;
     stats.sessions_total.add(record.sessions_total);
     stats.bytes_in.add(record.bytes_in);
@@ -139,9 +139,9 @@ fn add_frontend(frontend: &frontend::Frontend, record: &Frontend) {
     stats.failed.add(record.failed);
 }
 
-fn frontend_since(now: &Frontend, before: Option<&Frontend>) -> Frontend {
+fn frontend_since(now: &FrontendRecord, before: Option<&FrontendRecord>) -> FrontendRecord {
     let Some(before) = before else { return now.clone() };
-    Frontend {
+    FrontendRecord {
         name: now.name.clone(),
         sessions_total: now.sessions_total.saturating_sub(before.sessions_total),
         bytes_in: now.bytes_in.saturating_sub(before.bytes_in),
@@ -157,7 +157,7 @@ fn server_record(backend: &str, member: &Member) -> ServerRecord {
         name: server.name.to_string(),
         addr: member.spec.addr.to_string(),
         counts: counters(&server.stats)
-            .map(|(what, counter)| Count { what: what as u32, value: counter.value() })
+            .map(|(what, counter)| CounterRecord { what: what as u32, value: counter.value() })
             .into(),
         histograms: server
             .stats
@@ -218,9 +218,9 @@ fn histograms(times: &Times) -> [(Timed, &stats::Histogram); 3] {
     [(Timed::Queue, &times.queue), (Timed::Connect, &times.connect), (Timed::Session, &times.session)]
 }
 
-fn histogram_record((what, histogram): (Timed, &stats::Histogram)) -> Histogram {
+fn histogram_record((what, histogram): (Timed, &stats::Histogram)) -> HistogramRecord {
     let bucket = |(number, count)| Bucket { number, count };
-    Histogram { what: what as u32, buckets: histogram.counts().into_iter().map(bucket).collect() }
+    HistogramRecord { what: what as u32, buckets: histogram.counts().into_iter().map(bucket).collect() }
 }
 
 fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instant) -> Knowledge {

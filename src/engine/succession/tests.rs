@@ -9,7 +9,7 @@ use super::peer_link::tests::pair;
 use super::*;
 use crate::config;
 use crate::engine::supervisor_link;
-use crate::handoff::peer::{Batch, Commit, End, PeerMessage, Session, Waiting};
+use crate::handoff::peer::{Batch, BatchCommit, End, PeerMessage, SessionRecord, Waiting};
 use crate::log::SessionLog;
 use crate::proxy::limit::Limit;
 use crate::proxy::worker::WorkerResources;
@@ -50,7 +50,7 @@ impl Parts {
 
 fn offer(number: u64) -> (PeerMessage, Vec<Arc<OwnedFd>>) {
     let client = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let session = Session {
+    let session = SessionRecord {
         key: 0,
         frontend: "web".into(),
         client: None,
@@ -87,7 +87,7 @@ async fn an_engine_does_not_end_between_accept_and_commit() {
     let gives = async {
         let (answer, _) = old.answer().await.unwrap();
         assert!(matches!(answer, PeerMessage::Accept(_)), "{answer:?}");
-        let commit = PeerMessage::Commit(Commit { number: 1 });
+        let commit = PeerMessage::Commit(BatchCommit { number: 1 });
         old.send(&commit, Vec::new()).await.unwrap();
         old.send(&PeerMessage::End(End {}), Vec::new()).await.unwrap();
     };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::handoff::control::{Listener, Mode};
-use crate::handoff::wire::{Record, record};
+use crate::handoff::wire::{WireRecord, record};
 use crate::supervisor::binary::Binary;
 use crate::supervisor::engine_process::{EngineProcess, EngineSnapshot};
 use crate::supervisor::listeners::{HeldListener, HeldListeners};

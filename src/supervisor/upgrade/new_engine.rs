@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::fault;
-use crate::handoff::control::{Abort, Control, Peer, ProcessKind, Side};
+use crate::handoff::control::{Abort, Control, Peer, PeerSide, ProcessKind};
 use crate::supervisor::engine_process::EngineProcess;
 use crate::supervisor::service::Service;
 use crate::supervisor::upgrade::machine::UpgradeEvent;
@@ -34,9 +34,9 @@ impl NewEngine {
         let (old_end, new_end) = fd::seqpacket_pair()?;
         let (old_pidfd, new_pidfd) = (old.pidfd()?, new.pidfd()?);
         let arcs = |a, b| vec![Arc::new(a), Arc::new(b)];
-        old.send(&Control::Peer(Peer { side: Side::Old, pid: new.pid }), arcs(old_end, new_pidfd));
+        old.send(&Control::Peer(Peer { side: PeerSide::Old, pid: new.pid }), arcs(old_end, new_pidfd));
         let count = new.send_listeners(service.listeners.announced());
-        new.send(&Control::Peer(Peer { side: Side::New, pid: old.pid }), arcs(new_end, old_pidfd));
+        new.send(&Control::Peer(Peer { side: PeerSide::New, pid: old.pid }), arcs(new_end, old_pidfd));
         new.send_start(count, service.began.elapsed());
         fault::point("supervisor.introduce");
         Ok(())
