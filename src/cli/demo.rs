@@ -8,6 +8,7 @@
 //! Rule: however the demo ends, its processes and its directory are removed.
 
 mod child;
+mod error;
 mod load;
 mod report;
 mod script;
@@ -15,13 +16,13 @@ mod server;
 mod stage;
 mod witness;
 
-use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::DemoArgs;
 use super::{ExitStatus, output};
+use error::DemoError;
 use load::Load;
 use report::{Live, Summary};
 use stage::DemoStage;
@@ -29,28 +30,6 @@ use witness::Witness;
 
 pub(super) use child::become_child;
 pub(super) use server::serve;
-
-/// Why a demo could not run to its end. Failed requests are a result, not an error.
-#[derive(Debug, thiserror::Error)]
-enum DemoError {
-    #[error("{doing}: {source}")]
-    Io { doing: &'static str, source: io::Error },
-    #[error("{what} did not start: {why}")]
-    Start { what: String, why: String },
-    #[error("the balancer ended during the demo: {0}")]
-    BalancerEnded(String),
-    #[error("the admin socket: {0}")]
-    DemoAdmin(String),
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl DemoError {
-    /// For `map_err`: an error of the system with what was being done.
-    fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { doing, source }
-    }
-}
 
 pub(super) fn run(args: DemoArgs) -> ExitStatus {
     let json = args.json;

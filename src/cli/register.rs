@@ -8,6 +8,7 @@
 
 mod command;
 mod lease;
+mod message;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use super::arguments::{RegisterArgs, RegisterCheck};
 use crate::config::{self, Check, CheckKind};
 use command::{Running, Signals};
 use lease::EtcdRegistration;
+use message::complain;
 
 /// Runs the command; returns COMMAND's exit code.
 pub(super) fn run(args: RegisterArgs) -> ExitCode {
@@ -115,11 +117,6 @@ fn check_of(check: RegisterCheck) -> Check {
         }
     };
     Check { kind, ..Check::default() }
-}
-
-/// A message to stderr.
-fn complain(message: &str) {
-    eprintln!("lb: register: {message}");
 }
 
 /// It failed before COMMAND was started.

@@ -25,13 +25,10 @@ use std::time::{Duration, Instant};
 pub use guard::{Held, HoldReason};
 pub use merge::{Merged, merge};
 pub use source::{Event, Kv, Listing, Relist};
-pub use value::{Discovered, NameError, ValueError};
+pub use value::{Discovered, NameError, Servers, ValueError};
 pub use view::{Counters, RejectedKey, View};
 
 use guard::Guard;
-
-/// The servers of one backend by name.
-pub type Servers = BTreeMap<String, Discovered>;
 
 /// One prefix followed: view and guard together.
 #[derive(Debug)]

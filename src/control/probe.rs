@@ -8,17 +8,19 @@
 mod conn;
 mod failure;
 mod http;
+mod mismatch;
+mod progress;
 mod script;
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use self::conn::{Conn, Talk};
-use self::failure::{ProbeFailure, excerpt};
+use self::failure::ProbeFailure;
+use self::progress::{Passed, ProbePhase, ProbeProgress};
 use crate::backend::health::{CheckResult, CheckStatus};
-use crate::config::{Check, CheckKind, ScriptStep};
+use crate::config::{Check, CheckKind};
 use crate::sys::addr::Addr;
 
 /// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead.
@@ -40,55 +42,6 @@ pub async fn probe(check: &Check, addr: &Addr) -> CheckResult {
     match code {
         Some(code) => result.with_code(code),
         None => result,
-    }
-}
-
-/// What a passed check found.
-struct Passed {
-    status: CheckStatus,
-    code: Option<u16>,
-}
-
-/// How far a check has come. It outlives the check's future, so that a timeout can name what it interrupted.
-struct ProbeProgress<'a> {
-    phase: ProbePhase<'a>,
-    /// The answer so far; it never holds more than the phase's own limit.
-    received: Vec<u8>,
-}
-
-enum ProbePhase<'a> {
-    Connecting,
-    Sending,
-    /// Waiting for an HTTP status line.
-    Status,
-    /// Waiting for the answer that this step expects.
-    Expecting(&'a ScriptStep),
-}
-
-impl ProbeProgress<'_> {
-    fn timed_out(&self, limit: Duration) -> ProbeFailure {
-        let nothing = self.received.is_empty();
-        match self.phase {
-            ProbePhase::Connecting => {
-                ProbeFailure::new(CheckStatus::L4Tout, format!("no answer within {limit:?} (SYN unanswered)"))
-            }
-            ProbePhase::Sending => {
-                ProbeFailure::new(CheckStatus::L7Tout, format!("request not taken within {limit:?} (connected)"))
-            }
-            ProbePhase::Status if !nothing => {
-                let got = excerpt(&self.received);
-                ProbeFailure::new(CheckStatus::L7Tout, format!("no whole status line within {limit:?}, got `{got}`"))
-            }
-            // The server did answer in time, only not what was wanted: that is no timeout to the operator.
-            ProbePhase::Expecting(step) if !nothing => script::unmet(step, &self.received),
-            ProbePhase::Expecting(step) => {
-                let wanted = script::wanted(step);
-                ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?}, expected {wanted}"))
-            }
-            ProbePhase::Status => {
-                ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?} (connected, request sent)"))
-            }
-        }
     }
 }
 

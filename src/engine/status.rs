@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use crate::backend::health::{CheckResult, ResultSource};
 use crate::backend::{Backend, Member};
 use crate::config::{self, Address};
-use crate::control::admin::status::{self, CheckReport, Percentiles, ServerReport, ServerStatus, Status, StatusPhase};
+use crate::control::admin::status::{
+    self, CheckReport, Percentiles, ServerReport, ServerStatus, ServerTimes, Status, StatusPhase,
+};
 use crate::engine::Engine;
 use crate::engine::listeners::Served;
 use crate::engine::pools::Pools;
@@ -117,9 +119,11 @@ fn server(member: &Member) -> ServerReport {
         connect_errors: stats.connect_errors.value(),
         retries: stats.retries.value(),
         redispatches: stats.redispatches.value(),
-        queue_ms: times(|times| &times.queue),
-        connect_ms: times(|times| &times.connect),
-        session_ms: times(|times| &times.session),
+        times: ServerTimes {
+            queue_ms: times(|times| &times.queue),
+            connect_ms: times(|times| &times.connect),
+            session_ms: times(|times| &times.session),
+        },
     }
 }
 

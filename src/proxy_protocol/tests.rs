@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
+use super::decoded::{MAX_V1, MAX_V2, Malformed};
 use super::*;
 
 fn header(len: usize, addrs: Option<(&str, &str)>) -> Decoded {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::{self, FromStr};
 
-use super::{Decoded, MAX_V1, Malformed};
+use super::decoded::{Decoded, MAX_V1, Malformed};
 
 type Addrs = Option<(SocketAddr, SocketAddr)>;
 

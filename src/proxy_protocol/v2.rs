@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Decoded, MAX_V2, Malformed};
+use super::decoded::{Decoded, MAX_V2, Malformed};
 
 pub(super) fn encode(src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8> {
     let mut header = Vec::with_capacity(FIXED + IPV6_LEN);

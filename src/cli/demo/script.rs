@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::DemoError;
+use super::error::DemoError;
 use super::load::Load;
 use super::report::Live;
 use super::stage::DemoStage;
 use crate::config::AdminState;
 
 #[derive(Debug, Clone, Copy)]
-enum ScriptStep {
+enum DemoEvent {
     Kill(&'static str),
     Return(&'static str),
     Drain(&'static str),
@@ -20,12 +20,12 @@ enum ScriptStep {
 }
 
 /// Steps, with their times in hundredths of the whole.
-const SCRIPT: [(u32, ScriptStep); 5] = [
-    (25, ScriptStep::Kill("bert")),
-    (50, ScriptStep::Return("bert")),
-    (55, ScriptStep::Drain("carl")),
-    (70, ScriptStep::Ready("carl")),
-    (75, ScriptStep::Upgrade),
+const SCRIPT: [(u32, DemoEvent); 5] = [
+    (25, DemoEvent::Kill("bert")),
+    (50, DemoEvent::Return("bert")),
+    (55, DemoEvent::Drain("carl")),
+    (70, DemoEvent::Ready("carl")),
+    (75, DemoEvent::Upgrade),
 ];
 
 /// Plays the script for `whole`, and shows the state once a second.
@@ -54,7 +54,7 @@ pub(super) async fn play(
     }
 }
 
-impl ScriptStep {
+impl DemoEvent {
     /// Carries it out; returns its description.
     async fn take(self, stage: &mut DemoStage) -> Result<String, DemoError> {
         Ok(match self {

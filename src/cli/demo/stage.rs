@@ -15,8 +15,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixDatagram;
 use tokio::time::timeout;
 
-use super::DemoError;
 use super::child::Child;
+use super::error::DemoError;
 use crate::cli::ask::AdminSocket;
 use crate::config::AdminState;
 use crate::control::admin::{Request, Status};

@@ -11,7 +11,7 @@ use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
 use tokio::net::lookup_host;
 use tokio::time::{sleep, timeout};
 
-use super::complain;
+use super::message::complain;
 use crate::config::{Address, Check, Etcd};
 use crate::control::etcd::{EtcdError, connect, reconnects};
 use crate::control::probe::probe;

@@ -57,7 +57,7 @@ fn server_row(backend: &BackendReport, server: &ServerReport) -> Vec<Cell> {
         bytes(server.bytes_in),
         bytes(server.bytes_out),
         errors(server.connect_errors),
-        quantiles(server.connect_ms),
+        quantiles(server.times.connect_ms),
         last_check(server),
     ]
 }

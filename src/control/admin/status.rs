@@ -143,9 +143,8 @@ pub struct ServerReport {
     pub retries: u64,
     /// Of these, those that went to another server.
     pub redispatches: u64,
-    pub queue_ms: Percentiles,
-    pub connect_ms: Percentiles,
-    pub session_ms: Percentiles,
+    #[serde(flatten)]
+    pub times: ServerTimes,
 }
 
 /// One word for administration and health, the former first.
@@ -187,6 +186,15 @@ pub struct ResultReport {
     pub source: String,
     /// How long ago it ended.
     pub age_ms: u64,
+}
+
+/// How long a server's sessions waited and lasted, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerTimes {
+    pub queue_ms: Percentiles,
+    pub connect_ms: Percentiles,
+    pub session_ms: Percentiles,
 }
 
 /// Quantiles of a time, in milliseconds; all 0 when nothing was measured.

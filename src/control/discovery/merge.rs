@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Servers;
+use super::value::Servers;
 use crate::config::{MAX_SERVERS, Server};
 
 /// The servers of one backend, and what had to be left out.

@@ -4,9 +4,14 @@
 //! and `backup`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
 //! since the writer of a key must not reach the sockets of this machine.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::config::{Address, AddressError, MAX_WEIGHT};
+
+/// The servers of one backend by name.
+pub type Servers = BTreeMap<String, Discovered>;
 
 /// A server as a source describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Servers;
 use super::source::{Event, Kv, Listing, Relist};
-use super::value::{Discovered, name_of};
+use super::value::{Discovered, Servers, name_of};
 use crate::config::MAX_SERVERS;
 
 /// A key that is not understood and therefore changes nothing.

@@ -2,7 +2,7 @@
 
 use super::conn::Conn;
 use super::failure::{ProbeFailure, excerpt};
-use super::{Passed, ProbePhase, ProbeProgress};
+use super::progress::{Passed, ProbePhase, ProbeProgress};
 use crate::backend::health::CheckStatus;
 use crate::sys::addr::Addr;
 

@@ -7,6 +7,7 @@ mod script;
 mod stall;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::backend::health::ResultSource;
+use crate::config::ScriptStep;
 
 const SOON: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);

@@ -1,7 +1,9 @@
 //! What the page shows.
 
 use super::*;
-use crate::control::admin::status::{CheckReport, FrontendReport, ResultReport, StatusPhase, UpgradeReport};
+use crate::control::admin::status::{
+    CheckReport, FrontendReport, ResultReport, ServerTimes, StatusPhase, UpgradeReport,
+};
 
 fn status() -> Status {
     let last = ResultReport {
@@ -27,7 +29,10 @@ fn status() -> Status {
         sessions: 3,
         maxconn: 10,
         bytes_out: 123_456_789,
-        connect_ms: Percentiles { p50: 0.2, p90: 1.0, p99: 25.4, max: 1_500.0 },
+        times: ServerTimes {
+            connect_ms: Percentiles { p50: 0.2, p90: 1.0, p99: 25.4, max: 1_500.0 },
+            ..ServerTimes::default()
+        },
         ..ServerReport::default()
     };
     let backend = BackendReport {

@@ -1,0 +1,57 @@
+//! How far a check has come, and what it found.
+
+use std::time::Duration;
+
+use super::failure::{ProbeFailure, excerpt};
+use super::mismatch::{unmet, wanted};
+use crate::backend::health::CheckStatus;
+use crate::config::ScriptStep;
+
+/// What a passed check found.
+pub(super) struct Passed {
+    pub(super) status: CheckStatus,
+    pub(super) code: Option<u16>,
+}
+
+/// How far a check has come. It outlives the check's future, so that a timeout can name what it interrupted.
+pub(super) struct ProbeProgress<'a> {
+    pub(super) phase: ProbePhase<'a>,
+    /// The answer so far; it never holds more than the phase's own limit.
+    pub(super) received: Vec<u8>,
+}
+
+pub(super) enum ProbePhase<'a> {
+    Connecting,
+    Sending,
+    /// Waiting for an HTTP status line.
+    Status,
+    /// Waiting for the answer that this step expects.
+    Expecting(&'a ScriptStep),
+}
+
+impl ProbeProgress<'_> {
+    pub(super) fn timed_out(&self, limit: Duration) -> ProbeFailure {
+        let nothing = self.received.is_empty();
+        match self.phase {
+            ProbePhase::Connecting => {
+                ProbeFailure::new(CheckStatus::L4Tout, format!("no answer within {limit:?} (SYN unanswered)"))
+            }
+            ProbePhase::Sending => {
+                ProbeFailure::new(CheckStatus::L7Tout, format!("request not taken within {limit:?} (connected)"))
+            }
+            ProbePhase::Status if !nothing => {
+                let got = excerpt(&self.received);
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no whole status line within {limit:?}, got `{got}`"))
+            }
+            // The server did answer in time, only not what was wanted: that is no timeout to the operator.
+            ProbePhase::Expecting(step) if !nothing => unmet(step, &self.received),
+            ProbePhase::Expecting(step) => {
+                let wanted = wanted(step);
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?}, expected {wanted}"))
+            }
+            ProbePhase::Status => {
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?} (connected, request sent)"))
+            }
+        }
+    }
+}
