@@ -2,7 +2,7 @@
 //!
 //! Pure: bytes in, addresses out, and back. Both directions follow the specification of the HAProxy project
 //! ("The PROXY protocol, versions 1 & 2"). Decoding takes what has arrived so far, however it was cut, and never
-//! asks for more than [`MAX_V1`] or [`MAX_V2`] bytes; every byte of it is hostile.
+//! asks for more than `MAX_V1` or `MAX_V2` bytes; every byte of it is hostile.
 
 mod decoded;
 mod v1;
@@ -14,7 +14,7 @@ use crate::config::ProxyVersion;
 
 pub(crate) use decoded::Decoded;
 
-/// The header for a connection from `src` to `dst`, at most [`MAX_V1`] or 52 bytes.
+/// The header for a connection from `src` to `dst`, at most `MAX_V1` or 52 bytes.
 ///
 /// Addresses that are missing (a health check, a unix socket) or of two families give v1 `UNKNOWN` and v2 `LOCAL`,
 /// which every receiver must accept as "look at the connection itself"; it may refuse v2 `PROXY` with an
