@@ -13,10 +13,11 @@ use criterion::{Criterion, Throughput};
 use lb::backend::Backend;
 use lb::config::{self, Balance};
 use lb::log::SessionLog;
+use lb::proxy::context::WorkerResources;
 use lb::proxy::frontend::Frontend;
 use lb::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
 use lb::proxy::limit::Limit;
-use lb::proxy::worker::{Worker, WorkerResources};
+use lb::proxy::worker::Worker;
 use tokio::sync::mpsc;
 
 use super::pool;

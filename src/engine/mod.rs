@@ -44,8 +44,8 @@ use self::workers::Workers;
 use crate::config::Config;
 use crate::log::SessionLog;
 use crate::proxy::Notice;
+use crate::proxy::context::WorkerResources;
 use crate::proxy::limit::Limit;
-use crate::proxy::worker::WorkerResources;
 use crate::sys::resources;
 
 /// An engine with all its parts. Lives on the control thread.

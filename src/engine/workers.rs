@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::proxy::worker::{Worker, WorkerResources};
+use crate::proxy::context::WorkerResources;
+use crate::proxy::worker::Worker;
 
 /// All worker threads. Cheap to clone; they end when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ impl Workers {
     /// Whether every worker answers in time.
     pub(super) async fn answer(&self) -> bool {
         for worker in &*self.0 {
-            if !worker.is_alive() || timeout(ANSWER, worker.census()).await.is_err() {
+            if !worker.is_alive() || timeout(ANSWER, worker.stats()).await.is_err() {
                 return false;
             }
         }
@@ -60,7 +61,7 @@ impl Workers {
     pub(super) async fn sessions(&self) -> usize {
         let mut sum = 0;
         for worker in &*self.0 {
-            sum += worker.census().await.sessions;
+            sum += worker.stats().await.sessions;
         }
         sum
     }

@@ -5,90 +5,114 @@
 //! the residue, in a buffer of the flow's own or in the pipe; only then does a flow own memory while it waits.
 //! All its state is in the struct, so that it can be frozen whenever it is not being polled.
 
-use std::task::{Context, Poll};
+use std::io;
+use std::task::{Context, Poll, ready};
 
+use super::frozen::FrozenFlow;
 use super::replay::Replay;
 use crate::runtime::stream::{ReadEnd, Received, Socket};
 use crate::sys::pipe::{Pipe, Pipes};
 
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    residue: Residue,
+    residue: ResidueBuffer,
     pipe: Option<Pipe>,
-    source: Source,
-    /// FIN was forwarded.
-    pub(super) closed: bool,
-    /// The sink is gone; what the source still sends is not read.
-    pub(super) abandoned: bool,
+    /// What may still come from the source.
+    source: ReadEnd,
+    sink: SinkState,
     /// Bytes read from the source.
     pub(super) received: u64,
     /// Bytes given to the sink.
     pub(super) sent: u64,
-    bulk: bool,
+    transfer: Transfer,
     /// The sink is TCP and still has Nagle on, which delays small writes after the first.
     pub(super) nagle: bool,
-    /// splice(2) does not work between these two sockets.
-    copy_only: bool,
     /// The sink may hold back less than a segment: more was to follow at once.
     corked: bool,
 }
 
-/// What may still come from the source.
+/// What the sink has got, or still takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum SinkState {
     #[default]
     Open,
-    /// FIN was received.
-    Ended,
-    /// RST or another error was received.
-    Broken,
+    /// FIN was forwarded.
+    FinSent,
+    /// A write failed; what the source still sends is not read.
+    Gone,
+}
+
+/// How the next bytes are moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Transfer {
+    #[default]
+    Copy,
+    /// Bulk: by splice, where a pipe can be had.
+    Splice,
+    /// splice(2) does not work between these two sockets.
+    CopyOnly,
 }
 
 /// Bytes read but not yet written.
 #[derive(Debug, Default)]
-struct Residue {
+struct ResidueBuffer {
     bytes: Box<[u8]>,
     done: usize,
 }
 
-/// How far a flow has come.
+/// How a flow ended. A flow that waits for one of its sockets has not ended: `Pending`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pumped {
-    /// Waits for one of its sockets.
-    Blocked,
+pub(super) enum FlowEnd {
     /// FIN received and everything delivered; forwarded too, if that was allowed.
-    Ended,
+    Delivered,
     /// The source broke, and everything received before was delivered.
     SourceBroken,
-    /// The sink takes nothing any more.
+    /// The sink takes no more bytes.
     SinkGone,
+}
+
+/// Which of the two flows of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlowDirection {
+    ToServer,
+    ToClient,
 }
 
 /// What a flow needs for one poll, and what it reports back.
 pub(super) struct Pump<'a> {
     pub(super) buf: &'a mut [u8],
     pub(super) pipes: &'a mut Pipes,
-    /// Bytes of the client's kept until the server's first byte; the up flow adds, the down flow drops them.
+    /// The client's bytes, kept until the server's first byte: the flow to the server adds, the other one drops them.
     pub(super) replay: &'a mut Option<Box<Replay>>,
-    pub(super) up: bool,
-    /// The other direction found its sink gone: the session will end by a reset, so that no FIN may be forwarded.
-    pub(super) hold_fin: bool,
-    /// The other direction is closed already: closing the sockets says all that a FIN would.
-    pub(super) last: bool,
+    pub(super) direction: FlowDirection,
+    /// The sink of the other direction. Gone: the session will end by a reset, so that no FIN may be forwarded. FIN
+    /// sent: closing the sockets does all that another FIN would.
+    pub(super) other_sink: SinkState,
     pub(super) read: bool,
     pub(super) wrote: bool,
 }
 
 impl Pump<'_> {
-    /// A server that says goodbye before its first byte is not the end of a session that can be replayed.
+    /// A server's FIN before its first byte does not end a session that can be replayed.
     fn may_forward_fin(&self) -> bool {
-        !self.hold_fin && (self.up || self.replay.is_none())
+        self.other_sink != SinkState::Gone && (self.direction == FlowDirection::ToServer || self.replay.is_none())
+    }
+
+    /// Whether a FIN will follow bytes that are written now. It then travels with the last of them: one segment less.
+    fn fin_follows(&self, source: ReadEnd) -> bool {
+        source == ReadEnd::Fin && self.may_forward_fin() && self.other_sink != SinkState::FinSent
+    }
+
+    /// Keeps bytes for a replay, or gives the replay up: it is full, or the server has answered.
+    fn note_replay(&mut self, len: usize) {
+        if let Some(replay) = self.replay {
+            let keeps = self.direction == FlowDirection::ToServer && replay.keep(&self.buf[..len]);
+            if !keeps {
+                *self.replay = None;
+            }
+        }
     }
 }
-
-/// The worker's buffer: a read that fills it marks a flow as bulk. Answers of up to this size are cheaper to copy than
-/// to splice, since a pipe costs two more calls.
-pub(crate) const COPY_BYTES: usize = 32 * 1024;
 
 /// Moved at most in one poll, so that one busy session does not starve the others of its worker.
 const FAIR_BYTES: usize = 1024 * 1024;
@@ -98,9 +122,9 @@ const QUIET_BYTES: usize = 16 * 1024;
 
 impl Flow {
     /// A flow whose first bytes are known already and `sent` bytes of which have been delivered.
-    pub(super) fn begun(first: &[u8], sent: usize, source: Source) -> Self {
+    pub(super) fn begun(first: &[u8], sent: usize, source: ReadEnd) -> Self {
         Self {
-            residue: Residue { bytes: first[sent..].into(), done: 0 },
+            residue: ResidueBuffer { bytes: first[sent..].into(), done: 0 },
             source,
             received: first.len() as u64,
             sent: sent as u64,
@@ -108,97 +132,91 @@ impl Flow {
         }
     }
 
-    pub(super) fn source(&self) -> Source {
+    pub(super) fn source(&self) -> ReadEnd {
         self.source
     }
 
+    pub(super) fn sink(&self) -> SinkState {
+        self.sink
+    }
+
     /// Moves what can be moved now.
-    pub(super) fn pump(&mut self, cx: &mut Context<'_>, source: &Socket, sink: &Socket, on: &mut Pump<'_>) -> Pumped {
-        if self.abandoned {
-            return Pumped::SinkGone;
+    pub(super) fn pump(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &Socket,
+        sink: &Socket,
+        on: &mut Pump<'_>,
+    ) -> Poll<FlowEnd> {
+        if self.sink == SinkState::Gone {
+            return Poll::Ready(FlowEnd::SinkGone);
         }
         let mut moved = 0;
         loop {
             if self.has_undelivered() {
-                match self.deliver(cx, sink, on) {
-                    Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => {
-                        self.abandon(on.pipes);
-                        return Pumped::SinkGone;
-                    }
-                    Poll::Pending => return Pumped::Blocked,
+                if ready!(self.deliver(cx, sink, on)).is_err() {
+                    self.abandon(on.pipes);
+                    return Poll::Ready(FlowEnd::SinkGone);
                 }
-            } else if self.source == Source::Open && !self.corked && source.poll_readable(cx).is_pending() {
+            } else if self.source == ReadEnd::More && !self.corked && source.poll_readable(cx).is_pending() {
                 // Most polls of most flows: the session was woken for the other direction.
-                return Pumped::Blocked;
+                return Poll::Pending;
             }
-            match self.source {
-                Source::Open => {}
-                Source::Ended => {
-                    self.uncork(sink);
-                    self.forward_fin(sink, on);
-                    // The source has said all it has to say, but may still break. Without a reader nothing else tells.
-                    if !on.last && source.poll_hangup(cx).is_ready() && source.is_broken() {
-                        self.source = Source::Broken;
-                        return Pumped::SourceBroken;
-                    }
-                    return Pumped::Ended;
-                }
-                Source::Broken => {
-                    self.uncork(sink);
-                    return Pumped::SourceBroken;
-                }
+            if self.source != ReadEnd::More {
+                return Poll::Ready(self.end(cx, source, sink, on));
             }
             if moved >= FAIR_BYTES {
                 cx.waker().wake_by_ref();
-                return Pumped::Blocked;
+                return Poll::Pending;
             }
-            let splice = self.bulk && on.replay.is_none() && !self.copy_only;
+            let splice = self.transfer == Transfer::Splice && on.replay.is_none();
             let read = if splice { self.splice(cx, source, on, moved) } else { self.copy(cx, source, sink, on) };
             match read {
                 Poll::Ready(bytes) => moved += bytes,
                 Poll::Pending => {
                     self.uncork(sink);
-                    return Pumped::Blocked;
+                    return Poll::Pending;
                 }
             }
         }
     }
 
-    /// Reads once into the worker's buffer and writes it straight on; what does not go becomes the residue.
+    /// The end of a flow that has delivered everything from a source that has ended.
+    fn end(&mut self, cx: &mut Context<'_>, source: &Socket, sink: &Socket, on: &Pump<'_>) -> FlowEnd {
+        self.uncork(sink);
+        if self.source == ReadEnd::Broken {
+            return FlowEnd::SourceBroken;
+        }
+        self.forward_fin(sink, on);
+        // No more bytes come after a FIN, but the source may still break. Without a read only this reports it.
+        if on.other_sink != SinkState::FinSent && source.poll_hangup(cx).is_ready() && source.is_broken() {
+            self.source = ReadEnd::Broken;
+            return FlowEnd::SourceBroken;
+        }
+        FlowEnd::Delivered
+    }
+
+    /// Reads once into the worker's buffer and writes it straight on; what the sink does not take becomes the residue.
     #[inline(always)]
     fn copy(&mut self, cx: &mut Context<'_>, source: &Socket, sink: &Socket, on: &mut Pump<'_>) -> Poll<usize> {
-        let Received { len, then } = match source.poll_recv(cx, on.buf) {
-            Poll::Ready(Ok(received)) => received,
-            Poll::Ready(Err(_)) => Received { len: 0, then: ReadEnd::Broken },
-            Poll::Pending => return Poll::Pending,
-        };
-        self.bulk = len == on.buf.len();
-        self.source = match then {
-            ReadEnd::More => Source::Open,
-            ReadEnd::Fin => Source::Ended,
-            ReadEnd::Broken => Source::Broken,
-        };
+        let received = ready!(source.poll_recv(cx, on.buf));
+        let Received { len, then } = received.unwrap_or(Received { len: 0, then: ReadEnd::Broken });
+        if self.transfer != Transfer::CopyOnly {
+            self.transfer = if len == on.buf.len() { Transfer::Splice } else { Transfer::Copy };
+        }
+        self.source = then;
         if len > 0 {
             self.account(len, on);
-            let bytes = &on.buf[..len];
-            if on.up {
-                if on.replay.as_mut().is_some_and(|replay| !replay.keep(bytes)) {
-                    *on.replay = None;
-                }
-            } else {
-                *on.replay = None;
-            }
-            // The FIN rides with the last bytes: one segment less.
-            let more = self.source == Source::Ended && on.may_forward_fin() && !on.last;
-            let sent = match self.write(cx, sink, bytes, more, on.up) {
+            on.note_replay(len);
+            let more = on.fin_follows(self.source);
+            let sent = match self.write(cx, sink, &on.buf[..len], more, on.direction) {
                 Poll::Ready(Ok(sent)) => sent,
                 // `deliver` meets the same error with the residue and reports it.
                 Poll::Ready(Err(_)) | Poll::Pending => 0,
             };
             on.wrote |= sent > 0;
             if sent < len {
-                self.residue = Residue { bytes: on.buf[sent..len].into(), done: 0 };
+                self.residue = ResidueBuffer { bytes: on.buf[sent..len].into(), done: 0 };
             }
         }
         Poll::Ready(len)
@@ -208,36 +226,32 @@ impl Flow {
     fn splice(&mut self, cx: &mut Context<'_>, source: &Socket, on: &mut Pump<'_>, moved: usize) -> Poll<usize> {
         let Some(mut pipe) = on.pipes.lend() else {
             // None left: this round is copied, the next may find one.
-            self.bulk = false;
+            self.transfer = Transfer::Copy;
             return Poll::Ready(0);
         };
-        match source.poll_splice_in(cx, &mut pipe) {
-            Poll::Ready(Ok(0)) => {
-                // A read tells whether this is the end.
-                self.bulk = false;
-                on.pipes.give_back(pipe);
-                Poll::Ready(0)
-            }
-            Poll::Ready(Ok(len)) => {
-                self.account(len, on);
-                self.pipe = Some(pipe);
-                Poll::Ready(len)
-            }
-            Poll::Ready(Err(error)) => {
-                on.pipes.give_back(pipe);
+        let filled = source.poll_splice_in(cx, &mut pipe);
+        if let Poll::Ready(Ok(len @ 1..)) = filled {
+            self.account(len, on);
+            self.pipe = Some(pipe);
+            return Poll::Ready(len);
+        }
+        on.pipes.give_back(pipe);
+        match filled {
+            // Only a read reports whether this is the end.
+            Poll::Ready(Ok(_)) => self.transfer = Transfer::Copy,
+            Poll::Ready(Err(error)) => match error.kind() {
                 // EINVAL: not spliceable; ENOSYS: forbidden by a filter. Anything else is the source's end.
-                match error.kind() {
-                    std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported => self.copy_only = true,
-                    _ => self.source = Source::Broken,
-                }
-                Poll::Ready(0)
-            }
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => self.transfer = Transfer::CopyOnly,
+                _ => self.source = ReadEnd::Broken,
+            },
             Poll::Pending => {
-                on.pipes.give_back(pipe);
-                self.bulk = moved >= QUIET_BYTES;
-                Poll::Pending
+                if moved < QUIET_BYTES {
+                    self.transfer = Transfer::Copy;
+                }
+                return Poll::Pending;
             }
         }
+        Poll::Ready(0)
     }
 
     pub(super) fn has_undelivered(&self) -> bool {
@@ -246,44 +260,43 @@ impl Flow {
 
     /// Writes residue and pipe until both are empty.
     #[inline(never)] // Small messages go without it.
-    fn deliver(&mut self, cx: &mut Context<'_>, sink: &Socket, on: &mut Pump<'_>) -> Poll<std::io::Result<()>> {
+    fn deliver(&mut self, cx: &mut Context<'_>, sink: &Socket, on: &mut Pump<'_>) -> Poll<io::Result<()>> {
+        ready!(self.deliver_residue(cx, sink, on))?;
+        ready!(self.deliver_pipe(cx, sink, on))?;
+        if let Some(pipe) = self.pipe.take() {
+            on.pipes.give_back(pipe);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn deliver_residue(&mut self, cx: &mut Context<'_>, sink: &Socket, on: &mut Pump<'_>) -> Poll<io::Result<()>> {
         while self.residue.done < self.residue.bytes.len() {
             let residue = std::mem::take(&mut self.residue);
-            let more = self.source == Source::Ended && on.may_forward_fin() && !on.last;
-            let wrote = self.write(cx, sink, &residue.bytes[residue.done..], more, on.up);
+            let more = on.fin_follows(self.source);
+            let wrote = self.write(cx, sink, &residue.bytes[residue.done..], more, on.direction);
             self.residue = residue;
-            match wrote {
-                Poll::Ready(Ok(sent)) => {
-                    on.wrote = true;
-                    self.residue.done += sent;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
+            self.residue.done += ready!(wrote)?;
+            on.wrote = true;
         }
         if !self.residue.bytes.is_empty() {
-            self.residue = Residue::default();
+            self.residue = ResidueBuffer::default();
         }
+        Poll::Ready(Ok(()))
+    }
+
+    fn deliver_pipe(&mut self, cx: &mut Context<'_>, sink: &Socket, on: &mut Pump<'_>) -> Poll<io::Result<()>> {
         while let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) {
-            if on.up && self.nagle {
+            if on.direction == FlowDirection::ToServer && self.nagle {
                 self.nagle = false;
                 sink.set_nodelay();
             }
             // Behind a full pipe there is most likely more. What does not fill a segment waits for it: pipes are no
             // multiple of segments, and each small one costs as much as a large one.
             let more = pipe.is_full();
-            match sink.poll_splice_out(cx, pipe, more) {
-                Poll::Ready(Ok(sent)) => {
-                    on.wrote = true;
-                    self.sent += sent as u64;
-                    self.corked = more;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if let Some(pipe) = self.pipe.take() {
-            on.pipes.give_back(pipe);
+            let sent = ready!(sink.poll_splice_out(cx, pipe, more))?;
+            on.wrote = true;
+            self.sent += sent as u64;
+            self.corked = more;
         }
         Poll::Ready(Ok(()))
     }
@@ -295,11 +308,11 @@ impl Flow {
         sink: &Socket,
         bytes: &[u8],
         more: bool,
-        up: bool,
-    ) -> Poll<std::io::Result<usize>> {
+        direction: FlowDirection,
+    ) -> Poll<io::Result<usize>> {
         // Accepted sockets have Nagle off from their listener. Towards the server the first write is never delayed, and
         // many sessions need no second one: the call is saved until then.
-        if up && self.nagle && self.sent > 0 {
+        if direction == FlowDirection::ToServer && self.nagle && self.sent > 0 {
             self.nagle = false;
             sink.set_nodelay();
         }
@@ -311,7 +324,7 @@ impl Flow {
         wrote
     }
 
-    /// Lets go of what the sink holds back.
+    /// Sends what the sink holds back.
     pub(super) fn uncork(&mut self, sink: &Socket) {
         if std::mem::take(&mut self.corked) {
             // With Nagle off already this does nothing but send.
@@ -325,17 +338,17 @@ impl Flow {
     }
 
     fn forward_fin(&mut self, sink: &Socket, on: &Pump<'_>) {
-        if on.may_forward_fin() && !self.closed {
-            self.closed = true;
-            if !on.last {
+        if on.may_forward_fin() && self.sink != SinkState::FinSent {
+            self.sink = SinkState::FinSent;
+            if on.other_sink != SinkState::FinSent {
                 sink.shutdown_write();
             }
         }
     }
 
     fn abandon(&mut self, pipes: &mut Pipes) {
-        self.abandoned = true;
-        self.residue = Residue::default();
+        self.sink = SinkState::Gone;
+        self.residue = ResidueBuffer::default();
         self.release(pipes);
     }
 
@@ -346,7 +359,7 @@ impl Flow {
         }
     }
 
-    /// Takes the flow apart, to go on elsewhere.
+    /// Takes the flow apart, to continue elsewhere.
     pub(super) fn freeze(mut self, pipes: &mut Pipes) -> FrozenFlow {
         if let Some(pipe) = &self.pipe {
             pipes.forget(pipe);
@@ -354,55 +367,37 @@ impl Flow {
         FrozenFlow {
             residue: self.residue.bytes[self.residue.done..].to_vec(),
             pipe: self.pipe.take(),
-            ended: self.source == Source::Ended,
-            broken: self.source == Source::Broken,
-            closed: self.closed,
-            abandoned: self.abandoned,
+            ended: self.source == ReadEnd::Fin,
+            broken: self.source == ReadEnd::Broken,
+            fin_sent: self.sink == SinkState::FinSent,
+            sink_gone: self.sink == SinkState::Gone,
             received: self.received,
             sent: self.sent,
         }
     }
 
-    /// Goes on with what [`Flow::freeze`] gave.
+    /// Continues with the result of [`Flow::freeze`].
     pub(super) fn thaw(frozen: FrozenFlow, nagle: bool, pipes: &mut Pipes) -> Self {
         if let Some(pipe) = &frozen.pipe {
             pipes.adopted(pipe);
         }
         Self {
-            residue: Residue { bytes: frozen.residue.into(), done: 0 },
+            residue: ResidueBuffer { bytes: frozen.residue.into(), done: 0 },
             pipe: frozen.pipe,
             source: match (frozen.broken, frozen.ended) {
-                (true, _) => Source::Broken,
-                (false, true) => Source::Ended,
-                (false, false) => Source::Open,
+                (true, _) => ReadEnd::Broken,
+                (false, true) => ReadEnd::Fin,
+                (false, false) => ReadEnd::More,
             },
-            closed: frozen.closed,
-            abandoned: frozen.abandoned,
+            sink: match (frozen.sink_gone, frozen.fin_sent) {
+                (true, _) => SinkState::Gone,
+                (false, true) => SinkState::FinSent,
+                (false, false) => SinkState::Open,
+            },
             received: frozen.received,
             sent: frozen.sent,
-            bulk: false,
             nagle,
-            copy_only: false,
-            corked: false,
+            ..Self::default()
         }
     }
-}
-
-/// A flow at rest: everything that is not in its sockets.
-#[derive(Debug, Default)]
-pub struct FrozenFlow {
-    /// Read but not yet written.
-    pub residue: Vec<u8>,
-    /// Read into a pipe but not yet written; comes after the residue.
-    pub pipe: Option<Pipe>,
-    /// FIN was received.
-    pub ended: bool,
-    /// RST was received.
-    pub broken: bool,
-    /// FIN was forwarded.
-    pub closed: bool,
-    /// The sink is gone.
-    pub abandoned: bool,
-    pub received: u64,
-    pub sent: u64,
 }

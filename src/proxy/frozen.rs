@@ -1,19 +1,18 @@
-//! A session at rest: what it is, apart from what its sockets know. It can be thawed by another worker or process.
+//! A session at rest: all of its state that is not in its sockets. It can be thawed by another worker or process.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use super::flow::FrozenFlow;
-pub use super::relay::FrozenRelay;
+use crate::sys::pipe::Pipe;
 
 #[derive(Debug)]
 pub struct Frozen {
     pub frontend: Arc<str>,
-    /// The client as logs and servers know it.
+    /// The client as in logs and PROXY headers.
     pub client: Option<SocketAddr>,
-    /// Where it connected to, as servers are told.
+    /// The address it connected to, as in PROXY headers.
     pub local: Option<SocketAddr>,
     pub accepted: SystemTime,
     /// Since it was accepted.
@@ -23,7 +22,7 @@ pub struct Frozen {
 
 #[derive(Debug)]
 pub enum Stage {
-    /// Accepted, but no server has it yet: its PROXY header is being read, it queues, or it is being connected. It begins
+    /// Accepted, but without a server: its PROXY header is being read, it queues, or it is being connected. It begins
     /// anew with the bytes that were read from it.
     Waiting {
         client: OwnedFd,
@@ -44,6 +43,37 @@ pub enum Stage {
         retries: u32,
         redispatched: bool,
     },
+}
+
+/// A relay at rest.
+#[derive(Debug)]
+pub struct FrozenRelay {
+    pub client: OwnedFd,
+    pub server: OwnedFd,
+    pub up: FrozenFlow,
+    pub down: FrozenFlow,
+    pub client_idle: Duration,
+    pub server_idle: Duration,
+    pub server_owes: bool,
+}
+
+/// A flow at rest: all of its state that is not in its sockets.
+#[derive(Debug, Default)]
+pub struct FrozenFlow {
+    /// Read but not yet written.
+    pub residue: Vec<u8>,
+    /// Read into a pipe but not yet written; comes after the residue.
+    pub pipe: Option<Pipe>,
+    /// FIN was received.
+    pub ended: bool,
+    /// RST was received.
+    pub broken: bool,
+    /// FIN was forwarded.
+    pub fin_sent: bool,
+    /// The sink takes no more bytes.
+    pub sink_gone: bool,
+    pub received: u64,
+    pub sent: u64,
 }
 
 impl Frozen {

@@ -1,7 +1,7 @@
 //! One listening socket on one worker.
 //!
 //! Ready first, then a permit, then accept: a listener that waits for connections holds no permit, and one that has no
-//! permit leaves the connection in the kernel's queue. Out of descriptors it pauses, and everything else goes on.
+//! permit leaves the connection in the kernel's queue. Out of descriptors it pauses, and everything else continues.
 
 use std::future::poll_fn;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use super::context::Context;
 use super::frontend::{Frontend, Permit};
 use super::session;
-use super::worker::Context;
 use crate::pace::{Backoff, OncePerSecond};
 use crate::runtime::executor::{spawn, yield_now};
 use crate::runtime::reactor::{Ready, Registration};
@@ -21,9 +21,9 @@ use crate::runtime::timer::Timer;
 use crate::sys::socket;
 
 /// Deregisters when it is dropped: the socket lives on, its duplicates are open elsewhere.
-struct Listener(Registration);
+struct WatchedListener(Registration);
 
-impl Drop for Listener {
+impl Drop for WatchedListener {
     fn drop(&mut self) {
         self.0.deregister();
     }
@@ -32,7 +32,7 @@ impl Drop for Listener {
 /// Accepts until the task is aborted, which deregisters the socket and closes this descriptor of it.
 pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listener: OwnedFd) {
     let listener = match Registration::new(listener) {
-        Ok(listener) => Listener(listener),
+        Ok(listener) => WatchedListener(listener),
         Err(error) => {
             return tracing::error!("frontend {}: cannot watch its listener: {error}", frontend.name);
         }
@@ -40,7 +40,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
     let mut pause = AcceptPause::default();
     loop {
         poll_fn(|cx| listener.0.poll_ready(cx, Ready::READ)).await;
-        if let Err(errno) = drain(&context, &frontend, &listener.0).await {
+        if let Err(errno) = accept_burst(&context, &frontend, &listener.0).await {
             pause.after(errno, &frontend).await;
         } else {
             pause.backoff.reset();
@@ -49,7 +49,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
 }
 
 /// Accepts until the queue is empty, or for a while.
-async fn drain(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Registration) -> Result<(), Errno> {
+async fn accept_burst(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Registration) -> Result<(), Errno> {
     for _ in 0..BURST {
         let permit = Permit::take(frontend).await;
         match socket::accept(listener.as_fd()) {
@@ -65,14 +65,14 @@ async fn drain(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Regis
             Err(errno) => return Err(errno),
         }
     }
-    // Others on this worker have their turn; readiness is kept.
+    // The other tasks of this worker have their turn; readiness is kept.
     yield_now().await;
     Ok(())
 }
 
 /// Serves what waits in the queue of a listener that is about to be closed; closing would reset it. Limits do not
-/// apply: these connections were promised a place.
-pub(super) fn drain_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &OwnedFd) {
+/// apply: the kernel has completed these connections already.
+pub(super) fn serve_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &OwnedFd) {
     loop {
         match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {

@@ -1,8 +1,9 @@
 //! The data plane: sessions from accept to their last byte.
 //!
-//! A session lives and dies on one worker thread. It reads snapshots and atomics; it takes no lock and waits for nobody
-//! but its own two sockets. It never imports `control`: what it learns of servers goes out as [`Notice`]s.
+//! A session lives and dies on one worker thread. It reads snapshots and atomics; it takes no lock and waits only for
+//! its own two sockets. It never imports `control`: what it finds out about servers goes out as [`Notice`]s.
 
+pub mod context;
 pub mod frontend;
 pub mod frozen;
 pub mod limit;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use crate::backend::{Backend, Server};
 
-/// What live traffic learnt of a server, for control to look into.
+/// What live traffic found out about a server, for control to examine.
 #[derive(Debug, Clone)]
 pub struct Notice {
     pub backend: Arc<Backend>,

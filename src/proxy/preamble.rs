@@ -1,17 +1,18 @@
-//! The beginning of a session: the PROXY header, and what the client says before a server is there.
+//! The beginning of a session: the PROXY header, and what the client sends before a server is connected.
 
 use std::future::poll_fn;
+use std::io;
 use std::os::fd::AsFd;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use super::session::state::{Ending, Interrupt, Session};
 use crate::log::{By, During};
-use crate::proxy::session::{Interrupt, Left, Session};
 use crate::proxy_protocol::{self, Decoded};
-use crate::runtime::stream::{ReadEnd, Socket};
+use crate::runtime::stream::{ReadEnd, Received, Socket};
 use crate::sys::socket;
 
-/// What the client has said before a server was there.
+/// What the client has sent before a server was connected.
 #[derive(Debug, Default)]
 pub(super) struct Preamble {
     pub(super) bytes: Vec<u8>,
@@ -23,54 +24,57 @@ pub(super) struct Preamble {
 
 impl Session {
     /// Reads the PROXY header, if there is to be one.
-    pub(super) async fn introduce(&mut self, client: &Socket, opening: &mut Preamble) -> Result<(), Left> {
-        if opening.introduced {
+    pub(super) async fn read_proxy_header(&mut self, client: &Socket, preamble: &mut Preamble) -> Result<(), Ending> {
+        if preamble.introduced {
             return Ok(());
         }
         let until = Instant::now() + HEADER_LIMIT;
-        while !opening.introduced {
-            match proxy_protocol::decode(&opening.bytes) {
-                Decoded::Header { len, src, dst } => {
-                    opening.bytes.drain(..len);
-                    opening.introduced = true;
-                    self.record.client = src.or(self.record.client);
-                    self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());
-                    break;
-                }
-                Decoded::Invalid(_) => return Err(Left::Ended(By::Proxy, During::Request)),
-                Decoded::Incomplete => {}
-            }
-            let bytes = &mut opening.bytes;
+        while !self.take_header(preamble)? {
+            let bytes = &mut preamble.bytes;
             let read = poll_fn(|cx| {
-                let mut desk = self.context.desk.borrow_mut();
-                let received = std::task::ready!(client.poll_recv(cx, &mut desk.buf[..OPENING_BYTES]))?;
-                bytes.extend_from_slice(&desk.buf[..received.len]);
-                Poll::Ready(std::io::Result::Ok(received))
+                let mut scratch = self.context.scratch.borrow_mut();
+                let received = ready!(client.poll_recv(cx, &mut scratch.buf[..PREAMBLE_BYTES]))?;
+                bytes.extend_from_slice(&scratch.buf[..received.len]);
+                Poll::Ready(io::Result::Ok(received))
             });
-            let received = match self.wait(client, until, read).await {
-                Ok(Ok(received)) if received.len > 0 && received.then != ReadEnd::Broken => received,
-                Ok(_) => return Err(Left::Ended(By::Client, During::Request)),
-                Err(Interrupt::Time) => {
-                    return Err(Left::Ended(By::ClientTimeout, During::Request));
+            match self.wait(client, until, read).await {
+                Ok(Ok(Received { len: 1.., then })) if then != ReadEnd::Broken => {
+                    preamble.ended |= then == ReadEnd::Fin;
                 }
-                Err(interrupt) => return Err(self.leave(interrupt, During::Request)),
-            };
-            opening.ended |= received.then == ReadEnd::Fin;
+                Ok(_) => return Err(Ending::over(By::Client, During::Request)),
+                Err(Interrupt::Time) => return Err(Ending::over(By::ClientTimeout, During::Request)),
+                Err(interrupt) => return Err(self.ending_of(interrupt, During::Request)),
+            }
         }
         Ok(())
     }
 
+    /// Takes the PROXY header from the bytes received so far. `false`: it is not complete.
+    fn take_header(&mut self, preamble: &mut Preamble) -> Result<bool, Ending> {
+        match proxy_protocol::decode(&preamble.bytes) {
+            Decoded::Header { len, src, dst } => {
+                preamble.bytes.drain(..len);
+                preamble.introduced = true;
+                self.record.client = src.or(self.record.client);
+                self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());
+                Ok(true)
+            }
+            Decoded::Invalid(_) => Err(Ending::over(By::Proxy, During::Request)),
+            Decoded::Incomplete => Ok(false),
+        }
+    }
+
     /// Reads what the client has sent by now: it can then travel with the connect.
-    pub(super) fn read_first(&self, client: &Socket, opening: &mut Preamble) -> Result<(), Left> {
-        if opening.ended || !opening.bytes.is_empty() {
+    pub(super) fn read_first(&self, client: &Socket, preamble: &mut Preamble) -> Result<(), Ending> {
+        if preamble.ended || !preamble.bytes.is_empty() {
             return Ok(());
         }
-        let mut desk = self.context.desk.borrow_mut();
-        match socket::try_recv(client.as_fd(), &mut desk.buf[..OPENING_BYTES]) {
-            Ok(Some(0)) => opening.ended = true,
-            Ok(Some(len)) => opening.bytes.extend_from_slice(&desk.buf[..len]),
+        let mut scratch = self.context.scratch.borrow_mut();
+        match socket::try_recv(client.as_fd(), &mut scratch.buf[..PREAMBLE_BYTES]) {
+            Ok(Some(0)) => preamble.ended = true,
+            Ok(Some(len)) => preamble.bytes.extend_from_slice(&scratch.buf[..len]),
             Ok(None) => {}
-            Err(_) => return Err(Left::Ended(By::Client, During::Connect)),
+            Err(_) => return Err(Ending::over(By::Client, During::Connect)),
         }
         Ok(())
     }
@@ -80,5 +84,5 @@ impl Session {
 /// is waited for, but not without limit.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Read at most before a server is there. Sessions in the queue keep these bytes.
-const OPENING_BYTES: usize = 16 * 1024;
+/// Read at most before a server is connected. Sessions in the queue keep these bytes.
+const PREAMBLE_BYTES: usize = 16 * 1024;

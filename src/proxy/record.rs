@@ -6,12 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Server;
 
-/// What the log will say.
+/// The facts of a session for its log line.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct SessionRecord {
     /// The real client, which is not the connection's peer behind another proxy.
     pub(super) client: Option<SocketAddr>,
-    /// Boxed: only PROXY headers speak of it.
+    /// Boxed: only PROXY headers contain it.
     pub(super) local: Option<Box<SocketAddr>>,
     pub(super) accepted: SystemTime,
     pub(super) started: Instant,
@@ -21,17 +21,17 @@ pub(super) struct Record {
     pub(super) retries: u32,
     pub(super) redispatched: bool,
     pub(super) server: Option<Arc<Server>>,
-    /// As far as the counters know them already.
-    pub(super) bytes: Bytes,
+    /// What the counters contain already.
+    pub(super) bytes: ByteCounts,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Bytes {
+pub(super) struct ByteCounts {
     pub(super) from_client: u64,
     pub(super) to_client: u64,
 }
 
-impl Record {
+impl SessionRecord {
     pub(super) fn new(
         client: Option<SocketAddr>,
         local: Option<SocketAddr>,
@@ -49,7 +49,7 @@ impl Record {
             retries: 0,
             redispatched: false,
             server: None,
-            bytes: Bytes::default(),
+            bytes: ByteCounts::default(),
         }
     }
 }

@@ -12,11 +12,10 @@ use crate::backend::Server;
 use crate::log::By;
 use crate::proxy::frozen::Frozen;
 
-/// What a session is told to do.
+/// What a session is ordered to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    GoOn,
-    /// End, and log this as the one who did it.
+    /// End, and log this as the cause.
     Cut(By),
     /// Stop between two system calls and hand everything over.
     Freeze,
@@ -25,12 +24,13 @@ pub(super) enum Order {
 /// The worker's end of a session.
 #[derive(Debug)]
 pub(super) struct Handle {
-    order: Cell<Order>,
+    /// `None`: continue.
+    order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
     server: RefCell<Option<Arc<Server>>>,
     /// Where the session goes when it is frozen. Dropped with the handle at the latest, which closes the sink.
     sink: RefCell<Option<UnboundedSender<Frozen>>>,
-    /// It did not freeze when it was told to: it has a few moments to live.
+    /// It did not freeze when it was ordered to: it ends within moments.
     declined: Cell<bool>,
 }
 
@@ -53,7 +53,7 @@ impl Register {
     pub(super) fn enter(self: &Rc<Self>) -> Registered {
         let key = self.next.replace(self.next.get() + 1);
         let handle = Rc::new(Handle {
-            order: Cell::new(Order::GoOn),
+            order: Cell::default(),
             waker: RefCell::default(),
             server: RefCell::default(),
             sink: RefCell::default(),
@@ -67,7 +67,7 @@ impl Register {
         self.handles.borrow().len()
     }
 
-    /// Every session there is now, oldest first.
+    /// All present sessions, oldest first.
     pub(super) fn all(&self) -> Vec<Rc<Handle>> {
         let handles = self.handles.borrow();
         let mut keyed: Vec<_> = handles.iter().collect();
@@ -75,11 +75,11 @@ impl Register {
         keyed.into_iter().map(|(_, handle)| Rc::clone(handle)).collect()
     }
 
-    /// Orders the oldest `max` sessions that can freeze to do so and to go into `sink`. Those that declined once come
-    /// last: they must not keep the others waiting.
+    /// Orders the oldest `max` sessions that can freeze to do so, into `sink`. Those that declined once come last: they
+    /// must not keep the others waiting.
     pub(super) fn freeze(&self, max: usize, sink: &UnboundedSender<Frozen>) {
         let mut handles = self.all();
-        handles.retain(|handle| handle.order.get() == Order::GoOn);
+        handles.retain(|handle| handle.order.get().is_none());
         handles.sort_by_key(|handle| handle.declined.get());
         for handle in handles.into_iter().take(max) {
             *handle.sink.borrow_mut() = Some(sink.clone());
@@ -91,8 +91,8 @@ impl Register {
 impl Handle {
     /// Gives an order and wakes the session. A cut is final.
     pub(super) fn give(&self, order: Order) {
-        if !matches!(self.order.get(), Order::Cut(_)) {
-            self.order.set(order);
+        if !matches!(self.order.get(), Some(Order::Cut(_))) {
+            self.order.set(Some(order));
             if let Some(waker) = self.waker.borrow_mut().take() {
                 waker.wake();
             }
@@ -100,26 +100,24 @@ impl Handle {
     }
 
     pub(super) fn is_on(&self, server: &Arc<Server>) -> bool {
-        self.server.borrow().as_ref().is_some_and(|mine| Arc::ptr_eq(mine, server))
+        self.server.borrow().as_ref().is_some_and(|own| Arc::ptr_eq(own, server))
     }
 }
 
 impl Registered {
-    /// Ready once there is an order other than to go on.
+    /// Ready once there is an order.
     pub(super) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
-        match self.handle.order.get() {
-            Order::GoOn => {
-                let mut waker = self.handle.waker.borrow_mut();
-                if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                    *waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-            order => Poll::Ready(order),
+        if let Some(order) = self.handle.order.get() {
+            return Poll::Ready(order);
         }
+        let mut waker = self.handle.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
-    /// Hands the frozen session over. `Err` gives it back: nobody wants it any more.
+    /// Hands the frozen session over. `Err` gives it back: its receiver is gone.
     pub(super) fn hand_over(&self, frozen: Frozen) -> Result<(), Box<Frozen>> {
         match self.handle.sink.borrow_mut().take() {
             Some(sink) => sink.send(frozen).map_err(|unsent| Box::new(unsent.0)),
@@ -127,16 +125,16 @@ impl Registered {
         }
     }
 
-    /// Goes on instead of freezing; whoever waits for the batch is told by the dropped sink.
+    /// Continues instead of freezing; the dropped sink lets the batch end without this session.
     pub(super) fn decline(&self) {
         self.handle.sink.borrow_mut().take();
         self.handle.declined.set(true);
-        if self.handle.order.get() == Order::Freeze {
-            self.handle.order.set(Order::GoOn);
+        if self.handle.order.get() == Some(Order::Freeze) {
+            self.handle.order.set(None);
         }
     }
 
-    /// Says on which server the session is, so that it can be cut with it.
+    /// Records on which server the session is, so that it can be cut with it.
     pub(super) fn set_server(&self, server: Option<Arc<Server>>) {
         *self.handle.server.borrow_mut() = server;
     }
@@ -157,16 +155,16 @@ mod tests {
     #[test]
     fn sessions_that_cannot_freeze_keep_no_other_waiting() {
         let register = Rc::<Register>::default();
-        let [declines, cut, frozen, goes_on] = [(); 4].map(|()| register.enter());
-        let ordered = |registered: &Registered| registered.handle.order.get() == Order::Freeze;
+        let [declines, cut, frozen, continues] = [(); 4].map(|()| register.enter());
+        let ordered = |registered: &Registered| registered.handle.order.get() == Some(Order::Freeze);
         let (sink, _wanted) = unbounded_channel();
         cut.handle.give(Order::Cut(By::Killed));
         register.freeze(1, &sink);
         assert!(ordered(&declines));
         declines.decline();
         register.freeze(1, &sink);
-        assert!(ordered(&frozen) && !ordered(&declines) && !ordered(&goes_on));
+        assert!(ordered(&frozen) && !ordered(&declines) && !ordered(&continues));
         register.freeze(2, &sink);
-        assert!(ordered(&goes_on) && ordered(&declines) && !ordered(&cut));
+        assert!(ordered(&continues) && ordered(&declines) && !ordered(&cut));
     }
 }

@@ -1,5 +1,5 @@
 //! The client's first bytes, kept until the server has answered: should the server go away before its first byte, the
-//! session is tried again on another one. For protocols in which a repeated request does no harm.
+//! session is tried again on another one. For protocols in which a repeated request is harmless.
 
 /// What a client has sent so far.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! A worker: one thread, its own listeners and its own sessions.
 
-use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,33 +10,21 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::flow::COPY_BYTES;
+use super::context::{Context, WorkerResources};
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
-use super::{Notice, listener, session};
+use super::registry::Order;
+use super::{listener, session};
 use crate::backend::{Backend, Server};
-use crate::log::{By, SessionLog};
-use crate::pace::OncePerSecond;
-use crate::proxy::registry::{Order, Register};
+use crate::log::By;
 use crate::runtime::executor::{Executor, TaskId, spawn, yield_now};
 use crate::runtime::timer::Timer;
-use crate::sys::pipe::Pipes;
 
 /// Control's end of a worker.
 #[derive(Debug)]
 pub struct Worker {
     commands: mpsc::UnboundedSender<Command>,
     thread: thread::JoinHandle<()>,
-}
-
-/// What every worker is given.
-#[derive(Debug, Clone)]
-pub struct WorkerResources {
-    pub log: SessionLog,
-    /// Bounded: when control is behind, notices are dropped; the counters they speak of are not.
-    pub notices: mpsc::Sender<Notice>,
-    /// Pipes of this worker.
-    pub pipes: usize,
 }
 
 /// Names a listening socket within the process.
@@ -49,59 +36,41 @@ enum Command {
     Listen { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd },
     Park { id: ListenerId, done: oneshot::Sender<()> },
     Retire { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd, done: oneshot::Sender<()> },
-    Cut { whose: SessionFilter, by: By, over: Duration },
+    Cut { filter: SessionFilter, by: By, over: Duration },
     Freeze { max: usize, sink: mpsc::UnboundedSender<Frozen> },
     Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend> },
-    WorkerStats { reply: oneshot::Sender<WorkerStats> },
+    Stats { reply: oneshot::Sender<WorkerStats> },
 }
 
-/// Which sessions.
+/// Selects sessions.
 #[derive(Debug, Clone)]
 pub enum SessionFilter {
     All,
     Server(Arc<Server>),
 }
 
-/// What a worker holds.
+/// How much a worker holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WorkerStats {
     pub sessions: usize,
     pub pipes: usize,
 }
 
-/// What the sessions of a worker share.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) desk: RefCell<Scratch>,
-    pub(super) register: Rc<Register>,
-    pub(super) log: SessionLog,
-    notices: mpsc::Sender<Notice>,
-    /// When this host's own trouble was last complained of.
-    warned: Cell<OncePerSecond>,
-}
-
-/// What a session borrows for the length of one poll.
-#[derive(Debug)]
-pub(super) struct Scratch {
-    pub(super) buf: Box<[u8]>,
-    pub(super) pipes: Pipes,
-}
-
 impl Worker {
     /// Starts the thread. It ends when this is dropped.
-    pub fn start(index: usize, supplies: WorkerResources) -> io::Result<Self> {
+    pub fn start(index: usize, resources: WorkerResources) -> io::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (ready, started) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             match Executor::new() {
                 Ok(executor) => {
                     if ready.send(Ok(())).is_ok()
-                        && let Err(error) = executor.run(obey(receiver, supplies))
+                        && let Err(error) = executor.run(command_loop(receiver, resources))
                     {
                         tracing::error!("worker {index} cannot wait for the kernel: {error}");
                     }
                 }
-                // The starter hears of it or is gone.
+                // The thread that starts this one gets it, or is gone.
                 Err(error) => drop(ready.send(Err(error))),
             }
         })?;
@@ -135,24 +104,24 @@ impl Worker {
     }
 
     /// Ends sessions, evenly spread over a time.
-    pub fn cut(&self, whose: SessionFilter, by: By, over: Duration) {
-        self.command(Command::Cut { whose, by, over });
+    pub fn cut(&self, filter: SessionFilter, by: By, over: Duration) {
+        self.command(Command::Cut { filter, by, over });
     }
 
     /// Freezes the oldest `max` sessions that can be. What arrives at the sink is the caller's; the sink closes when
-    /// all of them are frozen or have said that they cannot be. Those for whom the caller's end is closed go on.
+    /// all of them are frozen or have declined. Those that find the caller's end closed continue.
     pub fn freeze(&self, max: usize, sink: mpsc::UnboundedSender<Frozen>) {
         self.command(Command::Freeze { max, sink });
     }
 
-    /// Goes on with a frozen session, which counts as the frontend's from now on.
+    /// Continues a frozen session, which counts as the frontend's from now on.
     pub fn thaw(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
         self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend), backend });
     }
 
-    pub async fn census(&self) -> WorkerStats {
+    pub async fn stats(&self) -> WorkerStats {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::WorkerStats { reply });
+        self.command(Command::Stats { reply });
         answer.await.unwrap_or_default()
     }
 
@@ -168,17 +137,16 @@ impl Worker {
     }
 }
 
-async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: WorkerResources) {
-    let desk = Scratch { buf: vec![0; COPY_BYTES].into_boxed_slice(), pipes: Pipes::new(supplies.pipes) };
-    let context = Rc::new(Context {
-        desk: RefCell::new(desk),
-        register: Rc::default(),
-        log: supplies.log,
-        notices: supplies.notices,
-        warned: Cell::default(),
-    });
-    let mut listeners: HashMap<ListenerId, TaskId> = HashMap::new();
+/// A worker's listeners and the context of its sessions, on its thread.
+struct CommandLoop {
+    context: Rc<Context>,
+    listeners: HashMap<ListenerId, TaskId>,
+}
+
+async fn command_loop(mut commands: mpsc::UnboundedReceiver<Command>, resources: WorkerResources) {
+    let context = Context::new(resources);
     spawn(trim(Rc::clone(&context)));
+    let mut worker = CommandLoop { context, listeners: HashMap::new() };
     for number in 1_u64.. {
         let Some(command) = commands.recv().await else {
             return;
@@ -187,31 +155,43 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: WorkerRe
         if number % 64 == 0 {
             yield_now().await;
         }
+        worker.execute(command);
+    }
+}
+
+impl CommandLoop {
+    fn execute(&mut self, command: Command) {
+        let context = &self.context;
         match command {
             Command::Listen { id, frontend, socket } => {
-                let task = spawn(listener::accept(Rc::clone(&context), frontend, socket));
-                listeners.insert(id, task);
+                let task = spawn(listener::accept(Rc::clone(context), frontend, socket));
+                self.listeners.insert(id, task);
             }
             Command::Park { id, done } => {
-                park(&mut listeners, id);
+                self.park(id);
                 reply(done, ());
             }
             Command::Retire { id, frontend, socket, done } => {
-                park(&mut listeners, id);
-                listener::drain_queue(&context, &frontend, &socket);
+                self.park(id);
+                listener::serve_queue(&self.context, &frontend, &socket);
                 drop(socket);
                 reply(done, ());
             }
-            Command::Cut { whose, by, over } => cut(&context, &whose, by, over),
+            Command::Cut { filter, by, over } => cut(context, &filter, by, over),
             Command::Freeze { max, sink } => context.register.freeze(max, &sink),
             Command::Thaw { frozen, permit, backend } => {
-                spawn(session::thaw(Rc::clone(&context), permit, backend, *frozen));
+                spawn(session::thaw(Rc::clone(context), permit, backend, *frozen));
             }
-            Command::WorkerStats { reply: to } => {
-                let census =
-                    WorkerStats { sessions: context.register.len(), pipes: context.desk.borrow().pipes.made() };
-                reply(to, census);
+            Command::Stats { reply: to } => {
+                let pipes = context.scratch.borrow().pipes.made();
+                reply(to, WorkerStats { sessions: context.register.len(), pipes });
             }
+        }
+    }
+
+    fn park(&mut self, id: ListenerId) {
+        if let Some(task) = self.listeners.remove(&id) {
+            task.abort();
         }
     }
 }
@@ -220,26 +200,20 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, supplies: WorkerRe
 async fn trim(context: Rc<Context>) {
     loop {
         Timer::after(Duration::from_secs(10)).await;
-        context.desk.borrow_mut().pipes.trim();
+        context.scratch.borrow_mut().pipes.trim();
     }
 }
 
-fn park(listeners: &mut HashMap<ListenerId, TaskId>, id: ListenerId) {
-    if let Some(task) = listeners.remove(&id) {
-        task.abort();
-    }
-}
-
-/// Answers a command; whoever asked may be gone.
+/// Answers a command; the receiver may be gone.
 fn reply<T>(to: oneshot::Sender<T>, answer: T) {
     match to.send(answer) {
         Ok(()) | Err(_) => {}
     }
 }
 
-fn cut(context: &Rc<Context>, whose: &SessionFilter, by: By, over: Duration) {
+fn cut(context: &Context, filter: &SessionFilter, by: By, over: Duration) {
     let mut handles = context.register.all();
-    if let SessionFilter::Server(server) = whose {
+    if let SessionFilter::Server(server) = filter {
         handles.retain(|handle| handle.is_on(server));
     }
     let Ok(count) = u32::try_from(handles.len()) else {
@@ -257,24 +231,6 @@ fn cut(context: &Rc<Context>, whose: &SessionFilter, by: By, over: Duration) {
             handle.give(Order::Cut(by));
         }
     });
-}
-
-impl Context {
-    /// Complains, unless it did so within the last second: one cause may hit every session.
-    pub(super) fn warn_of(&self, complain: impl FnOnce()) {
-        let mut warned = self.warned.get();
-        if warned.is_due(Instant::now()) {
-            self.warned.set(warned);
-            complain();
-        }
-    }
-
-    /// Tells control, unless it is too busy to hear: then the server's next failure does.
-    pub(super) fn notify(&self, notice: Notice) {
-        if let Err(unheard) = self.notices.try_send(notice) {
-            unheard.into_inner().server.take_failures();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -35,13 +35,14 @@ pub(crate) struct Received {
 }
 
 /// What follows received bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum ReadEnd {
     /// Perhaps more bytes.
+    #[default]
     More,
     /// The peer's FIN.
     Fin,
-    /// An error, RST in most cases. The kernel tells it once only, so it must not be lost.
+    /// An error, RST in most cases. The kernel reports it once only, so it must not be lost.
     Broken,
 }
 
@@ -56,7 +57,7 @@ impl Socket {
         Ok(Self { fd: Registration::connecting(fd)? })
     }
 
-    /// Deregisters and gives the descriptor back, so that another process or thread can go on with it.
+    /// Deregisters and gives the descriptor back, so that another process or thread can continue with it.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd.into_fd()
     }
@@ -67,9 +68,8 @@ impl Socket {
         self.fd.poll_ready(cx, Ready::READ)
     }
 
-    /// Receives into `buf`. When the FIN has come together with the last bytes, the result says so at once:
-    /// whoever forwards them can then let its own FIN travel in the same segment.
-    /// Bytes, or [`ReadEnd`] what ended the stream; `len` is 0 only at its end.
+    /// Receives into `buf`; `len` is 0 only at the end of the stream. When the FIN has come together with the last bytes,
+    /// the result contains both, so that a FIN that is forwarded can travel with them in one segment.
     #[inline(always)]
     pub(crate) fn poll_recv(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Received>> {
         let received = |len, then| Poll::Ready(Ok(Received { len, then }));
@@ -79,7 +79,7 @@ impl Socket {
                 Ok((_, 0)) => return received(0, ReadEnd::Fin),
                 Ok((_, len)) if len == buf.len() => return received(len, ReadEnd::More),
                 Ok((_, len)) if self.fd.is_ready(Ready::READ_CLOSED) => {
-                    // FIN or RST has come, or urgent data cut the read short: another read tells.
+                    // FIN or RST has come, or urgent data cut the read short: another read distinguishes them.
                     return match recv(&self.fd, &mut buf[len..], RecvFlags::empty()) {
                         Ok((_, 0)) => received(len, ReadEnd::Fin),
                         Ok((_, more)) => received(len + more, ReadEnd::More),
@@ -102,11 +102,11 @@ impl Socket {
         }
     }
 
-    /// Moves bytes from the socket into `pipe`, at most its size. `Ok(0)`: only [`Socket::poll_recv`] can tell what comes
-    /// next. It is the peer's FIN, or urgent data, which `splice` never passes: it says that the queue is empty, or
-    /// even that the stream has ended, however much lies behind them.
+    /// Moves bytes from the socket into `pipe`, at most its size. `Ok(0)`: only [`Socket::poll_recv`] can find out what
+    /// comes next. It is the peer's FIN, or urgent data, which `splice` never passes: it reports that the queue is empty,
+    /// or even that the stream has ended, however much lies behind them.
     /// `Pending` is only returned for an empty pipe: EAGAIN with bytes in the pipe means that the pipe is full, which
-    /// says nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
+    /// reveals nothing about the socket, and then `WouldBlock` is returned with the readiness kept.
     pub(crate) fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_readable(cx));
@@ -162,7 +162,7 @@ impl Socket {
     pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.fd.poll_ready(cx, Ready::WRITE));
         if !self.fd.is_ready(Ready::HANGUP) {
-            // A connect that fails is told as an error, too: there is none to ask for.
+            // The kernel reports a failed connect as an error, too: here there is none to ask for.
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(match SockRef::from(&self.fd).take_error()? {
@@ -176,12 +176,12 @@ impl Socket {
         self.fd.poll_ready(cx, Ready::HANGUP)
     }
 
-    /// Whether the connection has broken, by RST in most cases. The kernel tells it once only.
+    /// Whether the connection has broken, by RST in most cases. The kernel reports it once only.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(SockRef::from(&self.fd).take_error(), Ok(Some(_)))
     }
 
-    /// Sends FIN. An error means that the peer is gone, which the next read or write tells in its own words.
+    /// Sends FIN. An error means that the peer is gone, which the next read or write reports.
     pub(crate) fn shutdown_write(&self) {
         match shutdown(&self.fd, Shutdown::Write) {
             Ok(()) | Err(_) => {}
@@ -193,7 +193,7 @@ impl Socket {
         socket::unacknowledged(self.as_fd())
     }
 
-    /// Closes with RST: the peer learns that the stream broke off.
+    /// Closes with RST: the peer sees that the stream broke off.
     pub(crate) fn reset(self) {
         let fd = self.into_fd();
         match SockRef::from(&fd).set_linger(Some(Duration::ZERO)) {

@@ -142,8 +142,8 @@ fn describe_flow(flow: &FrozenFlow) -> FlowRecord {
     FlowRecord {
         ended: flow.ended,
         broken: flow.broken,
-        closed: flow.closed,
-        abandoned: flow.abandoned,
+        closed: flow.fin_sent,
+        abandoned: flow.sink_gone,
         received: flow.received,
         sent: flow.sent,
         pipe: flow.pipe.as_ref().map(|pipe| pipe.len() as u64),
@@ -173,8 +173,8 @@ fn thaw_flow(
         pipe,
         ended: flow.ended,
         broken: flow.broken,
-        closed: flow.closed,
-        abandoned: flow.abandoned,
+        fin_sent: flow.closed,
+        sink_gone: flow.abandoned,
         received: flow.received,
         sent: flow.sent,
     })

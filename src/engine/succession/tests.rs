@@ -11,8 +11,8 @@ use crate::config;
 use crate::engine::supervisor_link;
 use crate::handoff::peer::{Batch, BatchCommit, End, PeerMessage, SessionRecord, Waiting};
 use crate::log::SessionLog;
+use crate::proxy::context::WorkerResources;
 use crate::proxy::limit::Limit;
-use crate::proxy::worker::WorkerResources;
 use crate::sys::fd::seqpacket_pair;
 
 /// The parts of an engine that serves nothing, and the supervisor's end of its link.

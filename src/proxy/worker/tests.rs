@@ -1,17 +1,14 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::backend::{MemberOrigin, MemberSpec};
 use crate::config;
-use crate::proxy::Finding;
+use crate::log::SessionLog;
+use crate::proxy::{Finding, Notice};
 
 fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
     let log = SessionLog::start(&config::Log::default()).unwrap();
-    Rc::new(Context {
-        desk: RefCell::new(Scratch { buf: Box::default(), pipes: Pipes::new(0) }),
-        register: Rc::default(),
-        log,
-        notices,
-        warned: Cell::default(),
-    })
+    Context::new(WorkerResources { log, notices, pipes: 0 })
 }
 
 fn local<T>(work: impl Future<Output = T>) -> T {
@@ -37,16 +34,16 @@ fn a_thousand_sessions_are_cut_in_the_time_given() {
 }
 
 #[test]
-fn one_cause_that_hits_many_sessions_is_complained_of_once() {
+fn one_cause_that_hits_many_sessions_is_logged_once() {
     let context = context(mpsc::channel(1).0);
-    let complaints = Cell::new(0);
-    (0..100).for_each(|_| context.warn_of(|| complaints.set(complaints.get() + 1)));
-    assert_eq!(complaints.get(), 1);
+    let warnings = Cell::new(0);
+    (0..100).for_each(|_| context.warn_of(|| warnings.set(warnings.get() + 1)));
+    assert_eq!(warnings.get(), 1);
 }
 
 #[test]
-fn a_failure_that_control_could_not_hear_of_is_told_by_the_next_one() {
-    let (notices, mut heard) = mpsc::channel(1);
+fn a_dropped_notice_is_sent_again_at_the_next_failure() {
+    let (notices, mut received) = mpsc::channel(1);
     let context = context(notices);
     let settings = Arc::new(config::Backend::new("app", Vec::new()));
     let backend = Backend::new(Arc::clone(&settings));
@@ -66,8 +63,8 @@ fn a_failure_that_control_could_not_hear_of_is_told_by_the_next_one() {
     context.notify(notice(Finding::Slow));
     assert!(server.connect_failed());
     context.notify(notice(Finding::TimedOut { after }));
-    heard.try_recv().unwrap();
-    assert!(server.connect_failed(), "nobody was told yet");
+    received.try_recv().unwrap();
+    assert!(server.connect_failed(), "control was not notified yet");
     context.notify(notice(Finding::TimedOut { after }));
-    assert!(heard.try_recv().is_ok() && !server.connect_failed());
+    assert!(received.try_recv().is_ok() && !server.connect_failed());
 }

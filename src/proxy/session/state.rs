@@ -1,0 +1,167 @@
+//! The data of a session, and what all its stages do with it: wait, count, and look at orders.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, Lease, Server, Slot};
+use crate::log::{By, During, SessionLine, Termination};
+use crate::proxy::context::Context;
+use crate::proxy::frontend::Permit;
+use crate::proxy::record::{ByteCounts, SessionRecord};
+use crate::proxy::registry::{Order, Registered};
+use crate::proxy::{Finding, Notice};
+use crate::runtime::stream::Socket;
+use crate::runtime::timer::Timer;
+use crate::sys::socket;
+
+/// A session apart from its sockets and its relay, which come and go beside it.
+#[derive(Debug)]
+pub(in crate::proxy) struct Session {
+    pub(in crate::proxy) context: Rc<Context>,
+    pub(in crate::proxy) registered: Registered,
+    pub(in crate::proxy) backend: Arc<Backend>,
+    pub(in crate::proxy) record: SessionRecord,
+    /// A server that has just failed this session.
+    pub(in crate::proxy) avoid: Option<Slot>,
+    /// Time it looked for a server before it was frozen.
+    pub(in crate::proxy) waited: Duration,
+    pub(in crate::proxy) permit: Permit,
+}
+
+/// Why a wait ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Interrupt {
+    Time,
+    /// The client reset or closed both directions.
+    Hangup,
+    Order(Order),
+}
+
+/// How a session leaves a stage in which it has no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::proxy) enum Ending {
+    Over(Termination),
+    /// It was ordered to freeze.
+    Freeze,
+}
+
+impl Ending {
+    pub(in crate::proxy) fn over(by: By, during: During) -> Self {
+        Self::Over(Termination { by, during })
+    }
+}
+
+impl Session {
+    pub(super) fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: SessionRecord) -> Self {
+        let registered = context.register.enter();
+        Self { context, registered, backend, record, avoid: None, waited: Duration::ZERO, permit }
+    }
+
+    /// Waits for `what`, but no longer than `until`, and not at all once the client is gone or an order has come.
+    pub(in crate::proxy) async fn wait<T>(
+        &self,
+        client: &Socket,
+        until: Instant,
+        what: impl Future<Output = T>,
+    ) -> Result<T, Interrupt> {
+        tokio::select! {
+            biased;
+            done = what => Ok(done),
+            order = poll_fn(|cx| self.registered.poll_order(cx)) => Err(Interrupt::Order(order)),
+            () = poll_fn(|cx| client.poll_hangup(cx)) => Err(Interrupt::Hangup),
+            () = Timer::at(until) => Err(Interrupt::Time),
+        }
+    }
+
+    /// What an interrupt means for a session without a server.
+    pub(in crate::proxy) fn ending_of(&self, interrupt: Interrupt, during: During) -> Ending {
+        match interrupt {
+            Interrupt::Order(Order::Cut(by)) => Ending::over(by, during),
+            Interrupt::Order(Order::Freeze) => Ending::Freeze,
+            Interrupt::Hangup => Ending::over(By::Client, during),
+            Interrupt::Time => Ending::over(By::ServerTimeout, during),
+        }
+    }
+
+    /// Notifies control of what this session found out about a server.
+    pub(in crate::proxy) fn notify(&self, lease: &Lease, finding: Finding) {
+        let (backend, server) = (lease.backend().clone(), lease.server().clone());
+        self.context.notify(Notice { backend, server, finding });
+    }
+
+    /// The address that the client connected to; the kernel is asked only when it is needed.
+    pub(in crate::proxy) fn local(&mut self, client: &Socket) -> Option<SocketAddr> {
+        if self.record.local.is_none() {
+            self.record.local = socket::accepted_at(client.as_fd()).map(Box::new);
+        }
+        self.record.local.as_deref().copied()
+    }
+
+    /// Records the server that the session is on; `None`: it has left it.
+    pub(super) fn set_server(&mut self, server: Option<&Arc<Server>>) {
+        self.record.server = server.cloned();
+        self.registered.set_server(server.cloned());
+    }
+
+    /// Adds what was moved since the last call to the counters.
+    pub(super) fn count(&mut self, now: ByteCounts) {
+        let from_client = now.from_client - self.record.bytes.from_client;
+        let to_client = now.to_client - self.record.bytes.to_client;
+        let frontend = &self.permit.frontend().stats;
+        frontend.bytes_in.add(from_client);
+        frontend.bytes_out.add(to_client);
+        if let Some(server) = &self.record.server {
+            server.stats.bytes_in.add(from_client);
+            server.stats.bytes_out.add(to_client);
+        }
+        self.record.bytes = now;
+    }
+
+    /// Counts and logs the end.
+    pub(super) fn finish(self, ending: Termination) {
+        let record = &self.record;
+        let total = record.started.elapsed();
+        if let Some(server) = &record.server {
+            let times = server.stats.times();
+            times.queue.record(record.queue.unwrap_or_default());
+            times.connect.record(record.connect.unwrap_or_default());
+            times.session.record(total);
+        } else {
+            self.permit.frontend().stats.failed.add(1);
+        }
+        if self.context.log.wants(record.bytes.from_client + record.bytes.to_client) {
+            self.context.log.line(self.line(total, ending));
+        }
+    }
+
+    fn line(&self, total: Duration, ending: Termination) -> SessionLine {
+        let frontend = self.permit.frontend();
+        let record = &self.record;
+        SessionLine {
+            client: record.client,
+            accepted: record.accepted,
+            frontend: Arc::clone(&frontend.name),
+            backend: Arc::clone(&self.backend.name),
+            server: record.server.as_ref().map(|server| Arc::clone(&server.name)),
+            queue: record.queue,
+            connect: record.connect,
+            total,
+            bytes_out: record.bytes.to_client,
+            bytes_in: record.bytes.from_client,
+            ending,
+            sessions: [
+                frontend.global.used(),
+                frontend.limit.used(),
+                self.backend.sessions(),
+                record.server.as_ref().map_or(0, |server| server.sessions()),
+            ],
+            retries: record.retries,
+            redispatched: record.redispatched,
+            queue_position: record.queue_position,
+        }
+    }
+}
