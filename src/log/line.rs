@@ -1,0 +1,168 @@
+//! The session line: what one session was, in HAProxy's tcplog format.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::sys::clock;
+
+/// Which side or cause ended a session: the first letter of HAProxy's termination state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Both sides sent FIN.
+    Nobody,
+    Client,
+    Server,
+    /// A rule or limit of this proxy.
+    Proxy,
+    /// This host ran out of something.
+    Resource,
+    ClientTimeout,
+    ServerTimeout,
+    /// The server went DOWN and its sessions were to be cut.
+    ServerDown,
+    /// The operator, or the end of the drain.
+    Killed,
+}
+
+/// In which phase: the second letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum During {
+    /// Waiting for the PROXY header.
+    Request,
+    Queue,
+    Connect,
+    Data,
+    Finished,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Termination {
+    pub by: By,
+    pub during: During,
+}
+
+/// The facts of one session.
+#[derive(Debug, Clone)]
+pub struct SessionLine {
+    pub client: Option<SocketAddr>,
+    pub accepted: SystemTime,
+    pub frontend: Arc<str>,
+    pub backend: Arc<str>,
+    pub server: Option<Arc<str>>,
+    /// Waited for a server; `None`: never got one.
+    pub queue: Option<Duration>,
+    /// Waited for the connection, retries included; `None`: never had one.
+    pub connect: Option<Duration>,
+    pub total: Duration,
+    /// From server to client.
+    pub bytes_out: u64,
+    /// From client to server.
+    pub bytes_in: u64,
+    pub ending: Termination,
+    /// Sessions of the process, the frontend, the backend and the server at the end of this one, itself included.
+    pub sessions: [u32; 4],
+    pub retries: u32,
+    pub redispatched: bool,
+    /// Sessions in front of this one when it was queued.
+    pub queue_position: usize,
+}
+
+/// HAProxy's tcplog: `client [time] frontend backend/server Tw/Tc/Tt bytes -- a/f/b/s/retries srvq/bckq`.
+impl fmt::Display for SessionLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.client {
+            Some(client) => write!(f, "{}:{}", client.ip(), client.port())?,
+            None => f.write_str("-:0")?,
+        }
+        let server = self.server.as_deref().unwrap_or("<NOSRV>");
+        write!(f, " [{}] {} {}/{server} ", clock::log_time(self.accepted), self.frontend, self.backend)?;
+        write!(f, "{}/{}/{}", PhaseMillis(self.queue), PhaseMillis(self.connect), PhaseMillis(Some(self.total)))?;
+        let [process, frontend, backend, on_server] = self.sessions;
+        let plus = if self.redispatched { "+" } else { "" };
+        write!(
+            f,
+            " {} {} {process}/{frontend}/{backend}/{on_server}/{plus}{}",
+            self.bytes_out, self.ending, self.retries
+        )?;
+        write!(f, " 0/{}", self.queue_position)
+    }
+}
+
+impl fmt::Display for Termination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            By::Nobody => '-',
+            By::Client => 'C',
+            By::Server => 'S',
+            By::Proxy => 'P',
+            By::Resource => 'R',
+            By::ClientTimeout => 'c',
+            By::ServerTimeout => 's',
+            By::ServerDown => 'D',
+            By::Killed => 'K',
+        };
+        let during = match self.during {
+            During::Request => 'R',
+            During::Queue => 'Q',
+            During::Connect => 'C',
+            During::Data => 'D',
+            During::Finished => '-',
+        };
+        write!(f, "{by}{during}")
+    }
+}
+
+/// Milliseconds, or -1 for a phase that was not reached.
+struct PhaseMillis(Option<Duration>);
+
+impl fmt::Display for PhaseMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(duration) => write!(f, "{}", duration.as_millis()),
+            None => f.write_str("-1"),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::log) fn line() -> SessionLine {
+        SessionLine {
+            client: Some("10.0.1.2:33313".parse().unwrap()),
+            accepted: SystemTime::UNIX_EPOCH,
+            frontend: "fnt".into(),
+            backend: "bck".into(),
+            server: Some("srv1".into()),
+            queue: Some(Duration::ZERO),
+            connect: Some(Duration::from_millis(7)),
+            total: Duration::from_millis(5007),
+            bytes_out: 212,
+            bytes_in: 0,
+            ending: Termination { by: By::Nobody, during: During::Finished },
+            sessions: [4, 3, 2, 1],
+            retries: 3,
+            redispatched: true,
+            queue_position: 0,
+        }
+    }
+
+    #[test]
+    fn a_line_reads_as_tcplog() {
+        let text = line().to_string();
+        let (head, tail) = text.split_once("] ").unwrap();
+        assert!(head.starts_with("10.0.1.2:33313 ["), "{text}");
+        assert_eq!(tail, "fnt bck/srv1 0/7/5007 212 -- 4/3/2/1/+3 0/0");
+    }
+
+    #[test]
+    fn a_session_without_server_is_marked() {
+        let ending = Termination { by: By::ServerTimeout, during: During::Queue };
+        let text = SessionLine { server: None, queue: None, connect: None, ending, client: None, ..line() }.to_string();
+        assert!(text.contains(" bck/<NOSRV> -1/-1/5007 212 sQ ") && text.starts_with("-:0 ["), "{text}");
+    }
+}
