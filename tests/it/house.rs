@@ -221,7 +221,6 @@ const MOST_FIELDS: usize = 15;
 const PERSONS: &[&str] = &[
     "whoever",
     "whom",
-    "whose",
     "who",
     "nobody",
     "somebody",
