@@ -1,4 +1,4 @@
-//! The PROXY protocol: a header in front of a connection's bytes that says whose connection it is.
+//! The PROXY protocol: a header in front of a connection's bytes that names the ends of the original connection.
 //!
 //! Pure: bytes in, addresses out, and back. Both directions follow the specification of the HAProxy project
 //! ("The PROXY protocol, versions 1 & 2"). Decoding takes what has arrived so far, however it was cut, and never

@@ -89,8 +89,8 @@ impl Proxy {
         let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() })?;
         // No connection is made, so that no state is reported.
         let (notices, _) = mpsc::channel(1);
-        let supplies = WorkerResources { log, notices, pipes: 8 };
-        Ok(Self { worker: Worker::start(0, supplies)?, frontend, backend })
+        let resources = WorkerResources { log, notices, pipes: 8 };
+        Ok(Self { worker: Worker::start(0, resources)?, frontend, backend })
     }
 
     /// The outer ends of a session: a client's and a server's.

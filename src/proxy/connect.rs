@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use self::attempt::{ConnectFailure, Connection, Missed};
+use self::attempt::{ConnectFailure, Missed, ServerConnection};
 use super::Finding;
 use super::session::state::{Ending, Interrupt, Session};
 use crate::backend::{Hint, Lease, Slot};
@@ -64,7 +64,7 @@ impl Session {
             let dialled = Instant::now();
             self.record.queue.get_or_insert(dialled - search.started);
             let failure = match self.dial(client, &lease, &settings, preamble, search.attempts_left > 1).await {
-                Ok(Connection { socket, first, sent }) => {
+                Ok(ServerConnection { socket, first, sent }) => {
                     let now = Instant::now();
                     lease.server().connected(now - dialled);
                     self.record.connect = Some(now.saturating_duration_since(search.started));

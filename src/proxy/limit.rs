@@ -34,8 +34,8 @@ impl Limit {
 
     /// Takes a place if there is one.
     pub fn try_take(&self) -> bool {
-        // Never above the limit, even for a moment: taking a step back would wake those who wait, one of whom may be
-        // the caller, for nothing and without end.
+        // Never above the limit, even for a moment: taking a step back would wake the waiting listeners, one of which
+        // may be the caller, for nothing and without end.
         let max = self.max.load(SeqCst);
         let room = |used: u32| (used < max).then_some(used + 1);
         self.used.fetch_update(SeqCst, SeqCst, room).is_ok()
@@ -58,7 +58,7 @@ impl Limit {
             self.waiting.fetch_add(1, SeqCst);
         }
         drop(wakers);
-        // A place given back in between found nobody waiting.
+        // A place may have been given back before the waker was there.
         if self.try_take() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_for_a_place_wakes_nobody() {
+    fn waiting_for_a_place_wakes_no_task() {
         struct Woken(AtomicU32);
         impl std::task::Wake for Woken {
             fn wake(self: std::sync::Arc<Self>) {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_limited_and_a_returned_one_wakes_who_waits() {
+    fn places_are_limited_and_a_returned_one_wakes_the_waiting() {
         let limit = Limit::new(1);
         assert!(limit.try_take() && !limit.try_take());
         let mut cx = Context::from_waker(Waker::noop());

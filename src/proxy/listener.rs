@@ -16,11 +16,12 @@ use super::frontend::{Frontend, Permit};
 use super::session;
 use crate::pace::{Backoff, OncePerSecond};
 use crate::runtime::executor::{spawn, yield_now};
-use crate::runtime::reactor::{Ready, Registration};
+use crate::runtime::reactor::Registration;
+use crate::runtime::ready_set::ReadySet;
 use crate::runtime::timer::Timer;
 use crate::sys::socket;
 
-/// Deregisters when it is dropped: the socket lives on, its duplicates are open elsewhere.
+/// Deregisters when it is dropped: the socket stays open by its duplicates elsewhere.
 struct WatchedListener(Registration);
 
 impl Drop for WatchedListener {
@@ -39,7 +40,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
     };
     let mut pause = AcceptPause::default();
     loop {
-        poll_fn(|cx| listener.0.poll_ready(cx, Ready::READ)).await;
+        poll_fn(|cx| listener.0.poll_ready(cx, ReadySet::READ)).await;
         if let Err(errno) = accept_burst(&context, &frontend, &listener.0).await {
             pause.after(errno, &frontend).await;
         } else {

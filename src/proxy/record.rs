@@ -8,7 +8,7 @@ use crate::backend::Server;
 
 /// The facts of a session for its log line.
 #[derive(Debug)]
-pub(super) struct SessionRecord {
+pub(super) struct SessionFacts {
     /// The real client, which is not the connection's peer behind another proxy.
     pub(super) client: Option<SocketAddr>,
     /// Boxed: only PROXY headers contain it.
@@ -31,7 +31,7 @@ pub(super) struct ByteCounts {
     pub(super) to_client: u64,
 }
 
-impl SessionRecord {
+impl SessionFacts {
     pub(super) fn new(
         client: Option<SocketAddr>,
         local: Option<SocketAddr>,

@@ -41,7 +41,7 @@ struct Bench {
     backend: Arc<Backend>,
     addr: SocketAddr,
     // Keeps the channel open.
-    _heard: mpsc::Receiver<super::Notice>,
+    _notices: mpsc::Receiver<super::Notice>,
 }
 
 impl Bench {
@@ -70,7 +70,7 @@ impl Bench {
             Arc::new(Limit::new(10_000)),
         );
         let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() }).unwrap();
-        let (notices, heard) = mpsc::channel(8);
+        let (notices, received) = mpsc::channel(8);
         let worker = |index| {
             Worker::start(index, WorkerResources { log: log.clone(), notices: notices.clone(), pipes }).unwrap()
         };
@@ -80,7 +80,7 @@ impl Bench {
         listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();
         workers[0].listen(ListenerId(0), Arc::clone(&frontend), socket);
-        Self { workers, frontend, backend, addr, _heard: heard }
+        Self { workers, frontend, backend, addr, _notices: received }
     }
 
     /// Waits until no session is left, and with it nothing that sessions hold, wherever they ended.
@@ -214,14 +214,14 @@ fn move_live_sessions(pipes: usize) {
         let (moves, running) = (&moves, &running);
         let start = |work: Box<dyn FnOnce() + Send>| {
             scope.spawn(move || {
-                // Counted down on panic too, or the shuffle would go on for ever.
-                struct Done<'a>(&'a AtomicUsize);
-                impl Drop for Done<'_> {
+                // Counted down on panic too, or the shuffle would never end.
+                struct CountDown<'a>(&'a AtomicUsize);
+                impl Drop for CountDown<'_> {
                     fn drop(&mut self) {
                         self.0.fetch_sub(1, SeqCst);
                     }
                 }
-                let _done = Done(running);
+                let _done = CountDown(running);
                 work();
             })
         };
@@ -269,7 +269,7 @@ fn they_do_so_without_pipes_too() {
 }
 
 #[test]
-fn a_frozen_session_that_nobody_waits_for_goes_on_where_it_was() {
+fn a_frozen_session_without_a_receiver_continues_where_it_was() {
     let bench = Bench::new(echo_origin(), 0);
     let mut client = connect(bench.addr);
     client.write_all(b"x").unwrap();

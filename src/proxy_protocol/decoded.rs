@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 /// What the bytes received so far amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decoded {
-    /// The beginning of a header; only more bytes can tell.
+    /// The beginning of a header; more bytes are needed.
     Incomplete,
     /// A whole header in the first `len` bytes. Without addresses the connection's own ends are the real ones: the
     /// proxy speaks for itself (a health check) or relays something that is not TCP over IP.
@@ -50,5 +50,5 @@ impl Decoded {
 pub(crate) const MAX_V1: usize = 107;
 
 /// The longest v2 header taken: the fixed part and 520 bytes, which hold two unix addresses and 300 bytes of TLVs.
-/// The specification allows 64 KiB, which nobody sends; it wants 536 bytes to be accepted.
+/// The specification allows 64 KiB, which no proxy sends; it requires 536 bytes to be accepted.
 pub(crate) const MAX_V2: usize = 536;

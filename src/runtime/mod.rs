@@ -4,5 +4,6 @@
 
 pub(crate) mod executor;
 pub(crate) mod reactor;
+pub(crate) mod ready_set;
 pub(crate) mod stream;
 pub(crate) mod timer;

@@ -1,14 +1,13 @@
 //! Readiness of descriptors, by one `epoll(7)` a thread.
 //!
 //! Edge-triggered: what became ready stays noted until a call has met EAGAIN, or has brought less than it asked for.
-//! Nothing here is shared with another thread, so that noting and asking are plain loads and stores. Writing is watched
+//! Nothing here is shared with another thread, so that both are plain loads and stores. Writing is watched
 //! from the first EAGAIN on, or from the start while a connect is under way: most sockets always take what they are
-//! given. A descriptor that nobody else has is deregistered by its close; one with duplicates must be
-//! [`Registration::deregister`]ed, or its events go on coming.
+//! given. A descriptor without duplicates is deregistered by its close; one with duplicates must be
+//! [`Registration::deregister`]ed, or its events continue to arrive.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::ops::{BitOr, BitOrAssign};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -17,89 +16,34 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 
-/// What a descriptor is ready for, or is waited for; a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ready(u8);
+use super::ready_set::ReadySet;
 
-impl Ready {
-    pub(crate) const NOTHING: Self = Self(0);
-    /// A read brings bytes, the end or an error.
-    pub(crate) const READ: Self = Self(1);
-    /// A write may take bytes, or brings an error.
-    pub(crate) const WRITE: Self = Self(2);
-    /// The peer has closed its half, or everything.
-    pub(crate) const READ_CLOSED: Self = Self(4);
-    /// The connection has broken (reset, timed out), or both directions are closed.
-    pub(crate) const HANGUP: Self = Self(8);
-    /// The peer has sent urgent data.
-    pub(crate) const URGENT: Self = Self(16);
-
-    fn of(events: epoll::EventFlags) -> Self {
-        use epoll::EventFlags as E;
-        let mut ready = Self::NOTHING;
-        for (flags, means) in [
-            (E::IN | E::RDHUP | E::HUP | E::ERR, Self::READ),
-            (E::OUT | E::HUP | E::ERR, Self::WRITE),
-            (E::RDHUP | E::HUP, Self::READ_CLOSED),
-            (E::HUP | E::ERR, Self::HANGUP),
-            (E::PRI, Self::URGENT),
-        ] {
-            if events.intersects(flags) {
-                ready |= means;
-            }
-        }
-        ready
-    }
-
-    fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-}
-
-impl BitOr for Ready {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Ready {
-    fn bitor_assign(&mut self, other: Self) {
-        *self = *self | other;
-    }
-}
-
-/// A descriptor whose readiness is watched by this thread. The task that waits for it first is woken by whatever happens
-/// to it from then on; no other may wait for it.
+/// A descriptor whose readiness is watched by this thread. The task that waits for it first is woken by every event
+/// of it from then on; no other may wait for it.
 #[derive(Debug)]
 pub(crate) struct Registration {
     fd: OwnedFd,
     entry: Entry,
 }
 
-/// What is known of a descriptor.
+/// What the reactor has noted of a descriptor.
 #[derive(Debug)]
 struct Readiness {
     token: Token,
-    ready: Cell<Ready>,
-    /// The kernel tells of writing, too.
-    tells_write: Cell<bool>,
+    ready: Cell<ReadySet>,
+    /// The kernel reports writing, too.
+    watches_write: Cell<bool>,
     waker: OnceCell<Waker>,
 }
 
-/// Where the reactor finds a source: its place, and which of those that had the place it is.
+/// Where the reactor finds a descriptor's readiness: its place, and which of those that had the place it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Token {
     place: u32,
     generation: u32,
 }
 
-/// A source's place with the reactor, given up when dropped.
+/// A descriptor's place with the reactor, given up when dropped.
 #[derive(Debug)]
 struct Entry(Rc<Readiness>);
 
@@ -111,75 +55,75 @@ impl Registration {
         Self::register(fd, false)
     }
 
-    /// Watches `fd` for reading and writing, which is not possible before the kernel says so: a connect is under way.
+    /// Watches `fd` for reading and writing, which is not possible before the kernel reports it: a connect is under way.
     pub(crate) fn connecting(fd: OwnedFd) -> io::Result<Self> {
         Self::register(fd, true)
     }
 
-    fn register(fd: OwnedFd, tells_write: bool) -> io::Result<Self> {
-        let source = with_reactor(|reactor| {
-            let source = reactor.enter(tells_write);
-            let token = source.token;
-            match epoll::add(&reactor.epoll, &fd, token.into(), flags(tells_write)) {
-                Ok(()) => Ok(source),
+    fn register(fd: OwnedFd, watches_write: bool) -> io::Result<Self> {
+        let readiness = with_reactor(|reactor| {
+            let readiness = reactor.enter(watches_write);
+            let token = readiness.token;
+            match epoll::add(&reactor.epoll, &fd, token.into(), flags(watches_write)) {
+                Ok(()) => Ok(readiness),
                 Err(errno) => {
                     reactor.leave(token);
                     Err(errno.into())
                 }
             }
         })?;
-        let entry = Entry(source);
+        let entry = Entry(readiness);
         Ok(Self { fd, entry })
     }
 
     /// Whether it is ready for something of `what`; if not, the task is woken when anything happens to it.
     #[inline]
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, what: Ready) -> Poll<()> {
-        let source = &*self.entry.0;
-        if source.ready.get().meets(what) {
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>, what: ReadySet) -> Poll<()> {
+        let readiness = &*self.entry.0;
+        if readiness.ready.get().meets(what) {
             return Poll::Ready(());
         }
-        let waker = source.waker.get_or_init(|| cx.waker().clone());
+        let waker = readiness.waker.get_or_init(|| cx.waker().clone());
         debug_assert!(waker.will_wake(cx.waker()), "another task waits for it");
         Poll::Pending
     }
 
     /// Whether it is known to be ready for something of `what`.
     #[inline]
-    pub(crate) fn is_ready(&self, what: Ready) -> bool {
+    pub(crate) fn is_ready(&self, what: ReadySet) -> bool {
         self.entry.0.ready.get().meets(what)
     }
 
     /// A read has emptied the descriptor: ready again at the next edge.
     pub(crate) fn has_read_all(&self) {
-        self.clear(Ready::READ);
+        self.clear(ReadySet::READ);
     }
 
-    /// A write met EAGAIN: ready again at the next edge, which the kernel is asked to tell. Fails when it is out of
-    /// memory.
+    /// A write met EAGAIN: ready again at the next edge, which the kernel is asked to report. Fails when it is out
+    /// of memory.
     pub(crate) fn is_full(&self) -> io::Result<()> {
-        self.clear(Ready::WRITE);
-        let source = &*self.entry.0;
-        if !source.tells_write.get() {
-            // Whatever is ready by now is told again by this.
+        self.clear(ReadySet::WRITE);
+        let readiness = &*self.entry.0;
+        if !readiness.watches_write.get() {
+            // This reports again what is ready by now.
             with_reactor(|reactor| {
                 let events = flags(true);
-                Ok(epoll::modify(&reactor.epoll, &self.fd, source.token.into(), events)?)
+                Ok(epoll::modify(&reactor.epoll, &self.fd, readiness.token.into(), events)?)
             })?;
-            source.tells_write.set(true);
+            readiness.watches_write.set(true);
         }
         Ok(())
     }
 
-    fn clear(&self, what: Ready) {
+    fn clear(&self, what: ReadySet) {
         let ready = &self.entry.0.ready;
         ready.set(ready.get().without(what));
     }
 
-    /// The kernel forgets the descriptor, which may have duplicates.
+    /// Takes the descriptor, which may have duplicates, out of the epoll set.
     pub(crate) fn deregister(&self) {
         match with_reactor(|reactor| Ok(epoll::delete(&reactor.epoll, &self.fd)?)) {
-            // Not known, or the thread has no reactor any more: there is nothing to forget.
+            // Not registered, or the thread has no reactor any more: nothing is left to do.
             Ok(()) | Err(_) => {}
         }
     }
@@ -207,10 +151,10 @@ impl Drop for Entry {
     }
 }
 
-fn flags(tells_write: bool) -> epoll::EventFlags {
+fn flags(watches_write: bool) -> epoll::EventFlags {
     use epoll::EventFlags as E;
     let mut flags = E::IN | E::RDHUP | E::PRI | E::ET;
-    flags.set(E::OUT, tells_write);
+    flags.set(E::OUT, watches_write);
     flags
 }
 
@@ -230,7 +174,7 @@ struct Reactor {
 #[derive(Default)]
 struct Place {
     generation: u32,
-    source: Option<Rc<Readiness>>,
+    readiness: Option<Rc<Readiness>>,
 }
 
 /// Events taken from the kernel in one call.
@@ -244,7 +188,7 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Installed(());
 
-/// What other threads end a wait with: an `eventfd(2)`.
+/// By this other threads end a wait: an `eventfd(2)`.
 #[derive(Debug)]
 pub(crate) struct Doorbell(OwnedFd);
 
@@ -263,7 +207,7 @@ pub(crate) fn install() -> io::Result<(Installed, Doorbell)> {
     let doorbell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let nothing = epoll::Event { flags: epoll::EventFlags::empty(), data: DOORBELL.into() };
-    // Each ring is an edge of its own, whether or not somebody has read the counter.
+    // Each ring is an edge of its own, whether or not the counter was read.
     let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&epoll, &doorbell, DOORBELL.into(), edge)?;
     REACTOR.set(Some(Reactor { epoll, places: Vec::new(), free: Vec::new(), events: vec![nothing; EVENTS].into() }));
@@ -278,8 +222,8 @@ impl Drop for Installed {
 
 const DOORBELL: Token = Token { place: u32::MAX, generation: u32::MAX };
 
-/// Waits for events, at most for `limit` (to the millisecond, rounded up; `None`: for ever), and wakes whom they
-/// concern. Whether the doorbell was rung. Fails on a thread without a reactor.
+/// Waits for events, at most for `limit` (to the millisecond, rounded up; `None`: for ever), and wakes the tasks that
+/// they concern. Returns whether the doorbell was rung. Fails on a thread without a reactor.
 pub(crate) fn wait(limit: Option<Duration>) -> io::Result<bool> {
     with_reactor(|reactor| reactor.wait(limit))
 }
@@ -292,30 +236,30 @@ fn with_reactor<T>(work: impl FnOnce(&mut Reactor) -> io::Result<T>) -> io::Resu
 }
 
 impl Reactor {
-    fn enter(&mut self, tells_write: bool) -> Rc<Readiness> {
-        let ready = if tells_write { Ready::NOTHING } else { Ready::WRITE };
+    fn enter(&mut self, watches_write: bool) -> Rc<Readiness> {
+        let ready = if watches_write { ReadySet::NOTHING } else { ReadySet::WRITE };
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             // Fewer than 2³¹ descriptors can be open.
             u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
         });
         let at = &mut self.places[place as usize];
-        let source = Rc::new(Readiness {
+        let readiness = Rc::new(Readiness {
             token: Token { place, generation: at.generation },
             ready: Cell::new(ready),
-            tells_write: Cell::new(tells_write),
+            watches_write: Cell::new(watches_write),
             waker: OnceCell::new(),
         });
-        at.source = Some(Rc::clone(&source));
-        source
+        at.readiness = Some(Rc::clone(&readiness));
+        readiness
     }
 
     fn leave(&mut self, token: Token) {
         if let Some(place) = self.places.get_mut(token.place as usize)
             && place.generation == token.generation
-            && place.source.take().is_some()
+            && place.readiness.take().is_some()
         {
-            // Events of the old one that are under way do not concern the next one.
+            // Events of the old descriptor that are under way do not concern the next one.
             place.generation = place.generation.wrapping_add(1);
             self.free.push(token.place);
         }
@@ -323,7 +267,7 @@ impl Reactor {
 
     fn wait(&mut self, limit: Option<Duration>) -> io::Result<bool> {
         let millis = limit.map(|limit| limit.as_nanos().div_ceil(1_000_000));
-        // Whoever wants to sleep longer is woken in between, to no harm.
+        // A longer wait returns in between, which is harmless.
         let millis = millis.map(|millis| i64::try_from(millis).unwrap_or(HOUR).min(HOUR));
         let limit = millis.map(|millis| Timespec { tv_sec: millis / 1000, tv_nsec: (millis % 1000 * 1_000_000) as _ });
         let count = match epoll::wait(&self.epoll, &mut *self.events, limit.as_ref()) {
@@ -339,9 +283,9 @@ impl Reactor {
                 rung = true;
             } else if let Some(at) = self.places.get(place as usize)
                 && at.generation == generation
-                && let Some(source) = &at.source
+                && let Some(readiness) = &at.readiness
             {
-                source.note(Ready::of(event.flags));
+                readiness.note(ReadySet::of(event.flags));
             }
         }
         Ok(rung)
@@ -351,7 +295,7 @@ impl Reactor {
 const HOUR: i64 = 3_600_000;
 
 impl Readiness {
-    fn note(&self, ready: Ready) {
+    fn note(&self, ready: ReadySet) {
         self.ready.set(self.ready.get() | ready);
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
@@ -360,143 +304,4 @@ impl Readiness {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-    use std::task::Wake;
-
-    use super::*;
-
-    struct Count(AtomicU32);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-
-    struct Desk {
-        count: Arc<Count>,
-        waker: Waker,
-        doorbell: Doorbell,
-        _installed: Installed,
-    }
-
-    impl Desk {
-        fn new() -> Self {
-            let (installed, doorbell) = install().unwrap();
-            let count = Arc::new(Count(0.into()));
-            Self { waker: Waker::from(Arc::clone(&count)), _installed: installed, count, doorbell }
-        }
-
-        fn is_ready(&self, watched: &Registration, what: Ready) -> bool {
-            let mut cx = Context::from_waker(&self.waker);
-            watched.poll_ready(&mut cx, what).is_ready()
-        }
-
-        /// Takes events until there are none; how often the task was woken by them.
-        fn woken(&self) -> u32 {
-            assert!(!wait(Some(Duration::ZERO)).unwrap());
-            self.count.0.swap(0, SeqCst)
-        }
-    }
-
-    fn pair() -> (Registration, UnixStream) {
-        let (near, far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        (Registration::new(near.into()).unwrap(), far)
-    }
-
-    #[test]
-    fn only_who_has_waited_is_woken() {
-        let desk = Desk::new();
-        let (near, mut far) = pair();
-        far.write_all(b"x").unwrap();
-        assert_eq!(desk.woken(), 0, "nobody asked");
-        assert!(desk.is_ready(&near, Ready::READ), "it was noted");
-        near.has_read_all();
-        assert!(!desk.is_ready(&near, Ready::READ));
-        far.write_all(b"x").unwrap();
-        assert_eq!(desk.woken(), 1);
-        drop(far);
-        assert_eq!(desk.woken(), 1);
-        assert!(desk.is_ready(&near, Ready::HANGUP) && near.is_ready(Ready::READ_CLOSED));
-    }
-
-    #[test]
-    fn writing_is_told_once_it_has_been_asked_for() {
-        let desk = Desk::new();
-        let (near, mut far) = pair();
-        assert!(desk.is_ready(&near, Ready::WRITE), "until it is tried");
-        let block = [7; 4096];
-        let mut sent = 0;
-        while let Ok(len) = rustix::io::write(&near, &block) {
-            sent += len;
-        }
-        near.is_full().unwrap();
-        assert!(!desk.is_ready(&near, Ready::WRITE));
-        assert_eq!(desk.woken(), 0);
-        for _ in 0..2 {
-            let mut taken = vec![0; sent];
-            far.read_exact(&mut taken).unwrap();
-            assert_eq!(desk.woken(), 1);
-            assert!(desk.is_ready(&near, Ready::WRITE));
-            sent = 0;
-            while let Ok(len) = rustix::io::write(&near, &block) {
-                sent += len;
-            }
-            near.is_full().unwrap();
-            assert!(!desk.is_ready(&near, Ready::WRITE));
-        }
-    }
-
-    #[test]
-    fn events_of_one_that_is_gone_concern_nobody_else() {
-        let desk = Desk::new();
-        let (near, mut far) = pair();
-        let duplicate = near.as_fd().try_clone_to_owned().unwrap();
-        let place = near.entry.0.token.place;
-        drop(near);
-        let (next, _far) = pair();
-        assert_eq!(next.entry.0.token.place, place);
-        assert!(!desk.is_ready(&next, Ready::READ));
-        // The old registration lives on with the duplicate.
-        far.write_all(b"x").unwrap();
-        assert_eq!(desk.woken(), 0);
-        assert!(!desk.is_ready(&next, Ready::READ));
-        drop(duplicate);
-    }
-
-    #[test]
-    fn one_that_was_given_back_can_be_watched_again() {
-        let desk = Desk::new();
-        let (near, mut far) = pair();
-        let near = Registration::new(near.into_fd()).unwrap();
-        far.write_all(b"x").unwrap();
-        assert!(!desk.is_ready(&near, Ready::READ));
-        assert_eq!(desk.woken(), 1);
-        let duplicate = near.as_fd().try_clone_to_owned().unwrap();
-        near.deregister();
-        assert!(Registration::new(duplicate).is_ok(), "twice in one reactor");
-        assert!(Registration::new(near.into_fd()).is_ok());
-    }
-
-    #[test]
-    fn each_ring_of_the_doorbell_ends_a_wait() {
-        let desk = Desk::new();
-        for _ in 0..3 {
-            desk.doorbell.ring();
-            assert!(wait(None).unwrap());
-            assert!(!wait(Some(Duration::ZERO)).unwrap());
-        }
-    }
-
-    #[test]
-    fn a_thread_without_a_reactor_watches_nothing() {
-        let (near, _far) = UnixStream::pair().unwrap();
-        assert!(Registration::new(near.into()).is_err());
-        assert!(wait(Some(Duration::ZERO)).is_err());
-    }
-}
+mod tests;

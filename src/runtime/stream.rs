@@ -2,7 +2,7 @@
 //!
 //! [`Socket`] tries a write first and asks the reactor only after EAGAIN: most sends and many
 //! connects succeed at once, and then cost nothing else. Readiness is edge-triggered, so a read that
-//! stops before EAGAIN must either leave the readiness as it is or know that the queue was emptied.
+//! stops before EAGAIN must either leave the readiness as it is or have emptied the queue for certain.
 //! What is called for each message goes to the kernel without the C library, whose wrappers are thread cancellation
 //! points and cost two atomic operations a call.
 
@@ -15,7 +15,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use socket2::SockRef;
 
-use crate::runtime::reactor::{Ready, Registration};
+use crate::runtime::reactor::Registration;
+use crate::runtime::ready_set::ReadySet;
 use crate::sys::pipe::Pipe;
 use crate::sys::socket;
 
@@ -65,7 +66,7 @@ impl Socket {
     /// Ready when a read may bring something.
     #[inline]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.fd.poll_ready(cx, Ready::READ)
+        self.fd.poll_ready(cx, ReadySet::READ)
     }
 
     /// Receives into `buf`; `len` is 0 only at the end of the stream. When the FIN has come together with the last bytes,
@@ -78,7 +79,7 @@ impl Socket {
             match recv(&self.fd, &mut *buf, RecvFlags::empty()) {
                 Ok((_, 0)) => return received(0, ReadEnd::Fin),
                 Ok((_, len)) if len == buf.len() => return received(len, ReadEnd::More),
-                Ok((_, len)) if self.fd.is_ready(Ready::READ_CLOSED) => {
+                Ok((_, len)) if self.fd.is_ready(ReadySet::READ_CLOSED) => {
                     // FIN or RST has come, or urgent data cut the read short: another read distinguishes them.
                     return match recv(&self.fd, &mut buf[len..], RecvFlags::empty()) {
                         Ok((_, 0)) => received(len, ReadEnd::Fin),
@@ -124,11 +125,11 @@ impl Socket {
     /// Whether the peer has ever sent urgent data. The urgent byte itself is dropped; the rest of the stream must not
     /// be.
     fn saw_urgent_data(&self) -> bool {
-        self.fd.is_ready(Ready::URGENT)
+        self.fd.is_ready(ReadySet::URGENT)
     }
 
     /// Sends what the kernel takes of `bytes`. `more`: hold a partial segment back, something follows at once
-    /// (the FIN, say).
+    /// (the FIN, for example).
     #[inline(always)]
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8], more: bool) -> Poll<io::Result<usize>> {
         let mut flags = SendFlags::NOSIGNAL;
@@ -149,7 +150,7 @@ impl Socket {
         mut write: impl FnMut(BorrowedFd<'_>) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.fd.poll_ready(cx, Ready::WRITE));
+            ready!(self.fd.poll_ready(cx, ReadySet::WRITE));
             match write(self.as_fd()) {
                 Err(Errno::AGAIN) => self.fd.is_full()?,
                 Err(Errno::INTR) => {}
@@ -160,8 +161,8 @@ impl Socket {
 
     /// Waits until a connect has come to its end, one way or the other.
     pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.fd.poll_ready(cx, Ready::WRITE));
-        if !self.fd.is_ready(Ready::HANGUP) {
+        ready!(self.fd.poll_ready(cx, ReadySet::WRITE));
+        if !self.fd.is_ready(ReadySet::HANGUP) {
             // The kernel reports a failed connect as an error, too: here there is none to ask for.
             return Poll::Ready(Ok(()));
         }
@@ -173,7 +174,7 @@ impl Socket {
 
     /// Ready once the peer has reset the connection or both directions are closed; a mere FIN is not enough.
     pub(crate) fn poll_hangup(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.fd.poll_ready(cx, Ready::HANGUP)
+        self.fd.poll_ready(cx, ReadySet::HANGUP)
     }
 
     /// Whether the connection has broken, by RST in most cases. The kernel reports it once only.
@@ -202,7 +203,7 @@ impl Socket {
         }
     }
 
-    /// Nagle off: our writes are whole messages already.
+    /// Nagle off: what is written here are whole messages already.
     pub(crate) fn set_nodelay(&self) {
         socket::set_nodelay(self.as_fd());
     }

@@ -1,7 +1,7 @@
-//! The time, read once for many messages, and those who wait for it.
+//! The time, read once for many messages, and the tasks that wait for it.
 //!
 //! What a session last did is noted with each message, and what is a few milliseconds old is good enough for that: it
-//! is compared with time-outs. HAProxy's date, too, is that of its last look at the kernel.
+//! is compared with time-outs. HAProxy's date, too, is that of its last return from the kernel.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 thread_local! {
-    /// What was read last; `None` where nobody reads it now and then.
+    /// What was read last; `None` on a thread that does not refresh it.
     static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// Whom to wake when. The number tells those apart that are due together.
+    /// Wakers by due time. The number distinguishes those that are due together.
     static WAITING: RefCell<BTreeMap<(Instant, u64), Waker>> = const { RefCell::new(BTreeMap::new()) };
     static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
@@ -44,7 +44,7 @@ impl Timer {
         now() >= self.at
     }
 
-    /// Another time. Whoever waits has to ask again.
+    /// Sets another time. A task that waits has to poll again.
     pub(crate) fn reset(&mut self, at: Instant) {
         self.cancel();
         self.at = at;
@@ -93,7 +93,7 @@ pub(crate) fn next_due() -> Option<Duration> {
     })
 }
 
-/// Wakes whose time has come.
+/// Wakes the tasks whose timers are due.
 pub(crate) fn fire() {
     let now = now();
     let due = || {
@@ -107,17 +107,17 @@ pub(crate) fn fire() {
     }
 }
 
-/// Reads the clock. Whoever does it once has to go on doing it on this thread, or stop.
-pub(crate) fn look() {
+/// Reads the clock. A thread that has done it once has to repeat it, or to call [`forget_clock`].
+pub(crate) fn refresh_clock() {
     NOW.set(Some(Instant::now()));
 }
 
-/// From now on each user reads the clock.
-pub(crate) fn stop_looking() {
+/// From now on each call of [`now`] on this thread reads the clock.
+pub(crate) fn forget_clock() {
     NOW.set(None);
 }
 
-/// The time at the last look. On a thread that never looks, always the time.
+/// The time at the last refresh. On a thread that does not refresh the clock, the present time.
 #[inline]
 pub(crate) fn now() -> Instant {
     NOW.get().unwrap_or_else(Instant::now)
@@ -128,20 +128,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_stands_still_between_two_looks() {
+    fn the_time_stands_still_between_two_refreshes() {
         // The clock may be coarser than two calls are apart.
         let later = |than: Instant| while Instant::now() <= than {};
         let first = now();
         later(first);
-        assert!(now() > first, "nobody looks");
-        look();
+        assert!(now() > first, "the clock is not refreshed here");
+        refresh_clock();
         let seen = now();
         later(seen);
         assert_eq!(now(), seen);
-        look();
+        refresh_clock();
         assert!(now() > seen);
         let seen = now();
-        stop_looking();
+        forget_clock();
         later(seen);
         assert!(now() > seen);
     }

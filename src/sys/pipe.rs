@@ -88,7 +88,7 @@ impl Pipe {
     pub fn empty_into(&mut self, sink: BorrowedFd<'_>, more: bool) -> rustix::io::Result<usize> {
         let moved = splice(&self.read, None, sink, None, self.len(), flags(more))?;
         if moved == 0 {
-            // The pipe holds bytes by our count; a kernel that differs must not make the caller spin.
+            // By this count the pipe holds bytes; a kernel that differs must not make the caller spin.
             return Err(rustix::io::Errno::IO);
         }
         self.len -= in_pipe(moved);

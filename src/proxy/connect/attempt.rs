@@ -16,7 +16,7 @@ use crate::sys::addr::Addr;
 use crate::sys::socket;
 
 /// A connection that the server has accepted.
-pub(super) struct Connection {
+pub(super) struct ServerConnection {
     pub(super) socket: Socket,
     /// What is to be sent first: PROXY header, then the client's first bytes.
     pub(super) first: Vec<u8>,
@@ -53,7 +53,7 @@ impl Session {
         settings: &config::Backend,
         preamble: &[u8],
         may_move_on: bool,
-    ) -> Result<Connection, Missed> {
+    ) -> Result<ServerConnection, Missed> {
         let mut first = match settings.send_proxy {
             Some(version) => proxy_protocol::encode(version, self.record.client, self.local(client)),
             None => Vec::new(),
@@ -61,10 +61,10 @@ impl Session {
         first.extend_from_slice(preamble);
         let (socket, sent) = begin(&lease.member().spec.addr, &first).map_err(Missed::Attempt)?;
         if let Some(sent) = sent {
-            return Ok(Connection { socket, first, sent });
+            return Ok(ServerConnection { socket, first, sent });
         }
         Box::pin(self.await_connected(client, lease, settings, &socket, may_move_on)).await?;
-        Ok(Connection { socket, first, sent: 0 })
+        Ok(ServerConnection { socket, first, sent: 0 })
     }
 
     /// Waits until `socket` is connected.

@@ -20,7 +20,7 @@ use super::flow::Flow;
 use super::frontend::Permit;
 use super::frozen::{Frozen, FrozenRelay, Stage};
 use super::preamble::Preamble;
-use super::record::{ByteCounts, SessionRecord};
+use super::record::{ByteCounts, SessionFacts};
 use super::relay::Relay;
 use super::replay::Replay;
 use crate::backend::{Backend, Lease};
@@ -44,7 +44,7 @@ pub(super) fn serve(
         let route = frontend.route();
         (Arc::clone(&route.backend), !route.settings.accept_proxy)
     };
-    let record = SessionRecord::new(peer, None, SystemTime::now(), Instant::now());
+    let record = SessionFacts::new(peer, None, SystemTime::now(), Instant::now());
     let preamble = Preamble { introduced, ..Preamble::default() };
     Session::new(context, permit, backend, record).begin(client, preamble)
 }
@@ -59,7 +59,7 @@ pub(super) fn thaw(
 ) -> impl Future<Output = ()> {
     let now = Instant::now();
     let started = now.checked_sub(frozen.age).unwrap_or(now);
-    let record = SessionRecord::new(frozen.client, frozen.local, frozen.accepted, started);
+    let record = SessionFacts::new(frozen.client, frozen.local, frozen.accepted, started);
     let session = Session::new(context, permit, backend, record);
     session.thaw(frozen.stage)
 }

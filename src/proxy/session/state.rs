@@ -11,7 +11,7 @@ use crate::backend::{Backend, Lease, Server, Slot};
 use crate::log::{By, During, SessionLine, Termination};
 use crate::proxy::context::Context;
 use crate::proxy::frontend::Permit;
-use crate::proxy::record::{ByteCounts, SessionRecord};
+use crate::proxy::record::{ByteCounts, SessionFacts};
 use crate::proxy::registry::{Order, Registered};
 use crate::proxy::{Finding, Notice};
 use crate::runtime::stream::Socket;
@@ -24,7 +24,7 @@ pub(in crate::proxy) struct Session {
     pub(in crate::proxy) context: Rc<Context>,
     pub(in crate::proxy) registered: Registered,
     pub(in crate::proxy) backend: Arc<Backend>,
-    pub(in crate::proxy) record: SessionRecord,
+    pub(in crate::proxy) record: SessionFacts,
     /// A server that has just failed this session.
     pub(in crate::proxy) avoid: Option<Slot>,
     /// Time it looked for a server before it was frozen.
@@ -56,7 +56,7 @@ impl Ending {
 }
 
 impl Session {
-    pub(super) fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: SessionRecord) -> Self {
+    pub(super) fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: SessionFacts) -> Self {
         let registered = context.register.enter();
         Self { context, registered, backend, record, avoid: None, waited: Duration::ZERO, permit }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A port that nobody listens on.
+/// A port without a listener.
 fn refusing() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -68,7 +68,7 @@ fn a_bulk_stream_with_urgent_data_in_it_arrives_whole() {
         send_urgent(&client, b'!');
         client.write_all(&fill(1, 500_000, 100_000)).unwrap();
         client.shutdown(Shutdown::Write).unwrap();
-        // Only now does anybody read: the urgent byte lies amid the bytes that are spliced.
+        // Reading begins only now: the urgent byte lies amid the bytes that are spliced.
         let mut server = accept(&origin);
         let mut got = Vec::new();
         server.read_to_end(&mut got).unwrap();
