@@ -13,6 +13,7 @@ mod connect;
 mod flow;
 mod listener;
 mod preamble;
+mod pump;
 mod record;
 mod registry;
 mod relay;

@@ -10,8 +10,9 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use super::context::Scratch;
-use super::flow::{Flow, FlowDirection, FlowEnd, Pump, SinkState};
+use super::flow::{Flow, FlowEnd};
 use super::frozen::FrozenRelay;
+use super::pump::{FlowDirection, Pump, SinkState};
 use super::record::ByteCounts;
 use super::registry::Order;
 use super::replay::Replay;
