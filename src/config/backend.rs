@@ -16,12 +16,7 @@ use super::words::shown;
 pub struct Backend {
     pub name: String,
     pub balance: Balance,
-    /// Attempts to connect are `retries + 1`. Default 3.
-    pub retries: u32,
-    /// A retry may go to another server. Default true.
-    pub redispatch: bool,
-    /// Client bytes kept until the server's first byte, to try them on another server. 0: off (default).
-    pub replay: usize,
+    pub retry: Retry,
     /// Sessions that may wait for a usable server at once. Default 10,000.
     pub maxqueue: u32,
     /// When no server but backups is usable: all of them, not just the first. Default false.
@@ -37,15 +32,42 @@ pub struct Backend {
     pub slowstart: Duration,
     /// PROXY protocol header towards the servers.
     pub send_proxy: Option<ProxyVersion>,
-    /// TCP keepalive (idle time before the first probe) on both sides. `None`: off. Default 60 s.
-    pub keepalive: Option<Duration>,
-    /// TCP_USER_TIMEOUT on both sides: unacknowledged data for so long ends the session. `None`: off. Default 60 s.
-    pub user_timeout: Option<Duration>,
+    /// Of the connections on both sides. Default: 60 s each.
+    pub liveness: Liveness,
     /// etcd prefix with servers as keys.
     pub discovery: Option<String>,
     /// Static servers, in the order of the file; names are unique; may be empty only with `discovery`.
     pub servers: Vec<Server>,
 }
+
+/// What happens when a connect, or a server before its first byte, fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts to connect are `retries + 1`. Default 3.
+    pub retries: u32,
+    /// A retry may go to another server. Default true.
+    pub redispatch: bool,
+    /// Client bytes kept until the server's first byte, to try them on another server. 0: off (default).
+    pub replay: usize,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { retries: 3, redispatch: true, replay: 0 }
+    }
+}
+
+/// How a connection is kept alive; both `None` is the kernel's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// TCP keepalive: idle time before the first probe. `None`: off.
+    pub keepalive: Option<Duration>,
+    /// TCP_USER_TIMEOUT: unacknowledged data for so long ends the session. `None`: off.
+    pub user_timeout: Option<Duration>,
+}
+
+/// Default of both limits of [`Liveness`] in a backend.
+const LIVENESS: Duration = Duration::from_secs(60);
 
 /// The most servers a backend can have: each has a slot in a table of counters (`backend::Loads`).
 pub const MAX_SERVERS: usize = 4096;
@@ -56,9 +78,7 @@ impl Backend {
         Self {
             name: name.into(),
             balance: Balance::RoundRobin,
-            retries: 3,
-            redispatch: true,
-            replay: 0,
+            retry: Retry::default(),
             maxqueue: 10_000,
             allbackups: false,
             timeout: Timeouts::default(),
@@ -67,8 +87,7 @@ impl Backend {
             shutdown_sessions_when_down: false,
             slowstart: Duration::ZERO,
             send_proxy: None,
-            keepalive: Some(Duration::from_secs(60)),
-            user_timeout: Some(Duration::from_secs(60)),
+            liveness: Liveness { keepalive: Some(LIVENESS), user_timeout: Some(LIVENESS) },
             discovery: None,
             servers,
         }
@@ -91,8 +110,8 @@ impl Backend {
         set(&mut backend.observe, section.word("observe", &OBSERVE));
         set(&mut backend.shutdown_sessions_when_down, section.word("on_marked_down", &ON_MARKED_DOWN));
         set(&mut backend.slowstart, section.delay("slowstart"));
-        set(&mut backend.keepalive, section.value("keepalive").and_then(keepalive));
-        set(&mut backend.user_timeout, section.limit("user_timeout"));
+        set(&mut backend.liveness.keepalive, section.value("keepalive").and_then(keepalive));
+        set(&mut backend.liveness.user_timeout, section.limit("user_timeout"));
         backend.discovery = discovery(section);
         backend.servers = servers(section);
         if backend.servers.is_empty()
@@ -108,9 +127,9 @@ impl Backend {
 
     fn read_sessions(&mut self, section: &Section<'_>) {
         set(&mut self.balance, section.word("balance", &Balance::WORDS));
-        set(&mut self.retries, section.number("retries", 0..=MAX_RETRIES));
-        set(&mut self.redispatch, section.flag("redispatch"));
-        set(&mut self.replay, section.value("replay").and_then(|value| value.size(MAX_REPLAY)));
+        set(&mut self.retry.retries, section.number("retries", 0..=MAX_RETRIES));
+        set(&mut self.retry.redispatch, section.flag("redispatch"));
+        set(&mut self.retry.replay, section.value("replay").and_then(|value| value.size(MAX_REPLAY)));
         set(&mut self.maxqueue, section.number("maxqueue", 0..=MAX_CONN));
         set(&mut self.allbackups, section.flag("allbackups"));
     }

@@ -37,7 +37,7 @@ use std::path::Path;
 
 pub use address::{Address, AddressError};
 pub use admin_state::AdminState;
-pub use backend::{Backend, MAX_SERVERS};
+pub use backend::{Backend, Liveness, MAX_SERVERS, Retry};
 pub use balance::Balance;
 pub use check::{Check, Fall, InitState, Rise};
 pub use check_kind::CheckKind;

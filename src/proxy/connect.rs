@@ -52,7 +52,7 @@ impl Session {
         let mut search = Search {
             started: Instant::now(),
             hold_until: None,
-            attempts_left: (settings.retries + 1).saturating_sub(spent).max(1),
+            attempts_left: (settings.retry.retries + 1).saturating_sub(spent).max(1),
             avoid: self.avoid.take(),
             same: None,
         };
@@ -162,7 +162,7 @@ impl Session {
         let server = lease.server();
         let others = self.backend.snapshot().active() > 1;
         let free_choice = others && settings.balance != Balance::Source;
-        if settings.redispatch && (free_choice || search.attempts_left <= 1) {
+        if settings.retry.redispatch && (free_choice || search.attempts_left <= 1) {
             server.stats.redispatches.add(1);
             self.record.redispatched |= others;
             search.avoid = Some(server.slot());

@@ -19,7 +19,7 @@ use crate::backend::{Backend, MemberOrigin, MemberSpec};
 use crate::config;
 use crate::log::SessionLog;
 use crate::sys::addr::Addr;
-use crate::sys::socket::{ListenOptions, Liveness, bind, listen, local_addr};
+use crate::sys::socket::{ListenOptions, bind, listen, local_addr};
 
 /// What an open session costs in the first place: its future, beside two entries in the reactor.
 #[test]
@@ -75,7 +75,8 @@ impl Bench {
             Worker::start(index, WorkerResources { log: log.clone(), notices: notices.clone(), pipes }).unwrap()
         };
         let workers = [worker(0), worker(1)];
-        let options = ListenOptions { backlog: 64, defer_accept: None, v4v6: false, liveness: Liveness::default() };
+        let options =
+            ListenOptions { backlog: 64, defer_accept: None, v4v6: false, liveness: config::Liveness::default() };
         let socket = bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
         listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();

@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::addr::Addr;
+use crate::config::Liveness;
 
 /// Registers a descriptor with the tokio runtime of the current thread.
 pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
@@ -52,15 +53,6 @@ pub fn set_nodelay(fd: BorrowedFd<'_>) {
     match SockRef::from(&fd).set_tcp_nodelay(true) {
         Ok(()) | Err(_) => {}
     }
-}
-
-/// How a connection is kept alive; both `None` is the kernel's default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Liveness {
-    /// Idle time before the first keepalive probe.
-    pub keepalive: Option<Duration>,
-    /// TCP_USER_TIMEOUT.
-    pub user_timeout: Option<Duration>,
 }
 
 impl Liveness {

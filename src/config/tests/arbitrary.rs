@@ -98,9 +98,7 @@ fn backend() -> impl Strategy<Value = Backend> {
             }
             Backend {
                 balance,
-                retries,
-                redispatch,
-                replay,
+                retry: Retry { retries, redispatch, replay },
                 maxqueue,
                 allbackups,
                 timeout,
@@ -109,8 +107,10 @@ fn backend() -> impl Strategy<Value = Backend> {
                 shutdown_sessions_when_down: cut,
                 slowstart: Duration::from_millis(slowstart),
                 send_proxy,
-                keepalive: (keepalive > 9).then_some(Duration::from_secs(keepalive)),
-                user_timeout: (slowstart > 9).then_some(Duration::from_millis(slowstart)),
+                liveness: Liveness {
+                    keepalive: (keepalive > 9).then_some(Duration::from_secs(keepalive)),
+                    user_timeout: (slowstart > 9).then_some(Duration::from_millis(slowstart)),
+                },
                 discovery: discovers.then(|| "/p/".to_owned()),
                 ..Backend::new("", servers)
             }

@@ -24,8 +24,8 @@ fn queue_follows_connect_and_zero_is_no_limit() {
     assert_eq!((timeout.connect, timeout.queue), (seconds(1), seconds(1)));
     assert_eq!((timeout.client, timeout.server), (None, None));
     let backend = backend("keepalive = \"0\"\nuser_timeout = \"0\"\nslowstart = \"0\"\nreplay = \"16k\"");
-    assert_eq!((backend.keepalive, backend.user_timeout), (None, None));
-    assert_eq!((backend.slowstart, backend.replay), (Duration::ZERO, 16384));
+    assert_eq!(backend.liveness, Liveness::default());
+    assert_eq!((backend.slowstart, backend.retry.replay), (Duration::ZERO, 16384));
 }
 
 #[test]

@@ -75,9 +75,9 @@ impl Text {
     fn backend(&mut self, backend: &Backend) {
         self.header(&format!("backend.{}", quoted(&backend.name)));
         self.key("balance", quoted(&backend.balance.to_string()));
-        self.key("retries", backend.retries);
-        self.key("redispatch", backend.redispatch);
-        self.key("replay", quoted(&backend.replay.to_string()));
+        self.key("retries", backend.retry.retries);
+        self.key("redispatch", backend.retry.redispatch);
+        self.key("replay", quoted(&backend.retry.replay.to_string()));
         self.key("maxqueue", backend.maxqueue);
         self.key("allbackups", backend.allbackups);
         self.key("observe", quoted(if backend.observe { "layer4" } else { "none" }));
@@ -85,8 +85,8 @@ impl Text {
         self.key("on_marked_down", quoted(cut));
         self.key("slowstart", duration(backend.slowstart));
         self.key("send_proxy", proxy_word(backend.send_proxy));
-        self.key("keepalive", duration(backend.keepalive.unwrap_or_default()));
-        self.key("user_timeout", duration(backend.user_timeout.unwrap_or_default()));
+        self.key("keepalive", duration(backend.liveness.keepalive.unwrap_or_default()));
+        self.key("user_timeout", duration(backend.liveness.user_timeout.unwrap_or_default()));
         self.maybe("discovery.etcd", backend.discovery.as_deref().map(quoted));
         let timeout = &backend.timeout;
         self.key("timeout.connect", duration(timeout.connect));

@@ -14,7 +14,7 @@ use crate::engine::listeners::inherited::InheritedListener;
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::proxy::worker::ListenerId;
 use crate::sys::fd;
-use crate::sys::socket::{ListenOptions, Liveness, bind, listen, local_addr};
+use crate::sys::socket::{ListenOptions, bind, listen, local_addr};
 
 /// The sockets of one bind address.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ fn options(frontend: &config::Frontend) -> ListenOptions {
         defer_accept: frontend.defer_accept.then_some(Duration::from_secs(3)),
         v4v6: frontend.v4v6,
         // Sessions that last get their backend's own values later.
-        liveness: Liveness::default(),
+        liveness: config::Liveness::default(),
     }
 }
 

@@ -84,7 +84,7 @@ impl Session {
             if lease.server().suspect() {
                 self.notify(lease, Finding::Slow);
             }
-            if may_move_on && settings.redispatch && self.backend.has_trusted(lease.server().slot()) {
+            if may_move_on && settings.retry.redispatch && self.backend.has_trusted(lease.server().slot()) {
                 return Err(Missed::Attempt(ConnectFailure::Slow));
             }
             outcome = self.wait(client, deadline, poll_fn(|cx| socket.poll_connected(cx))).await;

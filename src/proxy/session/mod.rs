@@ -104,7 +104,7 @@ impl Session {
                 };
                 spent += 1;
                 let (relay, lease) = self.connected(client, reached, &mut preamble, &settings);
-                let may_retry = spent <= settings.retries;
+                let may_retry = spent <= settings.retry.retries;
                 match self.relay(relay, Some(lease), &settings, may_retry).await {
                     AfterRelay::Over(ending) => return self.finish(ending),
                     AfterRelay::Closing(closing) => break closing,
@@ -128,7 +128,7 @@ impl Session {
         // A PROXY header in front of them does not come from the client.
         up.received = preamble.bytes.len() as u64;
         up.nagle = matches!(reached.lease.member().spec.addr, Addr::Ip(_));
-        let replay = (settings.replay > 0).then(|| Box::new(Replay::new(settings.replay)));
+        let replay = (settings.retry.replay > 0).then(|| Box::new(Replay::new(settings.retry.replay)));
         let replay = replay.and_then(|mut replay| replay.keep(&preamble.bytes).then_some(replay));
         preamble.bytes = Vec::new();
         let server = reached.lease.server();

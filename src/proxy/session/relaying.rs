@@ -11,7 +11,6 @@ use crate::backend::Lease;
 use crate::config;
 use crate::proxy::relay::{Relay, RelayEnd};
 use crate::runtime::timer::{self, Timer};
-use crate::sys::socket::Liveness;
 
 /// When a session has lasted so long its server connection gets keepalive, and its bytes are counted.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -83,7 +82,7 @@ impl Session {
 
 /// Lets the kernel find dead peers of a session that lasts.
 fn settle(relay: &Relay, settings: &config::Backend) {
-    let liveness = Liveness { keepalive: settings.keepalive, user_timeout: settings.user_timeout };
+    let liveness = settings.liveness;
     for socket in [&relay.client, &relay.server] {
         match liveness.apply(socket.as_fd()) {
             // Unix sockets have no such options; their peers do not vanish.

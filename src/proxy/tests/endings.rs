@@ -11,7 +11,7 @@ fn refusing() -> SocketAddr {
 fn sessions_held_for_a_server_that_refuses_try_once_a_second_each() {
     let mut settings = config::Backend::new("app", Vec::new());
     settings.timeout.queue = Duration::from_millis(1500);
-    settings.retries = 0;
+    settings.retry.retries = 0;
     let bench = Bench::with(settings, refusing(), 0);
     let mut clients: Vec<_> = (0..4).map(|_| connect(bench.addr)).collect();
     for client in &mut clients {
@@ -125,7 +125,7 @@ fn a_unix_server_with_a_full_queue_is_busy_and_not_dead() {
 
     let mut settings = config::Backend::new("app", Vec::new());
     settings.timeout.queue = Duration::from_millis(10);
-    settings.retries = 0;
+    settings.retry.retries = 0;
     let bench = Bench::with(settings, addr, 0);
     let mut client = connect(bench.addr);
     assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
