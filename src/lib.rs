@@ -75,22 +75,67 @@
 //!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `K` the operator) and in
 //!   which phase (`Q` queue, `C` connect, `D` data, `-` finished).
 
-pub mod backend;
-pub mod config;
-pub mod control;
-pub mod exit;
-pub mod handoff;
-pub mod log;
-pub mod proxy;
-pub mod sys;
-
+mod backend;
 mod cli;
+mod config;
+mod control;
 mod engine;
+mod exit;
 mod fault;
+mod handoff;
+mod log;
 mod pace;
+mod proxy;
 mod proxy_protocol;
 mod runtime;
 mod stats;
 mod supervisor;
+mod sys;
 
 pub use cli::main;
+
+/// What the tests and benchmarks of this repository use besides the program itself; no interface for others.
+/// Everything else is private to the crate, so that the compiler finds dead code.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::exit::ExitStatus;
+
+    pub mod backend {
+        pub use crate::backend::health::Health;
+        pub use crate::backend::{Backend, Hint, Lease, MemberOrigin, MemberSpec};
+    }
+
+    pub mod config {
+        pub use crate::config::{
+            AdminState, Backend, Balance, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server, load, parse,
+        };
+    }
+
+    pub mod control {
+        pub use crate::control::admin::{Answer, Conversations, Request, Status, serve, status};
+        pub use crate::control::discovery::{Discovered, Discovery, Event, HoldReason, Kv, Leaving, Listing, Servers};
+        pub use crate::control::etcd::{AppliedFrom, Follower, FoundServers, Options, SourceStatus};
+        pub use crate::control::last_known_good::Saved;
+    }
+
+    pub mod handoff {
+        pub use crate::handoff::frame::Frame;
+        pub use crate::handoff::wire::Messages;
+        pub use crate::handoff::{control, peer};
+    }
+
+    pub mod proxy {
+        pub use crate::log::SessionLog;
+        pub use crate::proxy::context::WorkerResources;
+        pub use crate::proxy::frontend::Frontend;
+        pub use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
+        pub use crate::proxy::limit::Limit;
+        pub use crate::proxy::worker::Worker;
+    }
+
+    pub mod sys {
+        pub use crate::sys::resources::cores;
+        pub use crate::sys::socket::accept;
+        pub use crate::sys::{fd, local};
+    }
+}

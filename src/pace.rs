@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Delays between attempts: doubled from the first up to a limit.
 #[derive(Debug, Clone)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     next: Duration,
@@ -13,31 +13,31 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    pub const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, next: first, jitter: false, stable: Duration::MAX }
     }
 
     /// Half of each delay is chance, so that many that lost the same peer do not come back at once.
     #[must_use]
-    pub const fn jittered(self) -> Self {
+    pub(crate) const fn jittered(self) -> Self {
         Self { jitter: true, ..self }
     }
 
     /// An attempt that lasted so long was a success: see [`Backoff::delay_after`].
     #[must_use]
-    pub const fn stable_after(self, stable: Duration) -> Self {
+    pub(crate) const fn stable_after(self, stable: Duration) -> Self {
         Self { stable, ..self }
     }
 
     /// The delay before the next attempt.
-    pub fn delay(&mut self) -> Duration {
+    pub(crate) fn delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(self.longest);
         if self.jitter { delay.mul_f64(0.5 + fastrand::f64() / 2.0) } else { delay }
     }
 
     /// The delay after an attempt that lasted so long: the first one again when it was stable.
-    pub fn delay_after(&mut self, lasted: Duration) -> Duration {
+    pub(crate) fn delay_after(&mut self, lasted: Duration) -> Duration {
         if lasted >= self.stable {
             self.reset();
         }
@@ -45,7 +45,7 @@ impl Backoff {
     }
 
     /// Begins with the first delay again.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
 }

@@ -30,7 +30,7 @@ impl Report {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             kernel: kernel.trim().to_owned(),
-            cores: lb::sys::resources::cores(),
+            cores: lb::internals::sys::cores(),
             contestants: Balancer::ALL.map(|balancer| (balancer, balancer.version())).to_vec(),
             done: Vec::new(),
             started: Instant::now(),

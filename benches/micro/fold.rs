@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion};
-use lb::control::discovery::{Discovery, Event, Kv, Leaving, Listing};
+use lb::internals::control::{Discovery, Event, Kv, Leaving, Listing};
 
 const KEYS: i64 = 1000;
 

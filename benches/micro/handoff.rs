@@ -3,13 +3,13 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use lb::config::AdminState;
-use lb::handoff::frame::Frame;
-use lb::handoff::peer::{
+use lb::internals::config::AdminState;
+use lb::internals::handoff::Frame;
+use lb::internals::handoff::Messages;
+use lb::internals::handoff::peer::{
     BATCH, Batch, Bucket, CounterRecord, FlowRecord, HistogramRecord, Knowledge, PeerMessage, RelayRecord,
     ServerRecord, SessionRecord,
 };
-use lb::handoff::wire::Messages;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let sessions = u64::try_from(BATCH).unwrap_or(0);

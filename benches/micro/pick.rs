@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
-use lb::backend::{Backend, Hint, Lease};
-use lb::config::Balance;
+use lb::internals::backend::{Backend, Hint, Lease};
+use lb::internals::config::Balance;
 
 use super::pool;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lb::backend::{Backend, MemberOrigin, MemberSpec};
-use lb::config::{self, Balance};
+use lb::internals::backend::{Backend, MemberOrigin, MemberSpec};
+use lb::internals::config::{self, Balance};
 
 /// Servers `s0`, `s1`, … that are never connected to.
 pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {

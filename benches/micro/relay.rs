@@ -10,14 +10,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, Throughput};
-use lb::backend::Backend;
-use lb::config::{self, Balance};
-use lb::log::SessionLog;
-use lb::proxy::context::WorkerResources;
-use lb::proxy::frontend::Frontend;
-use lb::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
-use lb::proxy::limit::Limit;
-use lb::proxy::worker::Worker;
+use lb::internals::backend::Backend;
+use lb::internals::config::{self, Balance};
+use lb::internals::proxy::Frontend;
+use lb::internals::proxy::Limit;
+use lb::internals::proxy::SessionLog;
+use lb::internals::proxy::Worker;
+use lb::internals::proxy::WorkerResources;
+use lb::internals::proxy::{Frozen, FrozenFlow, FrozenRelay, Stage};
 use tokio::sync::mpsc;
 
 use super::pool;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::history::{HISTORY, History};
-pub use self::result::{CheckResult, CheckStatus, MAX_CAUSE, ResultSource};
+pub(crate) use self::history::History;
+pub(crate) use self::result::{CheckResult, CheckStatus, ResultSource};
 use crate::config::{Check, Fall, InitState, Rise};
 
 /// The rise/fall machine.

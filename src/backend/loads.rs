@@ -18,7 +18,7 @@ pub(super) const SUSPECT: u32 = 1 << 31;
 pub struct Slot(pub(super) u32);
 
 #[derive(Debug)]
-pub struct Loads {
+pub(crate) struct Loads {
     slots: Box<[AtomicU32]>,
     free: Mutex<Vec<Slot>>,
 }
@@ -36,12 +36,12 @@ impl Default for Loads {
 
 impl Loads {
     /// A slot for a new server; `None` when all are taken.
-    pub fn allot(&self) -> Option<Slot> {
+    pub(crate) fn allot(&self) -> Option<Slot> {
         self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop()
     }
 
     /// Gives a slot back. Low numbers are used first again, which keeps the table dense.
-    pub fn free(&self, slot: Slot) {
+    pub(crate) fn free(&self, slot: Slot) {
         self.slot(slot).store(0, Relaxed);
         let mut free = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let place = free.partition_point(|other| *other > slot);
@@ -49,21 +49,21 @@ impl Loads {
     }
 
     /// Sessions now.
-    pub fn sessions(&self, slot: Slot) -> u32 {
+    pub(crate) fn sessions(&self, slot: Slot) -> u32 {
         self.slot(slot).load(Relaxed) & !SUSPECT
     }
 
     /// Sessions, or far more than any real number for a suspect server.
-    pub fn apparent(&self, slot: Slot) -> u32 {
+    pub(crate) fn apparent(&self, slot: Slot) -> u32 {
         self.slot(slot).load(Relaxed)
     }
 
-    pub fn is_suspect(&self, slot: Slot) -> bool {
+    pub(crate) fn is_suspect(&self, slot: Slot) -> bool {
         self.slot(slot).load(Relaxed) & SUSPECT != 0
     }
 
     /// Returns whether this changed anything.
-    pub fn set_suspect(&self, slot: Slot, suspect: bool) -> bool {
+    pub(crate) fn set_suspect(&self, slot: Slot, suspect: bool) -> bool {
         let before = if suspect {
             self.slot(slot).fetch_or(SUSPECT, Relaxed)
         } else if self.is_suspect(slot) {
@@ -75,7 +75,7 @@ impl Loads {
     }
 
     /// Counts one more session unless the server has `max` already.
-    pub fn take(&self, slot: Slot, max: u32) -> bool {
+    pub(crate) fn take(&self, slot: Slot, max: u32) -> bool {
         let load = self.slot(slot);
         if max == u32::MAX {
             load.fetch_add(1, Relaxed);
@@ -85,7 +85,7 @@ impl Loads {
     }
 
     /// Counts one session less.
-    pub fn give_back(&self, slot: Slot) {
+    pub(crate) fn give_back(&self, slot: Slot) {
         self.slot(slot).fetch_sub(1, Relaxed);
     }
 

@@ -3,12 +3,12 @@
 //! Control publishes one immutable [`Snapshot`] a backend; workers read it and atomics, and never wait. A change of
 //! anything (membership, health, administration, weights) is a new snapshot around the same [`Server`]s.
 
-pub mod health;
-pub mod loads;
-pub mod queue;
-pub mod scheduler;
-pub mod server;
-pub mod snapshot;
+pub(crate) mod health;
+pub(crate) mod loads;
+pub(crate) mod queue;
+pub(crate) mod scheduler;
+pub(crate) mod server;
+pub(crate) mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -19,11 +19,12 @@ use arc_swap::{ArcSwap, Guard};
 
 use self::health::{CheckResult, Health, Transition};
 use self::loads::Loads;
-pub use self::loads::Slot;
+pub(crate) use self::loads::Slot;
 use self::queue::Queue;
 pub use self::scheduler::Hint;
-pub use self::server::{Member, MemberOrigin, MemberSpec, Server, ServerState};
-pub use self::snapshot::Snapshot;
+pub(crate) use self::server::{Member, Server, ServerState};
+pub use self::server::{MemberOrigin, MemberSpec};
+pub(crate) use self::snapshot::Snapshot;
 use crate::config::{self, AdminState};
 
 /// A named set of servers.

@@ -17,7 +17,7 @@ use crate::config::Balance;
 
 /// A usable server as the scheduler sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Position among the members of the snapshot.
     pub member: usize,
     /// Its counter in [`Loads`].
@@ -41,7 +41,7 @@ pub struct Hint {
 
 /// The usable servers in the order that an algorithm needs them.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     candidates: Vec<Candidate>,
     order: PickOrder,
 }
@@ -69,7 +69,7 @@ enum Choosiness {
 }
 
 impl Schedule {
-    pub fn new(balance: Balance, candidates: Vec<Candidate>) -> Self {
+    pub(crate) fn new(balance: Balance, candidates: Vec<Candidate>) -> Self {
         let order = match balance {
             Balance::RoundRobin => PickOrder::Cycle { turns: spread(&candidates), random: false },
             Balance::Random => PickOrder::Cycle { turns: spread(&candidates), random: true },
@@ -82,12 +82,12 @@ impl Schedule {
         Self { candidates, order }
     }
 
-    pub fn candidates(&self) -> &[Candidate] {
+    pub(crate) fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
 
     /// Picks a candidate and counts a session on it. `None`: there is none, or all are full.
-    pub fn take(&self, loads: &Loads, cursor: &AtomicUsize, hint: &Hint) -> Option<&Candidate> {
+    pub(crate) fn take(&self, loads: &Loads, cursor: &AtomicUsize, hint: &Hint) -> Option<&Candidate> {
         if self.candidates.is_empty() {
             return None;
         }

@@ -70,7 +70,7 @@ pub struct Liveness {
 const LIVENESS: Duration = Duration::from_secs(60);
 
 /// The most servers a backend can have: each has a slot in a table of counters (`backend::Loads`).
-pub const MAX_SERVERS: usize = 4096;
+pub(crate) const MAX_SERVERS: usize = 4096;
 
 impl Backend {
     /// A backend with every default and TCP checks.

@@ -11,7 +11,7 @@ use super::{Address, Backend, Config, Frontend, Global, MAX_SERVERS, Server, bin
 ///
 /// # Errors
 /// All problems at once; `file` is the flag, and there is no line.
-pub fn from_flags(binds: &[String], servers: &[String]) -> Result<Config, Problems> {
+pub(crate) fn from_flags(binds: &[String], servers: &[String]) -> Result<Config, Problems> {
     let mut flags = Flags::default();
     let binds = flags.binds(binds);
     let servers = flags.servers(servers);

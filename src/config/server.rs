@@ -21,7 +21,7 @@ pub struct Server {
 }
 
 /// The largest `weight`, as in HAProxy.
-pub const MAX_WEIGHT: u16 = 256;
+pub(crate) const MAX_WEIGHT: u16 = 256;
 
 impl Server {
     /// A server with every default.

@@ -9,12 +9,13 @@
 //! so fields are added and never renamed, unknown fields are ignored, and unknown requests get an
 //! answer for that.
 
-pub mod client;
-pub mod protocol;
-pub mod server;
+pub(crate) mod client;
+pub(crate) mod protocol;
+pub(crate) mod server;
 pub mod status;
 
-pub use client::{Client, ClientError};
-pub use protocol::{Answer, ErrorKind, Request};
-pub use server::{Conversations, ProgressSender, serve};
+pub(crate) use client::{Client, ClientError};
+pub use protocol::{Answer, Request};
+pub(crate) use server::ProgressSender;
+pub use server::{Conversations, serve};
 pub use status::Status;

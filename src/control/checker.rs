@@ -20,10 +20,10 @@ use crate::config::{self, AdminState};
 use crate::sys::addr::Addr;
 
 /// Called after a server went UP or DOWN, with what changed.
-pub type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, &Change)>;
+pub(crate) type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, &Change)>;
 
 /// The checks of all backends. Lives on the control thread.
-pub struct Checker {
+pub(crate) struct Checker {
     tasks: RefCell<HashMap<Key, Task>>,
     on_change: OnChange,
 }
@@ -44,7 +44,7 @@ struct Task {
 
 /// What a live connect found.
 #[derive(Debug, Clone)]
-pub enum Seen {
+pub(crate) enum Seen {
     Failed { cause: String, after: Duration },
     TimedOut { after: Duration },
     Slow,
@@ -57,14 +57,14 @@ const URGENT: Duration = Duration::from_millis(250);
 const UNCHECKED: Duration = Duration::from_secs(1);
 
 impl Checker {
-    pub fn new(on_change: OnChange) -> Self {
+    pub(crate) fn new(on_change: OnChange) -> Self {
         Self { tasks: RefCell::default(), on_change }
     }
 
     /// Starts checks for new servers of `backend`, ends those of servers that left, and checks at once where the address
     /// or the way to check has changed: the next time may be hours away. To be called after each change of its
     /// members.
-    pub fn sync(&self, backend: &Arc<Backend>) {
+    pub(crate) fn sync(&self, backend: &Arc<Backend>) {
         let (members, settings) = {
             let snapshot = backend.snapshot();
             (snapshot.members.clone(), Arc::clone(&snapshot.settings))
@@ -102,7 +102,7 @@ impl Checker {
     }
 
     /// Ends all checks of a backend that is gone.
-    pub fn forget(&self, backend: &Arc<Backend>) {
+    pub(crate) fn forget(&self, backend: &Arc<Backend>) {
         self.tasks.borrow_mut().retain(|_, task| {
             let other = !Arc::ptr_eq(&task.backend, backend);
             if !other {
@@ -113,7 +113,7 @@ impl Checker {
     }
 
     /// Takes in what traffic saw, and checks the server at once.
-    pub fn observe(&self, backend: &Arc<Backend>, server: &Arc<Server>, seen: Seen) {
+    pub(crate) fn observe(&self, backend: &Arc<Backend>, server: &Arc<Server>, seen: Seen) {
         let times = server.take_failures();
         let settings = Arc::clone(&backend.snapshot().settings);
         if settings.observe && settings.check.is_some() {
@@ -125,14 +125,14 @@ impl Checker {
                 Seen::Slow => None,
             };
             if let Some(result) = result {
-                take_in(backend, server, result.from_traffic(), times, &self.on_change);
+                take_in(backend, server, result.seen_in_traffic(), times, &self.on_change);
             }
         }
         self.check_now(server);
     }
 
     /// The next check of this server is due now.
-    pub fn check_now(&self, server: &Arc<Server>) {
+    pub(crate) fn check_now(&self, server: &Arc<Server>) {
         if let Some(task) = self.tasks.borrow().get(&Arc::as_ptr(server)) {
             task.wake.notify_one();
         }

@@ -22,11 +22,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use guard::{Held, HoldReason};
-pub use merge::{Merged, merge};
-pub use source::{Event, Kv, Listing, Relist};
-pub use value::{Discovered, NameError, Servers, ValueError};
-pub use view::{Counters, RejectedKey, View};
+pub(crate) use guard::Held;
+pub use guard::HoldReason;
+pub(crate) use merge::{Merged, merge};
+pub(crate) use source::Relist;
+pub use source::{Event, Kv, Listing};
+pub use value::{Discovered, Servers};
+pub(crate) use view::{Counters, RejectedKey, View};
 
 use guard::Guard;
 

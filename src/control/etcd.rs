@@ -27,12 +27,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
 
-pub use connect::connect;
-pub use error::EtcdError;
-pub use limits::reconnects;
+pub(crate) use connect::connect;
+pub(crate) use error::EtcdError;
+pub(crate) use limits::reconnects;
 pub use options::{FoundServers, Options};
-pub use secret::{SecretError, read_secret};
-pub use status::{AppliedFrom, HeldServer, SourceStatus};
+pub use status::{AppliedFrom, SourceStatus};
 
 use crate::control::last_known_good::Saved;
 use prefix::FollowedPrefix;

@@ -1,8 +1,8 @@
 //! The control plane: learns which servers there are and which are well, and applies it to `backend`.
-pub mod admin;
-pub mod checker;
-pub mod discovery;
-pub mod etcd;
-pub mod last_known_good;
-pub mod probe;
-pub mod resolver;
+pub(crate) mod admin;
+pub(crate) mod checker;
+pub(crate) mod discovery;
+pub(crate) mod etcd;
+pub(crate) mod last_known_good;
+pub(crate) mod probe;
+pub(crate) mod resolver;

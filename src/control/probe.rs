@@ -26,7 +26,7 @@ use crate::sys::addr::Addr;
 /// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead.
 ///
 /// Cancel safety: dropping the future closes the connection by an RST; nothing else remains.
-pub async fn probe(check: &Check, addr: &Addr) -> CheckResult {
+pub(crate) async fn probe(check: &Check, addr: &Addr) -> CheckResult {
     let start = Instant::now();
     let place = place(check, addr);
     let mut progress = ProbeProgress { phase: ProbePhase::Connecting, received: Vec::new() };

@@ -15,30 +15,30 @@ use crate::sys::addr::Addr;
 
 /// The addresses of the names in use. Lives on the control thread.
 #[derive(Debug, Default)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     known: HashMap<String, IpAddr>,
 }
 
 /// Look-ups under way, all at once. Dropped, they are abandoned.
 #[derive(Debug)]
-pub struct Lookups(JoinSet<Lookup>);
+pub(crate) struct Lookups(JoinSet<Lookup>);
 
 /// A name and the answer to its look-up.
 #[derive(Debug)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     name: String,
     answer: Result<Vec<IpAddr>, String>,
 }
 
 /// Between two look-ups of the same name.
-pub const FOLLOW: Duration = Duration::from_secs(10);
+pub(crate) const FOLLOW: Duration = Duration::from_secs(10);
 
 /// For one look-up. At the start the engine waits for it, all names at once.
 const LIMIT: Duration = Duration::from_secs(5);
 
 impl Lookups {
     /// Starts to look the names up. Needs a runtime with `spawn_local`.
-    pub fn start(names: Vec<String>) -> Self {
+    pub(crate) fn start(names: Vec<String>) -> Self {
         let mut lookups = JoinSet::new();
         for name in names {
             lookups.spawn_local(look_up(name));
@@ -47,7 +47,7 @@ impl Lookups {
     }
 
     /// The next answer; `None` once all have come. Cancel safe.
-    pub async fn next(&mut self) -> Option<Lookup> {
+    pub(crate) async fn next(&mut self) -> Option<Lookup> {
         loop {
             if let Ok(lookup) = self.0.join_next().await? {
                 return Some(lookup);
@@ -56,7 +56,7 @@ impl Lookups {
     }
 
     /// Waits for all answers.
-    pub async fn all(mut self) -> Vec<Lookup> {
+    pub(crate) async fn all(mut self) -> Vec<Lookup> {
         let mut all = Vec::new();
         while let Some(lookup) = self.next().await {
             all.push(lookup);
@@ -67,7 +67,7 @@ impl Lookups {
 
 impl Resolver {
     /// Where the server is, as far as it is known.
-    pub fn addr(&self, address: &Address) -> Option<Addr> {
+    pub(crate) fn addr(&self, address: &Address) -> Option<Addr> {
         match address {
             Address::Ip(addr) => Some(Addr::Ip(*addr)),
             Address::Unix(path) => Some(Addr::Unix(path.clone())),
@@ -79,18 +79,18 @@ impl Resolver {
     }
 
     /// Whether there is an address for this name.
-    pub fn knows(&self, name: &str) -> bool {
+    pub(crate) fn knows(&self, name: &str) -> bool {
         self.known.contains_key(name)
     }
 
     /// Forgets all names but these, which are those in force. Not to be called while another configuration is tried: it
     /// may be refused or come into force, and either has names of its own.
-    pub fn keep_only(&mut self, names: &[String]) {
+    pub(crate) fn keep_only(&mut self, names: &[String]) {
         self.known.retain(|name, _| names.contains(name));
     }
 
     /// Looks names up and takes each answer in as it comes. Cancel safety: the answers that came are kept.
-    pub async fn follow(&mut self, names: Vec<String>) {
+    pub(crate) async fn follow(&mut self, names: Vec<String>) {
         let mut lookups = Lookups::start(names);
         while let Some(lookup) = lookups.next().await {
             self.learn(lookup);
@@ -98,7 +98,7 @@ impl Resolver {
     }
 
     /// Takes an answer in. Returns whether the address of its name is another one now.
-    pub fn learn(&mut self, lookup: Lookup) -> bool {
+    pub(crate) fn learn(&mut self, lookup: Lookup) -> bool {
         let Lookup { name, answer } = lookup;
         let known = self.known.get(&name).copied();
         let found = match answer {

@@ -14,11 +14,11 @@ use crate::handoff::wire::Messages;
 use crate::sys::fd::{self, RecvError};
 
 /// In an engine's environment: the number of its control socket.
-pub const CONTROL_VARIABLE: &str = "LB_CONTROL_FD";
+pub(crate) const CONTROL_VARIABLE: &str = "LB_CONTROL_FD";
 
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
-pub enum ChannelError {
+pub(crate) enum ChannelError {
     #[error(transparent)]
     Receive(#[from] RecvError),
     #[error(transparent)]
@@ -32,7 +32,7 @@ pub enum ChannelError {
 
 impl ChannelError {
     /// Whether the other end closed the connection or has died; nothing that it sent before is lost.
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Receive(RecvError::Closed) => true,
             Self::Receive(RecvError::Io(error)) | Self::Send(error) => {
@@ -44,11 +44,11 @@ impl ChannelError {
 }
 
 /// A message and its descriptors, as many as the message announces.
-pub type Delivery<M> = (M, Vec<OwnedFd>);
+pub(crate) type Delivery<M> = (M, Vec<OwnedFd>);
 
 /// The receiving half of a connection.
 #[derive(Debug)]
-pub struct Inbox<M> {
+pub(crate) struct Inbox<M> {
     sequence: u32,
     buffer: Vec<u8>,
     messages: PhantomData<fn() -> M>,
@@ -56,17 +56,17 @@ pub struct Inbox<M> {
 
 impl<M: Messages> Inbox<M> {
     /// Continues at `sequence`: 0 for a new connection.
-    pub fn new(sequence: u32) -> Self {
+    pub(crate) fn new(sequence: u32) -> Self {
         Self { sequence, buffer: vec![0; MAX_FRAME], messages: PhantomData }
     }
 
     /// The sequence number that the next message must have.
-    pub fn sequence(&self) -> u32 {
+    pub(crate) fn sequence(&self) -> u32 {
         self.sequence
     }
 
     /// The next message of a known kind; `None` if nothing is waiting.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Delivery<M>>, ChannelError> {
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Delivery<M>>, ChannelError> {
         loop {
             let (length, fds) = match fd::recv(socket, &mut self.buffer) {
                 Ok(received) => received,
@@ -91,29 +91,29 @@ impl<M: Messages> Inbox<M> {
 
 /// The sending half of a connection: queues while the other end does not read.
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     sequence: u32,
     queue: VecDeque<(Vec<u8>, Vec<Arc<OwnedFd>>)>,
 }
 
 impl Outbox {
     /// Continues at `sequence`: 0 for a new connection.
-    pub fn new(sequence: u32) -> Self {
+    pub(crate) fn new(sequence: u32) -> Self {
         Self { sequence, queue: VecDeque::new() }
     }
 
     /// The sequence number that the next message will have.
-    pub fn sequence(&self) -> u32 {
+    pub(crate) fn sequence(&self) -> u32 {
         self.sequence
     }
 
     /// Whether everything was sent.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Queues a message with as many descriptors as it announces.
-    pub fn push<M: Messages>(&mut self, message: &M, fds: Vec<Arc<OwnedFd>>) -> Result<(), ChannelError> {
+    pub(crate) fn push<M: Messages>(&mut self, message: &M, fds: Vec<Arc<OwnedFd>>) -> Result<(), ChannelError> {
         if self.queue.len() >= QUEUE {
             return Err(ChannelError::Stuck);
         }
@@ -125,7 +125,7 @@ impl Outbox {
     }
 
     /// Sends what the socket accepts. The rest stays queued until the socket is writable.
-    pub fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), ChannelError> {
+    pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), ChannelError> {
         while let Some((bytes, fds)) = self.queue.front() {
             let borrowed: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
             match fd::send(socket, bytes, &borrowed) {

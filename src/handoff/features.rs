@@ -11,19 +11,19 @@ use crate::handoff::frame::MAJOR;
 use crate::handoff::wire::{codes, record};
 
 /// Version of the record that a supervisor leaves to the binary that replaces it.
-pub const SUPERVISOR_STATE: u32 = 1;
+pub(crate) const SUPERVISOR_STATE: u32 = 1;
 
 /// First word of [`announcement`].
-pub const ANNOUNCEMENT: &str = "lb-handoff";
+pub(crate) const ANNOUNCEMENT: &str = "lb-handoff";
 
 /// The line that `lb engine --probe` prints when the configuration is good.
-pub fn announcement() -> String {
+pub(crate) fn announcement() -> String {
     format!("{ANNOUNCEMENT} core={MAJOR} state={SUPERVISOR_STATE} version={}", env!("CARGO_PKG_VERSION"))
 }
 
 codes! {
     /// What can be handed over besides listeners.
-    pub enum Feature {
+    pub(crate) enum Feature {
         /// Open sessions: sockets, residue, timers; includes sessions that still wait for a server.
         Sessions = 1,
         /// Sums of frontends, backends and servers.
@@ -48,11 +48,11 @@ record! {
 
 /// What two sides have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Agreed(Vec<(Feature, u32)>);
+pub(crate) struct Agreed(Vec<(Feature, u32)>);
 
 impl Agreed {
     /// The lower of the two newest versions of each feature, where both sides support it.
-    pub fn between(ours: &[Offer], theirs: &[Offer]) -> Self {
+    pub(crate) fn between(ours: &[Offer], theirs: &[Offer]) -> Self {
         let find = |offers: &[Offer], feature: Feature| {
             offers.iter().find(|o| o.feature == feature as u32).map(|o| (o.oldest, o.newest))
         };
@@ -66,12 +66,12 @@ impl Agreed {
     }
 
     /// The version to use; `None`: this feature is left out.
-    pub fn version(&self, feature: Feature) -> Option<u32> {
+    pub(crate) fn version(&self, feature: Feature) -> Option<u32> {
         self.0.iter().find(|(f, _)| *f == feature).map(|(_, version)| *version)
     }
 
     /// Whether a feature is handed over at all.
-    pub fn has(&self, feature: Feature) -> bool {
+    pub(crate) fn has(&self, feature: Feature) -> bool {
         self.version(feature).is_some()
     }
 }
@@ -91,7 +91,7 @@ impl fmt::Display for Agreed {
 }
 
 /// What this binary offers.
-pub fn offers() -> Vec<Offer> {
+pub(crate) fn offers() -> Vec<Offer> {
     let standard = Feature::ALL.iter().map(|f| Offer { feature: *f as u32, oldest: 1, newest: 1 });
     adjusted(standard.collect(), BUILD_FEATURES.unwrap_or_default())
 }

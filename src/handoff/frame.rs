@@ -5,23 +5,23 @@
 //! means something else without it. It skips an unknown kind, unless the header's CRITICAL flag is set. This is all that two versions must agree on, and it never changes within a major version.
 
 /// Another major version is another protocol: `lb upgrade` refuses it.
-pub const MAJOR: u16 = 1;
+pub(crate) const MAJOR: u16 = 1;
 
 /// Grows when fields or non-critical kinds are added. No decision depends on it.
-pub const MINOR: u16 = 0;
+pub(crate) const MINOR: u16 = 0;
 
 /// Bytes of a header.
-pub const HEADER: usize = 24;
+pub(crate) const HEADER: usize = 24;
 
 /// The longest body. One message must fit into the kernel's default socket buffer (212,992 bytes) more than once,
 /// so that sender and receiver overlap.
-pub const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 /// The longest frame: what a receive buffer must hold.
-pub const MAX_FRAME: usize = HEADER + MAX_BODY;
+pub(crate) const MAX_FRAME: usize = HEADER + MAX_BODY;
 
 /// In a tag: a reader without support for this tag cannot use the message.
-pub const CRITICAL_TAG: u16 = 0x8000;
+pub(crate) const CRITICAL_TAG: u16 = 0x8000;
 
 /// One message as it travels, besides its descriptors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,29 +104,29 @@ impl Frame {
 
 /// A body under construction.
 #[derive(Debug, Default)]
-pub struct Body(Vec<u8>);
+pub(crate) struct Body(Vec<u8>);
 
 impl Body {
     /// Appends a field.
-    pub fn put(&mut self, tag: u16, value: &[u8]) {
+    pub(crate) fn put(&mut self, tag: u16, value: &[u8]) {
         self.0.extend_from_slice(&tag.to_le_bytes());
         self.0.extend_from_slice(&(value.len() as u32).to_le_bytes());
         self.0.extend_from_slice(value);
     }
 
     /// The finished bytes.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 }
 
 /// The fields of a received body, in their order.
 #[derive(Debug)]
-pub struct Fields<'a>(Vec<(u16, &'a [u8])>);
+pub(crate) struct Fields<'a>(Vec<(u16, &'a [u8])>);
 
 impl<'a> Fields<'a> {
     /// Splits a body. Every field must be whole.
-    pub fn parse(mut body: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn parse(mut body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut fields = Vec::new();
         while !body.is_empty() {
             let (tag, rest) = body.split_first_chunk().ok_or(DecodeError::Cut)?;
@@ -140,17 +140,17 @@ impl<'a> Fields<'a> {
     }
 
     /// The first field of this tag.
-    pub fn first(&self, tag: u16) -> Option<&'a [u8]> {
+    pub(crate) fn first(&self, tag: u16) -> Option<&'a [u8]> {
         self.each(tag).next()
     }
 
     /// All fields of this tag.
-    pub fn each(&self, tag: u16) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn each(&self, tag: u16) -> impl Iterator<Item = &'a [u8]> {
         self.0.iter().filter(move |(t, _)| *t == tag).map(|(_, value)| *value)
     }
 
     /// Refuses a body with a critical field that is not among `known`.
-    pub fn check_critical(&self, known: &[u16]) -> Result<(), DecodeError> {
+    pub(crate) fn check_critical(&self, known: &[u16]) -> Result<(), DecodeError> {
         let unknown = |(tag, _): &&(u16, &[u8])| tag & CRITICAL_TAG != 0 && !known.contains(tag);
         match self.0.iter().find(unknown) {
             Some((tag, _)) => Err(DecodeError::UnknownTag(*tag)),

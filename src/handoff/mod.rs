@@ -5,9 +5,9 @@
 //! versions), the two sets of messages, and `channel`, which carries them over a SOCK_SEQPACKET socket and is the only
 //! part that is not pure. Rule: input is untrusted: a message is decoded as a whole or refused as a whole.
 
-pub mod channel;
+pub(crate) mod channel;
 pub mod control;
-pub mod features;
-pub mod frame;
+pub(crate) mod features;
+pub(crate) mod frame;
 pub mod peer;
-pub mod wire;
+pub(crate) mod wire;

@@ -7,7 +7,7 @@
 use crate::handoff::frame::{Body, DecodeError, Fields};
 
 /// A value that a field can hold.
-pub trait Value: Sized {
+pub(crate) trait Value: Sized {
     /// Appends it under `tag`; an absent option and an empty list leave nothing.
     fn put(&self, tag: u16, body: &mut Body);
 
@@ -20,7 +20,7 @@ pub trait Value: Sized {
 }
 
 /// A struct of numbered fields.
-pub trait WireRecord: Sized {
+pub(crate) trait WireRecord: Sized {
     /// Appends all fields.
     fn encode(&self, body: &mut Body);
 
@@ -79,16 +79,17 @@ macro_rules! record {
 
 /// Declares an enum of numbers, or the numbers of an enum of another module: an unknown number is an invalid field.
 macro_rules! codes {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$value_doc:meta])* $value:ident = $code:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident { $($(#[$value_doc:meta])* $value:ident = $code:literal,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name {
+        $vis enum $name {
             $($(#[$value_doc])* $value = $code,)*
         }
 
         impl $name {
             /// Every value, in the order of the numbers.
-            pub const ALL: &[Self] = &[$(Self::$value),*];
+            #[allow(dead_code)] // Only some of these enums are searched by number or name.
+            pub(crate) const ALL: &[Self] = &[$(Self::$value),*];
         }
 
         $crate::handoff::wire::codes! { $name { $($value = $code,)* } }
@@ -126,7 +127,7 @@ macro_rules! codes {
 /// it) or `Name(Record) = kind critical`; `with` names the function that counts the descriptors
 /// of a message.
 macro_rules! messages {
-    ($(#[$doc:meta])* pub enum $name:ident {
+    ($(#[$doc:meta])* $vis:vis enum $name:ident {
         $($(#[$kind_doc:meta])* $variant:ident($record:ident) = $kind:literal $($critical:ident)?,)*
     } with $descriptors:ident) => {
         $(#[$doc])*

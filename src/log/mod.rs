@@ -6,5 +6,5 @@ mod line;
 mod sink;
 mod writer;
 
-pub use self::line::{By, During, SessionLine, Termination};
+pub(crate) use self::line::{By, During, SessionLine, Termination};
 pub use self::writer::SessionLog;

@@ -51,13 +51,13 @@ impl Frontend {
 
 /// A place in the frontend and in the process; dropping it gives both back.
 #[derive(Debug)]
-pub struct Permit {
+pub(crate) struct Permit {
     frontend: Arc<Frontend>,
 }
 
 impl Permit {
     /// Waits for a place. Cancel safe.
-    pub async fn take(frontend: &Arc<Frontend>) -> Self {
+    pub(crate) async fn take(frontend: &Arc<Frontend>) -> Self {
         loop {
             std::future::poll_fn(|cx| frontend.limit.poll_take(cx)).await;
             if frontend.global.try_take() {
@@ -74,13 +74,13 @@ impl Permit {
     }
 
     /// A place for a session that exists already, whatever the limits are.
-    pub fn force(frontend: &Arc<Frontend>) -> Self {
+    pub(crate) fn force(frontend: &Arc<Frontend>) -> Self {
         frontend.limit.force();
         frontend.global.force();
         Self { frontend: Arc::clone(frontend) }
     }
 
-    pub fn frontend(&self) -> &Arc<Frontend> {
+    pub(crate) fn frontend(&self) -> &Arc<Frontend> {
         &self.frontend
     }
 }

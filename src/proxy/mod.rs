@@ -3,11 +3,11 @@
 //! A session lives and dies on one worker thread. It reads snapshots and atomics; it takes no lock and waits only for
 //! its own two sockets. It never imports `control`: what it finds out about servers goes out as [`Notice`]s.
 
-pub mod context;
-pub mod frontend;
-pub mod frozen;
-pub mod limit;
-pub mod worker;
+pub(crate) mod context;
+pub(crate) mod frontend;
+pub(crate) mod frozen;
+pub(crate) mod limit;
+pub(crate) mod worker;
 
 mod connect;
 mod flow;

@@ -9,12 +9,12 @@ use nix::libc;
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Whole milliseconds; the largest number for a longer time.
-pub fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `06/Feb/2009:12:12:51.443`, as in HAProxy's log.
-pub fn log_time(time: SystemTime) -> String {
+pub(crate) fn log_time(time: SystemTime) -> String {
     let (tm, millis) = local(time);
     format!(
         "{:02}/{}/{}:{:02}:{:02}:{:02}.{millis:03}",
@@ -28,7 +28,7 @@ pub fn log_time(time: SystemTime) -> String {
 }
 
 /// `Feb  6 12:12:51`, as RFC 3164 requires.
-pub fn syslog_time(time: SystemTime) -> String {
+pub(crate) fn syslog_time(time: SystemTime) -> String {
     let (tm, _) = local(time);
     format!("{} {:2} {:02}:{:02}:{:02}", month(&tm), tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec)
 }

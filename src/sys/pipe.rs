@@ -14,7 +14,7 @@ use rustix::pipe::{SpliceFlags, splice};
 
 /// The usual size: 64 KiB costs a third more CPU a byte, and many of a larger one would use up the ration of an
 /// ordinary user (`fs.pipe-user-pages-soft`).
-pub const PIPE_BYTES: usize = 256 * 1024;
+pub(crate) const PIPE_BYTES: usize = 256 * 1024;
 
 /// The size of the few that are used most, and the largest one that an ordinary user may ask for (`fs.pipe-max-size`).
 /// Measured against the usual size: 3 % less CPU a byte with one stream, up to a tenth less with eight.
@@ -110,7 +110,7 @@ fn flags(more: bool) -> SpliceFlags {
 /// The pipes of one worker. They are lent while bytes are in flight and come back empty; when none is left the
 /// relay copies. A few are large; they are lent first, and suffice as long as no sink stalls.
 #[derive(Debug)]
-pub struct Pipes {
+pub(crate) struct Pipes {
     /// The large ones at the back.
     idle: VecDeque<Pipe>,
     /// Pipes that exist, and how many usual ones they are worth.
@@ -124,12 +124,12 @@ const LARGE: usize = 4;
 
 impl Pipes {
     /// At most as much as `max` pipes of [`PIPE_BYTES`] exists at once.
-    pub fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self { idle: VecDeque::new(), made: 0, worth: 0, max }
     }
 
     /// An empty pipe, or `None`: copy instead.
-    pub fn lend(&mut self) -> Option<Pipe> {
+    pub(crate) fn lend(&mut self) -> Option<Pipe> {
         if let Some(pipe) = self.idle.pop_back() {
             return Some(pipe);
         }
@@ -145,7 +145,7 @@ impl Pipes {
     }
 
     /// Takes a pipe back. One that still holds bytes is closed: they belong to a session that is gone.
-    pub fn give_back(&mut self, pipe: Pipe) {
+    pub(crate) fn give_back(&mut self, pipe: Pipe) {
         // Adopted pipes may exceed the bound for a while; the pool shrinks back as they return.
         if !pipe.is_empty() || self.worth > self.max {
             self.forget(&pipe);
@@ -157,26 +157,26 @@ impl Pipes {
     }
 
     /// Counts a pipe that came from another process, so that it can be given back here.
-    pub fn adopted(&mut self, pipe: &Pipe) {
+    pub(crate) fn adopted(&mut self, pipe: &Pipe) {
         self.made += 1;
         self.worth += worth(pipe);
     }
 
     /// A pipe left with the session that owned it.
-    pub fn forget(&mut self, pipe: &Pipe) {
+    pub(crate) fn forget(&mut self, pipe: &Pipe) {
         self.made = self.made.saturating_sub(1);
         self.worth = self.worth.saturating_sub(worth(pipe));
     }
 
     /// Closes the idle pipes; called when the worker has been quiet.
-    pub fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         while let Some(pipe) = self.idle.pop_front() {
             self.forget(&pipe);
         }
     }
 
     /// Pipes that exist, idle or lent.
-    pub fn made(&self) -> usize {
+    pub(crate) fn made(&self) -> usize {
         self.made
     }
 }

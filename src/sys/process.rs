@@ -15,7 +15,7 @@ use nix::libc;
 use rustix::process::{Pid, PidfdFlags};
 
 /// A program about to be started: descriptor, arguments (the first is its name) and the whole environment.
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     pub binary: BorrowedFd<'a>,
     pub args: &'a [OsString],
     pub env: &'a [(OsString, OsString)],
@@ -23,7 +23,12 @@ pub struct Program<'a> {
 
 /// Starts a child. It inherits `fd`, under the same number, besides its standard streams; its signal mask is empty.
 /// An `execve` that fails is this function's error.
-pub fn spawn(program: &Program<'_>, fd: Option<BorrowedFd<'_>>, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
+pub(crate) fn spawn(
+    program: &Program<'_>,
+    fd: Option<BorrowedFd<'_>>,
+    stdout: Stdio,
+    stderr: Stdio,
+) -> io::Result<Child> {
     let image = Image::new(program)?;
     let inherited = fd.map(|fd| fd.as_raw_fd());
     // The path is never used: the hook below executes the descriptor, or fails and reports why.
@@ -46,7 +51,7 @@ pub fn spawn(program: &Program<'_>, fd: Option<BorrowedFd<'_>>, stdout: Stdio, s
 
 /// Replaces this process by `program`. Returns only if that failed, and then nothing has changed.
 /// The caller makes inheritable what shall be inherited, and is the only thread.
-pub fn replace(program: &Program<'_>) -> io::Error {
+pub(crate) fn replace(program: &Program<'_>) -> io::Error {
     match Image::new(program) {
         Ok(image) => image.execute(),
         Err(error) => error,
@@ -54,18 +59,18 @@ pub fn replace(program: &Program<'_>) -> io::Error {
 }
 
 /// A descriptor that is readable once the process has ended. The process must be a child, or its pid can be reused.
-pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Anonymous memory that is read like a file and can be inherited.
-pub fn memfd(name: &str) -> io::Result<OwnedFd> {
+pub(crate) fn memfd(name: &str) -> io::Result<OwnedFd> {
     Ok(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?)
 }
 
 /// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor.
-pub fn set_name(name: &CStr) -> io::Result<()> {
+pub(crate) fn set_name(name: &CStr) -> io::Result<()> {
     Ok(nix::sys::prctl::set_name(name)?)
 }
 

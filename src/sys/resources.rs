@@ -10,7 +10,7 @@ use super::fd;
 use super::pipe::PIPE_BYTES;
 
 /// Raises the soft descriptor limit to the hard one, as HAProxy does, and returns what it is now.
-pub fn raise_descriptor_limit() -> u64 {
+pub(crate) fn raise_descriptor_limit() -> u64 {
     match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
             Ok(()) => hard,
@@ -26,7 +26,7 @@ pub fn raise_descriptor_limit() -> u64 {
 /// process has one thread. It grows by doubling otherwise, and once there are more threads each doubling waits for an
 /// RCU grace period: `accept` or the receipt of sessions then takes tens of milliseconds, on saturated cores up to a
 /// second.
-pub fn reserve_descriptors() {
+pub(crate) fn reserve_descriptors() {
     let highest = raise_descriptor_limit().min(TABLE).saturating_sub(1);
     let Ok(highest) = i32::try_from(highest) else {
         return;
@@ -48,7 +48,7 @@ pub fn cores() -> usize {
 
 /// How many pipes of [`PIPE_BYTES`] the process may hold. An unprivileged user has `fs.pipe-user-pages-soft` pages
 /// for all its processes (16,384 by default); half of them are taken, since two engines live during an upgrade.
-pub fn pipe_budget() -> usize {
+pub(crate) fn pipe_budget() -> usize {
     // Root is exempt through CAP_SYS_RESOURCE; what bounds it is memory: 1,024 pipes are 256 MiB at the very most.
     const PRIVILEGED: usize = 1024;
     if geteuid().is_root() {

@@ -17,13 +17,13 @@ use super::addr::Addr;
 use crate::config::Liveness;
 
 /// Registers a descriptor with the tokio runtime of the current thread.
-pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the `AsyncFd` owns the `OwnedFd`, which stays open and the same until it is given back or dropped.
     Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
 }
 
 /// Receives without waiting. `None`: nothing there yet. An empty read is the FIN.
-pub fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>> {
+pub(crate) fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>> {
     match recv(fd, buf, RecvFlags::DONTWAIT) {
         Ok((_, len)) => Ok(Some(len)),
         Err(Errno::AGAIN | Errno::INTR) => Ok(None),
@@ -32,7 +32,7 @@ pub fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<usize>>
 }
 
 /// Sends without waiting. `None`: the kernel takes nothing now, or the connect is still under way.
-pub fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+pub(crate) fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
     match send(fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
         Ok(len) => Ok(Some(len)),
         Err(Errno::AGAIN | Errno::INTR | Errno::NOTCONN) => Ok(None),
@@ -41,7 +41,7 @@ pub fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
 }
 
 /// Bytes that the peer has not acknowledged yet.
-pub fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
+pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the pointer, which outlives the call.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
@@ -49,7 +49,7 @@ pub fn unacknowledged(fd: BorrowedFd<'_>) -> usize {
 }
 
 /// Nagle off; fails on unix sockets, which have no Nagle.
-pub fn set_nodelay(fd: BorrowedFd<'_>) {
+pub(crate) fn set_nodelay(fd: BorrowedFd<'_>) {
     match SockRef::from(&fd).set_tcp_nodelay(true) {
         Ok(()) | Err(_) => {}
     }
@@ -73,7 +73,7 @@ impl Liveness {
 
 /// How a listening socket is made.
 #[derive(Debug, Clone, Copy)]
-pub struct ListenOptions {
+pub(crate) struct ListenOptions {
     pub backlog: u32,
     /// Accept after the first bytes have come; the kernel gives up waiting for them after about this many seconds.
     pub defer_accept: Option<Duration>,
@@ -83,7 +83,7 @@ pub struct ListenOptions {
 }
 
 /// Binds with SO_REUSEPORT, so that each worker can have a queue of its own. No connection comes before [`listen`].
-pub fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+pub(crate) fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -96,7 +96,7 @@ pub fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
 
 /// Listens, or gives a socket that listens already these options anew. Accepted sockets inherit them, which saves
 /// their calls.
-pub fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
+pub(crate) fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<()> {
     let socket = SockRef::from(&fd);
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
@@ -121,7 +121,7 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 /// Begins to connect. The socket may be usable at once or later; it becomes writable once the
 /// connect has ended. Errors are those that need no answer from the network (no route, no free port, unix socket refused).
 /// `speaks`: bytes are sent as soon as it is connected, and the handshake's last ACK waits for them: a segment less.
-pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
+pub(crate) fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     let (domain, target) = match addr {
         Addr::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
         Addr::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
@@ -143,13 +143,13 @@ pub fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
 }
 
 /// The address that a listening socket is bound to.
-pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let addr = SockRef::from(&fd).local_addr()?;
     addr.as_socket().ok_or_else(|| io::Error::other("not an internet socket"))
 }
 
 /// The local address of an accepted connection, which PROXY headers name as its destination.
-pub fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+pub(crate) fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     local_addr(fd).ok().map(canonical)
 }
 

@@ -10,9 +10,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use lb::config::AdminState;
-use lb::control::admin::{Answer, Conversations, Request, Status, serve, status};
-use lb::exit::ExitStatus;
+use lb::internals::ExitStatus;
+use lb::internals::config::AdminState;
+use lb::internals::control::{Answer, Conversations, Request, Status, serve, status};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::sync::oneshot;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lb::control::discovery::HoldReason;
+use lb::internals::control::HoldReason;
 
 use super::support::etcd::Etcd;
 use super::support::followed::{Followed, Following};

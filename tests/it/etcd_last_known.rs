@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use lb::control::etcd::AppliedFrom;
-use lb::control::last_known_good::Saved;
+use lb::internals::control::AppliedFrom;
+use lb::internals::control::Saved;
 
 use super::support::etcd::Etcd;
 use super::support::followed::Following;
@@ -75,7 +75,7 @@ fn a_damaged_file_and_one_of_another_prefix_are_not_used() {
     fs::write(&path, "lb-servers 1 00000000\n{}").unwrap();
     assert!(following.clone().start().now().is_empty());
     assert!(!path.exists() && dir.path().join("app.damaged").exists());
-    let server = ("a".to_owned(), lb::control::discovery::Discovered::new("10.0.0.1:80".parse().unwrap()), 0);
+    let server = ("a".to_owned(), lb::internals::control::Discovered::new("10.0.0.1:80".parse().unwrap()), 0);
     Saved::new("/other/", 1, 1, 1, vec![server]).save(dir.path(), "app").unwrap();
     assert!(following.start().now().is_empty());
 }

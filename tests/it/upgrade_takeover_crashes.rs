@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use lb::sys::local::{self, LocalKind};
+use lb::internals::sys::local::{self, LocalKind};
 
 use crate::support::client::HANG;
 use crate::support::config::Config;

@@ -4,11 +4,11 @@ use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use lb::handoff::control::{Control, EngineStarted, Go, Hello, ProcessKind, Taken, Takeover};
-use lb::handoff::frame::Frame;
-use lb::handoff::wire::Messages;
-use lb::sys::fd;
-use lb::sys::local::{self, LocalKind};
+use lb::internals::handoff::Frame;
+use lb::internals::handoff::Messages;
+use lb::internals::handoff::control::{Control, EngineStarted, Go, Hello, ProcessKind, Taken, Takeover};
+use lb::internals::sys::fd;
+use lb::internals::sys::local::{self, LocalKind};
 use nix::unistd::chown;
 
 use crate::support::client::HANG;

@@ -8,11 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use lb::handoff::control::Control;
-use lb::handoff::frame::Frame;
-use lb::handoff::wire::Messages;
-use lb::sys::fd::{self, RecvError};
-use lb::sys::local::{self, LocalKind};
+use lb::internals::handoff::Frame;
+use lb::internals::handoff::Messages;
+use lb::internals::handoff::control::Control;
+use lb::internals::sys::fd::{self, RecvError};
+use lb::internals::sys::local::{self, LocalKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 

@@ -40,7 +40,7 @@ impl From<VecDeque<CheckResult>> for History {
 }
 
 /// Results kept for each server.
-pub const HISTORY: usize = 16;
+pub(crate) const HISTORY: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -32,7 +32,7 @@ impl CheckResult {
     }
 
     /// The same, learnt from a live session.
-    pub fn from_traffic(self) -> Self {
+    pub fn seen_in_traffic(self) -> Self {
         Self { source: ResultSource::Traffic, ..self }
     }
 
@@ -122,7 +122,7 @@ impl fmt::Display for CheckStatus {
 }
 
 /// Characters in a cause, its final `…` included.
-pub const MAX_CAUSE: usize = 120;
+pub(crate) const MAX_CAUSE: usize = 120;
 
 /// Control characters and the like as escapes, then at most [`MAX_CAUSE`] characters.
 fn printable(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::super::backend::Retry;
 use super::*;
 
 /// Any configuration that is valid.

@@ -11,14 +11,14 @@ use super::protocol::{Answer, Request};
 
 /// A connection to a daemon.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     path: PathBuf,
     stream: UnixStream,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     #[error("there is no socket {0}")]
     NoSocket(PathBuf),
     #[error("nobody listens on {0}")]
@@ -40,7 +40,7 @@ impl Client {
     ///
     /// # Errors
     /// When there is no such socket, it has no listener, this user may not connect, or its queue stays full for [`SILENCE`].
-    pub fn connect(path: &Path) -> Result<Self, ClientError> {
+    pub(crate) fn connect(path: &Path) -> Result<Self, ClientError> {
         let connect = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             // On a unix socket this is the deadline of connect(2) too, which waits while the accept queue is full.
@@ -59,7 +59,7 @@ impl Client {
     ///
     /// # Errors
     /// When the answer does not come or cannot be read. That the daemon refuses is an answer, not an error here.
-    pub fn ask(mut self, request: &Request, mut on_progress: impl FnMut(&str)) -> Result<Answer, ClientError> {
+    pub(crate) fn ask(mut self, request: &Request, mut on_progress: impl FnMut(&str)) -> Result<Answer, ClientError> {
         let fail = |error| ClientError::from_io(&self.path, SILENCE, error);
         self.stream.set_read_timeout(Some(SILENCE)).map_err(fail)?;
         let mut line = serde_json::to_vec(request).expect("a request holds only strings and numbers");
@@ -107,7 +107,7 @@ impl ClientError {
 }
 
 /// How long a daemon may show no sign of life.
-pub const SILENCE: Duration = Duration::from_secs(5);
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 
 /// All answers to one request together, in bytes: far beyond a status of 4,096 servers.
 const MAX_ANSWERS: u64 = 256 << 20;

@@ -74,7 +74,7 @@ pub enum ErrorKind {
 }
 
 /// The longest request, with its newline.
-pub const MAX_REQUEST: usize = 64 * 1024;
+pub(crate) const MAX_REQUEST: usize = 64 * 1024;
 
 impl Request {
     /// Reads one request line (with or without its newline).

@@ -7,7 +7,7 @@ use crate::config::{MAX_SERVERS, Server};
 
 /// The servers of one backend, and what had to be left out.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// Those of the configuration in its order, then the discovered ones by name.
     pub servers: Vec<Server>,
     /// Discovered under a name that the configuration has: the configuration wins, and the operator is warned.
@@ -17,7 +17,7 @@ pub struct Merged {
 }
 
 /// Puts the discovered servers after the configured ones.
-pub fn merge(configured: &[Server], discovered: &Servers) -> Merged {
+pub(crate) fn merge(configured: &[Server], discovered: &Servers) -> Merged {
     let names: BTreeSet<&str> = configured.iter().map(|server| server.name.as_str()).collect();
     let mut merged = Merged { servers: configured.to_vec(), shadowed: Vec::new(), left_out: 0 };
     for (name, found) in discovered {

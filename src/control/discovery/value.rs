@@ -27,7 +27,7 @@ pub struct Discovered {
 
 /// Why a key is no server name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub(crate) enum NameError {
     #[error("the key ends with the prefix: there is no server name")]
     Empty,
     #[error("the server name has more than {MAX_NAME} characters")]

@@ -14,7 +14,7 @@ use super::secret::read_secret;
 use crate::config;
 
 /// A client of `endpoint`, which is one of `etcd.endpoints`. Authenticates when a user is configured.
-pub async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, EtcdError> {
+pub(crate) async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, EtcdError> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(CONNECT)
         .with_tcp_keepalive(Duration::from_secs(10))

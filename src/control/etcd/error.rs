@@ -10,7 +10,7 @@ use crate::control::discovery::Relist;
 
 /// Why a connection ended or never began. Every one of them is answered with a new connection.
 #[derive(Debug, thiserror::Error)]
-pub enum EtcdError {
+pub(crate) enum EtcdError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("cannot read {path}: {source}")]

@@ -6,7 +6,7 @@ use crate::pace::Backoff;
 
 /// Delays between connections: an etcd that is back is used within five seconds. A connection is stable when it outlasts
 /// every failing attempt.
-pub fn reconnects() -> Backoff {
+pub(crate) fn reconnects() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(3)).jittered().stable_after(Duration::from_secs(15))
 }
 

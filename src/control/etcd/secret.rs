@@ -11,7 +11,7 @@ use crate::sys::credentials::is_trusted_by;
 
 /// Why a secret is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} can be read by others (mode {mode:04o}); make it 0600: chmod 600 {path}")]
@@ -26,7 +26,7 @@ pub enum SecretError {
 ///
 /// Files below `$CREDENTIALS_DIRECTORY` are exempt: systemd makes that directory for this service alone, and shows the
 /// access list by which it lets us read as bits of the group.
-pub fn read_secret(path: &Path) -> Result<Vec<u8>, SecretError> {
+pub(crate) fn read_secret(path: &Path) -> Result<Vec<u8>, SecretError> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     read_checked(path, geteuid(), credentials.as_deref())
 }

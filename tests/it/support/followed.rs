@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lb::backend::health::Health;
-use lb::backend::{Backend, MemberOrigin, MemberSpec};
-use lb::config::{self, Fall, InitState, Rise};
-use lb::control::discovery::{Discovered, Servers};
-use lb::control::etcd::{Follower, FoundServers, Options, SourceStatus};
-use lb::control::last_known_good::Saved;
+use lb::internals::backend::Health;
+use lb::internals::backend::{Backend, MemberOrigin, MemberSpec};
+use lb::internals::config::{self, Fall, InitState, Rise};
+use lb::internals::control::Saved;
+use lb::internals::control::{Discovered, Servers};
+use lb::internals::control::{Follower, FoundServers, Options, SourceStatus};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 

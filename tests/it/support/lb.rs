@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
-use lb::sys::fd::inherit;
+use lb::internals::sys::fd::inherit;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use lb::sys::local::{self, LocalKind};
+use lb::internals::sys::local::{self, LocalKind};
 use tempfile::TempDir;
 
 use super::client::HANG;
