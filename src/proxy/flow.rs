@@ -67,7 +67,7 @@ const FAIR_BYTES: usize = 1024 * 1024;
 const QUIET_BYTES: usize = 16 * 1024;
 
 impl Flow {
-    /// A flow whose first bytes are known already and `sent` bytes of which have been delivered.
+    /// A flow that begins with bytes read before, of which `sent` bytes have been delivered.
     pub(super) fn begun(first: &[u8], sent: usize, source: ReadEnd) -> Self {
         Self {
             residue: ResidueBuffer { bytes: first[sent..].into(), done: 0 },

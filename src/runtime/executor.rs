@@ -77,7 +77,7 @@ struct SlotWaker {
 
 thread_local! {
     static TASKS: RefCell<Tasks> = const { RefCell::new(Tasks::new()) };
-    /// The executor whose wakers may use `TASKS`.
+    /// The executor of this thread: its wakers may use `TASKS`.
     static HOME: Cell<*const Remote> = const { Cell::new(std::ptr::null()) };
 }
 

@@ -1,7 +1,7 @@
 //! Readiness of descriptors, by one `epoll(7)` a thread.
 //!
 //! Edge-triggered: what became ready stays noted until a call has met EAGAIN, or has brought less than it asked for.
-//! Nothing here is shared with another thread, so that both are plain loads and stores. Writing is watched
+//! Nothing here is shared with another thread, so that noting and polling are plain loads and stores. Writing is watched
 //! from the first EAGAIN on, or from the start while a connect is under way: most sockets always take what they are
 //! given. A descriptor without duplicates is deregistered by its close; one with duplicates must be
 //! [`Registration::deregister`]ed, or its events continue to arrive.
@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::ready_set::ReadySet;
 
-/// A descriptor whose readiness is watched by this thread. The task that waits for it first is woken by every event
+/// A descriptor that this thread watches for readiness. The task that waits for it first is woken by every event
 /// of it from then on; no other may wait for it.
 #[derive(Debug)]
 pub(crate) struct Registration {

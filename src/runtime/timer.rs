@@ -93,7 +93,7 @@ pub(crate) fn next_due() -> Option<Duration> {
     })
 }
 
-/// Wakes the tasks whose timers are due.
+/// Wakes the tasks that have timers due.
 pub(crate) fn fire() {
     let now = now();
     let due = || {

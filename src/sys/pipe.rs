@@ -96,7 +96,7 @@ impl Pipe {
     }
 }
 
-/// A number of bytes that were in a pipe, whose size has 31 bits.
+/// A number of bytes that were in a pipe; the size of a pipe has 31 bits.
 fn in_pipe(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
@@ -196,7 +196,7 @@ mod tests {
         let large = lent.iter().filter(|pipe| pipe.size() > PIPE_BYTES).count();
         let bytes: usize = lent.iter().map(Pipe::size).sum();
         assert!(bytes <= 64 * PIPE_BYTES, "{bytes}");
-        // An ordinary user whose ration is used up gets small ones.
+        // With its ration used up an ordinary user gets small ones.
         assert!(large <= LARGE && lent.len() + 3 * large == 64, "{large}");
         lent.into_iter().for_each(|pipe| pipes.give_back(pipe));
         let next = pipes.lend().map(|pipe| pipe.size());
