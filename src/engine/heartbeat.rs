@@ -1,8 +1,10 @@
 //! Signs of life to the supervisor. When a worker does not answer, there is none: silence is the message.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::backend::Member;
@@ -46,9 +48,16 @@ pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<()
 
 fn next(engine: &Engine, jobs: &mut Jobs, after: Duration) {
     let (workers, mode) = (engine.workers.clone(), engine.origin.mode);
-    jobs.start(async move {
+    let pulse = spawn_local(async move {
         sleep(after).await;
-        LoopEvent::Pulse(feel(&workers, mode).await)
+        feel(&workers, mode).await
+    });
+    jobs.start(async {
+        match pulse.await {
+            Ok(pulse) => LoopEvent::Pulse(pulse),
+            // It panicked. The engine continues to serve; the supervisor sees the silence.
+            Err(_) => pending().await,
+        }
     });
 }
 
