@@ -14,8 +14,8 @@
 //! runtime         a worker's executor, timers and epoll instance
 //! proxy_protocol  headers of the PROXY protocol; pure
 //! sys             system calls, each wrapped once: the only `unsafe`
-//! config          text → raw → typed; pure
-//! stats exit fault   counters; exit codes; fault points for tests
+//! config          text → tables with positions → typed; pure
+//! stats exit fault pace   counters; exit codes; fault points for tests; delays between attempts
 //! ```
 //!
 //! `lb run` is two processes: a supervisor that carries no traffic and whose pid never changes, and an engine that
@@ -36,7 +36,7 @@
 //! log | backend
 //! runtime | handoff | proxy_protocol
 //! sys
-//! config | stats | exit | fault
+//! config | stats | exit | fault | pace
 //! ```
 //!
 //! # Invariants
@@ -73,7 +73,7 @@
 //! - **leaving**: a server that has disappeared from etcd, until its removal is either applied or held.
 //! - **ending letters**: the two letters of a log line: which side ended the session (`-` none, `C` client, `S` server,
 //!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `K` the operator) and in
-//!   which phase (`Q` queue, `C` connect, `D` data, `-` finished).
+//!   which phase (`R` PROXY header, `Q` queue, `C` connect, `D` data, `-` finished).
 
 mod backend;
 mod cli;

@@ -80,7 +80,7 @@ pub(super) fn default_socket() -> PathBuf {
 
 fn explain(error: &ClientError) -> String {
     let remedy = match error {
-        ClientError::NoSocket(_) | ClientError::NobodyListens(_) => {
+        ClientError::NoSocket(_) | ClientError::NoListener(_) => {
             return format!(
                 "no daemon answers: {error}; start one with `lb run`, or name the socket of a running one with --socket PATH"
             );
@@ -127,7 +127,7 @@ mod tests {
     fn every_failure_names_a_remedy() {
         let path = || PathBuf::from("/run/lb/lb.sock");
         assert!(explain(&ClientError::NoSocket(path())).contains("/run/lb/lb.sock; start one with `lb run`"));
-        assert!(explain(&ClientError::NobodyListens(path())).contains("--socket PATH"));
+        assert!(explain(&ClientError::NoListener(path())).contains("--socket PATH"));
         assert!(explain(&ClientError::Denied(path())).contains("sudo"));
         assert!(explain(&ClientError::Closed(path())).contains("the user that the daemon runs as"));
     }

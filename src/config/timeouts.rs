@@ -38,9 +38,9 @@ impl Timeouts {
         timeouts.queue = section.duration("queue", ALWAYS).unwrap_or(timeouts.connect);
         set(&mut timeouts.client, section.limit("client"));
         set(&mut timeouts.server, section.limit("server"));
-        timeouts.tunnel = section.duration("tunnel", "leave it out, and client and server go on to hold");
-        timeouts.client_fin = section.duration("client_fin", "leave it out, and the timeout before it goes on to hold");
-        timeouts.server_fin = section.duration("server_fin", "leave it out, and the timeout before it goes on to hold");
+        timeouts.tunnel = section.duration("tunnel", "leave it out, and client and server stay in force");
+        timeouts.client_fin = section.duration("client_fin", "leave it out, and the timeout before it stays in force");
+        timeouts.server_fin = section.duration("server_fin", "leave it out, and the timeout before it stays in force");
         (timeouts, section.duration("check", ALWAYS))
     }
 
@@ -54,4 +54,4 @@ impl Timeouts {
     };
 }
 
-const ALWAYS: &str = "write a time such as \"5s\", a wait without end helps nobody";
+const ALWAYS: &str = "write a time such as \"5s\", a wait without end is not possible";

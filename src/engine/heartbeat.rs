@@ -1,10 +1,8 @@
 //! Signs of life to the supervisor. When a worker does not answer, there is none: silence is the message.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::backend::Member;
@@ -26,6 +24,8 @@ pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs) {
 /// Sends a heartbeat if the workers have answered, and waits for the next.
 pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<(), EngineError> {
     match pulse {
+        // A stop continues: the sessions of the other workers have their time.
+        Pulse::WorkerLost if engine.stopping.is_some() => return Ok(()),
         // The connections queued for that worker would wait for ever: better a new engine at once.
         Pulse::WorkerLost => return Err(EngineError::WorkerLost),
         Pulse::Answered => {
@@ -48,17 +48,12 @@ pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<()
 
 fn next(engine: &Engine, jobs: &mut Jobs, after: Duration) {
     let (workers, mode) = (engine.workers.clone(), engine.origin.mode);
-    let pulse = spawn_local(async move {
+    let pulse = async move {
         sleep(after).await;
-        feel(&workers, mode).await
-    });
-    jobs.start(async {
-        match pulse.await {
-            Ok(pulse) => LoopEvent::Pulse(pulse),
-            // It panicked. The engine continues to serve; the supervisor sees the silence.
-            Err(_) => pending().await,
-        }
-    });
+        LoopEvent::Pulse(feel(&workers, mode).await)
+    };
+    // After a panic the engine continues to serve; the supervisor sees the silence.
+    jobs.start_apart(pulse, None);
 }
 
 async fn feel(workers: &Workers, mode: Mode) -> Pulse {

@@ -1,11 +1,12 @@
 //! What the engine's loop waits for: orders, notices, admin requests, discovered servers, and the results of its jobs.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::config::Config;
@@ -65,6 +66,8 @@ pub(super) enum ReloadStep {
         config: Box<Config>,
         lookups: Vec<Lookup>,
     },
+    /// It ended by a panic; the reply is dropped, which answers the client.
+    Failed,
     /// The listeners that were left are closed. `done`: the outcome for people.
     Retired {
         asker: ReloadAsker,
@@ -82,13 +85,28 @@ impl Jobs {
         self.0.spawn_local(job);
     }
 
-    /// The next result; waits for ever while there is no job. Cancel safe. A panic of a job continues here: what the
-    /// engine waits for would never come.
+    /// Starts a job whose panic must not end the engine: `after_panic` is its result then; `None`: it has none.
+    pub(super) fn start_apart(
+        &mut self,
+        job: impl Future<Output = LoopEvent> + 'static,
+        after_panic: Option<LoopEvent>,
+    ) {
+        let job = spawn_local(job);
+        self.start(async {
+            match (job.await, after_panic) {
+                (Ok(event), _) | (Err(_), Some(event)) => event,
+                (Err(_), None) => pending().await,
+            }
+        });
+    }
+
+    /// The next result; waits for ever while there is no job. Cancel safe. A panic of a job of [`Jobs::start`]
+    /// continues here: what the engine waits for would never come.
     async fn next(&mut self) -> LoopEvent {
         match self.0.join_next().await {
             Some(Ok(event)) => event,
             Some(Err(error)) => resume_unwind(error.into_panic()),
-            None => std::future::pending().await,
+            None => pending().await,
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn look_up(engine: &mut Engine, jobs: &mut Jobs) {
         return wait(jobs);
     }
     let lookups = Lookups::start(names).all();
-    jobs.start(async { LoopEvent::Names(lookups.await) });
+    jobs.start_apart(async { LoopEvent::Names(lookups.await) }, None);
 }
 
 /// Takes the answers of [`look_up`] in.
@@ -44,7 +44,7 @@ pub(super) fn apply_discovered(engine: &mut Engine, jobs: &mut Jobs, backends: &
     let names = engine.pools.names(&engine.config);
     if engine.pools.begin_look_up(&names) {
         let lookups = Lookups::start(names).all();
-        jobs.start(async { LoopEvent::NewNames(lookups.await) });
+        jobs.start_apart(async { LoopEvent::NewNames(lookups.await) }, None);
     }
 }
 

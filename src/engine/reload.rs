@@ -4,6 +4,7 @@
 //! happens at once.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::config::Config;
 use crate::control::admin::Answer;
@@ -43,35 +44,47 @@ pub(super) fn ask(engine: &mut Engine, jobs: &mut Jobs, asker: ReloadAsker) {
 /// Continues the reload under way.
 pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
     match step {
-        ReloadStep::NamesFound { asker, config, lookups } => match apply(engine, *config, lookups) {
+        ReloadStep::NamesFound { asker, config, lookups } => match guarded(|| apply(engine, *config, lookups)) {
             Ok((done, leaving)) => {
                 let retired = engine.listeners.retire(leaving);
-                jobs.start(async {
+                let retired = async {
                     retired.await;
                     LoopEvent::Reload(ReloadStep::Retired { asker, done })
-                });
+                };
+                jobs.start_apart(retired, Some(LoopEvent::Reload(ReloadStep::Failed)));
                 return;
             }
             Err(why) => finish(engine, asker, Err(why)),
         },
         ReloadStep::Retired { asker, done } => finish(engine, asker, Ok(done)),
+        ReloadStep::Failed => over(engine),
     }
     begin_next(engine, jobs);
 }
 
 fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
     while let Some(asker) = engine.reloads.begin() {
-        match engine.launch.source.read() {
-            Ok(config) => {
-                let lookups = Lookups::start(engine.pools.names(&config)).all();
-                let config = Box::new(config);
-                jobs.start(async {
-                    LoopEvent::Reload(ReloadStep::NamesFound { asker, config, lookups: lookups.await })
-                });
+        let read = || {
+            let config = engine.launch.source.read().map_err(|problems| problems.to_string())?;
+            let names = engine.pools.names(&config);
+            Ok((Box::new(config), names))
+        };
+        match guarded(read) {
+            Ok((config, names)) => {
+                let lookups = Lookups::start(names).all();
+                let found =
+                    async { LoopEvent::Reload(ReloadStep::NamesFound { asker, config, lookups: lookups.await }) };
+                jobs.start_apart(found, Some(LoopEvent::Reload(ReloadStep::Failed)));
             }
-            Err(problems) => finish(engine, asker, Err(problems.to_string())),
+            Err(why) => finish(engine, asker, Err(why)),
         }
     }
+}
+
+/// A panic fails the reload and nothing else: a bug in reading a file must not end the sessions.
+fn guarded<T>(stretch: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(stretch))
+        .unwrap_or_else(|_| Err("a bug of lb: it panicked, and stderr has the place".to_owned()))
 }
 
 /// Applies a configuration as a whole, or not at all. Returns the outcome for people, and the addresses that are left.
@@ -116,8 +129,7 @@ fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<L
 }
 
 fn finish(engine: &mut Engine, asker: ReloadAsker, outcome: Result<String, String>) {
-    engine.reloads.end();
-    report(engine, "serving", false);
+    over(engine);
     let refused = |why| format!("reload refused, the running configuration stays:\n{why}");
     match (asker, outcome) {
         (ReloadAsker::Client(reply), Ok(done)) => reply.send(Answer::done(done)),
@@ -125,6 +137,12 @@ fn finish(engine: &mut Engine, asker: ReloadAsker, outcome: Result<String, Strin
         (ReloadAsker::Signal, Ok(done)) => tracing::info!("{done}"),
         (ReloadAsker::Signal, Err(why)) => tracing::error!("{}", refused(why)),
     }
+}
+
+/// The reload under way is over, whatever became of it.
+fn over(engine: &mut Engine) {
+    engine.reloads.end();
+    report(engine, "serving", false);
 }
 
 fn report(engine: &Engine, status: &str, reloading: bool) {

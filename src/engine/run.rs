@@ -155,7 +155,8 @@ fn continue_handoff(engine: &Engine, jobs: &mut Jobs, next: HandoffNext) {
 }
 
 fn start_handoff(jobs: &mut Jobs, handoff: HandoffFuture) {
-    jobs.start(async { LoopEvent::Handoff(Box::new(handoff.await)) });
+    // After a panic this hand-off is silent, and a deadline ends it; the engine continues to serve.
+    jobs.start_apart(async { LoopEvent::Handoff(Box::new(handoff.await)) }, None);
 }
 
 fn report_done(engine: &Engine, done: Done) {

@@ -17,7 +17,7 @@ pub(crate) struct DemoArgs {
     /// Where the balancer listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) bind: SocketAddr,
-    /// How long the load lasts
+    /// How many seconds the load lasts, 2 to 3600
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=3600))]
     pub(crate) seconds: u32,
     /// Print the summary as JSON

@@ -29,17 +29,20 @@ Signals:
   TERM  stop accepting, let open sessions finish (up to `hard_stop_after`)
   INT   the same within one second; a second TERM or INT: at once
   HUP   as `lb reload`
-  USR2  as `lb upgrade`")]
+  USR2  as `lb upgrade`
+
+Environment:
+  LB_LOG  messages on stderr: error, warn, info (default), debug, trace")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Take over from the lb that listens at PATH, if there is one, and listen there for a successor
     #[arg(long, value_name = "PATH")]
     pub(crate) takeover: Option<PathBuf>,
-    /// How long it must serve before open sessions move to it: 0s to 60s [default: 5s]
+    /// With --takeover: how long it must serve before open sessions move to it: 0s to 60s [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = probation, requires = "takeover")]
     pub(crate) probation: Option<Duration>,
-    /// After a successor took over, wait for TERM instead of ending: for a policy that restarts what ends
+    /// With --takeover: after a successor took over, wait for TERM instead of ending: for a policy that restarts what ends
     #[arg(long, requires = "takeover")]
     pub(crate) linger: bool,
 }

@@ -21,8 +21,8 @@ pub(crate) struct Client {
 pub(crate) enum ClientError {
     #[error("there is no socket {0}")]
     NoSocket(PathBuf),
-    #[error("nobody listens on {0}")]
-    NobodyListens(PathBuf),
+    #[error("nothing listens on {0}")]
+    NoListener(PathBuf),
     #[error("this user may not use {0}")]
     Denied(PathBuf),
     #[error("the daemon behind {path} said nothing for {} s", silence.as_secs())]
@@ -96,7 +96,7 @@ impl ClientError {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::NotFound => Self::NoSocket(path),
-            io::ErrorKind::ConnectionRefused => Self::NobodyListens(path),
+            io::ErrorKind::ConnectionRefused => Self::NoListener(path),
             io::ErrorKind::PermissionDenied => Self::Denied(path),
             // SO_RCVTIMEO and SO_SNDTIMEO end a call with EAGAIN.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent { path, silence },
@@ -160,7 +160,7 @@ mod tests {
         let path = dir.path().join("lb.sock");
         assert!(matches!(Client::connect(&path), Err(ClientError::NoSocket(_))));
         drop(UnixListener::bind(&path).unwrap());
-        assert!(matches!(Client::connect(&path), Err(ClientError::NobodyListens(_))));
+        assert!(matches!(Client::connect(&path), Err(ClientError::NoListener(_))));
         let endless = dir.path().join("x".repeat(200));
         assert!(matches!(Client::connect(&endless), Err(ClientError::Io { .. })));
     }

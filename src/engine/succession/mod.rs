@@ -186,10 +186,13 @@ impl Succession {
                 for (worker, session) in moved.kept.drain(..) {
                     self.thaw(worker, session, listeners, pools);
                 }
-                self.moving = Moving::No;
                 HandoffNext::Wait(self.last_counts(moved, now.stopping, listeners, pools))
             }
-            HandoffStep::HandedOver(done) => HandoffNext::Report(done),
+            HandoffStep::HandedOver(done) => {
+                // Not before: a stop waits for a move, and the last counts belong to it.
+                self.moving = Moving::No;
+                HandoffNext::Report(done)
+            }
             HandoffStep::Arrived(Ok((incoming, arrival))) => self.arrived(incoming, arrival, now, listeners, pools),
             HandoffStep::Given(Ok((mut incoming, sessions))) => {
                 for session in sessions {
