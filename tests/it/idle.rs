@@ -30,7 +30,7 @@ fn four_thousand_idle_sessions_hold_little_memory_no_pipe_and_no_cpu() {
         .map(|index| busy_then_idle(connect(addr).unwrap(), if index % 100 == 0 { 300_000 } else { 100 }))
         .collect();
     eventually_eq(HANG, count as u64 + 50, || lb.status().frontend("web").number("sessions"));
-    let memory = (proc::private_memory(lb.pid()) - before) / count as u64;
+    let memory = proc::private_memory(lb.pid()).saturating_sub(before) / count as u64;
     figure(&format!("private memory of an idle session, of {count}"), format!("{memory} bytes"));
 
     eventually(HANG, "no more pipes than before", || (proc::pipes(lb.pid()) <= pipes).then_some(()));
