@@ -107,7 +107,8 @@ pub mod internals {
 
     pub mod config {
         pub use crate::config::{
-            AdminState, Backend, Balance, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server, load, parse,
+            AdminState, Backend, Balance, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server, Weight, load,
+            parse,
         };
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
     let specs = (0..servers).map(|index| MemberSpec {
         name: format!("s{index}"),
         addr: SocketAddr::from(([10, 0, 0, 1], 1 + index)).into(),
-        weight: 1,
+        weight: config::Weight::default(),
         maxconn: None,
         backup: false,
         disabled: false,

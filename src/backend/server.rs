@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{CheckResult, Health, History, Transition};
 use super::loads::{Loads, Slot};
-use crate::config::{AdminState, Check};
+use crate::config::{AdminState, Check, Weight};
 use crate::stats::ServerStats;
 use crate::sys::addr::Addr;
 
@@ -36,7 +36,7 @@ pub struct ServerState {
     pub health: Option<Health>,
     pub admin: AdminState,
     /// Weight given by the operator at run time, in place of the configured one.
-    pub weight: Option<u16>,
+    pub weight: Option<Weight>,
     pub history: History,
     /// When it last went UP or DOWN.
     pub changed: Option<Instant>,
@@ -57,7 +57,7 @@ pub enum MemberOrigin {
 pub struct MemberSpec {
     pub name: String,
     pub addr: Addr,
-    pub weight: u16,
+    pub weight: Weight,
     /// `None`: no limit.
     pub maxconn: Option<u32>,
     pub backup: bool,

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::loads::Loads;
 use super::scheduler::{Candidate, Schedule};
 use super::server::Member;
-use crate::config;
+use crate::config::{self, Weight};
 
 #[derive(Debug)]
 pub struct Snapshot {
@@ -51,7 +51,7 @@ impl Snapshot {
 fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> (Vec<Candidate>, bool) {
     let able = |backup: bool| {
         members.iter().enumerate().filter(move |(_, member)| {
-            member.spec.backup == backup && weight_of(member) > 0 && member.server.state().is_usable()
+            member.spec.backup == backup && weight_of(member).get() > 0 && member.server.state().is_usable()
         })
     };
     let mut chosen: Vec<(usize, &Arc<Member>)> = able(false).collect();
@@ -61,7 +61,7 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
     let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(settings, member, now)).collect();
     let ramping = percents.iter().any(|percent| *percent < 100);
     let candidates = chosen.iter().zip(percents).map(|((index, member), percent)| {
-        let weight = u32::from(weight_of(member));
+        let weight = u32::from(weight_of(member).get());
         Candidate {
             member: *index,
             slot: member.server.slot(),
@@ -74,7 +74,7 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
     (candidates.collect(), ramping)
 }
 
-fn weight_of(member: &Member) -> u16 {
+fn weight_of(member: &Member) -> Weight {
     member.server.state().weight.unwrap_or(member.spec.weight)
 }
 

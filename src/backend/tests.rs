@@ -1,5 +1,6 @@
 use super::health::CheckStatus;
 use super::*;
+use crate::config::Weight;
 use std::time::Duration;
 
 fn settings() -> config::Backend {
@@ -10,7 +11,7 @@ fn spec(name: &str, port: u16) -> MemberSpec {
     MemberSpec {
         name: name.into(),
         addr: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
-        weight: 1,
+        weight: Weight::default(),
         maxconn: None,
         backup: false,
         disabled: false,
@@ -72,7 +73,7 @@ fn a_name_that_stays_keeps_counts_and_health_and_a_new_address_starts_afresh() {
     let lease = backend.adopt("a").unwrap();
     backend.record(&a, result(CheckStatus::L4Con), 1, now).unwrap();
     let mut heavier = spec("a", 1);
-    heavier.weight = 9;
+    heavier.weight = Weight::new(9).unwrap();
     backend.apply(Arc::new(settings()), vec![heavier], now).unwrap();
     assert!(Arc::ptr_eq(&a, &server(&backend, "a")));
     assert!(a.sessions() == 1 && !a.state().is_up());
@@ -142,7 +143,7 @@ fn drain_maint_and_weight_zero_take_no_new_sessions() {
         assert_eq!([picked(&backend), picked(&backend)], [Some("b".into()), Some("b".into())]);
     }
     server(&backend, "a").state().admin = AdminState::Ready;
-    server(&backend, "b").state().weight = Some(0);
+    server(&backend, "b").state().weight = Weight::new(0);
     backend.refresh(now);
     assert_eq!([picked(&backend), picked(&backend)], [Some("a".into()), Some("a".into())]);
 }
@@ -178,10 +179,10 @@ fn a_server_that_returns_follows_what_changed_while_it_was_away() {
     assert!(a.state().health.is_some(), "it is checked now");
     backend.record(&a, result(CheckStatus::L4Con), 1, now);
     assert!(!a.state().is_up());
-    a.state().weight = Some(7);
+    a.state().weight = Weight::new(7);
     apply(vec![]);
     let mut moved = spec("a", 2);
-    (moved.weight, moved.disabled) = (3, true);
+    (moved.weight, moved.disabled) = (Weight::new(3).unwrap(), true);
     apply(vec![moved]);
     let state = a.state();
     assert!(state.is_up(), "at a new address");

@@ -29,6 +29,7 @@ mod tests;
 mod timeouts;
 mod units;
 mod value;
+mod weight;
 mod words;
 
 use std::fs::File;
@@ -50,9 +51,9 @@ pub(crate) use global::{Global, LogTarget};
 pub(crate) use problem::Problems;
 pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::ScriptStep;
-pub(crate) use server::MAX_WEIGHT;
 pub use server::Server;
 pub(crate) use timeouts::Timeouts;
+pub use weight::Weight;
 
 use bind::Binds;
 use report::ProblemReport;

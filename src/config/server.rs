@@ -4,14 +4,14 @@ use super::address::Address;
 use super::global::MAX_CONN;
 use super::section::{Shape, set};
 use super::value::RawValue;
+use super::weight::Weight;
 use super::words::shown;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     pub name: String,
     pub addr: Address,
-    /// 0–256; 0: no new sessions. Default 1.
-    pub weight: u16,
+    pub weight: Weight,
     /// Sessions at once; more wait in the backend's queue. `None`: no limit.
     pub maxconn: Option<u32>,
     /// Used only when no other server is usable.
@@ -20,13 +20,10 @@ pub struct Server {
     pub disabled: bool,
 }
 
-/// The largest `weight`, as in HAProxy.
-pub(crate) const MAX_WEIGHT: u16 = 256;
-
 impl Server {
     /// A server with every default.
     pub fn new(name: impl Into<String>, addr: Address) -> Self {
-        Self { name: name.into(), addr, weight: 1, maxconn: None, backup: false, disabled: false }
+        Self { name: name.into(), addr, weight: Weight::default(), maxconn: None, backup: false, disabled: false }
     }
 }
 
@@ -37,7 +34,7 @@ impl Server {
             return Some(Self::new(name, address(value)?));
         }
         let section = value.section(path, &Self::SHAPE, &format!("{} = \"10.0.0.1:8000\"", shown(name)))?;
-        let weight = section.number("weight", 0..=i64::from(MAX_WEIGHT));
+        let weight = section.number("weight", 0..=i64::from(Weight::MAX)).and_then(Weight::new);
         let maxconn = section.number("maxconn", 1..=MAX_CONN);
         let (backup, disabled) = (section.flag("backup"), section.flag("disabled"));
         let addr = section.required("addr", "\"10.0.0.1:8000\"");

@@ -263,7 +263,7 @@ mod tests {
             let spec = MemberSpec {
                 name: "a".into(),
                 addr: addr.into(),
-                weight: 1,
+                weight: config::Weight::default(),
                 maxconn: None,
                 backup: false,
                 disabled: false,

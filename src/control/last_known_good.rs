@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::discovery::Discovered;
-use crate::config::{Address, MAX_SERVERS, MAX_WEIGHT};
+use crate::config::{Address, MAX_SERVERS, Weight};
 
 /// What is kept of one backend. Also what one process hands to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,10 +154,8 @@ impl SavedServer {
     fn read(&self) -> Result<(String, Discovered, i64), Damage> {
         let bad = |why: String| Damage::Content(format!("server {}: {why}", self.name));
         let addr: Address = self.addr.parse().map_err(|error| bad(format!("{error}")))?;
-        if self.weight > MAX_WEIGHT {
-            return Err(bad(format!("weight {} is too large", self.weight)));
-        }
-        let server = Discovered { addr, weight: self.weight, maxconn: self.maxconn, backup: self.backup };
+        let weight = Weight::new(self.weight).ok_or_else(|| bad(format!("weight {} is too large", self.weight)))?;
+        let server = Discovered { addr, weight, maxconn: self.maxconn, backup: self.backup };
         Ok((self.name.clone(), server, self.lease))
     }
 }
@@ -167,7 +165,7 @@ impl From<(String, Discovered, i64)> for SavedServer {
         Self {
             name,
             addr: server.addr.to_string(),
-            weight: server.weight,
+            weight: server.weight.get(),
             maxconn: server.maxconn,
             backup: server.backup,
             lease,

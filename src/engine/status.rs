@@ -109,7 +109,7 @@ fn server(member: &Member) -> ServerReport {
             health: state.health.map_or_else(|| "no check".to_owned(), |health| health.position().to_string()),
             last: state.history.iter().rev().map(|last| result(last, now)).collect(),
         },
-        weight: state.weight.unwrap_or(member.spec.weight),
+        weight: state.weight.unwrap_or(member.spec.weight).get(),
         backup: member.spec.backup,
         maxconn: member.spec.maxconn.unwrap_or(0).into(),
         sessions: server.sessions().into(),
@@ -138,7 +138,7 @@ fn unresolved(server: &config::Server) -> ServerReport {
         addr: server.addr.to_string(),
         status: ServerStatus::Down,
         check: CheckReport { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
-        weight: server.weight,
+        weight: server.weight.get(),
         backup: server.backup,
         ..ServerReport::default()
     }

@@ -57,7 +57,7 @@ impl Bench {
         let spec = MemberSpec {
             name: "a".into(),
             addr: origin.into(),
-            weight: 1,
+            weight: config::Weight::default(),
             maxconn: None,
             backup: false,
             disabled: false,

@@ -106,6 +106,6 @@ mod tests {
 
     #[test]
     fn the_largest_weight_is_that_of_the_configuration() {
-        assert_eq!(MAX_WEIGHT, i64::from(crate::config::MAX_WEIGHT));
+        assert_eq!(MAX_WEIGHT, i64::from(crate::config::Weight::MAX));
     }
 }

@@ -103,7 +103,7 @@ fn servers_keep_their_order_in_either_form() {
     let servers = backend(lines).servers;
     let names: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
     assert_eq!(names, ["a", "z", "10.0.0.1:80"]);
-    assert_eq!((servers[1].weight, servers[1].maxconn), (0, Some(5)));
+    assert_eq!((servers[1].weight.get(), servers[1].maxconn), (0, Some(5)));
     assert!(servers[1].backup && servers[1].disabled);
     assert_eq!(servers[2].addr, Address::Unix("/run/x".into()));
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::config::{Address, AddressError, MAX_WEIGHT};
+use crate::config::{Address, AddressError, Weight};
 
 /// The servers of one backend by name.
 pub type Servers = BTreeMap<String, Discovered>;
@@ -18,7 +18,7 @@ pub type Servers = BTreeMap<String, Discovered>;
 pub struct Discovered {
     pub addr: Address,
     /// 0–256; 0: no new sessions.
-    pub weight: u16,
+    pub weight: Weight,
     /// Sessions at once. `None`: no limit (also written 0, as in HAProxy).
     pub maxconn: Option<u32>,
     /// Used only when no other server is usable.
@@ -62,7 +62,7 @@ pub enum ValueError {
 impl Discovered {
     /// A server with every default.
     pub fn new(addr: Address) -> Self {
-        Self { addr, weight: 1, maxconn: None, backup: false }
+        Self { addr, weight: Weight::default(), maxconn: None, backup: false }
     }
 
     /// Reads a value; also returns how many JSON fields were not understood and therefore ignored.
@@ -128,11 +128,11 @@ fn text_of(value: &Value) -> Result<&str, ValueError> {
     value.as_str().ok_or(ValueError::BadField { field: "addr", wanted: "a text like \"10.0.0.1:8000\"" })
 }
 
-fn weight_of(value: &Value) -> Result<u16, ValueError> {
+fn weight_of(value: &Value) -> Result<Weight, ValueError> {
     value
         .as_u64()
         .and_then(|weight| u16::try_from(weight).ok())
-        .filter(|weight| *weight <= MAX_WEIGHT)
+        .and_then(Weight::new)
         .ok_or(ValueError::BadField { field: "weight", wanted: "a whole number from 0 to 256" })
 }
 
@@ -178,16 +178,16 @@ mod tests {
     #[test]
     fn json_values_give_every_field() {
         let server = ok(r#" {"addr":"10.0.0.1:80","weight":5,"maxconn":7,"backup":true} "#);
-        assert_eq!((server.weight, server.maxconn, server.backup), (5, Some(7), true));
+        assert_eq!((server.weight.get(), server.maxconn, server.backup), (5, Some(7), true));
         assert_eq!(ok(r#"{"addr":"10.0.0.1:80","maxconn":0}"#).maxconn, None);
-        assert_eq!(ok(r#"{"addr":"10.0.0.1:80"}"#).weight, 1);
+        assert_eq!(ok(r#"{"addr":"10.0.0.1:80"}"#).weight.get(), 1);
     }
 
     #[test]
     fn unknown_json_fields_are_ignored_and_counted() {
         let value = br#"{"addr":"10.0.0.1:80","zone":"a","weight":2,"x":{"y":[1]}}"#;
         let (server, ignored) = Discovered::parse(value).unwrap();
-        assert_eq!((server.weight, ignored), (2, 2));
+        assert_eq!((server.weight.get(), ignored), (2, 2));
     }
 
     #[test]

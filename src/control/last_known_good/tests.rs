@@ -1,7 +1,13 @@
 use super::*;
+use crate::config::Weight;
 
 fn saved() -> Saved {
-    let app1 = Discovered { addr: "10.0.0.1:80".parse().unwrap(), weight: 3, maxconn: Some(9), backup: true };
+    let app1 = Discovered {
+        addr: "10.0.0.1:80".parse().unwrap(),
+        weight: Weight::new(3).unwrap(),
+        maxconn: Some(9),
+        backup: true,
+    };
     let app2 = Discovered::new("app2.internal:80".parse().unwrap());
     let servers = vec![("app1".to_owned(), app1, 7), ("app2".to_owned(), app2, 0)];
     Saved::new("/app/", 0xdead_beef_dead_beef, 42, 1_800_000_000, servers)
@@ -15,7 +21,7 @@ fn what_was_saved_is_loaded() {
     saved().save(dir.path(), "app").unwrap();
     let loaded = Saved::load(dir.path(), "app").unwrap().unwrap();
     assert_eq!(loaded, saved());
-    assert_eq!(loaded.servers().unwrap()[0].1.weight, 3);
+    assert_eq!(loaded.servers().unwrap()[0].1.weight.get(), 3);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 

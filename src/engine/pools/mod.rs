@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use self::followers::Followers;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, MemberOrigin, MemberSpec, Server};
-use crate::config::{self, AdminState, Config, MAX_WEIGHT};
+use crate::config::{self, AdminState, Config, Weight};
 use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
@@ -197,9 +197,7 @@ impl Pools {
 
     /// Sets a server's weight. Returns the same as [`Pools::set_state`].
     pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<String, String> {
-        if weight > MAX_WEIGHT {
-            return Err(format!("weight {weight} is not from 0 to {MAX_WEIGHT}"));
-        }
+        let weight = Weight::new(weight).ok_or_else(|| format!("weight {weight} is not from 0 to {}", Weight::MAX))?;
         let (backend, found) = self.find(backend, server)?;
         found.state().weight = Some(weight);
         backend.refresh(Instant::now());

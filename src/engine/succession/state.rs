@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, Health, Standing};
 use crate::backend::{Member, Server, ServerState};
-use crate::config::AdminState;
+use crate::config::{AdminState, Weight};
 use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
 use crate::engine::succession::peer_link::PeerLinkError;
@@ -230,7 +230,7 @@ fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instan
         state.history.iter().map(|result| (result, age(result.ended))).collect();
     Knowledge {
         admin: state.admin,
-        weight: state.weight,
+        weight: state.weight.map(Weight::get),
         up_failures: standing.and_then(|standing| match standing {
             Standing::Up { failures } => Some(failures),
             Standing::Down { .. } => None,
@@ -253,7 +253,7 @@ fn restore(member: &Member, knowledge: &Knowledge, now: Instant) {
     if !knowledge.configured || knowledge.admin == AdminState::Drain {
         state.admin = knowledge.admin;
     }
-    state.weight = knowledge.weight;
+    state.weight = knowledge.weight.and_then(Weight::new);
     let standing = match (knowledge.up_failures, knowledge.down_successes) {
         (Some(failures), _) => Some(Standing::Up { failures }),
         (None, Some(successes)) => Some(Standing::Down { successes }),

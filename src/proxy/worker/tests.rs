@@ -50,7 +50,7 @@ fn a_dropped_notice_is_sent_again_at_the_next_failure() {
     let spec = MemberSpec {
         name: "a".into(),
         addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
-        weight: 1,
+        weight: config::Weight::default(),
         maxconn: None,
         backup: false,
         disabled: false,
