@@ -6,3 +6,4 @@ pub(crate) mod etcd;
 pub(crate) mod last_known_good;
 pub(crate) mod probe;
 pub(crate) mod resolver;
+pub(crate) mod state_file;

@@ -6,6 +6,7 @@ use crate::backend::TooManyServers;
 use crate::engine::listeners::bind::ListenerError;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::engine::supervisor_link::SupervisorLinkError;
+use crate::sys::private_dir::PrivateDirError;
 
 /// Why an engine cannot start or cannot continue. The engine ends with it.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,8 @@ pub(crate) enum EngineError {
     Bind(#[from] ListenerError),
     #[error("admin socket {path}: {problem}")]
     Admin { path: String, problem: String },
+    #[error("state_dir: {0}")]
+    StateDir(#[from] PrivateDirError),
     #[error("{what}: {error}")]
     System { what: &'static str, error: io::Error },
     #[error("backend {name}: {error}")]

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::config::Config;
 use crate::control::admin::Answer;
 use crate::control::resolver::{Lookup, Lookups};
+use crate::control::state_file;
 use crate::engine::admin_socket::display_path;
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Jobs, LoopEvent, ReloadStep};
@@ -92,6 +93,11 @@ fn apply(engine: &mut Engine, config: Config, lookups: Vec<Lookup>) -> Result<(S
     engine.pools.learn(lookups);
     if engine.stopping.is_some() {
         return Err("the daemon is stopping".to_owned());
+    }
+    if config.global.state_dir != engine.config.global.state_dir
+        && let Some(state_dir) = &config.global.state_dir
+    {
+        state_file::prepare(state_dir).map_err(|error| format!("state_dir: {error}"))?;
     }
     let none = &mut Inherited::default();
     let prepared = engine.listeners.bind_new(&config, none).map_err(|error| error.to_string())?;

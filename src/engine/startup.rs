@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
+use crate::control::state_file;
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Inputs, Jobs};
 use crate::engine::launch::LaunchOptions;
@@ -46,6 +47,7 @@ async fn prepare(
         started: Instant::now(),
         inherited: Heartbeat { sessions: 0, accepted: 0, served: 0, failed: 0 },
     };
+    prepare_state_dir(&config, beginning.mode)?;
     let mut inherited = beginning.inherited;
     let (asked, requests) = mpsc::unbounded_channel();
     let (noticed, notices) = mpsc::channel(NOTICES);
@@ -65,6 +67,18 @@ async fn prepare(
     fault::point("engine.prepare");
     reports.prepared(engine.listeners.count())?;
     Ok((engine, Inputs { orders, notices, requests, jobs: Jobs::default() }))
+}
+
+/// At the first start a directory that cannot be used is refused. Later an engine serves without it, rather than not at all.
+fn prepare_state_dir(config: &Config, mode: Mode) -> Result<(), EngineError> {
+    match config.global.state_dir.as_deref().map(state_file::prepare) {
+        Some(Err(error)) if mode == Mode::Fresh => Err(error.into()),
+        Some(Err(error)) => {
+            tracing::warn!("state_dir is not used: {error}");
+            Ok(())
+        }
+        Some(Ok(())) | None => Ok(()),
+    }
 }
 
 /// Notices that the control thread may be behind; further ones are dropped.

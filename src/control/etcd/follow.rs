@@ -13,6 +13,7 @@ use super::limits::reconnects;
 use super::prefix::FollowedPrefix;
 use super::session;
 use crate::config;
+use crate::control::state_file::SaveRetry;
 
 /// Connects, follows, and begins again with the next endpoint. Never returns.
 pub(super) async fn follow(followed: Rc<FollowedPrefix>, etcd: config::Etcd) {
@@ -54,16 +55,22 @@ impl<T> Drop for Ended<T> {
 /// Keeps the disk and the holds up to date, connection or not. Never returns.
 pub(super) async fn keep(followed: Rc<FollowedPrefix>) {
     let mut ticks = interval(TICK);
+    let mut retry = SaveRetry::default();
     loop {
         select! {
             _ = ticks.tick() => followed.tick(),
-            () = followed.unsaved() => {
-                if let Some(save) = followed.save() {
-                    // A disk may stall for seconds: not on this thread. Changes meanwhile are written next, as one.
-                    spawn_blocking(save).await.ok();
-                }
-            }
+            () = followed.unsaved() => save(&followed, &mut retry).await,
+            () = retry.due() => save(&followed, &mut retry).await,
         }
+    }
+}
+
+/// A disk may stall for seconds: not on this thread. Changes meanwhile are written next, as one.
+async fn save(followed: &FollowedPrefix, retry: &mut SaveRetry) {
+    if let Some(save) = followed.save()
+        && let Ok(outcome) = spawn_blocking(save).await
+    {
+        retry.after(&format!("backend {}: last known servers", followed.backend()), outcome);
     }
 }
 

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::FollowedPrefix;
 use crate::control::etcd::status::AppliedFrom;
 use crate::control::last_known_good::Saved;
+use crate::control::state_file::SaveError;
 
 impl FollowedPrefix {
     /// Applies what was last known: `handed` by an earlier follower, or the file.
@@ -50,15 +51,11 @@ impl FollowedPrefix {
         self.unsaved.notified().await;
     }
 
-    /// The write of what is applied, for a thread that may block on the disk. A failure is logged and costs nothing else.
-    pub(in crate::control::etcd) fn save(&self) -> Option<impl FnOnce() + Send + use<>> {
+    /// The write of what is applied, for a thread that may block on the disk. A failure costs nothing else.
+    pub(in crate::control::etcd) fn save(&self) -> Option<impl FnOnce() -> Result<(), SaveError> + Send + use<>> {
         let (dir, saved) = (self.state_dir.clone()?, self.saved()?);
         let backend = Arc::clone(&self.backend.name);
-        Some(move || {
-            if let Err(error) = saved.save(&dir, &backend) {
-                warn!("backend {backend}: last known servers: {error}");
-            }
-        })
+        Some(move || saved.save(&dir, &backend))
     }
 
     fn load(&self) -> Option<Saved> {
