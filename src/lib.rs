@@ -101,7 +101,7 @@ pub mod internals {
     pub use crate::exit::ExitStatus;
 
     pub mod backend {
-        pub use crate::backend::health::Health;
+        pub use crate::backend::health::{CheckResult, CheckStatus, Health};
         pub use crate::backend::{Backend, Hint, Lease, MemberOrigin, MemberSpec};
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 }
 
 fn settle(discovery: &mut Discovery, leaving: Leaving, fresh: bool, now: Instant) -> bool {
-    discovery.settle(leaving, &BTreeSet::new(), fresh, now, &|_| true)
+    discovery.settle(leaving, &BTreeSet::new(), fresh, now, &|_| Some(true))
 }
 
 fn listed(now: Instant) -> Discovery {

@@ -20,6 +20,7 @@ pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
         maxconn: None,
         backup: false,
         disabled: false,
+        drain: false,
         origin: MemberOrigin::Static,
     });
     backend.apply(settings, specs.collect(), Instant::now()).expect("there is room for a thousand servers");

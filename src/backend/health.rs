@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::history::History;
-pub(crate) use self::result::{CheckResult, CheckStatus, ResultSource};
+pub(crate) use self::result::ResultSource;
+pub use self::result::{CheckResult, CheckStatus};
 use crate::config::{Check, Fall, InitState, Rise};
 
 /// The rise/fall machine.

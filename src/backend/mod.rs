@@ -109,11 +109,14 @@ impl Backend {
         snapshot.schedule.candidates().iter().any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
     }
 
-    /// Whether the server of that name is checked and UP: only then its life is known by other means than its key.
-    pub fn passes_checks(&self, server: &str) -> bool {
+    /// Whether the server of that name passes its checks: then its life is known by other means than its key. `None`: it
+    /// has none, or is DOWN before the first has ended.
+    pub fn passes_checks(&self, server: &str) -> Option<bool> {
         let snapshot = self.snapshot.load();
-        let member = snapshot.members.iter().find(|member| &*member.server.name == server);
-        snapshot.settings.check.is_some() && member.is_some_and(|member| member.server.state().is_up())
+        snapshot.settings.check.as_ref()?;
+        let member = snapshot.members.iter().find(|member| &*member.server.name == server)?;
+        let state = member.server.state();
+        (state.is_up() || state.history.newest().is_some()).then(|| state.is_up())
     }
 
     /// Sessions on all servers now.

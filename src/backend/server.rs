@@ -63,6 +63,8 @@ pub struct MemberSpec {
     pub backup: bool,
     /// Begins in MAINT.
     pub disabled: bool,
+    /// Its source says that it is about to leave: no new sessions.
+    pub drain: bool,
     pub origin: MemberOrigin,
 }
 
@@ -155,6 +157,26 @@ impl Server {
     }
 }
 
+impl Member {
+    /// May get new sessions.
+    pub fn is_usable(&self) -> bool {
+        let state = self.server.state();
+        !self.spec.drain && state.admin == AdminState::Ready && state.is_up()
+    }
+
+    /// HAProxy's status word.
+    pub fn status(&self) -> &'static str {
+        let state = self.server.state();
+        match state.admin {
+            AdminState::Maint => "MAINT",
+            AdminState::Drain => "DRAIN",
+            AdminState::Ready if self.spec.drain => "DRAIN",
+            AdminState::Ready if state.is_up() => "UP",
+            AdminState::Ready => "DOWN",
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // The last lease is gone, since each holds its server.
@@ -167,11 +189,6 @@ impl ServerState {
         self.health.is_none_or(|health| health.is_up())
     }
 
-    /// May get new sessions.
-    pub fn is_usable(&self) -> bool {
-        self.admin == AdminState::Ready && self.is_up()
-    }
-
     /// Takes a result in, `times` over (live failures come in bunches). `None`: nothing changed.
     pub fn record(&mut self, result: CheckResult, times: u32, now: Instant) -> Option<Transition> {
         let verdict = result.status.verdict();
@@ -181,15 +198,5 @@ impl ServerState {
         self.changed = Some(now);
         self.recovering_since = (transition == Transition::WentUp).then_some(now);
         Some(transition)
-    }
-
-    /// HAProxy's status word.
-    pub fn status(&self) -> &'static str {
-        match self.admin {
-            AdminState::Maint => "MAINT",
-            AdminState::Drain => "DRAIN",
-            AdminState::Ready if self.is_up() => "UP",
-            AdminState::Ready => "DOWN",
-        }
     }
 }

@@ -51,7 +51,7 @@ impl Snapshot {
 fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> (Vec<Candidate>, bool) {
     let able = |backup: bool| {
         members.iter().enumerate().filter(move |(_, member)| {
-            member.spec.backup == backup && weight_of(member).get() > 0 && member.server.state().is_usable()
+            member.spec.backup == backup && weight_of(member).get() > 0 && member.is_usable()
         })
     };
     let mut chosen: Vec<(usize, &Arc<Member>)> = able(false).collect();

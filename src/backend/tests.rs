@@ -15,6 +15,7 @@ fn spec(name: &str, port: u16) -> MemberSpec {
         maxconn: None,
         backup: false,
         disabled: false,
+        drain: false,
         origin: MemberOrigin::Static,
     }
 }

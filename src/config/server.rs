@@ -18,12 +18,22 @@ pub struct Server {
     pub backup: bool,
     /// Starts in MAINT.
     pub disabled: bool,
+    /// Said by a discovered server that is about to leave; the file has no word for it.
+    pub drain: bool,
 }
 
 impl Server {
     /// A server with every default.
     pub fn new(name: impl Into<String>, addr: Address) -> Self {
-        Self { name: name.into(), addr, weight: Weight::default(), maxconn: None, backup: false, disabled: false }
+        Self {
+            name: name.into(),
+            addr,
+            weight: Weight::default(),
+            maxconn: None,
+            backup: false,
+            disabled: false,
+            drain: false,
+        }
     }
 }
 

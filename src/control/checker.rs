@@ -267,6 +267,7 @@ mod tests {
                 maxconn: None,
                 backup: false,
                 disabled: false,
+                drain: false,
                 origin: MemberOrigin::Static,
             };
             backend.apply(settings, vec![spec], Instant::now()).unwrap();

@@ -30,7 +30,8 @@ pub use source::{Event, Kv, Listing};
 pub use value::{Discovered, Servers};
 pub(crate) use view::{Counters, RejectedKey, View};
 
-use guard::Guard;
+use guard::{Departure, Guard};
+use view::LastKey;
 
 /// One prefix followed: view and guard together.
 #[derive(Debug)]
@@ -44,14 +45,13 @@ pub struct Discovery {
 #[must_use = "the applied set does not change before `settle`"]
 #[derive(Debug, Default)]
 pub struct Leaving {
-    /// Name → lease of the key when it was last seen; 0: none.
-    servers: BTreeMap<String, i64>,
+    servers: BTreeMap<String, LastKey>,
 }
 
 impl Leaving {
     /// Leases to ask about: when one of them is still alive its key was deleted on purpose, not by expiry.
     pub fn leases(&self) -> BTreeSet<i64> {
-        self.servers.values().copied().filter(|lease| *lease != 0).collect()
+        self.servers.values().map(|key| key.lease).filter(|lease| *lease != 0).collect()
     }
 }
 
@@ -98,8 +98,8 @@ impl Discovery {
         Leaving { servers: self.view.events(events) }
     }
 
-    /// Decides what to apply. `alive` are those of [`Leaving::leases`] that are known to be alive; `passes`: whether a
-    /// server has checks and passes them. `fresh` is set when `leaving` comes from a listing, which alone can end a hold.
+    /// Decides what to apply. `alive` are those of [`Leaving::leases`] that are known to be alive; `verdict`: whether a
+    /// server passes its checks; `None` without any. `fresh` is set when `leaving` comes from a listing, which alone can end a hold.
     /// Returns whether the applied set changed.
     pub fn settle(
         &mut self,
@@ -107,16 +107,20 @@ impl Discovery {
         alive: &BTreeSet<i64>,
         fresh: bool,
         now: Instant,
-        passes: &dyn Fn(&str) -> bool,
+        verdict: &dyn Fn(&str) -> Option<bool>,
     ) -> bool {
-        let expired = |lease: i64| lease != 0 && !alive.contains(&lease);
-        let leaving = leaving.servers.into_iter().map(|(name, lease)| (name, expired(lease))).collect();
-        self.guard.settle(self.view.servers(), leaving, fresh, now, passes)
+        let how = |key: LastKey| match key {
+            LastKey { drain: true, .. } => Departure::Announced,
+            LastKey { lease, .. } if lease != 0 && !alive.contains(&lease) => Departure::Expired,
+            LastKey { .. } => Departure::Deleted,
+        };
+        let leaving = leaving.servers.into_iter().map(|(name, key)| (name, how(key))).collect();
+        self.guard.settle(self.view.servers(), leaving, fresh, now, verdict)
     }
 
     /// Looks again at the servers that are held for their checks: to be called about as often as checks come. Returns whether the applied set changed.
-    pub fn tick(&mut self, now: Instant, passes: &dyn Fn(&str) -> bool) -> bool {
-        self.guard.settle(self.view.servers(), BTreeMap::new(), false, now, passes)
+    pub fn tick(&mut self, now: Instant, verdict: &dyn Fn(&str) -> Option<bool>) -> bool {
+        self.guard.settle(self.view.servers(), BTreeMap::new(), false, now, verdict)
     }
 
     /// Applies at once what is held. Returns how many servers that takes away.

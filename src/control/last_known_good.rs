@@ -31,6 +31,9 @@ pub struct SavedServer {
     pub weight: u16,
     pub maxconn: Option<u32>,
     pub backup: bool,
+    /// Earlier versions neither write nor read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drain: bool,
     /// Lease of its key; 0: none.
     pub lease: i64,
 }
@@ -87,7 +90,7 @@ impl SavedServer {
         let bad = |why: String| Damage::Content(format!("server {}: {why}", self.name));
         let addr: Address = self.addr.parse().map_err(|error| bad(format!("{error}")))?;
         let weight = Weight::new(self.weight).ok_or_else(|| bad(format!("weight {} is too large", self.weight)))?;
-        let server = Discovered { addr, weight, maxconn: self.maxconn, backup: self.backup };
+        let server = Discovered { addr, weight, maxconn: self.maxconn, backup: self.backup, drain: self.drain };
         Ok((self.name.clone(), server, self.lease))
     }
 }
@@ -100,6 +103,7 @@ impl From<(String, Discovered, i64)> for SavedServer {
             weight: server.weight.get(),
             maxconn: server.maxconn,
             backup: server.backup,
+            drain: server.drain,
             lease,
         }
     }

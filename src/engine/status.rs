@@ -98,7 +98,7 @@ fn server(member: &Member) -> ServerReport {
     ServerReport {
         name: server.name.to_string(),
         addr: member.spec.addr.to_string(),
-        status: match state.status() {
+        status: match member.status() {
             "UP" => ServerStatus::Up,
             "DOWN" => ServerStatus::Down,
             "DRAIN" => ServerStatus::Drain,

@@ -61,6 +61,7 @@ impl Bench {
             maxconn: None,
             backup: false,
             disabled: false,
+            drain: false,
             origin: MemberOrigin::Static,
         };
         backend.apply(settings, vec![spec], Instant::now()).unwrap();

@@ -98,6 +98,36 @@ fn a_lease_that_ends_keeps_its_server_while_it_passes_its_checks() {
 }
 
 #[test]
+fn held_servers_that_fail_their_checks_are_let_go() {
+    let (etcd, app) = five(Duration::from_secs(3600));
+    etcd.delete_prefix("/app/");
+    eventually(SOON, "the hold", || (app.status().held.len() == 5).then_some(()));
+    app.set_failing("s1", true);
+    app.set_failing("s4", true);
+    app.wait_for(&["s2", "s3", "s5"], SOON);
+    assert_eq!(app.status().held.len(), 3);
+}
+
+#[test]
+fn servers_that_said_they_drain_are_never_held_also_the_last() {
+    let (etcd, app) = five(Duration::from_secs(3600));
+    let drain = |number: u32| {
+        let value = format!(r#"{{"addr":"10.0.0.{number}:80","drain":true}}"#);
+        etcdctl_put(format!("/app/s{number}"), value)
+    };
+    etcd.transact((1..=5).map(drain).collect());
+    etcd.transact((1..=4).map(|number| etcd_client::TxnOp::delete(format!("/app/s{number}"), None)).collect());
+    app.wait_for(&["s5"], SOON);
+    etcd.delete("/app/s5");
+    app.wait_for(&[], SOON);
+    assert_eq!(app.status().holds_total, 0);
+}
+
+fn etcdctl_put(key: String, value: String) -> etcd_client::TxnOp {
+    etcd_client::TxnOp::put(key, value, None)
+}
+
+#[test]
 fn a_leased_key_deleted_by_a_command_is_removed_at_once() {
     let (etcd, app) = five(Duration::from_secs(3600));
     etcd.put_leased("/app/s6", "10.0.0.6:80", 3600);

@@ -304,6 +304,72 @@ fn a_server_that_stops_by_lb_register_costs_no_connection() {
 }
 
 #[test]
+fn a_server_whose_value_says_drain_gets_no_new_sessions_also_when_it_is_the_last() {
+    let etcd = Etcd::start();
+    let origin = Origin::start_everywhere(Behaviour::Echo);
+    etcd.put("/app/a", &nth(&origin, 1));
+    etcd.put("/app/b", &nth(&origin, 2));
+    let config = discovering(&[etcd.endpoint()], "1h").backend("timeout = { queue = \"300ms\" }");
+    let lb = Lb::start(&config.backend(r#"balance = "first""#));
+    wait_for(&lb, &["a", "b"], SOON);
+    let mut session = std::net::TcpStream::connect(lb.addr("web")).unwrap();
+    echo(&mut session);
+    let drain = |name: &str, number| {
+        etcd.put(&format!("/app/{name}"), &format!(r#"{{"addr":"{}","drain":true}}"#, nth(&origin, number)));
+        eventually_eq(SOON, "DRAIN".to_owned(), || lb.status().server(&format!("app/{name}")).text("status"));
+    };
+    drain("a", 1);
+    echo(&mut session);
+    let mut other = std::net::TcpStream::connect(lb.addr("web")).unwrap();
+    echo(&mut other);
+    assert_eq!(lb.status().server("app/b").number("sessions"), 1);
+    // The operator cannot overrule it, and the answer says so.
+    let ready = lb.command_ok(&["server", "ready", "app/a"]);
+    assert!(ready.contains("app/a is DRAIN, as its key says"), "{ready}");
+    // It stays so in the next engine.
+    lb.command_ok(&["upgrade", "--probation", "0s"]);
+    assert_eq!(lb.status().server("app/a").text("status"), "DRAIN");
+    drain("b", 2);
+    let mut refused = std::net::TcpStream::connect(lb.addr("web")).unwrap();
+    assert_eq!(std::io::Read::read(&mut refused, &mut [0]).unwrap_or(0), 0);
+    etcd.put("/app/a", &nth(&origin, 1));
+    eventually_eq(SOON, "UP".to_owned(), || lb.status().server("app/a").text("status"));
+    echo(&mut std::net::TcpStream::connect(lb.addr("web")).unwrap());
+    echo(&mut session);
+}
+
+#[test]
+fn three_of_four_servers_that_stop_at_once_by_lb_register_cost_no_request() {
+    use super::support::lb::BINARY;
+    use super::support::port::Port;
+    use super::support::process::Process;
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start();
+    let lb = Lb::start(&discovering(&[etcd.endpoint()], "30s"));
+    let ports: Vec<Port> = (0..4).map(|_| Port::reserve()).collect();
+    let names = ["a", "b", "c", "d"];
+    let register = |name: &str, port: &Port| {
+        let addr = port.addr().to_string();
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["register", "--etcd", &etcd.endpoint(), "--key", &format!("/app/{name}"), "--addr", &addr]);
+        command.args(["--check", "http:/", "--drain", "2s", "--"]);
+        command.args([BINARY, "demo-server", "--listen", &addr, "--name", "it"]);
+        Process::start(name, dir.path(), &command)
+    };
+    let mut registered: Vec<Process> = names.iter().zip(&ports).map(|(name, port)| register(name, port)).collect();
+    wait_for(&lb, &names, RECOVERY);
+    let load = Load::start(lb.addr("web"));
+    observe(Duration::from_millis(500));
+    registered[..3].iter().for_each(|server| server.signal(nix::sys::signal::Signal::SIGTERM));
+    for server in &mut registered[..3] {
+        server.wait(SOON + SOON);
+    }
+    wait_for(&lb, &["d"], SOON);
+    load.assert_flawless("three of four registered servers stop at once");
+    assert_eq!(lb.status().backend("app").discovery("holds_total"), 0);
+}
+
+#[test]
 fn a_thousand_servers_are_applied_in_one_swap_without_a_pause() {
     let mut etcd = Etcd::start();
     let origin = Origin::start_everywhere(Behaviour::Http(100));

@@ -180,6 +180,7 @@ fn server() -> impl Strategy<Value = Server> {
             maxconn,
             backup,
             disabled,
+            drain: false,
             ..Server::new("", addr.parse().unwrap())
         },
     )

@@ -1,10 +1,10 @@
 //! Guard: what stands between a source's view and the set that is applied.
 //!
-//! Additions and changed values pass at once. Departures are held in two cases: many at once (all servers, or more than
-//! half and more than two, within ten seconds), and a key that went by the expiry of its lease while its server still
-//! passes its checks, for then it is the registration that died. What is held stays in the applied set, subject to its
-//! checks as any other, until the delay is over and a listing made after that still lacks it; a server held for its
-//! lease goes as soon as a check fails. `accept` ends every hold.
+//! Additions and changed values pass at once, and so does a departure that was announced by `drain` in the server's last
+//! value. Others are held in two cases: many at once (all that serve, or more than half of them and more than two, within
+//! ten seconds), and a key that went by the expiry of its lease while its server still passes its checks, for then it is
+//! the registration that died. What is held stays in the applied set until the delay is over and a listing made after
+//! that still lacks it, and goes before that when its checks take it DOWN. `accept` ends every hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +34,19 @@ pub struct Held {
     pub until: Instant,
 }
 
+/// How a server left the view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// Its last value said so.
+    Announced,
+    Deleted,
+    /// By the end of its lease.
+    Expired,
+}
+
+/// Whether a server passes its checks. `None`: it has none, or none has come to an end yet.
+type Verdict<'a> = &'a dyn Fn(&str) -> Option<bool>;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -62,24 +75,29 @@ impl Guard {
         &self.held
     }
 
-    /// Brings the applied set to `wanted`, but for what is held. `expired`: of the servers that left, whether by their lease.
+    /// Brings the applied set to `wanted`, but for what is held. `left`: the servers that left since the last call.
     /// Returns whether the applied set changed.
     pub(super) fn settle(
         &mut self,
         wanted: &Servers,
-        expired: BTreeMap<String, bool>,
+        left: BTreeMap<String, Departure>,
         fresh: bool,
         now: Instant,
-        passes: &dyn Fn(&str) -> bool,
+        verdict: Verdict<'_>,
     ) -> bool {
         if !self.delay.is_zero() {
-            self.held.retain(|name, _| !wanted.contains_key(name));
-            self.departures
-                .retain(|name, left| !wanted.contains_key(name) && now.saturating_duration_since(*left) < WINDOW);
-            self.hold(wanted, &expired, now, passes);
+            // Back, or back and away again with notice.
+            let settled = |name: &String| wanted.contains_key(name) || left.get(name) == Some(&Departure::Announced);
+            self.held.retain(|name, _| !settled(name));
+            self.departures.retain(|name, at| !settled(name) && now.saturating_duration_since(*at) < WINDOW);
+            self.hold(wanted, &left, now, verdict);
             self.held.retain(|name, held| {
                 let over = fresh && now >= held.until;
-                !over && (held.why == HoldReason::Mass || passes(name))
+                let lives = match held.why {
+                    HoldReason::Mass => verdict(name) != Some(false),
+                    HoldReason::Lease => verdict(name) == Some(true),
+                };
+                !over && lives
             });
         }
         self.apply(wanted)
@@ -104,17 +122,12 @@ impl Guard {
     }
 
     /// Holds servers that are about to leave, if there is reason to.
-    fn hold(
-        &mut self,
-        wanted: &Servers,
-        expired: &BTreeMap<String, bool>,
-        now: Instant,
-        passes: &dyn Fn(&str) -> bool,
-    ) {
+    fn hold(&mut self, wanted: &Servers, left: &BTreeMap<String, Departure>, now: Instant, verdict: Verdict<'_>) {
+        let unannounced = |name: &String| left.get(name) != Some(&Departure::Announced);
         let leaving: Vec<String> = self
             .applied
             .keys()
-            .filter(|name| !wanted.contains_key(*name) && !self.held.contains_key(*name))
+            .filter(|name| !wanted.contains_key(*name) && !self.held.contains_key(*name) && unannounced(name))
             .cloned()
             .collect();
         if leaving.is_empty() {
@@ -128,7 +141,7 @@ impl Guard {
             self.held.values_mut().for_each(|held| held.why = HoldReason::Mass);
         }
         for name in leaving {
-            let by_lease = expired.get(&name) == Some(&true) && passes(&name);
+            let by_lease = left.get(&name) == Some(&Departure::Expired) && verdict(&name) == Some(true);
             if mass || by_lease {
                 let why = if mass { HoldReason::Mass } else { HoldReason::Lease };
                 let until = now + self.delay;
@@ -137,10 +150,11 @@ impl Guard {
         }
     }
 
-    /// All servers, or more than half of those there were in the last seconds and more than two.
+    /// All servers, or more than half of those there were in the last seconds and more than two. One that is about to
+    /// leave does not count as one that stays.
     fn is_mass(&self, wanted: &Servers) -> bool {
-        let gone = self.departures.len();
-        wanted.is_empty() || (gone > 2 && gone > wanted.len())
+        let (gone, stay) = (self.departures.len(), wanted.values().filter(|server| !server.drain).count());
+        stay == 0 || (gone > 2 && gone > stay)
     }
 
     fn apply(&mut self, wanted: &Servers) -> bool {

@@ -30,6 +30,7 @@ pub(crate) fn merge(configured: &[Server], discovered: &Servers) -> Merged {
                 weight: found.weight,
                 maxconn: found.maxconn,
                 backup: found.backup,
+                drain: found.drain,
                 ..Server::new(name.clone(), found.addr.clone())
             });
         }

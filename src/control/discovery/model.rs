@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::{Discovered, Discovery, Event, HoldReason, Kv, Leaving, Listing, Servers};
+use super::{Discovered, Discovery, Event, Kv, Leaving, Listing, Servers};
 
 /// What a real etcd would hold.
 #[derive(Clone)]
@@ -162,7 +162,8 @@ impl World {
         if self.rng.bool() {
             return format!("10.0.0.1:{port}");
         }
-        format!("{{\"addr\":\"10.0.0.1:{port}\",\"weight\":{},\"x\":1}}", self.rng.u8(0..3))
+        let drain = self.rng.u8(0..4) == 0;
+        format!("{{\"addr\":\"10.0.0.1:{port}\",\"weight\":{},\"drain\":{drain},\"x\":1}}", self.rng.u8(0..3))
     }
 
     fn a_lease(&mut self) -> i64 {
@@ -270,22 +271,23 @@ impl World {
     fn settle(&mut self, leaving: Leaving, fresh: bool) {
         let asked = leaving.leases();
         let alive: BTreeSet<i64> = asked.intersection(&self.store.leases).copied().collect();
-        let leases = leaving.servers.clone();
+        let last_keys = leaving.servers.clone();
         let before = self.discovery.applied().clone();
         let held = self.discovery.held().clone();
         let failing = self.failing.clone();
         let passes = |name: &str| !failing.contains(name);
-        let changed = self.discovery.settle(leaving, &alive, fresh, self.now, &passes);
+        let changed = self.discovery.settle(leaving, &alive, fresh, self.now, &|name| Some(passes(name)));
         assert_eq!(changed, before != *self.discovery.applied());
         if self.delay.is_zero() {
             return self.check_unguarded();
         }
         let wanted = self.discovery.view().servers();
         let applied = self.discovery.applied();
-        for name in before.keys().filter(|name| !wanted.contains_key(*name)) {
+        let announced = |name: &str| last_keys.get(name).is_some_and(|key| key.drain);
+        for name in before.keys().filter(|name| !wanted.contains_key(*name) && !announced(name)) {
             self.left.entry(name.clone()).or_insert(self.now);
         }
-        self.left.retain(|name, _| !wanted.contains_key(name));
+        self.left.retain(|name, _| !wanted.contains_key(name) && !announced(name));
         for (name, server) in wanted {
             assert_eq!(applied.get(name), Some(server), "what is wanted is applied");
         }
@@ -293,21 +295,24 @@ impl World {
             let held = self.discovery.held().contains_key(name);
             assert_ne!(held, wanted.contains_key(name), "the rest is held: {name}");
         }
-        for (name, held) in self.discovery.held() {
-            assert!(held.why == HoldReason::Mass || passes(name), "{name} fails its check and is held for its lease");
+        for name in self.discovery.held().keys() {
+            assert!(passes(name) && !announced(name), "{name} is held and fails its check, or said that it leaves");
         }
         let ten = Duration::from_secs(10);
         let gone = self.left.values().filter(|at| self.now - **at < ten).count();
-        let mass = wanted.is_empty() || gone > 2 && 2 * gone > gone + wanted.len();
+        let stay = wanted.values().filter(|server| !server.drain).count();
+        let mass = stay == 0 || gone > 2 && 2 * gone > gone + stay;
         for name in before.keys().filter(|name| !applied.contains_key(*name)) {
             match held.get(name) {
                 Some(held) if fresh && self.now >= held.until => {}
-                Some(held) => assert!(held.why == HoldReason::Lease && !passes(name), "{name} left a hold"),
+                Some(_) if announced(name) => {}
+                Some(_) => assert!(!passes(name), "{name} left a hold"),
+                None if announced(name) || !passes(name) => {}
                 None => {
                     assert!(!mass, "{name} was part of a mass");
-                    let lease = leases.get(name).copied().unwrap_or(0);
+                    let lease = last_keys.get(name).map_or(0, |key| key.lease);
                     let expired = lease != 0 && !alive.contains(&lease);
-                    assert!(!(expired && passes(name)), "{name} lost only its lease");
+                    assert!(!expired, "{name} lost only its lease");
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! One key of a source: its name and its value, made a server.
 //!
-//! A value is `host:port`, as it is written for HAProxy through confd, or a JSON object with `addr`, `weight`, `maxconn`
-//! and `backup`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
+//! A value is `host:port`, as it is written for HAProxy through confd, or a JSON object with `addr`, `weight`, `maxconn`,
+//! `backup` and `drain`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
 //! since the writer of a key must not reach the sockets of this machine.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub struct Discovered {
     pub maxconn: Option<u32>,
     /// Used only when no other server is usable.
     pub backup: bool,
+    /// It is about to leave: no new sessions, and its departure is never held.
+    pub drain: bool,
 }
 
 /// Why a key is no server name.
@@ -62,7 +64,7 @@ pub enum ValueError {
 impl Discovered {
     /// A server with every default.
     pub fn new(addr: Address) -> Self {
-        Self { addr, weight: Weight::default(), maxconn: None, backup: false }
+        Self { addr, weight: Weight::default(), maxconn: None, backup: false, drain: false }
     }
 
     /// Reads a value; also returns how many JSON fields were not understood and therefore ignored.
@@ -116,7 +118,8 @@ fn parse_json(text: &str) -> Result<(Discovered, usize), ValueError> {
             "addr" => addr = Some(parse_addr(text_of(value)?.trim())?),
             "weight" => server.weight = weight_of(value)?,
             "maxconn" => server.maxconn = maxconn_of(value)?,
-            "backup" => server.backup = backup_of(value)?,
+            "backup" => server.backup = flag_of("backup", value)?,
+            "drain" => server.drain = flag_of("drain", value)?,
             _ => ignored += 1,
         }
     }
@@ -146,8 +149,8 @@ fn maxconn_of(value: &Value) -> Result<Option<u32>, ValueError> {
     Ok((limit > 0).then_some(limit))
 }
 
-fn backup_of(value: &Value) -> Result<bool, ValueError> {
-    value.as_bool().ok_or(ValueError::BadField { field: "backup", wanted: "true or false" })
+fn flag_of(field: &'static str, value: &Value) -> Result<bool, ValueError> {
+    value.as_bool().ok_or(ValueError::BadField { field, wanted: "true or false" })
 }
 
 /// The longest server name.
@@ -177,8 +180,8 @@ mod tests {
 
     #[test]
     fn json_values_give_every_field() {
-        let server = ok(r#" {"addr":"10.0.0.1:80","weight":5,"maxconn":7,"backup":true} "#);
-        assert_eq!((server.weight.get(), server.maxconn, server.backup), (5, Some(7), true));
+        let server = ok(r#" {"addr":"10.0.0.1:80","weight":5,"maxconn":7,"backup":true,"drain":true} "#);
+        assert_eq!((server.weight.get(), server.maxconn, server.backup, server.drain), (5, Some(7), true, true));
         assert_eq!(ok(r#"{"addr":"10.0.0.1:80","maxconn":0}"#).maxconn, None);
         assert_eq!(ok(r#"{"addr":"10.0.0.1:80"}"#).weight.get(), 1);
     }
@@ -205,6 +208,7 @@ mod tests {
             (r#"{"addr":"a:1","weight":-1}"#, "`weight` must be"),
             (r#"{"addr":"a:1","weight":1.5}"#, "`weight` must be"),
             (r#"{"addr":"a:1","backup":"yes"}"#, "`backup` must be"),
+            (r#"{"addr":"a:1","drain":"soon"}"#, "`drain` must be"),
             (r#"{"addr":"a:1","#, "not JSON"),
         ];
         for (value, expected) in table {

@@ -23,6 +23,15 @@ pub struct RejectedKey {
     pub mod_revision: i64,
 }
 
+/// The key of a server that left, as it was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LastKey {
+    /// 0: none.
+    pub(super) lease: i64,
+    /// Its value said that it would leave.
+    pub(super) drain: bool,
+}
+
 /// What was folded since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -131,8 +140,8 @@ impl View {
         self.crowded && self.servers.len() < MAX_SERVERS
     }
 
-    /// Replaces everything; returns the servers that left, with their leases.
-    pub(super) fn listing(&mut self, listing: Listing) -> BTreeMap<String, i64> {
+    /// Replaces everything; returns the servers that left.
+    pub(super) fn listing(&mut self, listing: Listing) -> BTreeMap<String, LastKey> {
         self.counters.listings += 1;
         let mut before = std::mem::take(&mut self.servers);
         let leases = std::mem::take(&mut self.leases);
@@ -149,12 +158,15 @@ impl View {
         self.cluster_id = Some(listing.cluster_id);
         self.revision = listing.revision;
         before.retain(|name, _| !self.servers.contains_key(name));
-        let lease = |name: &String| leases.get(name).copied().unwrap_or(0);
-        before.into_keys().map(|name| (lease(&name), name)).map(|(lease, name)| (name, lease)).collect()
+        let last = |(name, server): (String, Discovered)| {
+            let lease = leases.get(&name).copied().unwrap_or(0);
+            (name, LastKey { lease, drain: server.drain })
+        };
+        before.into_iter().map(last).collect()
     }
 
-    /// Folds events in their order; returns the servers that left, with their leases.
-    pub(super) fn events(&mut self, events: Vec<Event>) -> BTreeMap<String, i64> {
+    /// Folds events in their order; returns the servers that left.
+    pub(super) fn events(&mut self, events: Vec<Event>) -> BTreeMap<String, LastKey> {
         let seen = self.revision;
         let mut left = BTreeMap::new();
         for event in events {
@@ -208,14 +220,14 @@ impl View {
         }
     }
 
-    fn delete(&mut self, key: &[u8], left: &mut BTreeMap<String, i64>) {
+    fn delete(&mut self, key: &[u8], left: &mut BTreeMap<String, LastKey>) {
         self.bad.remove(&printable(key));
         let Ok(name) = name_of(key, self.prefix.len()) else {
             return;
         };
         let lease = self.leases.remove(&name).unwrap_or(0);
-        if self.servers.remove(&name).is_some() {
-            left.insert(name, lease);
+        if let Some(server) = self.servers.remove(&name) {
+            left.insert(name, LastKey { lease, drain: server.drain });
         }
     }
 

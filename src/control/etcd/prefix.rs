@@ -163,7 +163,7 @@ impl FollowedPrefix {
         let (leaving, fresh) = state.leaving.take().unwrap_or_default();
         let before: BTreeSet<String> = state.discovery.held().keys().cloned().collect();
         let now = Instant::now();
-        let changed = state.discovery.settle(leaving, alive, fresh, now, &self.passes());
+        let changed = state.discovery.settle(leaving, alive, fresh, now, &self.verdict());
         let held = state.discovery.held();
         let new = held.iter().filter(|(name, _)| !before.contains(*name));
         for (count, why) in count_by_why(new.map(|(_, held)| held.why)) {
@@ -195,8 +195,7 @@ impl FollowedPrefix {
     pub(super) fn tick(&self) {
         let mut state = self.state.borrow_mut();
         if state.leaving.is_none() && !state.discovery.held().is_empty() {
-            let changed = state.discovery.tick(Instant::now(), &self.passes());
-            self.publish(&state, changed);
+            self.settle_holds(&mut state);
         }
     }
 
@@ -243,9 +242,20 @@ impl FollowedPrefix {
         }
     }
 
-    /// A server without checks does not pass: a vanished key is then the only sign of its death.
-    fn passes(&self) -> impl Fn(&str) -> bool {
+    fn verdict(&self) -> impl Fn(&str) -> Option<bool> {
         |name| self.backend.passes_checks(name)
+    }
+
+    /// Ends holds by the verdicts of the checks, and says so.
+    fn settle_holds(&self, state: &mut PrefixState) {
+        let before: Vec<String> = state.discovery.held().keys().cloned().collect();
+        let changed = state.discovery.tick(Instant::now(), &self.verdict());
+        let held = state.discovery.held();
+        let gone: Vec<&str> = before.iter().filter(|name| !held.contains_key(*name)).map(String::as_str).collect();
+        if !gone.is_empty() {
+            info!("backend {}: held servers fail their checks and are let go: {}", self.backend.name, gone.join(", "));
+        }
+        self.publish(state, changed);
     }
 }
 

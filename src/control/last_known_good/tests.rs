@@ -9,6 +9,7 @@ fn saved() -> Saved {
         weight: Weight::new(3).unwrap(),
         maxconn: Some(9),
         backup: true,
+        drain: true,
     };
     let app2 = Discovered::new("app2.internal:80".parse().unwrap());
     let servers = vec![("app1".to_owned(), app1, 7), ("app2".to_owned(), app2, 0)];

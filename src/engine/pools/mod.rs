@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use self::followers::Followers;
 use crate::backend::health::Transition;
-use crate::backend::{Backend, MemberOrigin, MemberSpec, Server};
+use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
 use crate::config::{self, AdminState, Config, Weight};
 use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::etcd::SourceStatus;
@@ -187,10 +187,11 @@ impl Pools {
     /// there is.
     pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<String, String> {
         let (backend, found) = self.find(backend, server)?;
-        found.state().admin = state;
+        found.server.state().admin = state;
         backend.refresh(Instant::now());
-        self.checker.check_now(&found);
-        let status = found.state().status();
+        self.checker.check_now(&found.server);
+        let leaves = state == AdminState::Ready && found.spec.drain;
+        let status = if leaves { "DRAIN, as its key says" } else { found.status() };
         tracing::info!("backend {}: server {server} is {status} by the operator", backend.name);
         Ok(format!("{}/{server} is {status}", backend.name))
     }
@@ -199,7 +200,7 @@ impl Pools {
     pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<String, String> {
         let weight = Weight::new(weight).ok_or_else(|| format!("weight {weight} is not from 0 to {}", Weight::MAX))?;
         let (backend, found) = self.find(backend, server)?;
-        found.state().weight = Some(weight);
+        found.server.state().weight = Some(weight);
         backend.refresh(Instant::now());
         tracing::info!("backend {}: server {server} has weight {weight} by the operator", backend.name);
         Ok(format!("{}/{server} has weight {weight}", backend.name))
@@ -214,14 +215,14 @@ impl Pools {
         }
     }
 
-    fn find(&self, backend: &str, server: &str) -> Result<(&Arc<Backend>, Arc<Server>), String> {
+    fn find(&self, backend: &str, server: &str) -> Result<(&Arc<Backend>, Arc<Member>), String> {
         let Some(found) = self.backends.get(backend) else {
             let known: Vec<_> = self.backends.keys().map(String::as_str).collect();
             return Err(format!("no backend {backend}; there are: {}", known.join(", ")));
         };
         let snapshot = found.snapshot();
         let member = snapshot.members.iter().find(|member| &*member.server.name == server);
-        member.map(|member| (found, Arc::clone(&member.server))).ok_or_else(|| {
+        member.map(|member| (found, Arc::clone(member))).ok_or_else(|| {
             let known: Vec<_> = snapshot.members.iter().map(|member| &*member.server.name).collect();
             format!("no server {server} in backend {backend}; there are: {}", known.join(", "))
         })
@@ -239,6 +240,7 @@ impl Pools {
                 maxconn: server.maxconn,
                 backup: server.backup,
                 disabled: server.disabled,
+                drain: server.drain,
                 origin: if index < configured { MemberOrigin::Static } else { MemberOrigin::Discovered },
             })
         };

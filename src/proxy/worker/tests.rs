@@ -54,6 +54,7 @@ fn a_dropped_notice_is_sent_again_at_the_next_failure() {
         maxconn: None,
         backup: false,
         disabled: false,
+        drain: false,
         origin: MemberOrigin::Static,
     };
     backend.apply(settings, vec![spec], Instant::now()).unwrap();

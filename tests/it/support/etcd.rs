@@ -270,6 +270,13 @@ impl Etcd {
         self.run(client.lease_revoke(lease)).unwrap();
     }
 
+    /// Ends all leases.
+    pub(crate) fn revoke_all(&self) {
+        let mut client = self.connect();
+        let leases = self.run(client.leases()).unwrap();
+        leases.leases().iter().for_each(|lease| self.revoke(lease.id()));
+    }
+
     /// The number of leases.
     pub(crate) fn leases(&self) -> usize {
         let mut client = self.connect();

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lb::internals::backend::Health;
 use lb::internals::backend::{Backend, MemberOrigin, MemberSpec};
+use lb::internals::backend::{CheckResult, CheckStatus, Health};
 use lb::internals::config::{self, Fall, InitState, Rise};
 use lb::internals::control::Saved;
 use lb::internals::control::{Discovered, Servers};
@@ -117,6 +117,7 @@ fn apply(backend: &Backend, servers: &Servers, sets: &Sets) {
         maxconn: server.maxconn,
         backup: server.backup,
         disabled: false,
+        drain: server.drain,
         origin: MemberOrigin::Discovered,
     };
     let settings = backend.snapshot().settings.clone();
@@ -159,7 +160,10 @@ impl Followed {
         let snapshot = self.backend.snapshot();
         let member = snapshot.members.iter().find(|member| &*member.server.name == name).unwrap();
         let init = if fails { InitState::FullyDown } else { InitState::FullyUp };
-        member.server.state().health = Some(Health::new(Rise::new(2), Fall::new(3), init));
+        let mut state = member.server.state();
+        state.health = Some(Health::new(Rise::new(2), Fall::new(3), init));
+        let status = if fails { CheckStatus::L4Con } else { CheckStatus::L4Ok };
+        state.history.push(CheckResult::new(status, "", Duration::ZERO));
     }
 
     /// Waits until the set consists of these names; returns how long that took.

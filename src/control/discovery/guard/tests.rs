@@ -8,6 +8,7 @@ struct GuardBench {
     guard: Guard,
     wanted: Servers,
     now: Instant,
+    checked: bool,
     failing: Vec<String>,
 }
 
@@ -21,17 +22,20 @@ impl GuardBench {
         let wanted: Servers = (0..servers).map(|i| (name(i), server.clone())).collect();
         let mut guard = Guard::new(delay);
         guard.resume(&wanted);
-        Self { guard, wanted, now: Instant::now(), failing: Vec::new() }
+        Self { guard, wanted, now: Instant::now(), checked: true, failing: Vec::new() }
     }
 
     fn settle(&mut self, leaving: &[usize], expired: bool, fresh: bool) -> usize {
-        for number in leaving {
-            self.wanted.remove(&name(*number));
-        }
-        let flags = leaving.iter().map(|i| (name(*i), expired)).collect();
-        let failing = self.failing.clone();
-        let passes = |name: &str| !failing.iter().any(|failing| failing == name);
-        self.guard.settle(&self.wanted, flags, fresh, self.now, &passes);
+        let how = if expired { Departure::Expired } else { Departure::Deleted };
+        self.settle_as(leaving, how, fresh)
+    }
+
+    fn settle_as(&mut self, leaving: &[usize], how: Departure, fresh: bool) -> usize {
+        leaving.iter().for_each(|number| drop(self.wanted.remove(&name(*number))));
+        let left = leaving.iter().map(|i| (name(*i), how)).collect();
+        let (failing, checked) = (self.failing.clone(), self.checked);
+        let verdict = |name: &str| checked.then(|| !failing.iter().any(|failing| failing == name));
+        self.guard.settle(&self.wanted, left, fresh, self.now, &verdict);
         self.guard.applied().len()
     }
 
@@ -130,8 +134,43 @@ fn leases_that_expire_one_after_another_become_a_mass() {
     for number in 0..3 {
         assert_eq!(bench.after(1).expire(&[number]), 5);
     }
-    bench.failing = (0..5).map(name).collect();
-    assert_eq!(bench.settle(&[], false, false), 5);
+    assert!(bench.guard.held().values().all(|held| held.why == HoldReason::Mass));
+}
+
+#[test]
+fn a_held_server_that_fails_its_checks_is_let_go() {
+    let mut bench = GuardBench::new(5, DELAY);
+    assert_eq!(bench.delete(&[0, 1, 2, 3]), 5);
+    bench.failing = vec![name(0), name(1)];
+    assert_eq!(bench.after(3).settle(&[], false, false), 3);
+    assert_eq!(bench.guard.held().keys().collect::<Vec<_>>(), ["s2", "s3"]);
+    // Without checks nothing tells that it died.
+    let mut unchecked = GuardBench::new(3, DELAY);
+    unchecked.checked = false;
+    assert_eq!(unchecked.delete(&[0, 1, 2]), 3);
+    assert_eq!(unchecked.after(3).settle(&[], false, false), 3);
+    assert_eq!(unchecked.after(30).settle(&[], false, true), 0);
+}
+
+#[test]
+fn announced_departures_pass_also_the_last_one() {
+    let mut bench = GuardBench::new(4, DELAY);
+    assert_eq!(bench.settle_as(&[0, 1, 2], Departure::Announced, false), 1);
+    assert_eq!(bench.settle_as(&[3], Departure::Announced, false), 0);
+    assert!(bench.guard.held().is_empty());
+}
+
+#[test]
+fn a_server_that_is_about_to_leave_does_not_count_as_one_that_stays() {
+    let mut bench = GuardBench::new(3, DELAY);
+    for number in [0, 1] {
+        bench.wanted.get_mut(&name(number)).unwrap().drain = true;
+    }
+    bench.settle(&[], false, false);
+    // The last that serves.
+    assert_eq!(bench.delete(&[2]), 3);
+    assert_eq!(bench.guard.held().keys().collect::<Vec<_>>(), ["s2"]);
+    assert_eq!(bench.settle_as(&[0, 1], Departure::Announced, false), 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn listed(kvs: Vec<Kv>) -> View {
     view
 }
 
-fn list(view: &mut View, revision: i64, kvs: Vec<Kv>) -> BTreeMap<String, i64> {
+fn list(view: &mut View, revision: i64, kvs: Vec<Kv>) -> BTreeMap<String, LastKey> {
     view.listing(Listing { cluster_id: 1, revision, kvs })
 }
 
@@ -32,13 +32,18 @@ fn a_bad_value_keeps_the_good_one_and_is_announced_once() {
 }
 
 #[test]
-fn a_key_that_leaves_tells_its_last_lease() {
+fn a_key_that_leaves_tells_its_last_lease_and_whether_it_said_so() {
     let mut view = listed(vec![kv("a", "a:1", 2, 5), kv("b", "b:1", 3, 6)]);
     view.events(vec![Event::Put(kv("a", "a:1", 11, 7))]);
     let key = b"/p/a".to_vec();
     let left = view.events(vec![Event::Delete { key, mod_revision: 12 }]);
-    assert_eq!(left, BTreeMap::from([("a".to_owned(), 7)]));
-    assert_eq!(list(&mut view, 13, vec![]), BTreeMap::from([("b".to_owned(), 6)]));
+    let one = |name: &str, lease, drain| BTreeMap::from([(name.to_owned(), LastKey { lease, drain })]);
+    assert_eq!(left, one("a", 7, false));
+    // Also when both come at once.
+    let (value, key) = (r#"{"addr":"c:1","drain":true}"#, b"/p/c".to_vec());
+    let both = vec![Event::Put(kv("c", value, 13, 0)), Event::Delete { key, mod_revision: 14 }];
+    assert_eq!(view.events(both), one("c", 0, true));
+    assert_eq!(list(&mut view, 15, vec![]), one("b", 6, false));
 }
 
 #[test]
