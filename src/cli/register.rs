@@ -1,14 +1,17 @@
-//! `lb register`: keeps a server in etcd while it runs, and removes it before it stops: a container's entry point.
+//! `lb register`: keeps a server in etcd while it is well, and removes it before it stops: a container's entry point.
 //!
-//! The order matters. Start: COMMAND first, then its check, then the key under a lease. Stop: the key is deleted *first*,
-//! then time passes in which balancers stop sending (`--drain`), and only then COMMAND gets the signal. The key is deleted
-//! rather than left to its lease: balancers keep a server whose lease merely ended.
+//! The order matters. Start: COMMAND first, then its check, then the key under a lease. Stop: the key says that the server
+//! *drains*, then time passes in which balancers send nothing new and sessions end (`--drain`), then the key is deleted,
+//! and only then COMMAND gets the signal. A balancer may hold a deletion without that word, or a lease that merely ended,
+//! for an accident.
 //!
 //! An unreachable etcd delays the registration and nothing else; COMMAND never waits for it.
 
 mod command;
-mod lease;
+mod key;
 mod message;
+mod monitor;
+mod registration;
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -18,11 +21,13 @@ use nix::sys::signal::Signal;
 use tokio::select;
 use tokio::time::sleep;
 
-use super::arguments::{RegisterArgs, RegisterCheck};
-use crate::config::{self, Check, CheckKind};
+use super::arguments::{RegisterArgs, RegisterCheck, RegisterCheckArgs};
+use crate::config::{self, Check, CheckKind, Fall, Rise};
 use command::{Running, Signals};
-use lease::EtcdRegistration;
+use key::ServerKey;
 use message::complain;
+use monitor::Monitor;
+use registration::{EtcdRegistration, LeaveStep};
 
 /// Runs the command; returns COMMAND's exit code.
 pub(super) fn run(args: RegisterArgs) -> ExitCode {
@@ -53,13 +58,19 @@ async fn serve(args: RegisterArgs) -> u8 {
         }
     };
     signals.spare(&running);
-    let mut registration = EtcdRegistration::new(etcd_of(&args), args.key, args.addr, args.ttl, check_of(args.check));
-    let stop = until_stop(&mut registration, &mut running, &mut signals).await;
-    registration.remove().await;
+    let monitor = Monitor::new(args.addr.clone(), check_of(&args.check));
+    let key = ServerKey::new(args.key.clone(), args.addr.clone(), args.ttl);
+    let mut registration = EtcdRegistration::new(etcd_of(&args), key, monitor.well());
+    let stop = until_stop(&monitor, &mut registration, &mut running, &mut signals).await;
     let code = match stop {
-        StopCause::Ended(code) => code,
+        StopCause::Ended(code) => {
+            registration.leave(LeaveStep::Delete).await;
+            code
+        }
         StopCause::Signal(signal) => {
-            drain(args.drain, &mut running, &mut signals).await;
+            registration.leave(LeaveStep::Drain).await;
+            drain(args.drain, &mut registration, &mut running, &mut signals).await;
+            registration.leave(LeaveStep::Delete).await;
             running.stop(signal, args.kill_after).await
         }
     };
@@ -74,11 +85,17 @@ enum StopCause {
 }
 
 /// Registers and passes signals to COMMAND, until one stops it or COMMAND ends.
-async fn until_stop(registration: &mut EtcdRegistration, running: &mut Running, signals: &mut Signals) -> StopCause {
-    let mut keep = pin!(registration.keep());
+async fn until_stop(
+    monitor: &Monitor,
+    registration: &mut EtcdRegistration,
+    running: &mut Running,
+    signals: &mut Signals,
+) -> StopCause {
+    let (mut keep, mut check) = (pin!(registration.keep()), pin!(monitor.run()));
     loop {
         select! {
             never = &mut keep => match never {},
+            never = &mut check => match never {},
             code = running.ended() => return StopCause::Ended(code),
             signal = signals.next() => match signal {
                 Signal::SIGHUP | Signal::SIGUSR1 | Signal::SIGUSR2 if running.is_command() => running.signal(signal),
@@ -89,9 +106,10 @@ async fn until_stop(registration: &mut EtcdRegistration, running: &mut Running, 
 }
 
 /// Waits, unless COMMAND ends or a second signal comes.
-async fn drain(time: Duration, running: &mut Running, signals: &mut Signals) {
+async fn drain(time: Duration, registration: &mut EtcdRegistration, running: &mut Running, signals: &mut Signals) {
     select! {
         () = sleep(time) => {}
+        never = registration.hold() => match never {},
         _ = running.ended() => {}
         _ = signals.next() => {}
     }
@@ -109,14 +127,15 @@ fn etcd_of(args: &RegisterArgs) -> config::Etcd {
     }
 }
 
-fn check_of(check: RegisterCheck) -> Check {
-    let kind = match check {
+fn check_of(args: &RegisterCheckArgs) -> Check {
+    let kind = match &args.check {
         RegisterCheck::Tcp => CheckKind::Tcp,
         RegisterCheck::Http(path) => {
-            CheckKind::Http { method: "GET".to_owned(), path, host: None, status: vec![(200, 399)] }
+            CheckKind::Http { method: "GET".to_owned(), path: path.clone(), host: None, status: vec![(200, 399)] }
         }
     };
-    Check { kind, ..Check::default() }
+    let (rise, fall) = (Rise::new(args.rise), Fall::new(args.fall));
+    Check { kind, inter: args.inter, timeout: args.inter, rise, fall, ..Check::default() }
 }
 
 /// It failed before COMMAND was started.

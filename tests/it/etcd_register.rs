@@ -1,5 +1,5 @@
-//! `lb register` with a real etcd: a server's key exists while the server is well, and is deleted before the server
-//! stops.
+//! `lb register` with a real etcd: a server's key exists while the server is well, says that the server drains, and is
+//! deleted before the server stops.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -30,6 +30,15 @@ fn is_there(etcd: &Etcd) -> Option<()> {
     (!etcd.all("/app/").is_empty()).then_some(())
 }
 
+/// What the key says while the server leaves.
+fn draining(origin: &Origin) -> String {
+    format!(r#"{{"addr":"{}","drain":true}}"#, origin.addr())
+}
+
+fn says(etcd: &Etcd, value: &str) -> Option<()> {
+    (etcd.all("/app/") == [("a".to_owned(), value.to_owned())]).then_some(())
+}
+
 fn is_gone(etcd: &Etcd) -> Option<()> {
     etcd.all("/app/").is_empty().then_some(())
 }
@@ -38,7 +47,7 @@ fn is_gone(etcd: &Etcd) -> Option<()> {
 fn the_key_is_put_once_the_check_passes_and_kept_beyond_its_lease() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
-    let mut origin = Origin::start(Behaviour::Http(10));
+    let origin = Origin::start(Behaviour::Http(10));
     origin.set_http_status(503);
     let app = register(dir.path(), &etcd, &origin, &["--check", "http:/ping"]);
     eventually(SOON, "some failed checks", || (origin.requests() >= 2).then_some(()));
@@ -49,14 +58,78 @@ fn the_key_is_put_once_the_check_passes_and_kept_beyond_its_lease() {
     assert_eq!(etcd.all("/app/"), [("a".to_owned(), origin.addr().to_string())]);
     observe(Duration::from_secs(5));
     assert_eq!(etcd.all("/app/").len(), 1);
-    // Later failures are left to the balancer's checks.
-    origin.stop();
-    observe(Duration::from_secs(3));
-    assert_eq!(etcd.all("/app/").len(), 1);
 }
 
 #[test]
-fn the_key_goes_first_then_the_drain_then_the_command_and_its_exit_code_is_returned() {
+fn a_server_that_is_not_well_any_more_has_no_key_until_it_is_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start();
+    let mut origin = Origin::start(Behaviour::Http(10));
+    let options = ["--check", "http:/ping", "--inter", "500ms", "--", "sleep", "1000"];
+    let app = register(dir.path(), &etcd, &origin, &options);
+    eventually(SOON, "the key", || is_there(&etcd));
+    // It answers, but not well.
+    origin.set_http_status(503);
+    eventually(SOON, "the key gone", || is_gone(&etcd));
+    let says = |text: &str| eventually(SOON, text, || app.stderr().contains(text).then_some(()));
+    says("fails its check: L7STS/503");
+    says("/app/a is removed until the check passes again");
+    origin.set_http_status(200);
+    eventually(SOON, "the key put again", || is_there(&etcd));
+    says("is registered again");
+    // It is dead, and etcd is away when that shows.
+    etcd.freeze();
+    origin.stop();
+    says("fails its check: L4CON");
+    etcd.thaw();
+    eventually(SOON + SOON, "the key gone", || is_gone(&etcd));
+    origin.restart();
+    eventually(SOON + SOON, "the key put again", || is_there(&etcd));
+}
+
+#[test]
+fn one_failure_of_a_check_does_not_remove_the_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start();
+    let origin = Origin::start(Behaviour::Http(10));
+    let app = register(dir.path(), &etcd, &origin, &["--check", "http:/ping", "--inter", "200ms", "--fall", "1000"]);
+    eventually(SOON, "the key", || is_there(&etcd));
+    origin.set_http_status(503);
+    eventually(SOON, "the failed check", || app.stderr().contains("fails its check").then_some(()));
+    observe(Duration::from_secs(2));
+    assert_eq!(is_there(&etcd), Some(()));
+}
+
+#[test]
+fn a_key_that_another_client_deletes_is_put_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start();
+    let origin = Origin::start(Behaviour::Http(10));
+    let app = register(dir.path(), &etcd, &origin, &[]);
+    for deleted in 1..=2 {
+        eventually(SOON, "the key", || is_there(&etcd));
+        etcd.delete(KEY);
+        let told = || app.stderr().matches("/app/a was deleted by another client").count();
+        eventually(SOON, "the message", || (told() == deleted).then_some(()));
+    }
+    eventually(SOON, "the key", || is_there(&etcd));
+}
+
+#[test]
+fn a_lease_that_another_client_ends_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start();
+    let origin = Origin::start(Behaviour::Http(10));
+    let app = register(dir.path(), &etcd, &origin, &[]);
+    eventually(SOON, "the key", || is_there(&etcd));
+    etcd.revoke_all();
+    eventually(SOON, "the message", || app.stderr().contains("the lease was lost").then_some(()));
+    eventually(SOON, "the key", || is_there(&etcd));
+    assert!(!app.stderr().contains("deleted by another"), "{}", app.stderr());
+}
+
+#[test]
+fn the_key_says_drain_first_then_it_goes_then_the_command_and_its_exit_code_is_returned() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
@@ -72,12 +145,18 @@ fn the_key_goes_first_then_the_drain_then_the_command_and_its_exit_code_is_retur
     app.signal(Signal::SIGHUP);
     eventually(SOON, "the signal passed on", || hup.exists().then_some(()));
     app.signal(Signal::SIGTERM);
-    eventually(SOON, "the key gone", || is_gone(&etcd));
-    let gone = Instant::now();
-    assert!(!told.exists() && app.ended().is_none());
+    eventually(SOON, "the drain", || says(&etcd, &draining(&origin)));
+    let drains = Instant::now();
+    // Longer than its lease, which is kept meanwhile.
+    while says(&etcd, &draining(&origin)).is_some() {
+        assert!(!told.exists() && app.ended().is_none());
+        observe(Duration::from_millis(100));
+    }
+    let drained = drains.elapsed();
+    assert!(drained > Duration::from_millis(4000), "{drained:?}");
+    assert_eq!(is_gone(&etcd), Some(()));
     assert_eq!(app.wait(HANG).code(), Some(7));
-    let drained = gone.elapsed();
-    assert!(told.exists() && drained > Duration::from_millis(2500), "{drained:?}");
+    assert!(told.exists());
 }
 
 #[test]
@@ -119,10 +198,11 @@ fn it_registers_without_a_command_until_a_signal_stops_it() {
     let mut app = register(dir.path(), &etcd, &origin, &["--drain", "30s"]);
     eventually(SOON, "the key", || is_there(&etcd));
     app.signal(Signal::SIGINT);
-    eventually(SOON, "the key gone", || is_gone(&etcd));
+    eventually(SOON, "the drain", || says(&etcd, &draining(&origin)));
     // A second signal cuts the drain short.
     app.signal(Signal::SIGINT);
     assert_eq!(app.wait(SOON).code(), Some(0));
+    assert_eq!(is_gone(&etcd), Some(()));
 }
 
 #[test]
@@ -164,16 +244,39 @@ fn an_etcd_that_was_away_longer_than_the_lease_has_the_key_again() {
 }
 
 #[test]
-fn a_key_put_by_another_client_is_left_alone() {
+fn a_key_put_by_another_client_is_spoken_of_once_and_left_alone_until_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let etcd = Etcd::start();
     let origin = Origin::start(Behaviour::Http(10));
     let mut app = register(dir.path(), &etcd, &origin, &["--drain", "0s"]);
     eventually(SOON, "the key", || is_there(&etcd));
     etcd.put(KEY, "10.0.0.9:80");
+    let told = || app.stderr().matches("put by another client; it is left alone until it is gone").count();
+    eventually(SOON, "the message", || (told() == 1).then_some(()));
+    assert!(app.stderr().contains("/app/a is now `10.0.0.9:80`"), "{}", app.stderr());
+    etcd.put(KEY, "10.0.0.8:80");
+    // Longer than its lease.
+    observe(Duration::from_secs(4));
+    assert_eq!((says(&etcd, "10.0.0.8:80"), told()), (Some(()), 1));
+    etcd.delete(KEY);
+    eventually(SOON, "its own key", || says(&etcd, &origin.addr().to_string()));
+    etcd.put(KEY, "10.0.0.9:80");
+    eventually(SOON, "the message", || (told() == 2).then_some(()));
     app.signal(Signal::SIGTERM);
     app.wait(SOON);
     assert_eq!(etcd.all("/app/"), [("a".to_owned(), "10.0.0.9:80".to_owned())]);
+}
+
+#[test]
+fn a_key_that_is_there_at_the_start_is_overwritten_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start();
+    let origin = Origin::start(Behaviour::Http(10));
+    etcd.put(KEY, "10.0.0.9:80");
+    let app = register(dir.path(), &etcd, &origin, &[]);
+    eventually(SOON, "its own key", || says(&etcd, &origin.addr().to_string()));
+    let warning = "/app/a was `10.0.0.9:80`, put by another client, and is overwritten";
+    assert!(app.stderr().contains(warning), "{}", app.stderr());
 }
 
 #[test]

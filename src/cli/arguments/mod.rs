@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(crate) use demo::{DemoArgs, DemoChildArgs, DemoServerArgs};
-pub(crate) use register::{RegisterArgs, RegisterCheck};
+pub(crate) use register::{RegisterArgs, RegisterCheck, RegisterCheckArgs};
 pub(crate) use run::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
 pub(crate) use server::{ServerArgs, ServerCommand, ServerPath, ServerTarget};
 pub(crate) use upgrade::UpgradeArgs;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::config::Address;
 
-/// Register a server in etcd for as long as it runs
+/// Register a server in etcd for as long as it runs and is well
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With COMMAND it is an entry point: it starts COMMAND, registers it once its
-check passes, and stops it only after the key is gone and the drain is over.
+With COMMAND it is an entry point: it starts COMMAND, registers it while its
+check passes, and stops it only after the drain is over and the key is gone.
 COMMAND's exit code is passed on; 128 + N if signal N killed it. Without
 COMMAND it stays registered until a signal stops it.
 
@@ -34,10 +34,9 @@ pub(crate) struct RegisterArgs {
     /// Seconds after which the key vanishes if this process dies
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(i64).range(2..=86_400))]
     pub(crate) ttl: i64,
-    /// What must pass before the key is put: `tcp`, or `http:PATH` (expects a status from 200 to 399)
-    #[arg(long, value_name = "CHECK", default_value = "tcp", value_parser = check)]
-    pub(crate) check: RegisterCheck,
-    /// How long to wait between removing the key and stopping COMMAND
+    #[command(flatten)]
+    pub(crate) check: RegisterCheckArgs,
+    /// How long the key says that the server drains, before it is removed and COMMAND stopped
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) drain: Duration,
     /// How long COMMAND may take to stop before it is killed
@@ -63,6 +62,23 @@ pub(crate) struct RegisterArgs {
     pub(crate) command: Vec<String>,
 }
 
+/// How `lb register` finds out that the server is well.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RegisterCheckArgs {
+    /// What must pass for the key to be there: `tcp`, or `http:PATH` (expects a status from 200 to 399)
+    #[arg(long, value_name = "CHECK", default_value = "tcp", value_parser = check)]
+    pub(crate) check: RegisterCheck,
+    /// Between two checks; also the longest that one may take
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
+    pub(crate) inter: Duration,
+    /// Successes in a row that put the key again
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rise: u32,
+    /// Failures in a row that remove the key
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) fall: u32,
+}
+
 /// What `--check` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RegisterCheck {
@@ -77,6 +93,11 @@ fn tcp_address(text: &str) -> Result<Address, String> {
         Ok(addr) => Ok(addr),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_millis(100) { Err("write at least 100ms".to_owned()) } else { Ok(time) }
 }
 
 fn check(text: &str) -> Result<RegisterCheck, String> {
@@ -108,7 +129,7 @@ mod tests {
         assert_eq!(args.etcd, ["http://a:1", "http://b:1"]);
         assert_eq!(args.command, ["./app", "--port", "80"]);
         assert_eq!((args.ttl, args.drain), (10, Duration::from_secs(5)));
-        assert_eq!(args.check, RegisterCheck::Http("/ping".to_owned()));
+        assert_eq!(args.check.check, RegisterCheck::Http("/ping".to_owned()));
     }
 
     #[test]
