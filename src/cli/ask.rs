@@ -1,9 +1,10 @@
 //! Requests to the running daemon, and messages with a remedy when it does not answer.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::usual_sockets::{SYSTEM_SOCKET, is_trustworthy, usual_sockets};
 use super::{ExitStatus, output};
 use crate::control::admin::{Answer, Client, ClientError, Request};
 
@@ -33,9 +34,8 @@ impl AdminSocket {
 
     /// Sends one request; lines of progress go to stderr.
     pub(super) fn ask(&self, request: &Request) -> Result<Value, Refusal> {
-        let path = self.given.clone().unwrap_or_else(default_socket);
-        let answer = Client::connect(&path)
-            .and_then(|client| client.ask(request, |line| output::complain(&harmless_lines(line))));
+        let answer =
+            self.connect().and_then(|client| client.ask(request, |line| output::complain(&harmless_lines(line))));
         match answer {
             Ok(Answer::Error { exit, message, .. }) => {
                 // A refusal is never success, whatever number came with it.
@@ -46,6 +46,25 @@ impl AdminSocket {
             Ok(other) => unreachable!("the client returns the last answer only, not {other:?}"),
             Err(error) => Err(Refusal { status: ExitStatus::Failed, message: explain(&error) }),
         }
+    }
+
+    /// Connects to the daemon that is named, or that answers first where one usually is. A socket that refuses says more
+    /// than one that is not there.
+    fn connect(&self) -> Result<Client, ClientError> {
+        if let Some(path) = &self.given {
+            return Client::connect(path);
+        }
+        let mut refusal = None;
+        for path in usual_sockets().iter().filter(|path| is_trustworthy(path)) {
+            match Client::connect(path) {
+                Ok(client) => return Ok(client),
+                Err(error) if error.is_absence() => {
+                    refusal.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| ClientError::NoSocket(SYSTEM_SOCKET.into())))
     }
 
     /// Sends a request and prints the outcome: the daemon's message, or with `json` its whole answer.
@@ -68,21 +87,12 @@ impl Refusal {
     }
 }
 
-/// The admin socket where none is given. A service that runs as its own user has no XDG_RUNTIME_DIR and gets the
-/// system's path too.
-pub(super) fn default_socket() -> PathBuf {
-    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| Path::new(dir).is_absolute());
-    match own {
-        Some(dir) if !nix::unistd::geteuid().is_root() => Path::new(&dir).join("lb.sock"),
-        _ => "/run/lb/lb.sock".into(),
-    }
-}
-
 fn explain(error: &ClientError) -> String {
     let remedy = match error {
         ClientError::NoSocket(_) | ClientError::NoListener(_) => {
             return format!(
-                "no daemon answers: {error}; start one with `lb run`, or name the socket of a running one with --socket PATH"
+                "no daemon answers: {error}; start one with `lb run`, or name the socket of a running one with --socket PATH \
+                 (one with `socket = false` has none)"
             );
         }
         ClientError::Denied(_) | ClientError::Closed(_) => "try it with sudo, or as the user that the daemon runs as",

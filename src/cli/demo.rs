@@ -18,10 +18,12 @@ mod witness;
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::DemoArgs;
 use super::{ExitStatus, output};
+use crate::sys::signals;
 use error::DemoError;
 use load::Load;
 use report::{Live, Summary};
@@ -33,9 +35,8 @@ pub(super) use server::serve;
 
 pub(super) fn run(args: DemoArgs) -> ExitStatus {
     let json = args.json;
-    let outcome = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(Default::default())
+    let outcome = signals::begin(&OPEN)
+        .and_then(|_| tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()))
         .map_err(DemoError::io("cannot start a runtime"))
         .and_then(|runtime| runtime.block_on(until_interrupted(args)));
     let summary = match outcome {
@@ -52,13 +53,27 @@ pub(super) fn run(args: DemoArgs) -> ExitStatus {
 async fn until_interrupted(args: DemoArgs) -> Result<Summary, DemoError> {
     let listen = |kind| signal(kind).map_err(DemoError::io("cannot listen to signals"));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let (mut hangup, mut quit) = (listen(SignalKind::hangup())?, listen(SignalKind::quit())?);
     // Dropping the future midway ends its processes: each is a guard.
     tokio::select! {
         outcome = show(args) => outcome,
         _ = interrupt.recv() => Err(DemoError::Interrupted),
         _ = terminate.recv() => Err(DemoError::Interrupted),
+        _ = hangup.recv() => Err(DemoError::Interrupted),
+        _ = quit.recv() => Err(DemoError::Interrupted),
     }
 }
+
+/// The signals that end it, and what tells of its children and suspends it. Others have no effect.
+const OPEN: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGCHLD,
+    Signal::SIGCONT,
+    Signal::SIGTSTP,
+];
 
 /// The server that the script leaves alone.
 const UNTOUCHED: &str = "anna";

@@ -15,6 +15,7 @@ mod server;
 mod status;
 mod table;
 mod upgrade;
+mod usual_sockets;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::ExitStatus;
 use super::arguments::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
-use super::ask::{AdminSocket, default_socket};
+use super::ask::AdminSocket;
+use super::usual_sockets::usual_sockets;
 use crate::engine::launch::{ConfigSource, LaunchOptions};
 use crate::engine::process;
 use crate::supervisor;
@@ -24,7 +25,7 @@ pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
     if args.probe {
         return process::probe(&source);
     }
-    process::run(LaunchOptions { source, socket: socket.given(), default_socket: default_socket() })
+    process::run(LaunchOptions { source, socket: socket.given(), usual_sockets: usual_sockets() })
 }
 
 /// The arguments as a command line writes them.

@@ -13,13 +13,23 @@ pub struct Global {
     pub maxconn: Option<u32>,
     /// Worker threads. `None`: one for each available core.
     pub threads: Option<usize>,
-    /// Admin socket. `None`: the default of the command line.
-    pub socket: Option<PathBuf>,
+    pub socket: SocketPlace,
     /// Where the last known good servers are kept. `None`: nothing is written.
     pub state_dir: Option<PathBuf>,
-    /// How long TERM lets open sessions continue. Default 30 s.
-    pub hard_stop_after: Duration,
+    /// How long a stop lets open sessions continue. `None`: 30 s after TERM, to their end after USR1 and QUIT.
+    pub hard_stop_after: Option<Duration>,
     pub log: Log,
+}
+
+/// The admin socket.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SocketPlace {
+    /// The default of the command line.
+    #[default]
+    Usual,
+    Path(PathBuf),
+    /// `false`: there is none.
+    Nowhere,
 }
 
 /// Where words go and how many.
@@ -48,9 +58,9 @@ impl Default for Global {
         Self {
             maxconn: None,
             threads: None,
-            socket: None,
+            socket: SocketPlace::Usual,
             state_dir: None,
-            hard_stop_after: Duration::from_secs(30),
+            hard_stop_after: None,
             log: Log::default(),
         }
     }
@@ -64,15 +74,15 @@ impl Default for Log {
 
 impl Global {
     pub(super) fn read(section: &Section<'_>) -> Self {
+        let zero = "write \"1ms\" to cut open sessions at once";
         let mut global = Self {
             maxconn: section.number("maxconn", 1..=MAX_CONN),
             threads: section.number("threads", 1..=MAX_THREADS),
-            socket: section.value("socket").and_then(socket_path),
+            socket: section.value("socket").and_then(socket_place).unwrap_or_default(),
             state_dir: section.value("state_dir").and_then(|value| value.path("/var/lib/lb")),
+            hard_stop_after: section.duration("hard_stop_after", zero),
             ..Self::default()
         };
-        let zero = "write \"1ms\" to cut open sessions at once";
-        set(&mut global.hard_stop_after, section.duration("hard_stop_after", zero));
         let log = section.section("log", &Log::SHAPE, "log = { target = \"stdout\" }");
         set(&mut global.log, log.as_ref().map(Log::read));
         global
@@ -133,14 +143,17 @@ fn target(value: RawValue<'_>) -> Option<LogTarget> {
     }
 }
 
-fn socket_path(value: RawValue<'_>) -> Option<PathBuf> {
+fn socket_place(value: RawValue<'_>) -> Option<SocketPlace> {
+    if value.plain_flag() == Some(false) {
+        return Some(SocketPlace::Nowhere);
+    }
     let path = value.path("/run/lb/lb.sock")?;
     // sun_path holds 108 bytes with its terminating NUL (unix(7)).
     if path.as_os_str().len() > 107 {
         value.wrong("is longer than the 107 bytes that a socket's path can have; write a shorter one");
         return None;
     }
-    Some(path)
+    Some(SocketPlace::Path(path))
 }
 
 /// More sessions than any host has descriptors for.

@@ -13,6 +13,7 @@ mod bind;
 mod check;
 mod check_kind;
 mod etcd;
+mod file;
 mod flags;
 mod frontend;
 mod global;
@@ -32,8 +33,7 @@ mod value;
 mod weight;
 mod words;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 pub(crate) use address::{Address, AddressError};
@@ -44,10 +44,11 @@ pub use balance::Balance;
 pub use check::{Check, Fall, InitState, Rise};
 pub(crate) use check_kind::CheckKind;
 pub use etcd::Etcd;
+pub(crate) use file::SlowFile;
 pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
 pub use global::Log;
-pub(crate) use global::{Global, LogTarget};
+pub(crate) use global::{Global, LogTarget, SocketPlace};
 pub(crate) use problem::Problems;
 pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::ScriptStep;
@@ -78,11 +79,12 @@ pub struct Config {
 /// Every problem of the file at once; a single one without a line when it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Problems> {
     let file = path.display().to_string();
-    match read(path) {
+    match SlowFile::open(path).and_then(|file| file.read(MAX_FILE)) {
         Ok(bytes) => parse_bytes(&file, &bytes),
         Err(error) => {
             let remedy = match error.kind() {
                 io::ErrorKind::NotFound => "name the right file with `-f FILE`",
+                io::ErrorKind::TimedOut => "write to it, or name a regular file with `-f FILE`",
                 io::ErrorKind::PermissionDenied => "let this user read it, e.g. with chmod",
                 _ => "name a readable text file with `-f FILE`",
             };
@@ -186,15 +188,6 @@ fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
             Err(ProblemReport::new(&good).only(file, good.len(), what))
         }
     }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
-    }
-    Ok(bytes)
 }
 
 /// The words of the system without its number, as the middle of a sentence.

@@ -90,7 +90,7 @@ fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
     );
     std::fs::write(&file, SAMPLE).unwrap();
     assert!(load(&file).is_ok());
-    assert!(load(Path::new("/dev/zero")).unwrap_err().to_string().contains("it is larger than 16 MiB"));
+    assert!(load(Path::new("/dev/zero")).unwrap_err().to_string().contains("it is larger than 16384 KiB"));
 }
 
 const SAMPLE: &str = include_str!("../../systemd/lb.toml");

@@ -2,27 +2,23 @@
 //!
 //! Requests reach the engine's loop over one channel; each carries the way back for its answer.
 
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 
-use crate::config::Config;
 use crate::control::admin::{self, Answer, Conversations, ProgressSender, Request};
+use crate::engine::admin_place::{AdminPath, AdminPlaces, NoAdminSocket, display_path, leads_somewhere};
 use crate::engine::error::EngineError;
-use crate::engine::launch::LaunchOptions;
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::supervisor_link::Reports;
 use crate::exit::ExitStatus;
-use crate::handoff::control::{Listener, ListenerKind};
-use crate::sys::fd;
-use crate::sys::local::{self, Claim, ClaimError, LocalKind, PathId};
+use crate::handoff::control::{Listener, ListenerKind, Mode};
+use crate::sys::{fd, local};
 
 /// A request that waits for the loop's answer.
 #[derive(Debug)]
@@ -43,33 +39,34 @@ impl Reply {
     }
 }
 
-/// The listening admin socket.
+/// The admin socket, or the lack of one.
 #[derive(Debug)]
 pub(super) struct AdminListener {
-    path: PathBuf,
-    /// Only the path that was bound is removed.
-    path_id: Option<PathId>,
-    /// `None` once it is closed.
-    socket: Option<OwnedFd>,
+    /// `None`: there is none, or it is closed.
+    bound: Option<BoundSocket>,
     conversations: Conversations,
     requests: mpsc::UnboundedSender<PendingRequest>,
     /// Accepts, unless another engine does.
     server: Option<JoinHandle<()>>,
 }
 
-impl AdminListener {
-    fn new(path: PathBuf, socket: OwnedFd, requests: mpsc::UnboundedSender<PendingRequest>) -> Self {
-        let path_id = local::path_id(&path);
-        Self { path, path_id, socket: Some(socket), conversations: Conversations::default(), requests, server: None }
-    }
+/// A socket that listens.
+#[derive(Debug)]
+struct BoundSocket {
+    path: AdminPath,
+    socket: OwnedFd,
+    cookie: u64,
+}
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+impl AdminListener {
+    /// Where it is, if there is one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.bound.as_ref().map(|bound| bound.path.path.as_path())
     }
 
     /// Takes requests from now on.
     pub(super) fn serve(&mut self) -> Result<(), EngineError> {
-        let Some(socket) = &self.socket else {
+        let Some(BoundSocket { socket, .. }) = &self.bound else {
             return Ok(());
         };
         let listener = socket.try_clone().and_then(|socket| UnixListener::from_std(socket.into()));
@@ -80,6 +77,31 @@ impl AdminListener {
             match admin::serve(listener, conversations, handler).await {}
         }));
         Ok(())
+    }
+
+    /// Makes the socket again if its path was removed or leads elsewhere, or if it could not be made before. To be called
+    /// while this engine is the one that serves it.
+    pub(super) fn restore(&mut self, places: &AdminPlaces, reports: &Reports) -> Result<(), EngineError> {
+        let places = match &self.bound {
+            Some(bound) if bound.path.is_intact() => return Ok(()),
+            Some(bound) => places.only(&bound.path.path),
+            None => places.clone(),
+        };
+        let bound = match bind(&places, reports)? {
+            Ok(bound) => bound,
+            Err(refusal) => {
+                warn(&places, &refusal);
+                return Ok(());
+            }
+        };
+        tracing::warn!("admin socket made again: {}", display_path(&bound.path.path));
+        if let Some(gone) = self.bound.replace(bound) {
+            reports.unlisten(gone.cookie)?;
+        }
+        if let Some(server) = self.server.take() {
+            server.abort();
+        }
+        self.serve()
     }
 
     /// Takes no more requests; those under way continue. The socket stays.
@@ -96,19 +118,19 @@ impl AdminListener {
     pub(super) async fn close(&mut self, upgrading: bool) {
         let served = self.server.is_some();
         self.park().await;
-        self.socket = None;
-        if served
+        if let Some(BoundSocket { path, .. }) = self.bound.take()
+            && served
             && !upgrading
-            && let Some(id) = self.path_id
+            && let Some(id) = path.id
         {
-            local::unlink(&self.path, id);
+            local::unlink(&path.path, id);
         }
     }
 
     /// Closes a socket that another engine serves. For an engine that ends.
     pub(super) fn release_if_parked(&mut self) {
         if self.server.is_none() {
-            self.socket = None;
+            self.bound = None;
         }
     }
 
@@ -122,40 +144,61 @@ impl AdminListener {
     }
 }
 
-/// Binds the admin socket, for the engine's own user alone, or takes over the one of the previous engine.
+/// Binds the admin socket, for the engine's own user alone, or takes over the one of the previous engine. Without one, an
+/// engine serves all the same, unless it is the first one and its socket has a place that is named or is another's.
 pub(super) fn listen(
-    launch: &LaunchOptions,
-    config: &Config,
+    places: &AdminPlaces,
+    mode: Mode,
     inherited: &mut Inherited,
     reports: &Reports,
     requests: mpsc::UnboundedSender<PendingRequest>,
 ) -> Result<AdminListener, EngineError> {
-    let path = launch.socket.as_ref().or(config.global.socket.as_ref()).unwrap_or(&launch.default_socket).clone();
-    let fail = |problem: String| EngineError::Admin { path: display_path(&path), problem };
-    // In another container the path may lead elsewhere: then the inherited socket is left to the engine that has it.
-    if leads_somewhere(&path)
-        && let Some(held) = inherited.admin(&display_path(&path))
-    {
-        return Ok(AdminListener::new(path, held.socket, requests));
-    }
-    make_folder(&path);
-    let socket = claim(&path).map_err(fail)?;
-    let cookie = fd::cookie(socket.as_fd()).map_err(|error| fail(error.to_string()))?;
-    let listener = Listener {
-        kind: ListenerKind::Admin,
-        frontend: String::new(),
-        bind: display_path(&path),
-        worker: 0,
-        address: display_path(&path),
-        cookie,
+    let bound = match inherit(places, inherited) {
+        Some(bound) => Ok(bound),
+        None => bind(places, reports)?,
     };
-    reports.listener(&listener, &socket)?;
-    Ok(AdminListener::new(path, socket, requests))
+    let bound = match bound {
+        Ok(bound) => Some(bound),
+        Err(refusal) if mode == Mode::Fresh && (places.is_named() || refusal.answered) => {
+            return Err(EngineError::Admin { path: refusal.path, problem: refusal.problem });
+        }
+        Err(refusal) => {
+            warn(places, &refusal);
+            None
+        }
+    };
+    Ok(AdminListener { bound, conversations: Conversations::default(), requests, server: None })
 }
 
-/// A path as messages show it.
-pub(super) fn display_path(path: &Path) -> String {
-    path.display().to_string()
+/// The socket of the previous engine. In another container its path may lead elsewhere: then it is left to that engine.
+fn inherit(places: &AdminPlaces, inherited: &mut Inherited) -> Option<BoundSocket> {
+    places.paths().iter().filter(|path| leads_somewhere(path)).find_map(|path| {
+        let held = inherited.admin(&display_path(path))?;
+        Some(BoundSocket { path: AdminPath::new(path.clone()), socket: held.socket, cookie: held.listener.cookie })
+    })
+}
+
+/// Binds a new socket, of which the supervisor keeps a duplicate.
+fn bind(places: &AdminPlaces, reports: &Reports) -> Result<Result<BoundSocket, NoAdminSocket>, EngineError> {
+    let (path, socket) = match places.claim() {
+        Ok(claimed) => claimed,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let cookie = fd::cookie(socket.as_fd()).map_err(EngineError::system("cannot look at the admin socket"))?;
+    let address = display_path(&path);
+    let (kind, frontend) = (ListenerKind::Admin, String::new());
+    reports.listener(&Listener { kind, frontend, bind: address.clone(), worker: 0, address, cookie }, &socket)?;
+    Ok(Ok(BoundSocket { path: AdminPath::new(path), socket, cookie }))
+}
+
+fn warn(places: &AdminPlaces, NoAdminSocket { path, problem, .. }: &NoAdminSocket) {
+    if matches!(places, AdminPlaces::Nowhere) {
+        return;
+    }
+    tracing::warn!(
+        "no admin socket: {path}: {problem}. Traffic is served, but `lb status`, `lb server`, `lb reload` and \
+         `lb upgrade` do not reach this daemon; HUP, once a place is free, makes the socket"
+    );
 }
 
 /// Passes a request to the loop and waits for its answer.
@@ -172,57 +215,5 @@ async fn pass_on(
     answer.await.unwrap_or_else(lost)
 }
 
-/// Listens at the path, with the lock of its directory if that can be opened. Refuses when another process answers there,
-/// since two would share the traffic.
-fn claim(path: &Path) -> Result<OwnedFd, String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let lock = fs::File::open(folder).ok().map(|folder| local::lock(folder, Instant::now() + LOCK_LIMIT)).transpose();
-    match lock.and_then(|_lock| local::claim(path, LocalKind::Stream, BACKLOG)) {
-        Ok(Claim::Bound(socket)) => Ok(socket),
-        Ok(Claim::Answered(_)) | Err(ClaimError::Crowded) => {
-            Err("another lb answers there; stop it first, or give this one its own --socket".to_owned())
-        }
-        Err(ClaimError::NotASocket) => {
-            Err("is there already and is no socket; choose another path with --socket".to_owned())
-        }
-        Err(ClaimError::Locked) => Err("another lb is just being started there; try again".to_owned()),
-        Err(ClaimError::Io(error)) => Err(advice(path, &error)),
-    }
-}
-
-/// Whether a socket listens there. An inherited socket does, since the supervisor keeps it open, too.
-fn leads_somewhere(path: &Path) -> bool {
-    match local::connect(path, LocalKind::Stream) {
-        Ok(_) => true,
-        // A full queue belongs to a listening socket, too.
-        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
-    }
-}
-
-/// One level, such as `/run/lb`, which a boot leaves empty. A failure shows when the socket is bound.
-fn make_folder(path: &Path) {
-    if let Some(folder) = path.parent() {
-        match fs::DirBuilder::new().mode(0o750).create(folder) {
-            Ok(()) | Err(_) => {}
-        }
-    }
-}
-
-fn advice(path: &Path, error: &std::io::Error) -> String {
-    let folder = path.parent().map(display_path).unwrap_or_default();
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            format!("{folder} does not exist; create it, or choose another path with --socket")
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            format!("may not be created in {folder}; choose another path with --socket")
-        }
-        _ => error.to_string(),
-    }
-}
-
-const BACKLOG: i32 = 128;
-/// The lock of the directory is held for some system calls only.
-const LOCK_LIMIT: Duration = Duration::from_secs(5);
 /// For answers that are on their way when the process ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);

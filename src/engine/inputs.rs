@@ -61,6 +61,10 @@ pub(super) enum LoopEvent {
 /// The result of a stretch of a reload.
 #[derive(Debug)]
 pub(super) enum ReloadStep {
+    Read {
+        asker: ReloadAsker,
+        config: Result<Box<Config>, String>,
+    },
     NamesFound {
         asker: ReloadAsker,
         config: Box<Config>,

@@ -21,8 +21,8 @@ pub(crate) struct LaunchOptions {
     pub source: ConfigSource,
     /// Admin socket given on the command line; takes precedence over the configuration's.
     pub socket: Option<PathBuf>,
-    /// Admin socket when neither names one.
-    pub default_socket: PathBuf,
+    /// Where the admin socket may be when neither names a place.
+    pub usual_sockets: Vec<PathBuf>,
 }
 
 impl ConfigSource {

@@ -3,8 +3,10 @@
 //! `process` starts it, `startup` prepares it, `run` is its loop. The loop alone changes an [`Engine`], which owns its
 //! parts: there is one thread, and no part is shared.
 
+mod admin_place;
 mod admin_requests;
 mod admin_socket;
+mod config_reader;
 mod error;
 mod heartbeat;
 mod inputs;
@@ -30,6 +32,7 @@ mod workers;
 use tokio::sync::mpsc;
 
 use self::admin_socket::AdminListener;
+use self::config_reader::ConfigReader;
 use self::error::EngineError;
 use self::launch::LaunchOptions;
 use self::listeners::Listeners;
@@ -63,6 +66,7 @@ struct Engine {
     succession: Succession,
     upgrade_status: UpgradeStatus,
     reloads: ReloadQueue,
+    config_reader: ConfigReader,
     /// The engine is coming to its end, and nothing is opened any more.
     stopping: Option<StopState>,
     /// GO or PARK is being carried out: the next order waits.
@@ -91,6 +95,7 @@ impl Engine {
             succession: Succession::new(workers.clone()),
             upgrade_status: UpgradeStatus::default(),
             reloads: ReloadQueue::default(),
+            config_reader: ConfigReader::default(),
             stopping: None,
             order_under_way: false,
             launch,

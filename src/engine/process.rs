@@ -2,7 +2,6 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, Signal};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::engine::error::EngineError;
@@ -11,7 +10,7 @@ use crate::engine::startup::live;
 use crate::exit::ExitStatus;
 use crate::fault;
 use crate::handoff::features::announcement;
-use crate::sys::{process, resources};
+use crate::sys::{process, resources, signals};
 
 /// Runs the engine until its supervisor orders it to stop.
 pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
@@ -24,12 +23,10 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
         }
     };
     // A terminal and some service managers signal every process of the group. Orders come from the supervisor.
-    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
-    let blocked = signals.into_iter().collect::<SigSet>().thread_block();
+    let blocked = signals::begin(&[]);
     resources::reserve_descriptors();
     let outcome = blocked
-        .map_err(io::Error::from)
-        .and_then(|()| process::set_name(c"lb"))
+        .and_then(|_| process::set_name(c"lb"))
         .and_then(|()| Builder::new_current_thread().enable_all().build_local(LocalOptions::default()))
         .map_err(EngineError::system("cannot start the control thread"))
         .and_then(|runtime| {

@@ -1,16 +1,16 @@
 //! Applying a configuration, at the start and at each reload: prepare everything that can fail, then commit what cannot.
 //!
-//! A reload waits twice, for the addresses of names and for the queues of listeners that it closes; in between it
-//! happens at once.
+//! A reload waits three times, for the file, for the addresses of names and for the queues of listeners that it closes; in
+//! between it happens at once.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::config::Config;
+use crate::config::{Config, SocketPlace};
 use crate::control::admin::Answer;
 use crate::control::resolver::{Lookup, Lookups};
 use crate::control::state_file;
-use crate::engine::admin_socket::display_path;
+use crate::engine::admin_place::{AdminPlaces, display_path};
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Jobs, LoopEvent, ReloadStep};
 use crate::engine::listeners::inherited::Inherited;
@@ -37,7 +37,6 @@ pub(super) async fn apply_first(
 
 /// Reloads, now or when the reloads asked for before are over.
 pub(super) fn ask(engine: &mut Engine, jobs: &mut Jobs, asker: ReloadAsker) {
-    report(engine, "reloading", true);
     engine.reloads.push(asker);
     begin_next(engine, jobs);
 }
@@ -45,6 +44,18 @@ pub(super) fn ask(engine: &mut Engine, jobs: &mut Jobs, asker: ReloadAsker) {
 /// Continues the reload under way.
 pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
     match step {
+        ReloadStep::Read { asker, .. } | ReloadStep::NamesFound { asker, .. } if engine.upgrade_status.is_running() => {
+            postpone(engine, asker);
+        }
+        ReloadStep::Read { asker, config } => match config.and_then(|config| guarded(|| named(engine, config))) {
+            Ok((config, names)) => {
+                let lookups = Lookups::start(names).all();
+                let found =
+                    async { LoopEvent::Reload(ReloadStep::NamesFound { asker, config, lookups: lookups.await }) };
+                return jobs.start_apart(found, Some(LoopEvent::Reload(ReloadStep::Failed)));
+            }
+            Err(why) => finish(engine, asker, Err(why)),
+        },
         ReloadStep::NamesFound { asker, config, lookups } => match guarded(|| apply(engine, *config, lookups)) {
             Ok((done, leaving)) => {
                 let retired = engine.listeners.retire(leaving);
@@ -63,23 +74,34 @@ pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
     begin_next(engine, jobs);
 }
 
-fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
-    while let Some(asker) = engine.reloads.begin() {
-        let read = || {
-            let config = engine.launch.source.read().map_err(|problems| problems.to_string())?;
-            let names = engine.pools.names(&config);
-            Ok((Box::new(config), names))
-        };
-        match guarded(read) {
-            Ok((config, names)) => {
-                let lookups = Lookups::start(names).all();
-                let found =
-                    async { LoopEvent::Reload(ReloadStep::NamesFound { asker, config, lookups: lookups.await }) };
-                jobs.start_apart(found, Some(LoopEvent::Reload(ReloadStep::Failed)));
-            }
-            Err(why) => finish(engine, asker, Err(why)),
+/// Begins the next reload, unless an upgrade runs: the two engines would follow different files.
+pub(super) fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
+    if engine.upgrade_status.is_running() {
+        return;
+    }
+    if let Some(asker) = engine.reloads.begin() {
+        report(engine, "reloading", true);
+        let config = engine.config_reader.read(&engine.launch.source);
+        let read = async { LoopEvent::Reload(ReloadStep::Read { asker, config: config.await }) };
+        jobs.start_apart(read, Some(LoopEvent::Reload(ReloadStep::Failed)));
+    }
+}
+
+/// An upgrade has begun meanwhile. The new engine reads the file by itself; if it fails, this one does so then.
+fn postpone(engine: &mut Engine, asker: ReloadAsker) {
+    match asker {
+        ReloadAsker::Client(_) => finish(engine, asker, Err("an upgrade has begun meanwhile".to_owned())),
+        ReloadAsker::Signal => {
+            over(engine);
+            engine.reloads.push(asker);
         }
     }
+}
+
+/// The names that a configuration has.
+fn named(engine: &Engine, config: Box<Config>) -> Result<(Box<Config>, Vec<String>), String> {
+    let names = engine.pools.names(&config);
+    Ok((config, names))
 }
 
 /// A panic fails the reload and nothing else: a bug in reading a file must not end the sessions.
@@ -136,12 +158,24 @@ fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<L
 
 fn finish(engine: &mut Engine, asker: ReloadAsker, outcome: Result<String, String>) {
     over(engine);
+    restore_admin_socket(engine);
     let refused = |why| format!("reload refused, the running configuration stays:\n{why}");
     match (asker, outcome) {
         (ReloadAsker::Client(reply), Ok(done)) => reply.send(Answer::done(done)),
         (ReloadAsker::Client(reply), Err(why)) => reply.send(Answer::failed(ExitStatus::BadInput, refused(why))),
         (ReloadAsker::Signal, Ok(done)) => tracing::info!("{done}"),
         (ReloadAsker::Signal, Err(why)) => tracing::error!("{}", refused(why)),
+    }
+}
+
+/// An admin socket that was removed cannot be asked to reload, but HUP can.
+fn restore_admin_socket(engine: &mut Engine) {
+    let places = AdminPlaces::of(&engine.launch, &engine.config);
+    if engine.stopping.is_none()
+        && !engine.upgrade_status.is_running()
+        && let Err(error) = engine.admin.restore(&places, &engine.reports)
+    {
+        tracing::error!("admin socket: {error}");
     }
 }
 
@@ -173,13 +207,16 @@ fn fixed_settings(engine: &Engine, config: &Config) -> Vec<String> {
             ));
         }
     }
-    let socket = engine.launch.socket.is_none().then_some(config.global.socket.as_ref()).flatten();
-    if let Some(socket) = socket.filter(|socket| *socket != engine.admin.path()) {
-        notes.push(format!(
-            "the admin socket stays {}: restart to move it to {}",
-            display_path(engine.admin.path()),
-            display_path(socket)
-        ));
-    }
+    notes.extend(moved_socket(engine, &config.global.socket));
     notes
+}
+
+fn moved_socket(engine: &Engine, wanted: &SocketPlace) -> Option<String> {
+    let stays = engine.admin.path().filter(|_| engine.launch.socket.is_none())?;
+    let wish = match wanted {
+        SocketPlace::Path(path) if path != stays => format!("move it to {}", display_path(path)),
+        SocketPlace::Nowhere => "close it".to_owned(),
+        SocketPlace::Path(_) | SocketPlace::Usual => return None,
+    };
+    Some(format!("the admin socket stays {}: restart to {wish}", display_path(stays)))
 }

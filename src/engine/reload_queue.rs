@@ -24,8 +24,12 @@ impl ReloadQueue {
         !self.under_way
     }
 
+    /// A signal is answered by a reload that begins after it: several need one.
     pub(super) fn push(&mut self, asker: ReloadAsker) {
-        self.waiting.push_back(asker);
+        let is_signal = |asker: &ReloadAsker| matches!(asker, ReloadAsker::Signal);
+        if !is_signal(&asker) || !self.waiting.iter().any(is_signal) {
+            self.waiting.push_back(asker);
+        }
     }
 
     /// The next reload, which is under way from now on. `None`: one is under way already, or none waits.
@@ -49,12 +53,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn signals_that_wait_are_one() {
+        let mut queue = ReloadQueue::default();
+        (0..1000).for_each(|_| queue.push(ReloadAsker::Signal));
+        assert!(queue.begin().is_some());
+        (0..1000).for_each(|_| queue.push(ReloadAsker::Signal));
+        queue.end();
+        assert!(queue.begin().is_some(), "the file may have changed since");
+        queue.end();
+        assert!(queue.begin().is_none());
+    }
+
+    #[test]
     fn one_reload_begins_when_the_one_before_it_is_over() {
         let mut queue = ReloadQueue::default();
         queue.push(ReloadAsker::Signal);
-        queue.push(ReloadAsker::Signal);
         assert!(queue.is_idle());
         assert!(queue.begin().is_some());
+        queue.push(ReloadAsker::Signal);
         assert!(!queue.is_idle());
         assert!(queue.begin().is_none(), "one is under way");
         queue.end();

@@ -14,7 +14,7 @@ use crate::engine::succession::{Circumstances, HandoffFuture, HandoffNext, Succe
 use crate::engine::supervisor_link::SupervisorOrder;
 use crate::engine::{Engine, admin_requests, heartbeat, names, reload, stop};
 use crate::fault;
-use crate::handoff::control::{Done, StopMode, UpgradePhase};
+use crate::handoff::control::{Done, Stop, UpgradePhase};
 
 /// Runs an engine that is prepared, until its end.
 pub(super) async fn run(mut engine: Engine, mut inputs: Inputs) -> Result<(), EngineError> {
@@ -75,22 +75,21 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Commit => tracing::info!("committed: the engine before this one drains"),
         SupervisorOrder::Peer(end) => start_handoff(jobs, Succession::export(end)),
         SupervisorOrder::Move(limit) => hand_over(engine, jobs, limit),
-        SupervisorOrder::Reload if engine.upgrade_status.is_running() => {
-            tracing::error!("reload refused: an upgrade is in progress");
-        }
         SupervisorOrder::Reload => reload::ask(engine, jobs, ReloadAsker::Signal),
         SupervisorOrder::Phase(phase) => {
             if phase == UpgradePhase::Idle {
                 engine.succession.forget_export();
             }
             engine.upgrade_status.set_phase(phase);
+            // A reload may have waited for the end of the upgrade.
+            reload::begin_next(engine, jobs);
         }
         SupervisorOrder::Progress(line) => engine.upgrade_status.report(line),
-        SupervisorOrder::Stop(mode) => stop::begin(engine, jobs, mode),
+        SupervisorOrder::Stop(order) => stop::begin(engine, jobs, &order),
         SupervisorOrder::Orphaned => {
             tracing::error!("the supervisor is gone: draining");
             engine.admin.close(engine.upgrade_status.is_running()).await;
-            stop::begin(engine, jobs, StopMode::Drain);
+            stop::begin(engine, jobs, &Stop::DRAIN);
         }
         SupervisorOrder::Abort(reason) => return Err(EngineError::Aborted(reason)),
     }

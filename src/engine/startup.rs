@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::control::state_file;
+use crate::engine::admin_place::AdminPlaces;
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Inputs, Jobs};
 use crate::engine::launch::LaunchOptions;
@@ -51,7 +52,8 @@ async fn prepare(
     let mut inherited = beginning.inherited;
     let (asked, requests) = mpsc::unbounded_channel();
     let (noticed, notices) = mpsc::channel(NOTICES);
-    let admin = admin_socket::listen(&launch, &config, &mut inherited, reports, asked)?;
+    let places = AdminPlaces::of(&launch, &config);
+    let admin = admin_socket::listen(&places, beginning.mode, &mut inherited, reports, asked)?;
     let mut engine = Engine::new(launch, origin, reports.clone(), config.clone(), admin, noticed)?;
     if beginning.peer.is_none() {
         engine.pools.follow(&config, BTreeMap::new());

@@ -1,22 +1,18 @@
 //! Stopping: no new connections, open sessions continue for a while, then the engine ends.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::engine::Engine;
 use crate::engine::inputs::{Jobs, LoopEvent};
-use crate::engine::stop_state::{StopAction, StopState};
+use crate::engine::stop_state::{StopAction, StopState, patience};
 use crate::engine::supervisor_link::SupervisorOrder;
-use crate::handoff::control::StopMode;
+use crate::handoff::control::Stop;
 use crate::log::By;
 use crate::proxy::worker::SessionFilter;
 
 /// Begins to stop.
-pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs, mode: StopMode) {
-    let patience = match mode {
-        StopMode::Now => AT_ONCE,
-        StopMode::Drain => engine.config.global.hard_stop_after,
-    };
-    engine.stopping = Some(StopState::Closing { patience });
+pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs, order: &Stop) {
+    engine.stopping = Some(StopState::Closing { patience: patience(order, &engine.config) });
     engine.admin.release_if_parked();
     engine.succession.end_move();
     let leaving = engine.listeners.remove_all();
@@ -34,16 +30,21 @@ pub(super) fn drain(engine: &mut Engine) {
         if open > 0
             && let StopState::Closing { patience } = state
         {
-            tracing::info!("stopping: {open} sessions have up to {}", humantime::format_duration(*patience));
+            let time = patience.map(|time| format!("up to {}", humantime::format_duration(time)));
+            tracing::info!("stopping: {open} sessions have {}", time.as_deref().unwrap_or("as long as they take"));
         }
         state.drain(Instant::now());
     }
 }
 
-/// Follows an order while the engine stops. A second order to stop ends it at once.
+/// Follows an order while the engine stops. A second order to stop ends it at once, but gives one that is soft its time.
 pub(super) async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) {
     match order {
-        SupervisorOrder::Stop(_) => {
+        SupervisorOrder::Stop(order) => {
+            let patience = patience(&order, &engine.config);
+            if engine.stopping.as_mut().is_some_and(|state| state.hurry(patience, Instant::now())) {
+                return;
+            }
             tracing::warn!("stopping at once: {} sessions cut", engine.listeners.limit().used());
             end(engine, jobs).await;
         }
@@ -78,6 +79,3 @@ async fn end(engine: &mut Engine, jobs: &mut Jobs) {
         LoopEvent::Ended
     });
 }
-
-/// How long sessions may continue after INT.
-const AT_ONCE: Duration = Duration::from_secs(1);

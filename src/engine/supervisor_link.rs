@@ -25,7 +25,7 @@ use crate::handoff::channel::CONTROL_VARIABLE;
 use crate::handoff::channel::{ChannelError, Inbox, Outbox};
 use crate::handoff::control::{
     Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, ProcessKind, Progress, Ready, StatusLine,
-    StopMode, Unlisten, Upgrade, UpgradePhase,
+    Stop, Unlisten, Upgrade, UpgradePhase,
 };
 use crate::handoff::features;
 use crate::sys::clock::millis;
@@ -90,7 +90,7 @@ pub(super) enum SupervisorOrder {
     Commit,
     /// Hand the sessions over within this time; the others stay. Report DONE.
     Move(Duration),
-    Stop(StopMode),
+    Stop(Stop),
     /// Read the configuration again.
     Reload,
     /// An upgrade is in this phase.
@@ -335,7 +335,7 @@ fn order_of(message: Control, fds: Vec<OwnedFd>) -> Option<SupervisorOrder> {
         Control::Resume(_) => SupervisorOrder::Resume,
         Control::Commit(_) => SupervisorOrder::Commit,
         Control::Move(order) => SupervisorOrder::Move(Duration::from_millis(order.limit_ms)),
-        Control::Stop(stop) => SupervisorOrder::Stop(stop.mode),
+        Control::Stop(stop) => SupervisorOrder::Stop(stop),
         Control::Reload(_) => SupervisorOrder::Reload,
         Control::Progress(progress) => SupervisorOrder::Progress(progress),
         Control::Abort(abort) => SupervisorOrder::Abort(abort.reason),

@@ -265,6 +265,20 @@ record! {
 record! {
     pub struct Stop {
         1 => mode: StopMode,
+        /// With [`StopMode::Drain`]: only a limit that the configuration names cuts sessions, not the default one.
+        2 => soft: bool,
+    }
+}
+
+impl Stop {
+    /// Open sessions continue to their end.
+    pub(crate) const SOFT: Self = Self { mode: StopMode::Drain, soft: true };
+    /// Open sessions continue up to the stop limit.
+    pub(crate) const DRAIN: Self = Self { mode: StopMode::Drain, soft: false };
+    pub(crate) const NOW: Self = Self { mode: StopMode::Now, soft: false };
+
+    pub(crate) fn is_soft(&self) -> bool {
+        self.mode == StopMode::Drain && self.soft
     }
 }
 

@@ -94,9 +94,9 @@ impl AsFd for Binary {
 /// The path that this process was started from. Not `/proc/self/exe`, which follows symbolic links and names a deleted
 /// file after a package update: a later version appears under the name that the operator used.
 pub(crate) fn started_from() -> io::Result<PathBuf> {
-    let exe = env::current_exe()?;
+    let exe = env::current_exe();
     let Some(name) = env::args_os().next() else {
-        return Ok(exe);
+        return exe;
     };
     let candidates = if name.as_bytes().contains(&b'/') {
         vec![std::path::absolute(&name)?]
@@ -104,13 +104,14 @@ pub(crate) fn started_from() -> io::Result<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         env::split_paths(&path).map(|folder| folder.join(&name)).collect()
     };
-    // argv[0] is chosen by the parent: used only if it names this very file.
+    // argv[0] is chosen by the parent: used only if it names this very file, or without /proc, which alone could tell.
     let own = File::open("/proc/self/exe").and_then(|file| file.metadata());
     let is_own = |path: &PathBuf| match (&own, path.metadata()) {
         (Ok(own), Ok(other)) => (own.dev(), own.ino()) == (other.dev(), other.ino()),
-        _ => false,
+        (Err(_), Ok(other)) => other.is_file(),
+        (_, Err(_)) => false,
     };
-    Ok(candidates.into_iter().find(is_own).unwrap_or(exe))
+    candidates.into_iter().find(is_own).map_or(exe, Ok)
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ impl BootError {
 /// Signals must be blocked.
 pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service), BootError> {
     process::set_name(c"lb")?;
+    process::own_files();
     resources::raise_descriptor_limit();
     let inherited = env::var_os(STATE_VARIABLE).map(|number| SupervisorRecord::take_over(&number, now));
     let inheritance = match inherited {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-use crate::handoff::control::StopMode;
+use crate::handoff::control::{Stop, StopMode};
 use crate::supervisor::connection::ConnectionId;
 use crate::supervisor::engine_process::EngineProcess;
 
@@ -57,16 +57,16 @@ impl Engines {
     }
 
     /// Orders every engine to stop. One that drains already is ordered again only to end now.
-    pub(crate) fn stop(&mut self, mode: StopMode, now: Instant) {
-        for engine in self.iter_mut().filter(|engine| engine.stop_by.is_none() || mode == StopMode::Now) {
-            engine.stop(mode, now);
+    pub(crate) fn stop(&mut self, order: &Stop, now: Instant) {
+        for engine in self.iter_mut().filter(|engine| engine.stop_by.is_none() || order.mode == StopMode::Now) {
+            engine.stop(order, now);
         }
     }
 
     /// Orders engines that were replaced to drain.
     pub(crate) fn drain_replaced(&mut self, now: Instant) {
         for engine in self.draining.iter_mut().filter(|engine| engine.stop_by.is_none()) {
-            engine.stop(StopMode::Drain, now);
+            engine.stop(&Stop::DRAIN, now);
         }
     }
 

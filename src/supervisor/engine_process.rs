@@ -288,10 +288,11 @@ impl EngineProcess {
         self.stop_by.get_or_insert(now + KILL_GRACE);
     }
 
-    /// Orders it to stop.
-    pub(crate) fn stop(&mut self, mode: StopMode, now: Instant) {
-        self.send(&Control::Stop(Stop { mode }), vec![]);
-        let limit = match mode {
+    /// Orders it to stop. A soft stop has no limit here: the engine ends with its last session.
+    pub(crate) fn stop(&mut self, order: &Stop, now: Instant) {
+        self.send(&Control::Stop(order.clone()), vec![]);
+        let limit = match order.mode {
+            StopMode::Drain if order.is_soft() => return,
             StopMode::Drain => self.stop_limit,
             StopMode::Now => Duration::ZERO,
         };

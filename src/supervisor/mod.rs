@@ -55,13 +55,17 @@ use wakeup::{PollSet, Wakeup};
 
 use crate::exit::ExitStatus;
 use crate::fault;
-use crate::handoff::control::{self, Control, Reload, StopMode};
+use crate::handoff::control::{self, Control, Reload, Stop};
 
 /// A running supervisor.
 struct Supervisor {
     signals: SignalQueue,
     role: Role,
     service: Service,
+    /// HUP has come, and its reload is not ordered yet.
+    reload_due: bool,
+    /// The last order to stop that a signal gave.
+    stopping: Option<Stop>,
     /// Set once: the exit code.
     exit: Option<u8>,
 }
@@ -81,7 +85,7 @@ impl Supervisor {
     fn new(options: RunOptions) -> Result<Self, boot::BootError> {
         let signals = SignalQueue::block()?;
         let (role, service) = boot::boot(options, Instant::now())?;
-        Ok(Self { signals, role, service, exit: None })
+        Ok(Self { signals, role, service, reload_due: false, stopping: None, exit: None })
     }
 
     fn serve(&mut self) -> u8 {
@@ -92,6 +96,7 @@ impl Supervisor {
                 }
                 return code;
             }
+            self.reload_if_possible();
             self.replace_if_possible();
             let asleep = Instant::now();
             let timeout = self.sleep_limit(asleep);
@@ -199,9 +204,9 @@ impl Supervisor {
             let now = Instant::now();
             match request {
                 SignalRequest::Reap => self.reap(now),
-                SignalRequest::Stop(signal, mode) => {
+                SignalRequest::Stop(signal, order) => {
                     print(format!("{signal}: stopping"));
-                    self.stop(mode, now);
+                    self.stop(order, now);
                 }
                 SignalRequest::Reload => self.reload(),
                 SignalRequest::Upgrade => self.request_upgrade(None, None, None, now),
@@ -210,23 +215,46 @@ impl Supervisor {
     }
 
     fn reload(&mut self) {
-        if self.role.successor().is_some() {
-            print("reload refused: a takeover is in progress");
-        } else if let Some(engine) = &mut self.service.engines.active {
+        if self.role.is_ending() {
+            return print("reload ignored: the daemon is being stopped");
+        }
+        self.reload_due = true;
+        if !self.can_reload() {
+            print("reload: it is done as soon as an engine serves and no upgrade runs");
+        }
+    }
+
+    /// The engine that an upgrade leaves may have read the file before the signal came; one that starts takes no orders.
+    fn can_reload(&self) -> bool {
+        matches!(self.role, Role::Serving | Role::Replacing) && self.service.engines.is_serving()
+    }
+
+    fn reload_if_possible(&mut self) {
+        if self.reload_due
+            && self.can_reload()
+            && let Some(engine) = &mut self.service.engines.active
+        {
+            self.reload_due = false;
             engine.send(&Control::Reload(Reload {}), vec![]);
         }
     }
 
     /// Stops the engines. The exit follows when the last one has ended.
-    fn stop(&mut self, mode: StopMode, now: Instant) {
-        // The second signal means: at once.
-        let mode = if self.role.is_stopping() { StopMode::Now } else { mode };
+    fn stop(&mut self, order: Stop, now: Instant) {
+        let order = match &self.stopping {
+            Some(_) if order.is_soft() => return,
+            Some(before) if before.is_soft() => order,
+            // The second signal means: at once.
+            Some(_) => Stop::NOW,
+            None => order,
+        };
+        self.stopping = Some(order.clone());
         self.upgrade_event(UpgradeEvent::Stop, now);
         if let Role::Succeeding(successor) = &mut self.role {
             successor.stop(&mut self.service, now);
         }
         self.role.change(RoleChange::Stop);
-        self.service.stop(mode, now);
+        self.service.stop(&order, now);
         self.end_if_idle();
     }
 

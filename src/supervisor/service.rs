@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::fault;
 use crate::handoff::channel::ChannelError;
-use crate::handoff::control::{Listener, Mode, StopMode};
+use crate::handoff::control::{Listener, Mode, Stop};
 use crate::supervisor::binary::Binary;
 use crate::supervisor::children::Engines;
 use crate::supervisor::engine_process::EngineProcess;
@@ -88,11 +88,11 @@ impl Service {
     }
 
     /// Orders the engines to stop and closes the queues of clients: duplicates alone would keep accepting connections.
-    pub(crate) fn stop(&mut self, mode: StopMode, now: Instant) {
+    pub(crate) fn stop(&mut self, order: &Stop, now: Instant) {
         self.restart.cancel();
         self.manager.stopping("draining");
         self.listeners.close_traffic(&self.manager);
-        self.engines.stop(mode, now);
+        self.engines.stop(order, now);
     }
 
     /// The other supervisor has everything; the engines here drain.

@@ -10,4 +10,5 @@ pub(crate) mod pipe;
 pub(crate) mod private_dir;
 pub(crate) mod process;
 pub(crate) mod resources;
+pub(crate) mod signals;
 pub(crate) mod socket;

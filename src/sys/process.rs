@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::ptr;
 
 use nix::libc;
+use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags};
 
 /// A program about to be started: descriptor, arguments (the first is its name) and the whole environment.
@@ -21,7 +22,8 @@ pub(crate) struct Program<'a> {
     pub env: &'a [(OsString, OsString)],
 }
 
-/// Starts a child. It inherits `fd`, under the same number, besides its standard streams; its signal mask is empty.
+/// Starts a child. It inherits `fd`, under the same number, besides its standard streams, and nothing that this process
+/// has inherited by accident; its signal mask is empty.
 /// An `execve` that fails is this function's error.
 pub(crate) fn spawn(
     program: &Program<'_>,
@@ -34,10 +36,12 @@ pub(crate) fn spawn(
     // The path is never used: the hook below executes the descriptor, or fails and reports why.
     let mut command = Command::new("/");
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: fcntl and
-    // execveat are, and everything they need was allocated before.
+    // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: close_range,
+    // fcntl and execveat are, and everything they need was allocated before.
     unsafe {
         command.pre_exec(move || {
+            // Linux 5.11; without it, or where a filter forbids it, the child has what this process has inherited.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             if let Some(number) = inherited
                 && libc::fcntl(number, libc::F_SETFD, 0) < 0
             {
@@ -72,6 +76,12 @@ pub(crate) fn memfd(name: &str) -> io::Result<OwnedFd> {
 /// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor.
 pub(crate) fn set_name(name: &CStr) -> io::Result<()> {
     Ok(nix::sys::prctl::set_name(name)?)
+}
+
+/// Lets this process and its children use the files that they make: an inherited umask may take that from the owner.
+pub(crate) fn own_files() {
+    let inherited = umask(Mode::all());
+    umask(inherited - Mode::S_IRWXU);
 }
 
 /// Argument vectors as `execveat` wants them, allocated before a fork.

@@ -29,6 +29,7 @@ mod queue;
 mod real_servers;
 mod reload;
 mod schedulers;
+mod signals;
 mod stopping;
 mod support;
 mod support_works;

@@ -55,10 +55,7 @@ fn term_cuts_what_is_left_when_its_time_is_up() {
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGTERM);
     assert!(lb.wait(HANG).success());
-    assert!(
-        watch.by_the_clock() >= Duration::from_millis(750) && watch.elapsed() < Duration::from_secs(5),
-        "{watch:?}"
-    );
+    assert!(watch.by_the_clock() >= Duration::from_secs(1) && watch.elapsed() < Duration::from_secs(5), "{watch:?}");
     assert_ne!(read_to_end(&session).1, Ending::Timeout);
 }
 

@@ -26,10 +26,11 @@ codes of a takeover that ends before it is done:
   5  an upgrade or another takeover is in progress
 
 Signals:
-  TERM  stop accepting, let open sessions finish (up to `hard_stop_after`)
-  INT   the same within one second; a second TERM or INT: at once
-  HUP   as `lb reload`
-  USR2  as `lb upgrade`
+  TERM        stop accepting, let open sessions finish up to `hard_stop_after`
+  INT         the same within one second; a second TERM or INT: at once
+  USR1, QUIT  the same without a limit, unless `hard_stop_after` is set
+  HUP         as `lb reload`
+  USR2        as `lb upgrade`
 
 Environment:
   LB_LOG  messages on stderr: error, warn, info (default), debug, trace")]

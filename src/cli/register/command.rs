@@ -14,6 +14,8 @@ use tokio::select;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::timeout;
 
+use crate::sys::signals;
+
 /// COMMAND, or the lack of one.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -98,6 +100,7 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn new() -> io::Result<Self> {
+        signals::begin(&OPEN)?;
         let kind = |number: Signal| signal(SignalKind::from_raw(number as i32));
         let stops = [kind(Signal::SIGTERM)?, kind(Signal::SIGINT)?, kind(Signal::SIGQUIT)?];
         let passed = [kind(Signal::SIGHUP)?, kind(Signal::SIGUSR1)?, kind(Signal::SIGUSR2)?];
@@ -142,5 +145,19 @@ fn reap_orphans(command: Option<u32>) {
     }
 }
 
+/// What is handled here, and what a terminal uses to suspend this process and COMMAND. Others have no effect.
+const OPEN: [Signal; 11] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCHLD,
+    Signal::SIGCONT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
 /// The exit code when the kernel reports none.
 const UNKNOWN: u8 = 255;

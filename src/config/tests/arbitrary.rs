@@ -49,11 +49,14 @@ fn global() -> impl Strategy<Value = Global> {
     let log = (target, any::<bool>(), any::<bool>(), 0..1000u32);
     let log = log.prop_map(|(target, sessions, dontlognull, rate)| Log { target, sessions, dontlognull, rate });
     let paths = proptest::option::of(Just("/run/lb \"quoted\"\n".into()));
-    (proptest::option::of(1..100_000u32), proptest::option::of(1..257usize), paths, time(), log).prop_map(
-        |(maxconn, threads, path, hard_stop_after, log)| Global {
+    let time = proptest::option::of(time());
+    let socket =
+        prop_oneof![Just(SocketPlace::Nowhere), Just(SocketPlace::Usual), Just(SocketPlace::Path("/s".into()))];
+    (proptest::option::of(1..100_000u32), proptest::option::of(1..257usize), paths, socket, time, log).prop_map(
+        |(maxconn, threads, path, socket, hard_stop_after, log)| Global {
             maxconn,
             threads,
-            socket: path.clone(),
+            socket,
             state_dir: path,
             hard_stop_after,
             log,

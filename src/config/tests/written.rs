@@ -12,9 +12,13 @@ pub(super) fn written(config: &Config) -> String {
     out.header("global");
     out.maybe("maxconn", maxconn.map(|n| n.to_string()));
     out.maybe("threads", threads.map(|n| n.to_string()));
-    out.maybe("socket", socket.as_ref().map(|path| quoted(path.to_str().unwrap())));
+    match socket {
+        SocketPlace::Usual => {}
+        SocketPlace::Path(path) => out.key("socket", quoted(path.to_str().unwrap())),
+        SocketPlace::Nowhere => out.key("socket", false),
+    }
     out.maybe("state_dir", state_dir.as_ref().map(|path| quoted(path.to_str().unwrap())));
-    out.key("hard_stop_after", duration(*hard_stop_after));
+    out.maybe("hard_stop_after", hard_stop_after.map(duration));
     out.header("global.log");
     out.key(
         "target",

@@ -92,6 +92,11 @@ impl Client {
 }
 
 impl ClientError {
+    /// There is no daemon, as opposed to one that does not answer this caller.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::NoSocket(_) | Self::NoListener(_))
+    }
+
     fn from_io(path: &Path, silence: Duration, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::port::Port;
@@ -13,7 +14,7 @@ use super::wait::eventually;
 
 #[derive(Debug)]
 pub(crate) struct Haproxy {
-    _process: Process,
+    process: Process,
     port: Port,
     _dir: TempDir,
 }
@@ -51,7 +52,16 @@ impl Haproxy {
         command.arg("-db").arg("-f").arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
         eventually(Duration::from_secs(10), "haproxy accepts", || TcpStream::connect(port.addr()).ok());
-        Self { _process: process, port, _dir: dir }
+        Self { process, port, _dir: dir }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        self.process.wait(deadline)
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
