@@ -30,6 +30,7 @@ mod real_servers;
 mod reload;
 mod schedulers;
 mod signals;
+mod state_dir;
 mod stopping;
 mod support;
 mod support_works;
