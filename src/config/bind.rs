@@ -1,47 +1,75 @@
-//! `bind`: an address to listen on, and its earlier user.
+//! `bind`: where a frontend listens, and what is bound already.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::value::RawValue;
 
-/// The addresses that are bound so far.
+/// Where a frontend listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A port of 0 asks the kernel for a free one.
+    Address(SocketAddr),
+    /// A listening socket that the parent process has handed down: `fd@3` by its number, `fd@web` by its name in
+    /// LISTEN_FDNAMES. The text after the `@`.
+    Inherited(String),
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(addr) => addr.fmt(f),
+            Self::Inherited(name) => write!(f, "fd@{name}"),
+        }
+    }
+}
+
+impl From<SocketAddr> for Bind {
+    fn from(addr: SocketAddr) -> Self {
+        Self::Address(addr)
+    }
+}
+
+/// What is bound so far.
 #[derive(Default)]
 pub(super) struct Binds {
     /// By which frontend, and in which line.
-    taken: HashMap<SocketAddr, (String, usize)>,
+    taken: HashMap<Bind, (String, usize)>,
 }
 
 impl Binds {
     /// Reads one bind of this frontend.
-    pub(super) fn read(&mut self, value: &RawValue<'_>, frontend: &str, v4v6: bool) -> Option<SocketAddr> {
-        let addr = match parse(value.text("0.0.0.0:80")?) {
-            Ok(addr) => addr,
+    pub(super) fn read(&mut self, value: &RawValue<'_>, frontend: &str, v4v6: bool) -> Option<Bind> {
+        let bind = match parse(value.text("0.0.0.0:80")?) {
+            Ok(bind) => bind,
             Err(error) => {
                 value.wrong(error);
                 return None;
             }
         };
         let line = value.report.line_of(value.key_at);
-        if let Some((owner, line)) = self.take(addr, frontend, v4v6, line) {
+        if let Some((owner, line)) = self.take(&bind, frontend, v4v6, line) {
             value.wrong(format!("is bound already by [frontend.{owner}] in line {line}; keep one of them"));
             return None;
         }
-        Some(addr)
+        Some(bind)
     }
 
-    fn take(&mut self, addr: SocketAddr, frontend: &str, v4v6: bool, line: usize) -> Option<(String, usize)> {
-        // With port 0 the kernel finds a free one each time.
-        if addr.port() == 0 {
-            return None;
-        }
-        let both = v4v6 && addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let v4 = both.then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port())));
-        for addr in [Some(addr), v4].into_iter().flatten() {
-            if let Some(owner) = self.taken.get(&addr) {
+    fn take(&mut self, bind: &Bind, frontend: &str, v4v6: bool, line: usize) -> Option<(String, usize)> {
+        let v4 = match bind {
+            // With port 0 the kernel finds a free one each time.
+            Bind::Address(addr) if addr.port() == 0 => return None,
+            Bind::Address(addr) if v4v6 && addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+                Some(Bind::Address((Ipv4Addr::UNSPECIFIED, addr.port()).into()))
+            }
+            Bind::Address(_) | Bind::Inherited(_) => None,
+        };
+        for bind in [Some(bind.clone()), v4].into_iter().flatten() {
+            if let Some(owner) = self.taken.get(&bind) {
                 return Some(owner.clone());
             }
-            self.taken.insert(addr, (frontend.to_owned(), line));
+            self.taken.insert(bind, (frontend.to_owned(), line));
         }
         None
     }
@@ -58,10 +86,29 @@ pub(super) enum UnusableBind {
     BadPort,
     #[error("is no IP address and port; write e.g. \"0.0.0.0:80\" or \"[::]:80\"")]
     BadAddress,
+    #[error("names no socket; write `fd@3`, by its number from 3 on, or `fd@web`, by its name in LISTEN_FDNAMES")]
+    BadDescriptor,
 }
 
-/// `1.2.3.4:80`, `[::]:80`, and `:80` or `*:80` for all IPv4 addresses, as in HAProxy.
-pub(super) fn parse(text: &str) -> Result<SocketAddr, UnusableBind> {
+/// `1.2.3.4:80`, `[::]:80`, `:80` or `*:80` for all IPv4 addresses, as in HAProxy, and `fd@3` or `fd@web`.
+pub(super) fn parse(text: &str) -> Result<Bind, UnusableBind> {
+    match text.strip_prefix("fd@") {
+        Some(name) if is_descriptor(name) => Ok(Bind::Inherited(name.to_owned())),
+        Some(_) => Err(UnusableBind::BadDescriptor),
+        None => parse_address(text).map(Bind::Address),
+    }
+}
+
+/// A number from 3 on (below are the standard streams), or a name as in sd_listen_fds_with_names(3).
+fn is_descriptor(name: &str) -> bool {
+    let is_name = name.len() <= 255 && name.bytes().all(|b| b.is_ascii_graphic() && b != b':');
+    match name.parse::<u32>() {
+        Ok(number) => number > 2 && number.to_string() == name,
+        Err(_) => is_name && !name.is_empty() && !name.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, UnusableBind> {
     if let Ok(addr) = text.parse() {
         return Ok(addr);
     }
@@ -93,9 +140,19 @@ mod tests {
     #[test]
     fn a_star_or_nothing_means_all_ipv4_addresses() {
         for text in ["0.0.0.0:80", "*:80", ":80"] {
-            assert_eq!(parse(text), Ok("0.0.0.0:80".parse().unwrap()), "{text}");
+            assert_eq!(parse(text), Ok(Bind::Address("0.0.0.0:80".parse().unwrap())), "{text}");
         }
-        assert_eq!(parse("[::1]:0"), Ok("[::1]:0".parse().unwrap()));
+        assert_eq!(parse("[::1]:0"), Ok(Bind::Address("[::1]:0".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_descriptor_is_named_by_its_number_or_its_name() {
+        for text in ["fd@3", "fd@web", "fd@lb.socket", "fd@3rd"] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+        for text in ["fd@", "fd@2", "fd@03", "fd@+3", "fd@a b", "fd@a:b", "fd@99999999999"] {
+            assert_eq!(parse(text), Err(UnusableBind::BadDescriptor), "{text}");
+        }
     }
 
     #[test]

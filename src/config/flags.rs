@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::problem::{Problem, Problems};
 use super::words::{is_name, shown};
-use super::{Address, Backend, Config, Frontend, Global, MAX_SERVERS, Server, bind};
+use super::{Address, Backend, Bind, Config, Frontend, Global, MAX_SERVERS, Server, bind};
 
 /// One frontend and one backend, both named `lb`, with every default. Servers are named `s1`, `s2` … by their
 /// position unless their flag differs.
@@ -32,17 +32,17 @@ struct Flags {
 }
 
 impl Flags {
-    fn binds(&mut self, texts: &[String]) -> Vec<std::net::SocketAddr> {
+    fn binds(&mut self, texts: &[String]) -> Vec<Bind> {
         if texts.is_empty() {
             self.wrong("--bind", "is missing; write e.g. `--bind 127.0.0.1:8080`".to_owned());
         }
         let mut binds = Vec::new();
         for text in texts {
             match bind::parse(text) {
-                Ok(addr) if addr.port() != 0 && binds.contains(&addr) => {
+                Ok(bind) if binds.contains(&bind) && !matches!(bind, Bind::Address(addr) if addr.port() == 0) => {
                     self.wrong("--bind", format!("`{}` is given twice; keep one of them", shown(text)));
                 }
-                Ok(addr) => binds.push(addr),
+                Ok(bind) => binds.push(bind),
                 Err(error) => self.wrong("--bind", format!("`{}` {error}", shown(text))),
             }
         }

@@ -1,8 +1,6 @@
 //! `[frontend.NAME]`: where clients come in.
 
-use std::net::SocketAddr;
-
-use super::bind::Binds;
+use super::bind::{Bind, Binds};
 use super::global::MAX_CONN;
 use super::section::{Section, Shape, set};
 use super::words::{listed, nearest};
@@ -10,8 +8,8 @@ use super::words::{listed, nearest};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frontend {
     pub name: String,
-    /// At least one; a port of 0 asks the kernel for a free one.
-    pub bind: Vec<SocketAddr>,
+    /// At least one.
+    pub bind: Vec<Bind>,
     /// Name of an existing backend.
     pub backend: String,
     /// Sessions of this frontend; at the limit accepting stops. `None`: only the global limit.
@@ -24,11 +22,14 @@ pub struct Frontend {
     pub backlog: u32,
     /// An IPv6 bind takes IPv4 clients too. Default false, so that `0.0.0.0` and `[::]` can stand side by side.
     pub v4v6: bool,
+    /// Another process may listen on the same addresses, and the kernel spreads connections among both. Default false:
+    /// an address where another process listens is refused.
+    pub reuse_port: bool,
 }
 
 impl Frontend {
     /// A frontend with every default.
-    pub fn new(name: impl Into<String>, bind: Vec<SocketAddr>, backend: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>, bind: Vec<Bind>, backend: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             bind,
@@ -38,6 +39,7 @@ impl Frontend {
             defer_accept: false,
             backlog: 4096,
             v4v6: false,
+            reuse_port: false,
         }
     }
 }
@@ -66,17 +68,19 @@ impl Frontend {
         frontend.maxconn = section.number("maxconn", 1..=MAX_CONN);
         set(&mut frontend.accept_proxy, section.flag("accept_proxy"));
         set(&mut frontend.defer_accept, section.flag("defer_accept"));
+        set(&mut frontend.reuse_port, section.flag("reuse_port"));
         set(&mut frontend.backlog, section.number("backlog", 1..=MAX_BACKLOG));
         frontend
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &["bind", "backend", "maxconn", "accept_proxy", "defer_accept", "backlog", "v4v6"],
+        keys: &["bind", "backend", "maxconn", "accept_proxy", "defer_accept", "backlog", "v4v6", "reuse_port"],
         foreign: &[
             ("default_backend", "write `backend = \"NAME\"`"),
             ("use_backend", "write `backend = \"NAME\"`: a frontend has one backend"),
             ("mode", "leave it out: lb is always in TCP mode"),
             ("listen", "write `bind = [\"0.0.0.0:80\"]`"),
+            ("noreuseport", "leave it out: that is the default"),
             ("timeout", "write `timeout = { client = \"50s\" }` in [backend.NAME]"),
             ("option", "write the option's own key; options about logs are in [global.log]"),
             ("log", "write it in [global.log]"),

@@ -41,6 +41,7 @@ pub use admin_state::AdminState;
 pub use backend::Backend;
 pub(crate) use backend::{Liveness, MAX_SERVERS};
 pub use balance::Balance;
+pub(crate) use bind::Bind;
 pub use check::{Check, Fall, InitState, Rise};
 pub(crate) use check_kind::CheckKind;
 pub use etcd::Etcd;

@@ -12,7 +12,7 @@ mod written;
 fn the_sample_is_valid_and_says_the_defaults() {
     let config = parse("lb.toml", SAMPLE).unwrap_or_else(|problems| panic!("{problems}"));
     let server = Server::new("app1", "127.0.0.1:8001".parse().unwrap());
-    let bind = vec!["0.0.0.0:8080".parse().unwrap()];
+    let bind = vec![Bind::Address("0.0.0.0:8080".parse().unwrap())];
     let expected = Config {
         global: Global::default(),
         etcd: None,

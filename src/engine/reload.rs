@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::config::{Config, SocketPlace};
 use crate::control::admin::Answer;
@@ -22,15 +23,16 @@ use crate::exit::ExitStatus;
 use crate::sys::resources;
 
 /// Applies the first configuration, on listeners that the previous engine has left, where it has. Nothing is accepted
-/// yet.
+/// yet. `patience`: how long an address that another process is about to leave is waited for.
 pub(super) async fn apply_first(
     engine: &mut Engine,
     config: Config,
     inherited: &mut Inherited,
+    patience: Duration,
 ) -> Result<(), EngineError> {
     let names = engine.pools.names(&config);
     engine.pools.look_up(names).await;
-    let prepared = engine.listeners.bind_new(&config, inherited)?;
+    let prepared = engine.listeners.bind_new(&config, inherited, patience)?;
     // No frontend runs yet that could leave an address.
     commit(engine, config, prepared).map(drop)
 }
@@ -122,7 +124,7 @@ fn apply(engine: &mut Engine, config: Config, lookups: Vec<Lookup>) -> Result<(S
         state_file::prepare(state_dir).map_err(|error| format!("state_dir: {error}"))?;
     }
     let none = &mut Inherited::default();
-    let prepared = engine.listeners.bind_new(&config, none).map_err(|error| error.to_string())?;
+    let prepared = engine.listeners.bind_new(&config, none, Duration::ZERO).map_err(|error| error.to_string())?;
     engine.pools.follow(&config, BTreeMap::new());
     for note in fixed_settings(engine, &config) {
         tracing::warn!("{note}");

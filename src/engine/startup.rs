@@ -1,7 +1,7 @@
 //! From START to PREPARED: everything that can fail, before anything is accepted.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -58,12 +58,16 @@ async fn prepare(
     if beginning.peer.is_none() {
         engine.pools.follow(&config, BTreeMap::new());
     }
-    reload::apply_first(&mut engine, config, &mut inherited).await?;
+    let patience = if beginning.mode == Mode::Fresh { PATIENCE } else { Duration::ZERO };
+    reload::apply_first(&mut engine, config, &mut inherited, patience).await?;
     match beginning.peer {
         Some(end) => engine.succession.import(end, &engine.config, &engine.listeners, &mut engine.pools).await?,
         None => engine.pools.discover(&engine.config).await,
     }
     for held in inherited.left_over() {
+        if held.is_handed_down() {
+            tracing::warn!("a socket was handed down ({}), and no frontend binds it: it is closed", held.listener.bind);
+        }
         reports.unlisten(held.listener.cookie)?;
     }
     fault::point("engine.prepare");
@@ -82,6 +86,9 @@ fn prepare_state_dir(config: &Config, mode: Mode) -> Result<(), EngineError> {
         Some(Ok(())) | None => Ok(()),
     }
 }
+
+/// An engine whose supervisor was killed leaves its addresses within a moment.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Notices that the control thread may be behind; further ones are dropped.
 const NOTICES: usize = 1024;

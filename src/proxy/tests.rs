@@ -78,7 +78,7 @@ impl Bench {
         let workers = [worker(0), worker(1)];
         let options =
             ListenOptions { backlog: 64, defer_accept: None, v4v6: false, liveness: config::Liveness::default() };
-        let socket = bind(([127, 0, 0, 1], 0).into(), &options).unwrap();
+        let socket = bind(([127, 0, 0, 1], 0).into(), &options, false).unwrap();
         listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();
         workers[0].listen(ListenerId(0), Arc::clone(&frontend), socket);

@@ -12,13 +12,14 @@ use crate::handoff::control::Mode;
 use crate::supervisor::binary::{self, Binary};
 use crate::supervisor::children::Engines;
 use crate::supervisor::engine_process::STATE_VARIABLE;
+use crate::supervisor::handed_down::handed_down;
 use crate::supervisor::listeners::HeldListeners;
 use crate::supervisor::options::RunOptions;
 use crate::supervisor::reexec::record::{Inheritance, SupervisorRecord};
 use crate::supervisor::restart::Restart;
 use crate::supervisor::role::Role;
 use crate::supervisor::service::Service;
-use crate::supervisor::systemd::{ServiceManager, passed_sockets};
+use crate::supervisor::systemd::ServiceManager;
 use crate::supervisor::takeover::predecessor::Predecessor;
 use crate::supervisor::takeover::socket::{Claimed, TakeoverSocket, TakeoverSocketError};
 use crate::supervisor::takeover::successor::Successor;
@@ -104,7 +105,7 @@ fn start(service: &mut Service, now: Instant) -> Result<Role, ChannelError> {
 fn fresh() -> io::Result<Inheritance> {
     let binary = Binary::own(binary::started_from()?).map_err(io::Error::other)?;
     let mut listeners = HeldListeners::default();
-    listeners.keep_passed(passed_sockets());
+    listeners.keep_handed_down(handed_down());
     Ok(Inheritance {
         generation: 1,
         age: Duration::ZERO,

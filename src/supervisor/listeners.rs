@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::supervisor::stderr::print;
-use crate::supervisor::systemd::{ServiceManager, parse_name};
+use crate::supervisor::systemd::ServiceManager;
 use crate::sys::{fd, local};
 
 /// All of them.
@@ -51,14 +51,12 @@ impl HeldListeners {
         Ok(())
     }
 
-    /// Keeps the sockets that the service manager has stored or bound. One without a name of `lb` is for whichever frontend
-    /// binds its address.
-    pub(crate) fn keep_passed(&mut self, sockets: Vec<(String, OwnedFd)>) {
-        for (name, socket) in sockets {
-            let label = name.clone();
-            match described(&name, &socket).and_then(|listener| self.keep(listener, socket, false)) {
-                Ok(()) => {}
-                Err(error) => print(format!("socket `{label}` of the service manager: {error}")),
+    /// Keeps the sockets that the parent process has left open for this one.
+    pub(crate) fn keep_handed_down(&mut self, sockets: Vec<(Listener, OwnedFd)>) {
+        for (listener, socket) in sockets {
+            let bind = listener.bind.clone();
+            if let Err(error) = self.keep(listener, socket, false) {
+                print(format!("socket {bind}, which was handed down: {error}"));
             }
         }
     }
@@ -169,25 +167,4 @@ impl HeldListener {
             local::unlink(Path::new(&self.listener.address), id);
         }
     }
-}
-
-/// What a socket is for, by the name that the service manager passes with it.
-fn described(name: &str, socket: &OwnedFd) -> io::Result<Listener> {
-    let cookie = fd::cookie(socket.as_fd())?;
-    let address = fd::bound_to(socket.as_fd())?;
-    let unnamed = |kind| Listener {
-        kind,
-        frontend: String::new(),
-        bind: address.clone(),
-        worker: 0,
-        address: address.clone(),
-        cookie,
-    };
-    let Some((kind, frontend, bind, worker)) = parse_name(name) else {
-        let kind = if address.starts_with('/') { ListenerKind::Admin } else { ListenerKind::Traffic };
-        return Ok(unnamed(kind));
-    };
-    let known = ListenerKind::ALL.iter().find(|k| **k as u32 == kind);
-    let kind = *known.ok_or_else(|| io::Error::other("its name was written by a later version"))?;
-    Ok(Listener { kind, frontend, bind, worker, address, cookie })
 }

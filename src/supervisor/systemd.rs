@@ -11,7 +11,6 @@ use sd_notify::NotifyState;
 
 use crate::handoff::control::Listener;
 use crate::supervisor::stderr::print;
-use crate::sys::fd;
 
 /// The service manager, if there is one.
 #[derive(Debug)]
@@ -85,24 +84,6 @@ impl ServiceManager {
             self.next_ping = Some(now + interval / 3);
         }
     }
-}
-
-/// Sockets that the service manager has passed: those of the fd store with their names, and those of a .socket unit with
-/// the unit's name.
-pub(crate) fn passed_sockets() -> Vec<(String, OwnedFd)> {
-    let mut sockets = Vec::new();
-    match sd_notify::listen_fds_with_names() {
-        Ok(passed) => {
-            for (number, name) in passed {
-                match fd::inherit(number) {
-                    Ok(socket) => sockets.push((name, socket)),
-                    Err(error) => print(format!("socket {number} of the service manager: {error}")),
-                }
-            }
-        }
-        Err(error) => print(format!("sockets of the service manager: {error}")),
-    }
-    sockets
 }
 
 fn send(states: &[NotifyState<'_>]) {

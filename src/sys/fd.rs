@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -106,6 +106,23 @@ pub fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(getsockopt(&socket, sockopt::AcceptConn)?)
 }
 
+/// Why a descriptor is no listening stream socket, in words; `None`: it is one.
+pub fn not_listening(fd: BorrowedFd<'_>) -> Option<&'static str> {
+    let Ok(kind) = getsockopt(&fd, sockopt::SockType) else {
+        return Some("it is no socket; only listening TCP sockets can take clients");
+    };
+    if kind != SockType::Stream {
+        return Some("it is a datagram (UDP) socket; only listening TCP sockets can take clients");
+    }
+    if rustix::net::getpeername(fd).is_ok_and(|peer| peer.is_some()) {
+        return Some("it is a connected socket (Accept=yes?); only listening TCP sockets can take clients");
+    }
+    match is_listening(fd) {
+        Ok(true) => None,
+        _ => Some("it does not listen; only listening TCP sockets can take clients"),
+    }
+}
+
 /// Where a socket is bound, as configurations write it: `ADDRESS:PORT`, or the path of a unix socket.
 pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
     let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
@@ -167,6 +184,13 @@ pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     set_inheritable(fd.as_fd(), false)?;
     Ok(fd)
+}
+
+/// Leaves a descriptor from [`inherit`] open and inheritable, as it was found.
+pub(crate) fn leave(fd: OwnedFd) {
+    if set_inheritable(fd.as_fd(), true).is_ok() {
+        let _stays_open = fd.into_raw_fd();
+    }
 }
 
 /// Owns every descriptor that `recvmsg` installed, whatever else the message is worth.

@@ -7,6 +7,7 @@ pub(crate) mod credentials;
 pub mod fd;
 pub mod local;
 pub(crate) mod pipe;
+pub(crate) mod port_holder;
 pub(crate) mod private_dir;
 pub(crate) mod process;
 pub(crate) mod resources;

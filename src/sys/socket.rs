@@ -82,16 +82,23 @@ pub(crate) struct ListenOptions {
     pub liveness: Liveness,
 }
 
-/// Binds with SO_REUSEPORT, so that each worker can have a queue of its own. No connection comes before [`listen`].
-pub(crate) fn bind(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+/// Binds. No connection comes before [`listen`]. `shared`: together with every socket of this user that is shared (SO_REUSEPORT).
+/// If not, a process that listens there is an error, here or, should it begin to do so in between, in [`listen`]: of
+/// two sockets that are bound with SO_REUSEADDR alone, the kernel lets one listen.
+pub(crate) fn bind(addr: SocketAddr, options: &ListenOptions, shared: bool) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     if addr.is_ipv6() {
         socket.set_only_v6(!options.v4v6)?;
     }
     socket.bind(&addr.into())?;
     Ok(socket.into())
+}
+
+/// Lets further sockets of this user be bound to the same address, each with a queue of its own.
+pub(crate) fn share(fd: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&fd).set_reuse_port(true)
 }
 
 /// Listens, or gives a socket that listens already these options anew. Accepted sockets inherit them, which saves

@@ -29,7 +29,12 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 frontend.backend = backends[usize::from(backend) % backends.len()].name.clone();
                 // A port of its own for each frontend, so that none is bound twice.
                 let port = 1 + u16::try_from(index).unwrap();
-                frontend.bind.iter_mut().for_each(|bind| bind.set_port(port));
+                for bind in &mut frontend.bind {
+                    match bind {
+                        Bind::Address(addr) => addr.set_port(port),
+                        Bind::Inherited(name) => *name = format!("web{port}"),
+                    }
+                }
                 frontend.bind.dedup();
                 frontend
             });
@@ -65,14 +70,15 @@ fn global() -> impl Strategy<Value = Global> {
 }
 
 fn frontend() -> impl Strategy<Value = Frontend> {
-    let binds = proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1"], 1..4);
-    (binds, proptest::option::of(1..9999u32), any::<[bool; 2]>(), 1..9999u32).prop_map(
-        |(binds, maxconn, [accept_proxy, defer_accept], backlog)| Frontend {
+    let binds = proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1", "fd@3"], 1..4);
+    (binds, proptest::option::of(1..9999u32), any::<[bool; 3]>(), 1..9999u32).prop_map(
+        |(binds, maxconn, [accept_proxy, defer_accept, reuse_port], backlog)| Frontend {
             maxconn,
             accept_proxy,
             defer_accept,
             backlog,
-            ..Frontend::new("", binds.into_iter().map(|bind| bind.parse().unwrap()).collect(), "")
+            reuse_port,
+            ..Frontend::new("", binds.into_iter().map(|text| bind::parse(text).unwrap()).collect(), "")
         },
     )
 }

@@ -52,6 +52,7 @@ pub(super) fn written(config: &Config) -> String {
         out.key("defer_accept", frontend.defer_accept);
         out.key("backlog", frontend.backlog);
         out.key("v4v6", frontend.v4v6);
+        out.key("reuse_port", frontend.reuse_port);
     }
     for backend in &config.backends {
         out.backend(backend);

@@ -3,28 +3,46 @@
 //! The engine keeps a duplicate of each, and the supervisor another, so that the connections in an accept queue outlive
 //! the process that accepts from it. Sockets of a previous engine are taken over with their queues; a group may then have
 //! more of them than there are workers, and none is ever closed for that.
+//!
+//! An address where another process listens is refused, unless `reuse_port` says otherwise: two that share a port would
+//! each get some of the connections. So the first socket of an address begins to listen without SO_REUSEPORT, which the
+//! kernel grants to one process only, also of two that start at the same time; the others join it afterwards.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::config;
+use crate::config::{self, Bind};
 use crate::engine::listeners::inherited::InheritedListener;
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::proxy::worker::ListenerId;
 use crate::sys::fd;
-use crate::sys::socket::{ListenOptions, bind, listen, local_addr};
+use crate::sys::port_holder::{PortHolder, holders};
+use crate::sys::socket::{ListenOptions, bind, listen, local_addr, share};
 
 /// The sockets of one bind address.
 #[derive(Debug)]
 pub(crate) struct Bound {
     /// As configured; the port may be 0.
-    pub(crate) wanted: SocketAddr,
+    pub(crate) wanted: Bind,
     /// As bound.
     pub(crate) addr: SocketAddr,
     /// At least one a worker; the n-th belongs to worker n modulo their number.
     pub(crate) sockets: Vec<ListenerSlot>,
+    group: Group,
+}
+
+/// Where the first socket of an address comes from, which decides how the others join it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    /// Bound by this engine; `shared`: with SO_REUSEPORT from the start.
+    New { shared: bool },
+    /// From a previous engine.
+    Inherited,
+    /// From the parent of the supervisor: it is not only ours, and stays as it is.
+    HandedDown,
 }
 
 /// One listening socket.
@@ -40,51 +58,65 @@ pub(crate) struct ListenerSlot {
 
 /// Why a frontend cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("frontend {frontend}: cannot bind {addr}: {error}{}", remedy(.error))]
+#[error("frontend {frontend}: cannot bind {bind}: {error}{remedy}")]
 pub(crate) struct ListenerError {
-    pub(crate) frontend: String,
-    pub(crate) addr: SocketAddr,
-    pub(crate) error: io::Error,
+    frontend: String,
+    bind: Bind,
+    error: io::Error,
+    remedy: String,
 }
 
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => " (another program listens there: ss -ltnp shows which)",
-        io::ErrorKind::PermissionDenied => {
-            " (ports below 1024 need CAP_NET_BIND_SERVICE: run under the systemd unit, or setcap the binary)"
-        }
-        io::ErrorKind::AddrNotAvailable => " (no interface of this host has that address)",
-        _ => "",
+impl ListenerError {
+    fn new(frontend: &config::Frontend, bind: &Bind, error: io::Error, holders: &[PortHolder]) -> Self {
+        let remedy = match (holders, error.kind()) {
+            ([holder, ..], _) if frontend.reuse_port => {
+                format!(": {holder}; stop it, or let it set SO_REUSEPORT too and run as the same user")
+            }
+            ([holder, ..], _) => {
+                format!(": {holder}; stop it, take over from it with --takeover, or share with `reuse_port = true`")
+            }
+            ([], io::ErrorKind::AddrInUse) => " (another program listens there: ss -ltnp shows which)".to_owned(),
+            ([], io::ErrorKind::PermissionDenied) => " (ports below 1024 need CAP_NET_BIND_SERVICE: run under the \
+                systemd unit, or setcap the binary)"
+                .to_owned(),
+            ([], io::ErrorKind::AddrNotAvailable) => " (no interface of this host has that address)".to_owned(),
+            ([], _) => String::new(),
+        };
+        Self { frontend: frontend.name.clone(), bind: bind.clone(), error, remedy }
     }
 }
 
 impl Bound {
     /// Takes over what there is, then binds until each worker has a socket. New ones get no connection before
-    /// [`Bound::listen`]: should another address fail, none is lost with them.
+    /// [`Bound::listen`]: should another address fail, none is lost with them. `patience`: how long to wait for another
+    /// process that is about to leave the address.
     pub(crate) fn new(
         frontend: &config::Frontend,
-        wanted: SocketAddr,
+        wanted: &Bind,
         inherited: Vec<InheritedListener>,
         workers: usize,
+        patience: Duration,
         mut next_id: impl FnMut() -> ListenerId,
     ) -> Result<Self, ListenerError> {
-        let fail = |addr| move |error| ListenerError { frontend: frontend.name.clone(), addr, error };
-        let options = options(frontend);
-        let mut sockets: Vec<OwnedFd> = inherited.into_iter().map(|held| held.socket).collect();
-        if sockets.is_empty() {
-            sockets.push(bind(wanted, &options).map_err(fail(wanted))?);
-        }
+        let fail = |error| ListenerError::new(frontend, wanted, error, &[]);
+        let (group, mut sockets) = match inherited.first() {
+            None => bind_first(frontend, wanted, patience).map(|(group, first)| (group, vec![first]))?,
+            Some(held) => {
+                let group = if held.is_handed_down() { Group::HandedDown } else { Group::Inherited };
+                (group, inherited.into_iter().map(|held| held.socket).collect::<Vec<_>>())
+            }
+        };
         // With port 0 the kernel chose one; the others of the group share it.
-        let addr = local_addr(sockets[0].as_fd()).map_err(fail(wanted))?;
+        let addr = local_addr(sockets[0].as_fd()).map_err(fail)?;
         while sockets.len() < workers {
-            sockets.push(bind(addr, &options).map_err(fail(addr))?);
+            sockets.push(group.further(&sockets[0], addr, &options(frontend)).map_err(fail)?);
         }
         let slot = |socket: OwnedFd| {
             let cookie = fd::cookie(socket.as_fd())?;
             Ok(ListenerSlot { id: next_id(), socket, cookie, parked: false })
         };
-        let sockets = sockets.into_iter().map(slot).collect::<io::Result<_>>().map_err(fail(addr))?;
-        Ok(Self { wanted, addr, sockets })
+        let sockets = sockets.into_iter().map(slot).collect::<io::Result<_>>().map_err(fail)?;
+        Ok(Self { wanted: wanted.clone(), addr, sockets, group })
     }
 
     /// The sockets as the supervisor lists them.
@@ -104,15 +136,78 @@ impl Bound {
 
     /// Listens, with these options; running listeners are given changed ones.
     pub(crate) fn listen(&self, frontend: &config::Frontend) -> Result<(), ListenerError> {
-        for slot in &self.sockets {
-            listen(slot.socket.as_fd(), &options(frontend)).map_err(|error| ListenerError {
-                frontend: frontend.name.clone(),
-                addr: self.addr,
-                error,
-            })?;
+        let [first, others @ ..] = &self.sockets[..] else {
+            return Ok(());
+        };
+        let options = options(frontend);
+        let first = first.socket.as_fd();
+        // Without SO_REUSEPORT, where that is to be told apart.
+        if let Err(error) = listen(first, &options) {
+            let holders = holders_after(&error, self.addr, &options);
+            let own = are_own(&holders).then(|| share(first).and_then(|()| listen(first, &options)));
+            own.unwrap_or(Err(error)).map_err(|error| ListenerError::new(frontend, &self.wanted, error, &holders))?;
         }
-        Ok(())
+        let join = |fd| share(fd).and_then(|()| listen(fd, &options));
+        let joined = match self.group {
+            Group::HandedDown => Ok(()),
+            _ => share(first).and_then(|()| others.iter().try_for_each(|slot| join(slot.socket.as_fd()))),
+        };
+        joined.map_err(|error| ListenerError::new(frontend, &self.wanted, error, &[]))
     }
+}
+
+impl Group {
+    /// A socket for a worker that has none yet: one more of the group, or where there can be none (the first one was
+    /// handed down, or belongs to another user) a duplicate, so that the workers accept from the same queue.
+    fn further(self, first: &OwnedFd, addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+        match self {
+            Self::New { shared } => bind(addr, options, shared),
+            Self::Inherited => bind(addr, options, true).or_else(|_| first.try_clone()),
+            Self::HandedDown => first.try_clone(),
+        }
+    }
+}
+
+/// The first socket of an address.
+fn bind_first(
+    frontend: &config::Frontend,
+    wanted: &Bind,
+    patience: Duration,
+) -> Result<(Group, OwnedFd), ListenerError> {
+    let fail = |error, holders: &[PortHolder]| ListenerError::new(frontend, wanted, error, holders);
+    let (options, shared) = (options(frontend), frontend.reuse_port);
+    let Bind::Address(addr) = *wanted else {
+        let text = "no listening TCP socket was handed down by that number or name (LISTEN_FDS, LISTEN_FDNAMES)";
+        return Err(fail(io::Error::other(text), &[]));
+    };
+    let end = Instant::now() + patience;
+    loop {
+        let error = match bind(addr, &options, shared) {
+            Ok(socket) => return Ok((Group::New { shared }, socket)),
+            Err(error) => error,
+        };
+        let holders = holders_after(&error, addr, &options);
+        if are_own(&holders) {
+            // An address of this engine, or of one that drains, meets this one: `0.0.0.0:80` and `127.0.0.1:80`.
+            let bound = bind(addr, &options, true).map_err(|error| fail(error, &holders))?;
+            return Ok((Group::New { shared: true }, bound));
+        }
+        if error.kind() != io::ErrorKind::AddrInUse || Instant::now() >= end {
+            return Err(fail(error, &holders));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn holders_after(error: &io::Error, addr: SocketAddr, options: &ListenOptions) -> Vec<PortHolder> {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => holders(addr, options.v4v6),
+        _ => Vec::new(),
+    }
+}
+
+fn are_own(holders: &[PortHolder]) -> bool {
+    !holders.is_empty() && holders.iter().all(PortHolder::is_own)
 }
 
 fn options(frontend: &config::Frontend) -> ListenOptions {
@@ -126,6 +221,9 @@ fn options(frontend: &config::Frontend) -> ListenOptions {
     }
 }
 
+/// Between two looks at an address that another process has.
+const PAUSE: Duration = Duration::from_millis(100);
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
@@ -135,7 +233,7 @@ mod tests {
     fn bound(wanted: SocketAddr, frontend: &config::Frontend) -> Bound {
         let mut ids = 0..;
         let next_id = || ListenerId(ids.next().unwrap());
-        Bound::new(frontend, wanted, Vec::new(), 2, next_id).unwrap()
+        Bound::new(frontend, &wanted.into(), Vec::new(), 2, Duration::ZERO, next_id).unwrap()
     }
 
     fn waiting(bound: &Bound) -> u32 {

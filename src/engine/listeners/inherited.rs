@@ -5,8 +5,12 @@
 //! closing a listener resets what waits in it.
 
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use socket2::SockRef;
+
+use crate::config::Bind;
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::sys::fd;
 
@@ -15,6 +19,24 @@ use crate::sys::fd;
 pub(crate) struct InheritedListener {
     pub listener: Listener,
     pub socket: OwnedFd,
+}
+
+impl InheritedListener {
+    /// From the parent of the supervisor, not from an earlier engine: it bears no frontend's name.
+    pub(crate) fn is_handed_down(&self) -> bool {
+        self.listener.kind == ListenerKind::Traffic && self.listener.frontend.is_empty()
+    }
+
+    /// Whether it was handed down for this bind: by number, name or address.
+    fn answers_to(&self, bind: &str) -> bool {
+        self.is_handed_down() && self.listener.bind.split(' ').any(|name| name == bind)
+    }
+
+    /// Whether it is on `[::]` and takes IPv4 clients too, as systemd makes the socket of `ListenStream=80`.
+    fn takes_both(&self, port: u16) -> bool {
+        let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        self.answers_to(&v6.to_string()) && SockRef::from(&self.socket).only_v6().is_ok_and(|only| !only)
+    }
 }
 
 /// Those that are not taken yet.
@@ -34,24 +56,33 @@ impl Inherited {
         if fd::bound_to(socket.as_fd())? != listener.address {
             return wrong("it is bound elsewhere");
         }
+        // A worker must never wait in accept(2). Its other users share the flag, as with NonBlocking= of systemd.
+        fd::set_nonblocking(socket.as_fd())?;
         self.0.push(InheritedListener { listener, socket });
         Ok(())
     }
 
-    /// All sockets of a frontend's bind address, in the order of their workers. There may be more or fewer than
-    /// workers now: none may be closed while connections wait in it.
-    pub(crate) fn traffic(&mut self, frontend: &str, bind: &str) -> Vec<InheritedListener> {
-        let is_named = |held: &Listener| held.frontend == frontend && held.bind == bind;
-        // A socket of a .socket unit bears no frontend's name; its address identifies it.
-        let is_unnamed = |held: &Listener| held.frontend.is_empty() && held.address == bind;
-        let mut found = self.take(|held| held.kind == ListenerKind::Traffic && (is_named(held) || is_unnamed(held)));
+    /// All sockets of a frontend's bind, in the order of their workers. There may be more or fewer than workers now:
+    /// none may be closed while connections wait in it.
+    pub(crate) fn traffic(&mut self, frontend: &str, bind: &Bind) -> Vec<InheritedListener> {
+        let text = bind.to_string();
+        let is_named = |held: &InheritedListener| {
+            let Listener { kind, frontend: owner, bind, .. } = &held.listener;
+            *kind == ListenerKind::Traffic && owner == frontend && *bind == text
+        };
+        let mut found = self.take(|held| is_named(held) || held.answers_to(&text));
+        if let (true, Bind::Address(SocketAddr::V4(addr))) = (found.is_empty(), bind)
+            && addr.ip().is_unspecified()
+        {
+            found = self.take(|held| held.takes_both(addr.port()));
+        }
         found.sort_by_key(|held| held.listener.worker);
         found
     }
 
     /// The admin socket at this path.
     pub(crate) fn admin(&mut self, path: &str) -> Option<InheritedListener> {
-        self.take(|held| held.kind == ListenerKind::Admin && held.address == path).pop()
+        self.take(|held| held.listener.kind == ListenerKind::Admin && held.listener.address == path).pop()
     }
 
     /// Those that were not taken.
@@ -59,8 +90,8 @@ impl Inherited {
         self.0
     }
 
-    fn take(&mut self, wanted: impl Fn(&Listener) -> bool) -> Vec<InheritedListener> {
-        self.0.extract_if(.., |held| wanted(&held.listener)).collect()
+    fn take(&mut self, wanted: impl Fn(&InheritedListener) -> bool) -> Vec<InheritedListener> {
+        self.0.extract_if(.., |held| wanted(held)).collect()
     }
 }
 
@@ -109,9 +140,10 @@ mod tests {
         let address = unnamed.address.clone();
         inherited.add(unnamed, socket).unwrap();
         let workers = |found: Vec<InheritedListener>| found.iter().map(|h| h.listener.worker).collect::<Vec<_>>();
-        assert_eq!(workers(inherited.traffic("web", "127.0.0.1:0")), [0, 1]);
-        assert_eq!(workers(inherited.traffic("web", "127.0.0.1:0")), [0_u32; 0]);
-        assert_eq!(workers(inherited.traffic("api", &address)), [0]);
+        let any = Bind::Address("127.0.0.1:0".parse().unwrap());
+        assert_eq!(workers(inherited.traffic("web", &any)), [0, 1]);
+        assert_eq!(workers(inherited.traffic("web", &any)), [0_u32; 0]);
+        assert_eq!(workers(inherited.traffic("api", &Bind::Address(address.parse().unwrap()))), [0]);
         let left: Vec<_> = inherited.left_over().iter().map(|held| held.listener.frontend.clone()).collect();
         assert_eq!(left, ["gone"]);
     }

@@ -9,6 +9,7 @@ pub(crate) mod inherited;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::bind::{Bound, ListenerSlot};
 use self::inherited::Inherited;
@@ -70,8 +71,13 @@ impl Listeners {
         u32::try_from(bound.map(|bound| bound.sockets.len()).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// Binds what is new. Nothing that runs is touched.
-    pub(super) fn bind_new(&mut self, config: &Config, inherited: &mut Inherited) -> Result<NewlyBound, EngineError> {
+    /// Binds what is new. Nothing that runs is touched. `patience` as in [`Bound::new`].
+    pub(super) fn bind_new(
+        &mut self,
+        config: &Config,
+        inherited: &mut Inherited,
+        patience: Duration,
+    ) -> Result<NewlyBound, EngineError> {
         let mut new = Vec::new();
         for frontend in &config.frontends {
             let mut missing = frontend.bind.clone();
@@ -81,12 +87,12 @@ impl Listeners {
                 }
             }
             for wanted in missing {
-                let held = inherited.traffic(&frontend.name, &wanted.to_string());
+                let held = inherited.traffic(&frontend.name, &wanted);
                 let next_id = || {
                     self.next_id += 1;
                     ListenerId(self.next_id - 1)
                 };
-                let bound = Bound::new(frontend, wanted, held, self.workers.count(), next_id)?;
+                let bound = Bound::new(frontend, &wanted, held, self.workers.count(), patience, next_id)?;
                 new.push((frontend, bound));
             }
         }
