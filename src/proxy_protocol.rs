@@ -5,6 +5,7 @@
 //! asks for more than `MAX_V1` or `MAX_V2` bytes; every byte of it is hostile.
 
 mod decoded;
+mod tlv;
 mod v1;
 mod v2;
 

@@ -53,7 +53,8 @@ impl Session {
     fn take_header(&mut self, preamble: &mut Preamble) -> Result<bool, Ending> {
         match proxy_protocol::decode(&preamble.bytes) {
             Decoded::Header { len, src, dst } => {
-                preamble.bytes.drain(..len);
+                // A new vector: one that has held a long header keeps its memory for as long as the session waits.
+                preamble.bytes = preamble.bytes.split_off(len);
                 preamble.introduced = true;
                 self.record.client = src.or(self.record.client);
                 self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());

@@ -33,6 +33,8 @@ pub(crate) enum Malformed {
     V2TooLong,
     #[error("PROXY v2 header is too short for its addresses")]
     V2TooShort,
+    #[error("PROXY v2 header has a TLV that is malformed or does not match its checksum")]
+    V2Tlv,
     #[error("PROXY v2 version or command {0:#04x} is unknown")]
     V2Command(u8),
     #[error("PROXY v2 address family or protocol {0:#04x} is unknown")]
@@ -49,6 +51,6 @@ impl Decoded {
 /// The longest v1 header, CRLF included, as the specification has it.
 pub(crate) const MAX_V1: usize = 107;
 
-/// The longest v2 header taken: the fixed part and 520 bytes, which hold two unix addresses and 300 bytes of TLVs.
-/// The specification allows 64 KiB, which no proxy sends; it requires 536 bytes to be accepted.
-pub(crate) const MAX_V2: usize = 536;
+/// The longest v2 header taken, TLVs included: as in HAProxy, whose buffer has this size. The specification allows 64 KiB,
+/// far beyond the certificates and cloud metadata that proxies put into TLVs.
+pub(crate) const MAX_V2: usize = 16 * 1024;

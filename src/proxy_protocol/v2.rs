@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::decoded::{Decoded, MAX_V2, Malformed};
+use super::tlv;
 
 pub(super) fn encode(src: Option<SocketAddr>, dst: Option<SocketAddr>) -> Vec<u8> {
     let mut header = Vec::with_capacity(FIXED + IPV6_LEN);
@@ -63,8 +64,11 @@ pub(super) fn decode(buf: &[u8]) -> Result<Decoded, Malformed> {
     let Some(block) = buf.get(FIXED..len) else {
         return Ok(Decoded::Incomplete);
     };
-    // TLVs follow the addresses; nothing here asks for any of them.
-    Ok(Decoded::header(len, if command == PROXY { addresses(family, block) } else { None }))
+    let addresses = if command == PROXY { addresses(family, block) } else { None };
+    if addresses.is_some() && !tlv::are_sound(&buf[..len], FIXED + needed) {
+        return Err(Malformed::V2Tlv);
+    }
+    Ok(Decoded::header(len, addresses))
 }
 
 /// Bytes that the addresses of a family take.

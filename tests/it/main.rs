@@ -27,6 +27,7 @@ mod logs;
 mod maxconn;
 mod operating;
 mod ports;
+mod proxy_headers;
 mod queue;
 mod real_servers;
 mod reload;
