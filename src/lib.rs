@@ -8,7 +8,7 @@
 //! engine          process 2: carries the traffic; builds its parts from the configuration and owns them in one loop
 //! proxy           data plane: worker, listener, session, connect, relay, flow
 //! control         control plane: checks, resolved names, etcd, admin socket
-//! log             the session line
+//! log             the session line; the voice: all messages on stderr
 //! backend         pools of servers: server, health, scheduler, queue, snapshot; pure
 //! handoff         messages between supervisor and engine, two engines, two supervisors; pure but for its channel
 //! runtime         a worker's executor, timers and epoll instance
@@ -74,6 +74,9 @@
 //! - **ending letters**: the two letters of a log line: which side ended the session (`-` none, `C` client, `S` server,
 //!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `K` the operator) and in
 //!   which phase (`R` PROXY header, `Q` queue, `C` connect, `D` data, `-` finished).
+
+// A failed print would panic: `log::voice` takes messages, `cli::output` answers.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 mod backend;
 mod cli;

@@ -24,11 +24,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 pub(crate) use crate::exit::ExitStatus;
+use crate::log::voice;
 use arguments::{CliCommand, CommandLine};
 use ask::AdminSocket;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    let _last_words = voice::begin();
     run_command(std::env::args_os())
 }
 

@@ -5,15 +5,13 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::ExitStatus;
+use crate::log::voice;
 
 /// Writes an answer to stdout. A reader that has left is not an error.
 pub(super) fn print(text: &str) -> ExitStatus {
     match try_print(text) {
         Ok(_) => ExitStatus::Done,
-        Err(error) => {
-            complain(&format!("cannot write to stdout: {error}"));
-            ExitStatus::Failed
-        }
+        Err(error) => unwritten(&error),
     }
 }
 
@@ -27,10 +25,15 @@ pub(super) fn try_print(text: &str) -> io::Result<bool> {
     }
 }
 
+/// Stdout has failed, and not only its reader left.
+pub(super) fn unwritten(error: &io::Error) -> ExitStatus {
+    complain(&format!("cannot write to stdout: {error}"));
+    ExitStatus::Failed
+}
+
 /// Writes a message to stderr, `lb:` before it.
 pub(super) fn complain(message: &str) {
-    // An error of stderr cannot be reported.
-    writeln!(io::stderr().lock(), "lb: {message}").ok();
+    voice::write_all(&format!("lb: {message}\n"));
 }
 
 /// The text without what could steer a terminal: names and causes come from other machines.

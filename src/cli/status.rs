@@ -82,7 +82,7 @@ async fn show_every_second(json: bool, socket: &AdminSocket) -> ExitStatus {
         match output::try_print(&text) {
             Ok(true) => seen = true,
             Ok(false) => return ExitStatus::Done,
-            Err(_) => return ExitStatus::Failed,
+            Err(error) => return output::unwritten(&error),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The engine's process: its log, its signals, its control thread, its exit status.
 
-use std::io;
+use std::io::{self, Write};
 
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -10,6 +10,7 @@ use crate::engine::startup::live;
 use crate::exit::ExitStatus;
 use crate::fault;
 use crate::handoff::features::announcement;
+use crate::log::voice::{self, MessageWriter};
 use crate::sys::{process, resources, signals};
 
 /// Runs the engine until its supervisor orders it to stop.
@@ -18,7 +19,7 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
     let config = match launch.source.read() {
         Ok(config) => config,
         Err(problems) => {
-            eprintln!("{problems}");
+            voice::write_all(&format!("{problems}\n"));
             return ExitStatus::BadInput;
         }
     };
@@ -38,7 +39,7 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
     match outcome {
         Ok(()) => ExitStatus::Done,
         Err(error) => {
-            eprintln!("lb: {error}");
+            voice::say(error);
             ExitStatus::Failed
         }
     }
@@ -48,12 +49,12 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
 pub(crate) fn probe(source: &ConfigSource) -> ExitStatus {
     fault::point("engine.probe");
     match source.read() {
-        Ok(_) => {
-            println!("{}", announcement());
-            ExitStatus::Done
-        }
+        Ok(_) => match writeln!(io::stdout(), "{}", announcement()) {
+            Ok(()) => ExitStatus::Done,
+            Err(_) => ExitStatus::Failed,
+        },
         Err(problems) => {
-            eprintln!("{problems}");
+            voice::write_all(&format!("{problems}\n"));
             ExitStatus::BadInput
         }
     }
@@ -65,9 +66,11 @@ fn init_logging() {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let messages = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| MessageWriter)
+        // It would be said by `eprintln!`.
+        .log_internal_errors(false)
         .with_target(false)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+        .with_ansi(voice::is_terminal());
     // An error: a subscriber is set already.
     messages.try_init().ok();
 }

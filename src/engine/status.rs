@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::engine::listeners::Served;
 use crate::engine::pools::Pools;
 use crate::handoff::control::UpgradePhase;
+use crate::log::voice;
 use crate::stats::Histogram;
 use crate::sys::clock::millis;
 
@@ -36,6 +37,7 @@ pub(super) fn status(engine: &Engine) -> Status {
         sessions: engine.listeners.limit().used().into(),
         sessions_total: frontends.iter().map(|frontend| frontend.sessions_total).sum(),
         log_lines_dropped: engine.log.dropped(),
+        message_lines_lost: voice::lost_lines(),
         etcd: engine.pools.followers().summary(),
         backends: backends.collect(),
         frontends,

@@ -4,16 +4,24 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::unistd::write;
 
 use super::line::SessionLine;
 use crate::config::LogTarget;
+use crate::stats::Counter;
 use crate::sys::clock;
 
 /// Between two attempts to find syslog again.
 const SEEK: Duration = Duration::from_secs(1);
 
-/// A destination of lines. One that fails loses its lines and nothing else.
+/// How much is collected for stdout before it is written, unless no line follows.
+const BUFFER: usize = 32 * 1024;
+
+/// A destination of lines. One that fails loses its lines, which are counted, and nothing else.
 #[derive(Debug)]
 pub(super) struct Sink {
     target: LogTarget,
@@ -21,6 +29,17 @@ pub(super) struct Sink {
     /// When syslog was last looked for.
     sought: Instant,
     buffer: Vec<u8>,
+    /// The buffer begins with the rest of a line.
+    begun: bool,
+    losses: Losses,
+}
+
+/// Lines that were not written, here or before they came here.
+#[derive(Debug)]
+pub(super) struct Losses {
+    lines: Arc<Counter>,
+    reported: u64,
+    reported_at: Instant,
 }
 
 #[derive(Debug)]
@@ -30,8 +49,9 @@ enum Datagram {
 }
 
 impl Sink {
-    pub(super) fn open(target: LogTarget) -> Self {
-        let mut sink = Self { target, socket: None, sought: Instant::now(), buffer: Vec::new() };
+    pub(super) fn open(target: LogTarget, losses: Losses) -> Self {
+        let buffer = Vec::new();
+        let mut sink = Self { target, socket: None, sought: Instant::now(), buffer, begun: false, losses };
         sink.connect();
         sink
     }
@@ -39,14 +59,18 @@ impl Sink {
     pub(super) fn retarget(&mut self, target: LogTarget) {
         self.flush();
         if self.target != target {
-            *self = Self::open(target);
+            self.target = target;
+            self.connect();
         }
     }
 
     fn connect(&mut self) {
         self.sought = Instant::now();
         let socket = match &self.target {
-            LogTarget::Stdout => return,
+            LogTarget::Stdout => {
+                self.socket = None;
+                return;
+            }
             LogTarget::SyslogUnix(path) => unix(path).map(Datagram::Unix),
             LogTarget::SyslogUdp(addr) => udp(*addr).map(Datagram::Udp),
         };
@@ -59,15 +83,19 @@ impl Sink {
         };
     }
 
-    /// Returns whether the line went out, or at least as far as the buffer.
-    pub(super) fn write(&mut self, line: &SessionLine) -> bool {
+    /// Writes the line or counts it; on stdout at the next [`flush`](Self::flush).
+    pub(super) fn write(&mut self, line: &SessionLine) {
         if self.target == LogTarget::Stdout {
             // Writing to a Vec cannot fail.
-            if writeln!(self.buffer, "{line}").is_ok() && self.buffer.len() > 32 * 1024 {
+            if writeln!(self.buffer, "{line}").is_ok() && self.buffer.len() > BUFFER {
                 self.flush();
             }
-            return true;
+        } else if !self.write_datagram(line) {
+            self.losses.lines.add(1);
         }
+    }
+
+    fn write_datagram(&mut self, line: &SessionLine) -> bool {
         // RFC 3164: local0.info is 16 * 8 + 6.
         let text = format!("<134>{} lb[{}]: {line}", clock::syslog_time(line.accepted), std::process::id());
         if self.send(&text) {
@@ -90,16 +118,56 @@ impl Sink {
         }
     }
 
+    /// Waits for a stdout that is behind. One that fails, as on a full disk, loses what is in the buffer; but of a line
+    /// that it took a part of, it gets the rest the next time.
     pub(super) fn flush(&mut self) {
-        if !self.buffer.is_empty() {
-            let mut out = io::stdout().lock();
-            match out.write_all(&self.buffer).and_then(|()| out.flush()) {
-                // A closed stdout loses the lines; that must not stop the traffic.
-                Ok(()) | Err(_) => self.buffer.clear(),
+        let mut done = 0;
+        while let rest @ [_, ..] = &self.buffer[done..] {
+            // Not by `std`: its buffer would be flushed at the end of the process, which must not wait.
+            match write(io::stdout(), rest) {
+                Ok(0) => break,
+                Ok(written) => {
+                    done += written;
+                    self.begun = rest[written - 1] != b'\n';
+                }
+                Err(nix::Error::EINTR) => {}
+                // O_NONBLOCK is another process's doing.
+                Err(nix::Error::EAGAIN) => thread::sleep(Duration::from_millis(10)),
+                Err(_) => break,
             }
+        }
+        self.buffer.drain(..done);
+        let is_end = |byte: &u8| *byte == b'\n';
+        let end_of_line = self.buffer.iter().position(is_end).map_or(self.buffer.len(), |at| at + 1);
+        let kept = if self.begun { end_of_line } else { 0 };
+        let lost = self.buffer.drain(kept..).filter(is_end).count();
+        self.losses.lines.add(lost as u64);
+    }
+
+    /// Reports what was lost.
+    pub(super) fn report(&mut self) {
+        self.losses.report();
+    }
+}
+
+impl Losses {
+    pub(super) fn new(lines: Arc<Counter>) -> Self {
+        Self { lines, reported: 0, reported_at: Instant::now() }
+    }
+
+    /// Reports the lines that were lost meanwhile, at most once a second.
+    fn report(&mut self) {
+        let lines = self.lines.value();
+        if lines > self.reported && self.reported_at.elapsed() >= REPORT {
+            let new = lines - self.reported;
+            tracing::warn!("log: {new} session lines left out (rate limit, or a target that is slow, full or away)");
+            (self.reported, self.reported_at) = (lines, Instant::now());
         }
     }
 }
+
+/// Between two reports of lost lines.
+const REPORT: Duration = Duration::from_secs(1);
 
 fn unix(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
@@ -127,14 +195,17 @@ mod tests {
     fn lines_for_a_syslog_that_is_away_are_counted_and_it_is_not_sought_with_each() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let mut sink = Sink::open(LogTarget::SyslogUnix(path.clone()));
+        let lost = Arc::new(Counter::default());
+        let mut sink = Sink::open(LogTarget::SyslogUnix(path.clone()), Losses::new(Arc::clone(&lost)));
         let sought = sink.sought;
-        assert!(!sink.write(&line()) && !sink.write(&line()));
-        assert_eq!(sink.sought, sought);
+        sink.write(&line());
+        sink.write(&line());
+        assert_eq!((lost.value(), sink.sought), (2, sought));
         let syslog = UnixDatagram::bind(&path).unwrap();
         // As if its time had come.
         sink.sought = sought.checked_sub(SEEK).unwrap();
-        assert!(sink.write(&line()), "found again, and nothing lost");
+        sink.write(&line());
+        assert_eq!(lost.value(), 2, "found again, and nothing lost");
         let mut buf = [0; 512];
         let len = syslog.recv(&mut buf).unwrap();
         assert!(buf[..len].starts_with(b"<134>"));

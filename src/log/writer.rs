@@ -11,9 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::line::SessionLine;
-use super::sink::Sink;
+use super::sink::{Losses, Sink};
 use crate::config::{Log, LogTarget};
 use crate::stats::Counter;
+use crate::sys::output::start_writer;
 
 /// The way to the writer; cheap to clone, shared by all workers.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ struct Admission {
     window: AtomicU64,
     /// Packed settings: rate, and the two switches above it.
     settings: AtomicU64,
-    dropped: Counter,
+    dropped: Arc<Counter>,
 }
 
 #[derive(Debug)]
@@ -48,11 +49,11 @@ impl SessionLog {
             started: Instant::now(),
             window: AtomicU64::new(0),
             settings: AtomicU64::new(pack(log)),
-            dropped: Counter::default(),
+            dropped: Arc::default(),
         });
         let target = log.target.clone();
-        let counted = Arc::clone(&admission);
-        thread::Builder::new().name("log".into()).spawn(move || write_all(&receiver, target, &counted))?;
+        let losses = Losses::new(Arc::clone(&admission.dropped));
+        start_writer("log", move || write_all(&receiver, Sink::open(target, losses)))?;
         Ok(Self { sender, admission })
     }
 
@@ -125,16 +126,10 @@ fn pack(log: &Log) -> u64 {
     u64::from(log.rate) | flag(log.sessions, SESSIONS) | flag(log.dontlognull, DONTLOGNULL)
 }
 
-fn write_all(receiver: &Receiver<WriterMessage>, target: LogTarget, admission: &Admission) {
-    let mut sink = Sink::open(target);
-    let (mut reported, mut reported_at) = (0, Instant::now());
+fn write_all(receiver: &Receiver<WriterMessage>, mut sink: Sink) {
     while let Some(message) = next(receiver, &mut sink) {
         match message {
-            WriterMessage::Line(line) => {
-                if !sink.write(&line) {
-                    admission.dropped.add(1);
-                }
-            }
+            WriterMessage::Line(line) => sink.write(&line),
             WriterMessage::Target(target) => sink.retarget(target),
             WriterMessage::Flush(done) => {
                 sink.flush();
@@ -143,11 +138,7 @@ fn write_all(receiver: &Receiver<WriterMessage>, target: LogTarget, admission: &
                 }
             }
         }
-        let dropped = admission.dropped.value();
-        if dropped > reported && reported_at.elapsed() >= Duration::from_secs(1) {
-            tracing::warn!("log: {} session lines left out (rate limit or slow writer)", dropped - reported);
-            (reported, reported_at) = (dropped, Instant::now());
-        }
+        sink.report();
     }
     sink.flush();
 }
@@ -162,7 +153,7 @@ fn next(receiver: &Receiver<WriterMessage>, sink: &mut Sink) -> Option<WriterMes
     loop {
         match receiver.recv_timeout(Duration::from_secs(1)) {
             Ok(message) => return Some(message),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => sink.report(),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use crate::exit::ExitStatus;
 use crate::handoff::channel::ChannelError;
 use crate::handoff::control::Mode;
+use crate::log::voice;
 use crate::supervisor::binary::{self, Binary};
 use crate::supervisor::children::Engines;
-use crate::supervisor::engine_process::STATE_VARIABLE;
+use crate::supervisor::engine_process::{LOST_VARIABLE, STATE_VARIABLE};
 use crate::supervisor::handed_down::handed_down;
 use crate::supervisor::listeners::HeldListeners;
 use crate::supervisor::options::RunOptions;
@@ -52,6 +53,9 @@ pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service),
     process::set_name(c"lb")?;
     process::own_files();
     resources::raise_descriptor_limit();
+    if let Some(lines) = env::var(LOST_VARIABLE).ok().and_then(|lines| lines.parse().ok()) {
+        voice::inherit_lost(lines);
+    }
     let inherited = env::var_os(STATE_VARIABLE).map(|number| SupervisorRecord::take_over(&number, now));
     let inheritance = match inherited {
         Some(inheritance) => inheritance?,

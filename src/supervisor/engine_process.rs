@@ -24,6 +24,9 @@ use crate::sys::{fd, process};
 /// In a supervisor's environment: the number of the descriptor of the record that the former program has left.
 pub(crate) const STATE_VARIABLE: &str = "LB_SUPERVISOR_FD";
 
+/// Likewise: how many lines of messages the former program could not write.
+pub(crate) const LOST_VARIABLE: &str = "LB_LOST_LINES";
+
 /// A running engine.
 #[derive(Debug)]
 pub(crate) struct EngineProcess {
@@ -354,7 +357,7 @@ pub(crate) fn hello() -> Hello {
 
 /// The environment for children: without the variables that are meant for this process alone.
 pub(crate) fn child_env() -> Vec<(OsString, OsString)> {
-    const OURS: [&str; 9] = [
+    const OURS: [&str; 10] = [
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
         "LISTEN_PID",
@@ -364,6 +367,7 @@ pub(crate) fn child_env() -> Vec<(OsString, OsString)> {
         "WATCHDOG_PID",
         CONTROL_VARIABLE,
         STATE_VARIABLE,
+        LOST_VARIABLE,
     ];
     env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours)).collect()
 }

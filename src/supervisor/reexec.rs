@@ -9,7 +9,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use crate::supervisor::engine_process::STATE_VARIABLE;
+use crate::log::voice;
+use crate::supervisor::engine_process::{LOST_VARIABLE, STATE_VARIABLE};
 use crate::supervisor::reexec::record::SupervisorRecord;
 use crate::supervisor::service::Service;
 use crate::supervisor::takeover::socket::TakeoverSocket;
@@ -32,6 +33,11 @@ pub(crate) fn replace(service: &Service) -> io::Error {
     }
     let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !is_dropped(name)).collect();
     env.push((STATE_VARIABLE.into(), record.as_raw_fd().to_string().into()));
+    voice::flush();
+    match voice::unsaid_lines() {
+        0 => {}
+        lines => env.push((LOST_VARIABLE.into(), lines.to_string().into())),
+    }
     let args = service.binary.command_line(service.options.words());
     let program = process::Program { binary: service.binary.as_fd(), args: &args, env: &env };
     let error = process::replace(&program);
@@ -51,5 +57,5 @@ fn inherited<'a>(service: &'a Service, record: BorrowedFd<'a>) -> Vec<BorrowedFd
 
 /// NOTIFY_SOCKET and WATCHDOG_* stay: the pid is the same. The sockets of LISTEN_FDS were taken at the first start.
 fn is_dropped(name: &OsString) -> bool {
-    [STATE_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|dropped| name == dropped)
+    [STATE_VARIABLE, LOST_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|dropped| name == dropped)
 }

@@ -54,7 +54,7 @@ pub(crate) fn spawn(
 }
 
 /// Replaces this process by `program`. Returns only if that failed, and then nothing has changed.
-/// The caller makes inheritable what shall be inherited, and is the only thread.
+/// The caller makes inheritable what shall be inherited, and is the first thread; others end.
 pub(crate) fn replace(program: &Program<'_>) -> io::Error {
     match Image::new(program) {
         Ok(image) => image.execute(),

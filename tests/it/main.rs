@@ -52,3 +52,4 @@ mod upgrade_takeover_crashes;
 mod upgrade_takeover_hostile;
 mod upgrade_takeover_line;
 mod upgrade_versions;
+mod voice;

@@ -2,13 +2,13 @@
 //!
 //! Events and the live line go to stderr, the summary is the answer and goes to stdout.
 
-use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::load::{Load, Tally};
 use super::stage::{DemoAdmin, DemoStage, NAMES};
+use crate::log::voice;
 
 /// The live line.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Summary {
 
 impl Live {
     pub(super) fn new(stage: &DemoStage) -> Self {
-        Self { admin: stage.admin(), in_place: io::stderr().is_terminal(), last: None }
+        Self { admin: stage.admin(), in_place: voice::is_terminal(), last: None }
     }
 
     /// An event: a line that stays.
@@ -50,7 +50,7 @@ impl Live {
     /// Leaves the last live line standing.
     pub(super) fn end(&mut self) {
         if self.in_place {
-            writeln!(io::stderr()).ok();
+            voice::write(b"\n");
         }
     }
 
@@ -68,8 +68,7 @@ impl Live {
     fn write(&self, line: &str, stays: bool) {
         let begin = if self.in_place { "\r\x1b[K" } else { "" };
         let end = if stays { "\n" } else { "" };
-        // A closed stderr is not an error.
-        write!(io::stderr(), "{begin}{line}{end}").ok();
+        voice::write(format!("{begin}{line}{end}").as_bytes());
     }
 }
 

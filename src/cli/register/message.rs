@@ -1,6 +1,8 @@
 //! Messages of `lb register`.
 
+use crate::log::voice;
+
 /// A message to stderr.
 pub(super) fn complain(message: &str) {
-    eprintln!("lb: register: {message}");
+    voice::say(format_args!("register: {message}"));
 }

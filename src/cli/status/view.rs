@@ -83,6 +83,9 @@ fn head(status: &Status) -> String {
     if status.log_lines_dropped > 0 {
         writeln!(head, "log: {} lines dropped", status.log_lines_dropped).ok();
     }
+    if status.message_lines_lost > 0 {
+        writeln!(head, "stderr: {} lines of messages lost", status.message_lines_lost).ok();
+    }
     head
 }
 

@@ -33,8 +33,10 @@ pub struct Status {
     pub sessions: u64,
     /// Since the first generation began.
     pub sessions_total: u64,
-    /// Session lines that `log.rate` or a slow reader kept from being written.
+    /// Session lines that `log.rate`, a slow reader or a full disk kept from being written.
     pub log_lines_dropped: u64,
+    /// Lines of messages that the stderr of the serving process did not take.
+    pub message_lines_lost: u64,
     /// All followed prefixes in one, if there are any.
     pub etcd: Option<EtcdSummary>,
     pub frontends: Vec<FrontendReport>,

@@ -23,13 +23,19 @@ impl Haproxy {
     /// Balances a port of 127.0.0.1 over `servers`, with `options` in the backend's section.
     #[track_caller]
     pub(crate) fn balance(servers: &[SocketAddr], options: &str) -> Self {
+        Self::balance_within(&[], servers, options, "inter 2000")
+    }
+
+    /// As `balance`, run by the command `within`, with these options of each check.
+    #[track_caller]
+    pub(crate) fn balance_within(within: &[&str], servers: &[SocketAddr], options: &str, check: &str) -> Self {
         let port = Port::reserve();
         let mut text =
             format!("{BASICS}frontend web\n bind {}\n default_backend app\nbackend app\n {options}\n", port.addr());
         for (index, server) in servers.iter().enumerate() {
-            text += &format!(" server s{index} {server} check inter 2000 rise 2 fall 3\n");
+            text += &format!(" server s{index} {server} check {check} rise 2 fall 3\n");
         }
-        Self::start(port, &text)
+        Self::start(port, &text, within)
     }
 
     /// Relays connections to `server`; `bind` and `server` options are in HAProxy's syntax.
@@ -40,16 +46,17 @@ impl Haproxy {
             "{BASICS}listen relay\n bind {} {bind_options}\n server s {server} {server_options}\n",
             port.addr()
         );
-        Self::start(port, &text)
+        Self::start(port, &text, &[])
     }
 
     #[track_caller]
-    fn start(port: Port, text: &str) -> Self {
+    fn start(port: Port, text: &str, within: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("haproxy.cfg");
         fs::write(&file, text).unwrap();
-        let mut command = Command::new("haproxy");
-        command.arg("-db").arg("-f").arg(&file);
+        let line = [within, &["haproxy", "-db"]].concat();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).arg("-f").arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
         eventually(Duration::from_secs(10), "haproxy accepts", || TcpStream::connect(port.addr()).ok());
         Self { process, port, _dir: dir }

@@ -11,6 +11,7 @@ pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod failing_upgrade;
 pub(crate) mod fault;
+pub(crate) mod fifo;
 pub(crate) mod figure;
 pub(crate) mod followed;
 pub(crate) mod hammer;
