@@ -97,6 +97,14 @@ impl Health {
         matches!(self.standing, Standing::Up { .. })
     }
 
+    /// Whether one more failure leaves it DOWN.
+    pub fn is_down_after_failure(&self) -> bool {
+        match self.standing {
+            Standing::Up { failures } => failures + 1 >= self.fall.get(),
+            Standing::Down { .. } => true,
+        }
+    }
+
     /// Between the two ends: the next result matters, so it is asked for after `fastinter`.
     pub fn changing(&self) -> bool {
         matches!(self.standing, Standing::Up { failures: 1.. } | Standing::Down { successes: 1.. })

@@ -26,6 +26,7 @@ pub(crate) use self::server::{Member, Server, ServerState};
 pub use self::server::{MemberOrigin, MemberSpec};
 pub(crate) use self::snapshot::Snapshot;
 use crate::config::{self, AdminState};
+use crate::sys::addr::Addr;
 
 /// A named set of servers.
 #[derive(Debug)]
@@ -162,6 +163,19 @@ impl Backend {
         self.depart(known.into_values());
         self.publish(Snapshot::new(settings, members, now));
         Ok(())
+    }
+
+    /// Moves a server to another of its addresses, where its health starts afresh.
+    pub fn move_server(&self, server: &Server, addr: Addr, now: Instant) {
+        let before = self.snapshot.load_full();
+        let mut members = before.members.clone();
+        let found = members.iter_mut().find(|member| std::ptr::eq(&*member.server, server) && member.spec.addr != addr);
+        if let Some(member) = found {
+            let spec = MemberSpec { addr, ..member.spec.clone() };
+            retune(server, &member.spec, &spec, before.settings.check.as_ref());
+            *member = Arc::new(Member { server: Arc::clone(&member.server), spec });
+            self.publish(Snapshot::new(Arc::clone(&before.settings), members, now));
+        }
     }
 
     /// Builds the snapshot anew after a change of health, administration or weight, or as time passes in a slow start.

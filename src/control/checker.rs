@@ -3,6 +3,8 @@
 //! A task looks its server up in the current snapshot before each check, so that settings and addresses follow every
 //! change. Checks of a server that waits in `rise` while sessions are held for it come faster than `inter`.
 
+mod places;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -13,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
+use self::places::Places;
 use super::probe::probe;
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
 use crate::backend::{Backend, Change, Member, Server};
@@ -39,6 +42,7 @@ struct Task {
     addr: Addr,
     settings: Arc<config::Backend>,
     wake: Rc<Notify>,
+    places: Rc<Places>,
     handle: AbortHandle,
 }
 
@@ -63,8 +67,8 @@ impl Checker {
 
     /// Starts checks for new servers of `backend`, ends those of servers that left, and checks at once where the address
     /// or the way to check has changed: the next time may be hours away. To be called after each change of its
-    /// members.
-    pub(crate) fn sync(&self, backend: &Arc<Backend>) {
+    /// members. `several`: by name, the places of the servers that may be at more than one.
+    pub(crate) fn sync(&self, backend: &Arc<Backend>, several: &HashMap<String, Vec<Addr>>) {
         let (members, settings) = {
             let snapshot = backend.snapshot();
             (snapshot.members.clone(), Arc::clone(&snapshot.settings))
@@ -81,19 +85,26 @@ impl Checker {
         for member in &members {
             let (server, addr) = (&member.server, &member.spec.addr);
             let task = tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
-                let wake = Rc::new(Notify::new());
-                let work =
-                    check_loop(Arc::clone(backend), Arc::clone(server), Rc::clone(&wake), Rc::clone(&self.on_change));
-                let handle = spawn_local(work).abort_handle();
+                let (wake, places) = (Rc::new(Notify::new()), Rc::new(Places::default()));
+                let work = CheckLoop {
+                    backend: Arc::clone(backend),
+                    server: Arc::clone(server),
+                    wake: Rc::clone(&wake),
+                    places: Rc::clone(&places),
+                    on_change: Rc::clone(&self.on_change),
+                };
+                let handle = spawn_local(work.run()).abort_handle();
                 Task {
                     backend: Arc::clone(backend),
                     server: Arc::clone(server),
                     addr: addr.clone(),
                     settings: Arc::clone(&settings),
                     wake,
+                    places,
                     handle,
                 }
             });
+            task.places.set(several.get(&member.spec.name).cloned().unwrap_or_default());
             if task.addr != *addr || task.settings.check != settings.check {
                 task.wake.notify_one();
             }
@@ -116,7 +127,11 @@ impl Checker {
     pub(crate) fn observe(&self, backend: &Arc<Backend>, server: &Arc<Server>, seen: Seen) {
         let times = server.take_failures();
         let settings = Arc::clone(&backend.snapshot().settings);
-        if settings.observe && settings.check.is_some() {
+        let tasks = self.tasks.borrow();
+        let task = tasks.get(&Arc::as_ptr(server));
+        if task.is_some_and(|task| task.places.doubt()) {
+            // Perhaps it is elsewhere: the check that follows finds out, and counts.
+        } else if settings.observe && settings.check.is_some() {
             let result = match seen {
                 Seen::Failed { cause, after } => Some(CheckResult::new(CheckStatus::L4Con, &cause, after)),
                 Seen::TimedOut { after } => {
@@ -145,39 +160,80 @@ impl Drop for Checker {
     }
 }
 
-/// Checks one server until it leaves the backend.
-async fn check_loop(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
-    // First checks are spread over the interval: a thousand servers are not asked at once.
-    let spread = settings(&backend).check.as_ref().map_or(UNCHECKED, |check| check.inter);
-    rest(&backend, &server, &wake, spread.mul_f64(fastrand::f64())).await;
-    while let Some(member) = member(&backend, &server) {
-        let settings = settings(&backend);
-        let idle = server.state().admin == AdminState::Maint;
-        match &settings.check {
-            Some(check) if !idle => {
-                let result = probe(check, &member.spec.addr).await;
-                take_in(&backend, &server, result, 1, &on_change);
-            }
-            // A server without checks is always UP, but one that traffic found dead is to be trusted again one day.
-            None if !idle && server.is_suspect() => rehabilitate(&backend, &server, &member).await,
-            _ => {}
-        }
-        let health = server.state().health;
-        let interval = match (&settings.check, health) {
-            (Some(check), Some(health)) => health.next_interval(check),
-            _ => UNCHECKED,
-        };
-        // Jitter of a twentieth keeps servers that once fell into step from staying so.
-        rest(&backend, &server, &wake, interval.mul_f64(0.975 + fastrand::f64() / 20.0)).await;
-    }
+/// The checks of one server.
+struct CheckLoop {
+    backend: Arc<Backend>,
+    server: Arc<Server>,
+    wake: Rc<Notify>,
+    places: Rc<Places>,
+    on_change: OnChange,
 }
 
-/// Trusts a suspect server again once it takes a connection.
-async fn rehabilitate(backend: &Backend, server: &Server, member: &Member) {
-    let result = probe(&config::Check::default(), &member.spec.addr).await;
-    if result.status.is_ok() {
-        server.trust();
-        backend.queue.call(usize::MAX);
+impl CheckLoop {
+    /// Checks until the server leaves the backend.
+    async fn run(self) {
+        let Self { backend, server, wake, .. } = &self;
+        // First checks are spread over the interval: a thousand servers are not asked at once.
+        let spread = settings(backend).check.as_ref().map_or(UNCHECKED, |check| check.inter);
+        rest(backend, server, wake, spread.mul_f64(fastrand::f64())).await;
+        while let Some(member) = member(backend, server) {
+            let settings = settings(backend);
+            let idle = server.state().admin == AdminState::Maint;
+            match &settings.check {
+                Some(check) if !idle => self.check(check, &member).await,
+                // A server without checks is always UP, but one that traffic found dead is to be trusted again one day.
+                None if !idle && server.is_suspect() => self.rehabilitate(&member).await,
+                _ => {}
+            }
+            let health = server.state().health;
+            let interval = match (&settings.check, health) {
+                (Some(check), Some(health)) => health.next_interval(check),
+                _ => UNCHECKED,
+            };
+            // Jitter of a twentieth keeps servers that once fell into step from staying so.
+            rest(backend, server, wake, interval.mul_f64(0.975 + fastrand::f64() / 20.0)).await;
+        }
+    }
+
+    /// One check. One that would leave the server DOWN, or that traffic asked for, looks at its other places first.
+    async fn check(&self, check: &config::Check, member: &Member) {
+        let doubted = self.places.take_doubt();
+        let mut result = places::ask(check, &member.spec.addr, doubted).await;
+        let last_chance = self.server.state().health.is_some_and(|health| health.is_down_after_failure());
+        if !result.status.is_ok()
+            && (doubted || last_chance)
+            && let Some(found) = self.move_elsewhere(check, member, &result).await
+        {
+            result = found;
+        }
+        take_in(&self.backend, &self.server, result, 1, &self.on_change);
+    }
+
+    /// Trusts a suspect server again once it takes a connection, at another of its places if not at this one.
+    async fn rehabilitate(&self, member: &Member) {
+        let check = config::Check::default();
+        let result = probe(&check, &member.spec.addr).await;
+        if result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
+            self.server.trust();
+            self.backend.queue.call(usize::MAX);
+        }
+    }
+
+    /// Moves the server to the first of its other places that passes the check, and returns the result there.
+    async fn move_elsewhere(
+        &self,
+        check: &config::Check,
+        member: &Member,
+        failed: &CheckResult,
+    ) -> Option<CheckResult> {
+        let addr = &member.spec.addr;
+        let (place, result) = self.places.find_another(check, addr).await?;
+        let (backend, server) = (&self.backend.name, &self.server.name);
+        tracing::warn!(
+            "backend {backend}: server {server} does not answer at {addr} ({failed}) but at {place}, which is used"
+        );
+        self.backend.move_server(&self.server, place, Instant::now());
+        Some(result)
     }
 }
 
@@ -281,10 +337,10 @@ mod tests {
             let down = Rc::new(Notify::new());
             let told = Rc::clone(&down);
             let checker = Checker::new(Rc::new(move |_, _, _| told.notify_one()));
-            checker.sync(&backend);
+            checker.sync(&backend, &HashMap::new());
             tokio::task::yield_now().await;
             apply(&backend, settings(Duration::from_secs(1)));
-            checker.sync(&backend);
+            checker.sync(&backend, &HashMap::new());
             timeout(Duration::from_secs(10), down.notified()).await.unwrap();
         });
     }

@@ -4,6 +4,6 @@ pub(crate) mod checker;
 pub(crate) mod discovery;
 pub(crate) mod etcd;
 pub(crate) mod last_known_good;
+pub(crate) mod names;
 pub(crate) mod probe;
-pub(crate) mod resolver;
 pub(crate) mod state_file;

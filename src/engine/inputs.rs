@@ -1,6 +1,5 @@
 //! What the engine's loop waits for: orders, notices, admin requests, discovered servers, and the results of its jobs.
 
-use std::collections::BTreeSet;
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::time::Duration;
@@ -10,9 +9,8 @@ use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::control::resolver::Lookup;
 use crate::engine::admin_socket::PendingRequest;
-use crate::engine::pools::Pools;
+use crate::engine::pools::{Pools, PoolsNews};
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::succession::HandoffStep;
 use crate::engine::supervisor_link::{Orders, SupervisorOrder};
@@ -33,8 +31,7 @@ pub(super) enum LoopEvent {
     Order(SupervisorOrder),
     Notice(Notice),
     Request(PendingRequest),
-    /// Servers of these backends were found.
-    Discovered(BTreeSet<String>),
+    Pools(PoolsNews),
     /// The workers were checked for GO.
     Checked {
         answer: bool,
@@ -43,11 +40,6 @@ pub(super) enum LoopEvent {
     Parked,
     /// A heartbeat is due.
     Pulse(Pulse),
-    /// Names are to be looked up again.
-    NamesDue,
-    Names(Vec<Lookup>),
-    /// Names of newly found servers.
-    NewNames(Vec<Lookup>),
     Reload(ReloadStep),
     Handoff(Box<HandoffStep>),
     /// For a stop: the queues of all listeners are served.
@@ -68,7 +60,6 @@ pub(super) enum ReloadStep {
     NamesFound {
         asker: ReloadAsker,
         config: Box<Config>,
-        lookups: Vec<Lookup>,
     },
     /// It ended by a panic; the reply is dropped, which answers the client.
     Failed,
@@ -124,7 +115,7 @@ impl Inputs {
             Some(notice) = self.notices.recv() => LoopEvent::Notice(notice),
             order = self.orders.next(), if orders => LoopEvent::Order(order),
             Some(request) = self.requests.recv() => LoopEvent::Request(request),
-            backends = pools.discovered() => LoopEvent::Discovered(backends),
+            news = pools.news() => LoopEvent::Pools(news),
             event = self.jobs.next() => event,
             () = sleep(TICK), if ticks => LoopEvent::Tick,
         }

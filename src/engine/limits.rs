@@ -1,6 +1,7 @@
 //! How many sessions and pipes the descriptors of this process allow.
 
-use crate::config::Config;
+use crate::config::{self, Address, Config};
+use crate::control::names::SOCKETS;
 use crate::sys::resources::pipe_budget;
 
 /// What the descriptors allow.
@@ -32,9 +33,13 @@ fn maxconn(config: &Config, descriptors: u64, threads: usize, pipes: usize) -> u
         .iter()
         .map(|backend| backend.servers.len() + backend.discovery.as_ref().map_or(0, |_| CHECKS))
         .sum();
+    let named = |server: &config::Server| matches!(server.addr, Address::Host(..));
+    let names = config.backends.iter().any(|backend| backend.discovery.is_some() || backend.servers.iter().any(named));
     let listeners: usize = config.frontends.iter().map(|frontend| frontend.bind.len() * threads * 2).sum();
-    // Standard streams, runtimes (four each), log, admin and its clients, etcd; and the checks under way.
-    let reserve = 24 + 4 * (threads + 1) + listeners + 2 * pipes * threads + servers.min(CHECKS);
+    // Standard streams, runtimes (four each), log, admin and its clients, etcd; questions to name servers; and the checks
+    // under way.
+    let questions = if names { SOCKETS } else { 0 };
+    let reserve = 24 + 4 * (threads + 1) + listeners + 2 * pipes * threads + questions + servers.min(CHECKS);
     let possible = descriptors.saturating_sub(reserve as u64) / 2;
     let possible = u32::try_from(possible).unwrap_or(u32::MAX).max(1);
     match config.global.maxconn {

@@ -1,61 +1,34 @@
-//! Host names of servers while the engine runs: looked up again from time to time, and when new ones are found.
+//! Host names of servers while the engine runs: what is found is applied, and other processes are given what is known.
 
 use std::collections::BTreeSet;
 
-use tokio::time::sleep;
-
-use crate::control::resolver::{FOLLOW, Lookup, Lookups};
 use crate::engine::Engine;
-use crate::engine::inputs::{Jobs, LoopEvent};
+use crate::engine::pools::PoolsNews;
 
-/// Waits until names are due to be looked up again.
-pub(super) fn wait(jobs: &mut Jobs) {
-    // Jitter keeps load balancers that were started together from asking together.
-    let pause = FOLLOW.mul_f64(0.9 + fastrand::f64() / 5.0);
-    jobs.start(async move {
-        sleep(pause).await;
-        LoopEvent::NamesDue
-    });
-}
-
-/// Looks the names in use up again.
-pub(super) fn look_up(engine: &mut Engine, jobs: &mut Jobs) {
-    let names = engine.pools.names(&engine.config);
-    if engine.reloads.is_idle() {
-        engine.pools.keep_names(&names);
+/// Takes found servers or found addresses in.
+pub(super) fn take(engine: &mut Engine, news: &PoolsNews) {
+    match news {
+        PoolsNews::Discovered(backends) => apply_discovered(engine, backends),
+        PoolsNews::Names => {
+            if engine.pools.learn(&engine.config) {
+                report(engine);
+            }
+        }
     }
-    if names.is_empty() {
-        return wait(jobs);
+}
+
+/// Leaves the table with the supervisor, for the engine that replaces this one after a crash.
+pub(super) fn report(engine: &mut Engine) {
+    let parts = engine.pools.name_parts();
+    if let Err(error) = engine.reports.names(parts) {
+        tracing::debug!("{error}");
     }
-    let lookups = Lookups::start(names).all();
-    jobs.start_apart(async { LoopEvent::Names(lookups.await) }, None);
 }
 
-/// Takes the answers of [`look_up`] in.
-pub(super) fn take(engine: &mut Engine, jobs: &mut Jobs, lookups: Vec<Lookup>) {
-    learn(engine, lookups);
-    wait(jobs);
-}
-
-/// Applies the servers found for these backends. Their host names must be looked up before they serve; nothing else
-/// waits for that.
-pub(super) fn apply_discovered(engine: &mut Engine, jobs: &mut Jobs, backends: &BTreeSet<String>) {
+/// Applies the servers found for these backends. Those whose host names are new come when these are found.
+fn apply_discovered(engine: &mut Engine, backends: &BTreeSet<String>) {
     engine.pools.apply_discovered(&engine.config, backends);
-    let names = engine.pools.names(&engine.config);
-    if engine.pools.begin_look_up(&names) {
-        let lookups = Lookups::start(names).all();
-        jobs.start_apart(async { LoopEvent::NewNames(lookups.await) }, None);
-    }
-}
-
-/// Takes the answers for newly found names in.
-pub(super) fn take_new(engine: &mut Engine, lookups: Vec<Lookup>) {
-    learn(engine, lookups);
-    engine.pools.end_look_up();
-}
-
-fn learn(engine: &mut Engine, lookups: Vec<Lookup>) {
-    if engine.pools.learn(lookups) {
-        engine.pools.refresh(&engine.config, |_| true);
+    if engine.reloads.is_idle() {
+        drop(engine.pools.follow_names(&engine.config, None));
     }
 }

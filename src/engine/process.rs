@@ -32,7 +32,7 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
         .map_err(EngineError::system("cannot start the control thread"))
         .and_then(|runtime| {
             let outcome = runtime.block_on(live(launch, config));
-            // A look-up of a name may still be under way in the C library, for half a minute: the end must not wait.
+            // A disk may hang while a file of `state_dir` is written: the end must not wait.
             runtime.shutdown_background();
             outcome
         });

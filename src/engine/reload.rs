@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::config::{Config, SocketPlace};
 use crate::control::admin::Answer;
-use crate::control::resolver::{Lookup, Lookups};
 use crate::control::state_file;
 use crate::engine::admin_place::{AdminPlaces, display_path};
 use crate::engine::error::EngineError;
@@ -24,14 +25,12 @@ use crate::sys::resources;
 
 /// Applies the first configuration, on listeners that the previous engine has left, where it has. Nothing is accepted
 /// yet. `patience`: how long an address that another process is about to leave is waited for.
-pub(super) async fn apply_first(
+pub(super) fn apply_first(
     engine: &mut Engine,
     config: Config,
     inherited: &mut Inherited,
     patience: Duration,
 ) -> Result<(), EngineError> {
-    let names = engine.pools.names(&config);
-    engine.pools.look_up(names).await;
     let prepared = engine.listeners.bind_new(&config, inherited, patience)?;
     // No frontend runs yet that could leave an address.
     commit(engine, config, prepared).map(drop)
@@ -50,15 +49,16 @@ pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
             postpone(engine, asker);
         }
         ReloadStep::Read { asker, config } => match config.and_then(|config| guarded(|| named(engine, config))) {
-            Ok((config, names)) => {
-                let lookups = Lookups::start(names).all();
-                let found =
-                    async { LoopEvent::Reload(ReloadStep::NamesFound { asker, config, lookups: lookups.await }) };
+            Ok((config, looked_up)) => {
+                let found = async {
+                    timeout(NEW_NAMES, looked_up).await.ok();
+                    LoopEvent::Reload(ReloadStep::NamesFound { asker, config })
+                };
                 return jobs.start_apart(found, Some(LoopEvent::Reload(ReloadStep::Failed)));
             }
             Err(why) => finish(engine, asker, Err(why)),
         },
-        ReloadStep::NamesFound { asker, config, lookups } => match guarded(|| apply(engine, *config, lookups)) {
+        ReloadStep::NamesFound { asker, config } => match guarded(|| apply(engine, *config)) {
             Ok((done, leaving)) => {
                 let retired = engine.listeners.retire(leaving);
                 let retired = async {
@@ -100,10 +100,10 @@ fn postpone(engine: &mut Engine, asker: ReloadAsker) {
     }
 }
 
-/// The names that a configuration has.
-fn named(engine: &Engine, config: Box<Config>) -> Result<(Box<Config>, Vec<String>), String> {
-    let names = engine.pools.names(&config);
-    Ok((config, names))
+/// Follows the names of a configuration too. Returns what completes once the new ones were looked up.
+fn named(engine: &mut Engine, config: Box<Config>) -> Result<(Box<Config>, impl Future<Output = ()> + use<>), String> {
+    let looked_up = engine.pools.follow_names(&engine.config, Some(&config));
+    Ok((config, looked_up))
 }
 
 /// A panic fails the reload and nothing else: a bug in reading a file must not end the sessions.
@@ -113,8 +113,8 @@ fn guarded<T>(stretch: impl FnOnce() -> Result<T, String>) -> Result<T, String> 
 }
 
 /// Applies a configuration as a whole, or not at all. Returns the outcome for people, and the addresses that are left.
-fn apply(engine: &mut Engine, config: Config, lookups: Vec<Lookup>) -> Result<(String, LeavingListeners), String> {
-    engine.pools.learn(lookups);
+fn apply(engine: &mut Engine, config: Config) -> Result<(String, LeavingListeners), String> {
+    engine.pools.learn(&engine.config);
     if engine.stopping.is_some() {
         return Err("the daemon is stopping".to_owned());
     }
@@ -184,6 +184,8 @@ fn restore_admin_socket(engine: &mut Engine) {
 /// The reload under way is over, whatever became of it.
 fn over(engine: &mut Engine) {
     engine.reloads.end();
+    // Of two configurations one is in force, and only its names count.
+    drop(engine.pools.follow_names(&engine.config, None));
     report(engine, "serving", false);
 }
 
@@ -222,3 +224,6 @@ fn moved_socket(engine: &Engine, wanted: &SocketPlace) -> Option<String> {
     };
     Some(format!("the admin socket stays {}: restart to {wish}", display_path(stays)))
 }
+
+/// How long a reload waits for names that are new. What is found later is applied then.
+const NEW_NAMES: Duration = Duration::from_secs(1);

@@ -18,7 +18,6 @@ use crate::handoff::control::{Done, Stop, UpgradePhase};
 
 /// Runs an engine that is prepared, until its end.
 pub(super) async fn run(mut engine: Engine, mut inputs: Inputs) -> Result<(), EngineError> {
-    names::wait(&mut inputs.jobs);
     loop {
         let (orders, stopping) = (takes_orders(&engine), engine.stopping.is_some());
         let event = inputs.next(&mut engine.pools, orders, stopping).await;
@@ -42,13 +41,10 @@ async fn handle(engine: &mut Engine, jobs: &mut Jobs, event: LoopEvent) -> Resul
         LoopEvent::Order(order) => follow(engine, jobs, order).await?,
         LoopEvent::Notice(notice) => engine.pools.observe(notice),
         LoopEvent::Request(request) => admin_requests::answer(engine, jobs, request),
-        LoopEvent::Discovered(backends) => names::apply_discovered(engine, jobs, &backends),
+        LoopEvent::Pools(news) => names::take(engine, &news),
         LoopEvent::Checked { answer } => serve(engine, jobs, answer)?,
         LoopEvent::Parked => parked(engine).await?,
         LoopEvent::Pulse(pulse) => heartbeat::beat(engine, jobs, &pulse)?,
-        LoopEvent::NamesDue => names::look_up(engine, jobs),
-        LoopEvent::Names(lookups) => names::take(engine, jobs, lookups),
-        LoopEvent::NewNames(lookups) => names::take_new(engine, lookups),
         LoopEvent::Reload(step) => reload::advance(engine, jobs, step),
         LoopEvent::Handoff(step) => {
             let now =
@@ -79,6 +75,8 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Phase(phase) => {
             if phase == UpgradePhase::Idle {
                 engine.succession.forget_export();
+                // Another supervisor than the one at the start may keep it now.
+                names::report(engine);
             }
             engine.upgrade_status.set_phase(phase);
             // A reload may have waited for the end of the upgrade.
@@ -118,6 +116,7 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
         start_handoff(jobs, handoff);
     }
     heartbeat::begin(engine, jobs);
+    names::report(engine);
     tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
     Ok(())
 }

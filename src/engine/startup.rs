@@ -55,11 +55,12 @@ async fn prepare(
     let places = AdminPlaces::of(&launch, &config);
     let admin = admin_socket::listen(&places, beginning.mode, &mut inherited, reports, asked)?;
     let mut engine = Engine::new(launch, origin, reports.clone(), config.clone(), admin, noticed)?;
+    engine.pools.resume_names(&beginning.names, &config);
     if beginning.peer.is_none() {
         engine.pools.follow(&config, BTreeMap::new());
     }
     let patience = if beginning.mode == Mode::Fresh { PATIENCE } else { Duration::ZERO };
-    reload::apply_first(&mut engine, config, &mut inherited, patience).await?;
+    reload::apply_first(&mut engine, config, &mut inherited, patience)?;
     match beginning.peer {
         Some(end) => engine.succession.import(end, &engine.config, &engine.listeners, &mut engine.pools).await?,
         None => engine.pools.discover(&engine.config).await,

@@ -24,8 +24,8 @@ use crate::engine::listeners::inherited::Inherited;
 use crate::handoff::channel::CONTROL_VARIABLE;
 use crate::handoff::channel::{ChannelError, Inbox, Outbox};
 use crate::handoff::control::{
-    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, Parked, Prepared, ProcessKind, Progress, Ready, StatusLine,
-    Stop, Unlisten, Upgrade, UpgradePhase,
+    Abort, Control, Done, Heartbeat, Hello, Listener, Mode, NamesPart, Parked, Prepared, ProcessKind, Progress, Ready,
+    StatusLine, Stop, Unlisten, Upgrade, UpgradePhase,
 };
 use crate::handoff::features;
 use crate::sys::clock::millis;
@@ -63,6 +63,8 @@ pub(super) struct Beginning {
     /// Since the first start.
     pub uptime: Duration,
     pub inherited: Inherited,
+    /// Addresses of host names that an engine before this one has left with the supervisor.
+    pub names: Vec<Vec<u8>>,
     /// In an upgrade: the link to the engine that serves.
     pub peer: Option<PeerEnd>,
 }
@@ -165,7 +167,7 @@ impl Orders {
             (Control::Hello(hello), _) if hello.role == ProcessKind::Supervisor => hello.pid,
             _ => return Err(SupervisorLinkError::OutOfTurn),
         };
-        let (mut inherited, mut peer, mut came) = (Inherited::default(), None, 0_usize);
+        let (mut inherited, mut peer, mut came, mut names) = (Inherited::default(), None, 0_usize, Vec::new());
         loop {
             match self.receive().await? {
                 (Control::Listener(listener), fds) => {
@@ -175,11 +177,12 @@ impl Orders {
                     }
                 }
                 (Control::Peer(_), fds) => peer = peer_end(fds),
+                (Control::Names(part), _) => names.push(part.saved),
                 (Control::Start(start), _) if start.listeners as usize == came => {
                     self.link.hurry.store(start.mode == Mode::Upgrade, Relaxed);
                     let (mode, generation) = (start.mode, start.generation);
                     let uptime = Duration::from_millis(start.uptime_ms);
-                    return Ok(Beginning { mode, generation, supervisor, uptime, inherited, peer });
+                    return Ok(Beginning { mode, generation, supervisor, uptime, inherited, names, peer });
                 }
                 (Control::Start(start), _) => {
                     return Err(SupervisorLinkError::Listeners { came, announced: start.listeners });
@@ -277,6 +280,11 @@ impl Reports {
     /// The engine cannot be prepared. It ends after this.
     pub(super) fn abort(&self, reason: impl Into<String>) -> Result<(), SupervisorLinkError> {
         self.send(&Control::Abort(Abort { reason: reason.into() }))
+    }
+
+    /// The addresses of host names, for the engine after this one. Nothing is sent while there are none.
+    pub(super) fn names(&self, parts: Vec<Vec<u8>>) -> Result<(), SupervisorLinkError> {
+        (0..).zip(parts).try_for_each(|(part, saved)| self.send(&Control::Names(NamesPart { part, saved })))
     }
 
     /// Every worker has answered since the last one.

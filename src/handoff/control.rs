@@ -53,6 +53,7 @@ messages! {
         EngineStarted(EngineStarted) = 32 critical,
         Handover(Handover) = 33 critical,
         Taken(Taken) = 34 critical,
+        Names(NamesPart) = 35,
     } with descriptors
 }
 
@@ -315,6 +316,16 @@ record! {
         2 => text: String,
         /// Set on the last line: the exit code of `lb upgrade`.
         3 => exit: Option<u32>,
+    }
+}
+
+record! {
+    /// A part of the last good addresses of host names, as `control::names` writes them. An engine sends all parts whenever
+    /// they change; the supervisor gives them to an engine that starts without another one beside it, before START.
+    pub struct NamesPart {
+        /// From 0, which replaces what came before.
+        1 => part: u32,
+        2 => saved: Vec<u8>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Messages between the old and the new engine of an upgrade, over the socket pair that the supervisor made.
 //!
 //! ```text
-//! old  GREETING  (FRONTEND | SERVER | DISCOVERY)* STATE_END            RESIDUE* BATCH         COMMIT   ...  SUMS* END
+//! old  GREETING  (NAMES | DISCOVERY | FRONTEND | SERVER)* STATE_END            RESIDUE* BATCH         COMMIT   ...  SUMS* END
 //! new  GREETING                                            IMPORTED                   ACCEPT
 //! ```
 //! **Ownership of a session.** BATCH offers sessions; both engines then hold the sockets, but neither uses them. ACCEPT
@@ -23,6 +23,7 @@ messages! {
         Discovery(DiscoveryRecord) = 4,
         StateEnd(StateEnd) = 5 critical,
         Imported(Imported) = 6 critical,
+        Names(NamesRecord) = 7,
         Residue(ResidueRecord) = 16 critical,
         Batch(Batch) = 17 critical,
         Accept(Accept) = 18 critical,
@@ -153,6 +154,13 @@ record! {
     pub struct DiscoveryRecord {
         1 => backend: String,
         2 => saved: Vec<u8>,
+    }
+}
+
+record! {
+    /// A part of the last good addresses of host names, in the form of their file, which has a version and a checksum.
+    pub struct NamesRecord {
+        1 => saved: Vec<u8>,
     }
 }
 

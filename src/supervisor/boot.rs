@@ -14,6 +14,7 @@ use crate::supervisor::binary::{self, Binary};
 use crate::supervisor::children::Engines;
 use crate::supervisor::engine_process::{LOST_VARIABLE, STATE_VARIABLE};
 use crate::supervisor::handed_down::handed_down;
+use crate::supervisor::kept_names::KeptNames;
 use crate::supervisor::listeners::HeldListeners;
 use crate::supervisor::options::RunOptions;
 use crate::supervisor::reexec::record::{Inheritance, SupervisorRecord};
@@ -61,7 +62,7 @@ pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service),
         Some(inheritance) => inheritance?,
         None => fresh()?,
     };
-    let Inheritance { generation, age, binary, listeners, engines, ready, takeover_socket } = inheritance;
+    let Inheritance { generation, age, binary, listeners, engines, ready, takeover_socket, names } = inheritance;
     let claimed = match (&options.takeover, takeover_socket) {
         (Some(own), Some(socket)) => Some(Claimed::Ours(TakeoverSocket::restore(own.path.clone(), socket))),
         (Some(own), None) => Some(TakeoverSocket::claim(&own.path)?),
@@ -79,6 +80,7 @@ pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service),
         generation,
         began: now.checked_sub(age).unwrap_or(now),
         listeners,
+        names,
         engines: Engines::restore(engines),
         restart: Restart::default(),
         predecessor: Predecessor::new(socket),
@@ -118,5 +120,6 @@ fn fresh() -> io::Result<Inheritance> {
         engines: Vec::new(),
         ready: false,
         takeover_socket: None,
+        names: KeptNames::default(),
     })
 }

@@ -13,7 +13,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::handoff::channel::{CONTROL_VARIABLE, ChannelError, Delivery};
-use crate::handoff::control::{Control, Heartbeat, Hello, Listener, Mode, ProcessKind, Ready, Start, Stop, StopMode};
+use crate::handoff::control::{
+    Control, Heartbeat, Hello, Listener, Mode, NamesPart, ProcessKind, Ready, Start, Stop, StopMode,
+};
 use crate::handoff::features;
 use crate::supervisor::binary::Binary;
 use crate::supervisor::connection::{Connection, ConnectionId};
@@ -237,13 +239,17 @@ impl EngineProcess {
         &self.connection
     }
 
-    /// Sends the listeners and START to an engine that starts without a predecessor beside it.
+    /// Sends the listeners, the names and START to an engine that starts without a predecessor beside it.
     pub(crate) fn introduce<'a>(
         &mut self,
         listeners: impl Iterator<Item = (&'a Listener, &'a Arc<OwnedFd>)>,
+        names: &[NamesPart],
         uptime: Duration,
     ) {
         let count = self.send_listeners(listeners);
+        for part in names {
+            self.send(&Control::Names(part.clone()), vec![]);
+        }
         self.send_start(count, uptime);
     }
 

@@ -35,6 +35,7 @@ pub(crate) fn on_active(service: &mut Service, message: Control, fds: Vec<OwnedF
             return Consequence::Ready;
         }
         Control::Status(status) => on_status(service, &status),
+        Control::Names(part) => service.names.keep(part),
         Control::Parked(_) => return Consequence::Upgrade(UpgradeEvent::Parked),
         Control::Done(done) => return Consequence::Upgrade(UpgradeEvent::Done(done)),
         Control::Heartbeat(beat) => {

@@ -16,6 +16,7 @@ pub(crate) mod children;
 pub(crate) mod connection;
 pub(crate) mod engine_process;
 pub(crate) mod handed_down;
+pub(crate) mod kept_names;
 pub(crate) mod listeners;
 pub(crate) mod messages;
 pub(crate) mod options;

@@ -12,6 +12,7 @@ use crate::handoff::control::{Listener, Mode, Stop};
 use crate::supervisor::binary::Binary;
 use crate::supervisor::children::Engines;
 use crate::supervisor::engine_process::EngineProcess;
+use crate::supervisor::kept_names::KeptNames;
 use crate::supervisor::listeners::HeldListeners;
 use crate::supervisor::options::RunOptions;
 use crate::supervisor::restart::Restart;
@@ -29,6 +30,7 @@ pub(crate) struct Service {
     /// When the service was started, by this supervisor or one that it has replaced.
     pub began: Instant,
     pub listeners: HeldListeners,
+    pub names: KeptNames,
     pub engines: Engines,
     pub restart: Restart,
     pub predecessor: Predecessor,
@@ -61,10 +63,10 @@ impl Service {
         self.manager.status("engine lost, restarting");
     }
 
-    /// Listeners and START, to an engine that starts alone.
+    /// Listeners, names and START, to an engine that starts alone.
     pub(crate) fn introduce_active(&mut self) {
         if let Some(engine) = self.engines.active.as_mut().filter(|engine| !engine.introduced) {
-            engine.introduce(self.listeners.announced(), self.began.elapsed());
+            engine.introduce(self.listeners.announced(), self.names.parts(), self.began.elapsed());
         }
     }
 

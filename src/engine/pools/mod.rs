@@ -2,7 +2,7 @@
 
 pub(crate) mod followers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,26 +10,34 @@ use tokio::time::timeout;
 
 use self::followers::Followers;
 use crate::backend::health::Transition;
-use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
-use crate::config::{self, AdminState, Config, Weight};
+use crate::backend::{Backend, Member, MemberOrigin, MemberSpec, Server};
+use crate::config::{self, Address, AdminState, Config, Weight};
 use crate::control::checker::{Checker, OnChange, Seen};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
-use crate::control::resolver::{Lookup, Resolver};
+use crate::control::names::Names;
 use crate::engine::error::EngineError;
 use crate::engine::workers::Workers;
 use crate::log::By;
 use crate::proxy::worker::SessionFilter;
 use crate::proxy::{Finding, Notice};
+use crate::sys::addr::Addr;
 
 /// All backends. Lives on the control thread.
 pub(super) struct Pools {
     backends: BTreeMap<String, Arc<Backend>>,
     checker: Checker,
-    resolver: Resolver,
+    names: Names,
     followers: Followers,
-    /// Names of newly found servers are being looked up.
-    looking_up: bool,
+}
+
+/// What has come in.
+#[derive(Debug)]
+pub(super) enum PoolsNews {
+    /// Servers of these backends were found.
+    Discovered(BTreeSet<String>),
+    /// Addresses of names, or failures.
+    Names,
 }
 
 impl Pools {
@@ -38,9 +46,8 @@ impl Pools {
         Self {
             backends: BTreeMap::new(),
             checker: Checker::new(cut_when_down(workers)),
-            resolver: Resolver::default(),
+            names: Names::new(),
             followers: Followers::default(),
-            looking_up: false,
         }
     }
 
@@ -53,9 +60,12 @@ impl Pools {
         self.backends.get(backend)
     }
 
-    /// Waits for found servers. Returns their backends. Cancel safe.
-    pub(super) async fn discovered(&mut self) -> BTreeSet<String> {
-        self.followers.news().await
+    /// Waits for found servers or for addresses of names. Cancel safe.
+    pub(super) async fn news(&mut self) -> PoolsNews {
+        tokio::select! {
+            backends = self.followers.news() => PoolsNews::Discovered(backends),
+            () = self.names.answered() => PoolsNews::Names,
+        }
     }
 
     /// Discovery of every backend in one, for `lb status`.
@@ -71,17 +81,17 @@ impl Pools {
     /// The servers of a backend without a known address.
     pub(super) fn unresolved(&self, settings: &config::Backend) -> Vec<config::Server> {
         let merged = self.followers.merged(settings);
-        merged.servers.iter().filter(|server| self.resolver.addr(&server.addr).is_none()).cloned().collect()
+        merged.servers.iter().filter(|server| self.names.places(&server.addr).is_empty()).cloned().collect()
     }
 
     /// Changes a backend to these settings or makes it.
     pub(super) fn apply(&mut self, settings: config::Backend) -> Result<(), EngineError> {
-        let specs = self.specs(&settings);
+        let (specs, others) = self.specs(&settings);
         let backend = Arc::clone(get_or_make(&mut self.backends, &settings));
         let name = settings.name.clone();
         let applied = backend.apply(Arc::new(settings), specs, Instant::now());
         applied.map_err(|error| EngineError::Servers { name, error })?;
-        self.checker.sync(&backend);
+        self.checker.sync(&backend, &others);
         Ok(())
     }
 
@@ -120,12 +130,13 @@ impl Pools {
     }
 
     /// Applies what is last known, and then, if it comes soon, what etcd has. In this order, so that the checks of a
-    /// server that left meanwhile are there to be consulted.
+    /// server that left meanwhile are there to be consulted. Names that are new have a moment to be found.
     pub(super) async fn discover(&mut self, config: &Config) {
         self.refresh(config, |settings| settings.discovery.is_some());
-        let names = self.names(config);
-        tokio::join!(timeout_of_discovery(self.followers.listed()), timeout_of_discovery(self.resolver.follow(names)));
+        timeout(FIRST_LISTING, self.followers.listed()).await.ok();
         self.refresh(config, |settings| settings.discovery.is_some());
+        timeout(FIRST_ANSWERS, self.follow_names(config, None)).await.ok();
+        self.learn(config);
     }
 
     /// Applies the servers found for these backends.
@@ -136,41 +147,61 @@ impl Pools {
         }
     }
 
-    /// The host names in use, of configured and of discovered servers.
-    pub(super) fn names(&self, config: &Config) -> Vec<String> {
-        let hosts = config.backends.iter().flat_map(|backend| self.followers.hosts(backend));
-        hosts.collect::<BTreeSet<_>>().into_iter().collect()
+    /// Follows the host names of configured and discovered servers, also those of a configuration that is to come into
+    /// force. Returns what completes once every name without an address was looked up.
+    pub(super) fn follow_names(&mut self, config: &Config, next: Option<&Config>) -> impl Future<Output = ()> + use<> {
+        let backends = [Some(config), next].into_iter().flatten().flat_map(|config| &config.backends);
+        let hosts = backends.flat_map(|backend| self.followers.hosts(backend)).collect();
+        self.names.keep_in(next.unwrap_or(config).global.state_dir.as_deref());
+        self.names.follow(hosts)
     }
 
-    /// Whether a look-up of these names is to begin: one has no address, and no look-up for new names is under way.
-    pub(super) fn begin_look_up(&mut self, names: &[String]) -> bool {
-        let begins = !self.looking_up && !names.iter().all(|name| self.resolver.knows(name));
-        self.looking_up |= begins;
-        begins
+    /// The last good addresses of host names, for other processes.
+    pub(super) fn name_parts(&self) -> Vec<Vec<u8>> {
+        self.names.parts()
     }
 
-    /// The look-up for new names is over.
-    pub(super) fn end_look_up(&mut self) {
-        self.looking_up = false;
-    }
-
-    /// Looks names up and takes the answers in. For the start: it takes seconds.
-    pub(super) async fn look_up(&mut self, names: Vec<String>) {
-        self.resolver.follow(names).await;
-    }
-
-    /// Takes answers in. Returns whether an address has changed.
-    pub(super) fn learn(&mut self, lookups: Vec<Lookup>) -> bool {
-        let mut changed = false;
-        for lookup in lookups {
-            changed |= self.resolver.learn(lookup);
+    /// Takes over the addresses that other processes knew, and those of `state_dir` for other names.
+    pub(super) fn resume_names(&mut self, parts: &[Vec<u8>], config: &Config) {
+        for part in parts {
+            if let Err(damage) = self.names.resume(part) {
+                tracing::warn!("the last known addresses of host names are not used: {damage}");
+            }
         }
-        changed
+        self.names.resume_from(config.global.state_dir.as_deref());
     }
 
-    /// Forgets all names but these. Not to be called during a reload, whose names may come into force or not.
-    pub(super) fn keep_names(&mut self, names: &[String]) {
-        self.resolver.keep_only(names);
+    /// Takes the addresses that have been found in. Returns them for the backends concerned.
+    pub(super) fn learn(&mut self, config: &Config) -> bool {
+        let changed = self.names.learn();
+        let concerned: BTreeSet<_> = config
+            .backends
+            .iter()
+            .filter(|settings| self.followers.hosts(settings).iter().any(|host| changed.contains(host)))
+            .map(|settings| settings.name.clone())
+            .collect();
+        self.refresh(config, |settings| concerned.contains(&settings.name));
+        !changed.is_empty()
+    }
+
+    /// Takes over from another process where this server was last, for a name that is not known otherwise.
+    pub(super) fn resume_address(&mut self, config: &Config, backend: &str, server: &str, addr: &str) {
+        let settings = config.backends.iter().find(|settings| settings.name == backend);
+        if let (Some(settings), Ok(Address::Ip(known))) = (settings, addr.parse())
+            && let Some(server) = self.followers.merge(settings).servers.iter().find(|known| known.name == server)
+        {
+            self.names.resume_address(&server.addr, known);
+        }
+    }
+
+    /// Returns a server to the one of its places where another process had it.
+    pub(super) fn return_to(&self, backend: &Backend, server: &Server, addr: &str) {
+        let merged = self.followers.merged(&backend.snapshot().settings);
+        let settings = merged.servers.iter().find(|settings| settings.name == *server.name);
+        let places = settings.map(|settings| self.names.places(&settings.addr)).unwrap_or_default();
+        if let Some(place) = places.into_iter().find(|place| place.to_string() == addr) {
+            backend.move_server(server, place, Instant::now());
+        }
     }
 
     /// Passes what live traffic has found to the checks.
@@ -228,13 +259,24 @@ impl Pools {
         })
     }
 
-    /// The servers of a backend with a known address: those of the configuration, then those discovered.
-    fn specs(&mut self, settings: &config::Backend) -> Vec<MemberSpec> {
+    /// The servers of a backend with a known address: those of the configuration, then those discovered. A server stays
+    /// where it is while its name says so. Also, by name, the places of those that may be at several.
+    fn specs(&mut self, settings: &config::Backend) -> (Vec<MemberSpec>, HashMap<String, Vec<Addr>>) {
         let configured = settings.servers.len();
         let merged = self.followers.merge(settings);
-        let spec = |(index, server): (usize, &config::Server)| {
+        let in_use = self.backends.get(&settings.name).map(|backend| backend.snapshot().members.clone());
+        let in_use: HashMap<&str, &Addr> =
+            in_use.iter().flatten().map(|member| (member.spec.name.as_str(), &member.spec.addr)).collect();
+        let mut several = HashMap::new();
+        let mut spec = |(index, server): (usize, &config::Server)| {
+            let places = self.names.places(&server.addr);
+            let stays = in_use.get(server.name.as_str()).copied().filter(|addr| places.contains(addr));
+            let addr = stays.or_else(|| places.first())?.clone();
+            if places.len() > 1 {
+                several.insert(server.name.clone(), places);
+            }
             Some(MemberSpec {
-                addr: self.resolver.addr(&server.addr)?,
+                addr,
                 name: server.name.clone(),
                 weight: server.weight,
                 maxconn: server.maxconn,
@@ -244,7 +286,8 @@ impl Pools {
                 origin: if index < configured { MemberOrigin::Static } else { MemberOrigin::Discovered },
             })
         };
-        merged.servers.iter().enumerate().filter_map(spec).collect()
+        let specs = merged.servers.iter().enumerate().filter_map(&mut spec).collect();
+        (specs, several)
     }
 }
 
@@ -264,10 +307,9 @@ fn cut_when_down(workers: Workers) -> OnChange {
     })
 }
 
-async fn timeout_of_discovery(first: impl Future<Output = ()>) {
-    timeout(FIRST_LISTING, first).await.ok();
-}
-
-/// How long a start waits for etcd, and for the names of found servers. A listing takes milliseconds, and the last
-/// known servers are there already.
+/// How long a start waits for etcd. A listing takes milliseconds, and the last known servers are there already.
 const FIRST_LISTING: Duration = Duration::from_secs(1);
+
+/// How long a start waits for names without an address. An answer takes milliseconds, and a server that is found later
+/// comes then.
+const FIRST_ANSWERS: Duration = Duration::from_millis(300);

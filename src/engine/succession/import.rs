@@ -18,19 +18,44 @@ pub(super) async fn import(
     pools: &mut Pools,
 ) -> Result<(), PeerLinkError> {
     link.greet().await?;
-    // Found servers come first: the state of a server needs the server to be there.
-    let mut found = BTreeMap::new();
-    let mut message = link.answer().await?.0;
-    while let PeerMessage::Discovery(record) = message {
-        found.extend(found_before(record));
-        message = link.answer().await?.0;
+    let state = receive(link).await?;
+    // Names and found servers come first: the state of a server needs the server to be there.
+    let (mut names, mut found, mut rest) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for message in state {
+        match message {
+            PeerMessage::Names(record) => names.push(record.saved),
+            PeerMessage::Discovery(record) => found.extend(found_before(record)),
+            other => rest.push(other),
+        }
     }
+    pools.resume_names(&names, config);
     pools.follow(config, found);
+    // An older engine hands no names over, but where each server was.
+    for message in &rest {
+        if let PeerMessage::Server(record) = message {
+            pools.resume_address(config, &record.backend, &record.name, &record.addr);
+        }
+    }
+    pools.refresh(config, |_| true);
     pools.discover(config).await;
-    while !matches!(message, PeerMessage::StateEnd(_)) {
+    for message in rest {
         take_state(listeners, pools, message)?;
-        message = link.answer().await?.0;
     }
     pools.publish_all();
     link.send(&PeerMessage::Imported(Imported {}), Vec::new()).await
 }
+
+/// Everything up to the end of the state.
+async fn receive(link: &mut PeerLink) -> Result<Vec<PeerMessage>, PeerLinkError> {
+    let mut state = Vec::new();
+    loop {
+        match link.answer().await?.0 {
+            PeerMessage::StateEnd(_) => return Ok(state),
+            _ if state.len() == MOST_MESSAGES => return Err(PeerLinkError::OutOfTurn),
+            message => state.push(message),
+        }
+    }
+}
+
+/// Far more than there can be servers.
+const MOST_MESSAGES: usize = 1 << 20;

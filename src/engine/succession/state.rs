@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, Health, Standing};
-use crate::backend::{Member, Server, ServerState};
+use crate::backend::{Member, Server, ServerState, Snapshot};
 use crate::config::{AdminState, Weight};
 use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::handoff::features::{Agreed, Feature};
 use crate::handoff::peer::{
-    Bucket, Counted, CounterRecord, FrontendRecord, HistogramRecord, Knowledge, PeerMessage, ServerRecord, Timed,
+    Bucket, Counted, CounterRecord, FrontendRecord, HistogramRecord, Knowledge, NamesRecord, PeerMessage, ServerRecord,
+    Timed,
 };
 use crate::proxy::frontend;
 use crate::stats::{self, Counter, ServerStats, Times};
@@ -27,7 +28,8 @@ pub(super) struct Baseline {
 impl Baseline {
     /// Everything, as messages that the other engine understands.
     pub(super) fn first_messages(&self, agreed: &Agreed, pools: &Pools) -> Vec<PeerMessage> {
-        let mut messages = Vec::new();
+        let names = pools.name_parts().into_iter().map(|saved| PeerMessage::Names(NamesRecord { saved }));
+        let mut messages: Vec<_> = names.collect();
         if agreed.has(Feature::Discovery) {
             messages.extend(pools.followers().records().into_iter().map(PeerMessage::Discovery));
         }
@@ -87,7 +89,7 @@ pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMess
         }
         PeerMessage::Server(record) => take_server(pools, &record),
         // Once the first servers are there it comes too late.
-        PeerMessage::Discovery(_) => {}
+        PeerMessage::Discovery(_) | PeerMessage::Names(_) => {}
         _ => return Err(PeerLinkError::OutOfTurn),
     }
     Ok(())
@@ -97,8 +99,13 @@ fn take_server(pools: &Pools, record: &ServerRecord) {
     let Some(backend) = pools.get(&record.backend) else {
         return;
     };
-    let snapshot = backend.snapshot();
-    let Some(member) = snapshot.members.iter().find(|member| *member.server.name == *record.name) else {
+    let server =
+        |snapshot: &Snapshot| snapshot.members.iter().find(|member| *member.server.name == *record.name).cloned();
+    let Some(member) = server(&backend.snapshot()) else {
+        return;
+    };
+    pools.return_to(backend, &member.server, &record.addr);
+    let Some(member) = server(&backend.snapshot()) else {
         return;
     };
     add_server(&member.server.stats, record);
@@ -106,7 +113,7 @@ fn take_server(pools: &Pools, record: &ServerRecord) {
     if let Some(knowledge) = record.knowledge.first()
         && member.spec.addr.to_string() == record.addr
     {
-        restore(member, knowledge, Instant::now());
+        restore(&member, knowledge, Instant::now());
     }
 }
 

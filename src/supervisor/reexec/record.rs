@@ -11,10 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::handoff::control::{Listener, Mode};
+use crate::handoff::control::{Listener, Mode, NamesPart};
 use crate::handoff::wire::{WireRecord, record};
 use crate::supervisor::binary::Binary;
 use crate::supervisor::engine_process::{EngineProcess, EngineSnapshot};
+use crate::supervisor::kept_names::KeptNames;
 use crate::supervisor::listeners::{HeldListener, HeldListeners};
 use crate::supervisor::service::Service;
 use crate::sys::clock::millis;
@@ -35,6 +36,7 @@ record! {
         7 => age_ms: u64,
         /// The listening socket of the takeover path.
         8 => takeover_socket: Option<u32>,
+        9 => names: Vec<NamesPart>,
     }
 }
 
@@ -76,6 +78,7 @@ pub(crate) struct Inheritance {
     pub ready: bool,
     /// The listening socket of the takeover path.
     pub takeover_socket: Option<OwnedFd>,
+    pub names: KeptNames,
 }
 
 impl SupervisorRecord {
@@ -91,6 +94,7 @@ impl SupervisorRecord {
             ready: service.manager.is_ready(),
             age_ms: millis(service.began.elapsed()),
             takeover_socket: takeover_socket.map(|socket| number(socket.as_fd())),
+            names: service.names.parts().to_vec(),
         }
     }
 
@@ -120,6 +124,7 @@ impl SupervisorRecord {
             engines: engines?,
             ready: record.ready,
             takeover_socket: record.takeover_socket.map(inherit).transpose()?,
+            names: KeptNames::restore(record.names),
         })
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod ab;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
+pub(crate) mod dns;
 pub(crate) mod etcd;
 pub(crate) mod etcd_cluster;
 pub(crate) mod failing_upgrade;

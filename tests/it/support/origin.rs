@@ -95,6 +95,11 @@ impl Origin {
         Self::start_at(Place::Port(Arc::new(port)), behaviour, false, None)
     }
 
+    /// At this address of the machine, whose port another origin holds elsewhere.
+    pub(crate) fn start_at_address(addr: SocketAddr, behaviour: Behaviour) -> Self {
+        Self::start_at(Place::Fixed(addr), behaviour, false, None)
+    }
+
     /// On a free port of every address of this machine.
     pub(crate) fn start_everywhere(behaviour: Behaviour) -> Self {
         let port = Port::reserve_at("0.0.0.0:0".parse().unwrap());
