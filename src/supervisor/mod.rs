@@ -19,6 +19,7 @@ pub(crate) mod handed_down;
 pub(crate) mod kept_names;
 pub(crate) mod listeners;
 pub(crate) mod messages;
+pub(crate) mod notify_queue;
 pub(crate) mod options;
 pub(crate) mod reexec;
 pub(crate) mod restart;
@@ -96,6 +97,7 @@ impl Supervisor {
                 if self.role.owns_paths() {
                     self.service.unlink_paths();
                 }
+                self.service.manager.finish();
                 return code;
             }
             self.reload_if_possible();
@@ -191,7 +193,7 @@ impl Supervisor {
             self.after_takeover(end);
         }
         let alive = self.service.engines.is_alive(now);
-        self.service.manager.ping(alive, now);
+        self.service.manager.on_time(alive, now);
     }
 
     /// The machine, or at least this process, stood still for so long.

@@ -33,6 +33,7 @@ pub(crate) fn replace(service: &Service) -> io::Error {
     }
     let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !is_dropped(name)).collect();
     env.push((STATE_VARIABLE.into(), record.as_raw_fd().to_string().into()));
+    service.manager.finish();
     voice::flush();
     match voice::unsaid_lines() {
         0 => {}

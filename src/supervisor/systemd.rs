@@ -3,14 +3,13 @@
 //! Only the supervisor sends them: the pid of the service stays the same from the first notification to the last.
 
 use std::fmt::Write as _;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
 use crate::handoff::control::Listener;
-use crate::supervisor::stderr::print;
+use crate::supervisor::notify_queue::NotifyQueue;
 
 /// The service manager, if there is one.
 #[derive(Debug)]
@@ -19,19 +18,20 @@ pub(crate) struct ServiceManager {
     ready: bool,
     watchdog: Option<Duration>,
     next_ping: Option<Instant>,
+    queue: NotifyQueue,
 }
 
 impl ServiceManager {
     /// Reads WATCHDOG_USEC. `ready`: READY was sent before.
     pub(crate) fn new(ready: bool, now: Instant) -> Self {
         let watchdog = sd_notify::watchdog_enabled();
-        Self { ready, watchdog, next_ping: watchdog.map(|_| now) }
+        Self { ready, watchdog, next_ping: watchdog.map(|_| now), queue: NotifyQueue::default() }
     }
 
     /// READY: from now on the service counts as started.
     pub(crate) fn ready(&mut self, status: &str) {
         self.ready = true;
-        send(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     /// Whether the service counts as started.
@@ -40,7 +40,7 @@ impl ServiceManager {
     }
 
     pub(crate) fn status(&self, status: &str) {
-        send(&[NotifyState::Status(status)]);
+        self.send(&[NotifyState::Status(status)]);
     }
 
     /// A reload has begun; `ready` ends it.
@@ -48,52 +48,56 @@ impl ServiceManager {
         let since = NotifyState::monotonic_usec_now();
         let mut states = vec![NotifyState::Reloading, NotifyState::Status(status)];
         states.extend(since);
-        send(&states);
+        self.send(&states);
     }
 
     pub(crate) fn stopping(&self, status: &str) {
-        send(&[NotifyState::Stopping, NotifyState::Status(status)]);
+        self.send(&[NotifyState::Stopping, NotifyState::Status(status)]);
     }
 
     /// Keeps a listening socket in the service's fd store under a name that encodes its purpose.
     pub(crate) fn store(&self, listener: &Listener, socket: &OwnedFd) {
         let name = name_of(listener);
         let states = [NotifyState::FdStore, NotifyState::FdName(&name)];
-        report(sd_notify::notify_with_fds(&states, &[socket.as_fd()]));
+        self.queue.send(text(&states), Some(socket.as_fd()));
     }
 
     /// Takes it out of the store again.
     pub(crate) fn forget(&self, listener: &Listener) {
         let name = name_of(listener);
-        send(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]);
+        self.send(&[NotifyState::FdStoreRemove, NotifyState::FdName(&name)]);
     }
 
-    /// When the next ping of the watchdog is due.
+    /// When the next ping of the watchdog is due, or a message that waits.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.next_ping
+        self.next_ping.into_iter().chain(self.queue.wake_at()).min()
     }
 
-    /// Pings the watchdog if that is due and the engine is `alive`.
-    pub(crate) fn ping(&mut self, alive: bool, now: Instant) {
+    /// Sends what waits. Pings the watchdog if that is due and the engine is `alive`.
+    pub(crate) fn on_time(&mut self, alive: bool, now: Instant) {
+        self.queue.on_time(now);
         if let (Some(interval), Some(due)) = (self.watchdog, self.next_ping)
             && now >= due
         {
-            if alive {
-                send(&[NotifyState::Watchdog]);
+            if alive && self.queue.is_empty() {
+                self.send(&[NotifyState::Watchdog]);
             }
             self.next_ping = Some(now + interval / 3);
         }
     }
-}
 
-fn send(states: &[NotifyState<'_>]) {
-    report(sd_notify::notify(states));
-}
-
-fn report(result: io::Result<()>) {
-    if let Err(error) = result {
-        print(format!("cannot tell the service manager: {error}"));
+    /// The program is about to end or to be replaced.
+    pub(crate) fn finish(&self) {
+        self.queue.finish();
     }
+
+    fn send(&self, states: &[NotifyState<'_>]) {
+        self.queue.send(text(states), None);
+    }
+}
+
+fn text(states: &[NotifyState<'_>]) -> String {
+    states.iter().map(|state| format!("{state}\n")).collect()
 }
 
 /// `lb/KIND/FRONTEND/BIND/WORKER`; characters that an fd name must not hold are percent-encoded.

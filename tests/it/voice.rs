@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -95,6 +96,37 @@ fn lines_of_messages_are_lost_with_the_supervisors_program_and_reported_by_the_n
         String::from_utf8_lossy(&fs::read(&environment).unwrap()).contains("LB_LOST_LINES").then_some(())
     });
     eventually(HANG, "the report", || fifo.read().contains("of messages lost").then_some(()));
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_harms_nothing_and_gets_every_message_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("manager");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(HANG)).unwrap();
+    let origin = Origin::named("x");
+    let config = Config::new().origins([&origin]);
+    let mut lb = Lb::options().config(&config).env("NOTIFY_SOCKET", &path).launch();
+    eventually(HANG, "it serves", || lb.command(&["status"]).status.success().then_some(()));
+    // Two messages each; the kernel keeps eleven.
+    (0..10).for_each(|_| lb.reload(&config));
+    let engine = lb.engine();
+    kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
+    wait_for_another_engine(&lb, engine);
+    assert_serves(lb.addr("web"));
+    lb.signal(Signal::SIGTERM);
+    let mut buffer = [0; 4096];
+    let mut ready = 0;
+    loop {
+        let length = manager.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        ready += text.lines().filter(|line| *line == "READY=1").count();
+        if text.contains("STOPPING=1") {
+            break;
+        }
+    }
+    assert!(ready > 10, "{ready}");
+    assert!(lb.wait(HANG).success());
 }
 
 #[test]
@@ -236,11 +268,7 @@ impl Stage {
         assert_serves(addr);
         let engine = self.lb.engine();
         kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
-        eventually(HANG, "a new engine", || {
-            let output = self.lb.command(&["status", "--json"]);
-            let text = String::from_utf8(output.stdout).unwrap();
-            (output.status.success() && !text.contains(&format!("\"engine_pid\":{engine},"))).then_some(())
-        });
+        wait_for_another_engine(&self.lb, engine);
         assert_serves(addr);
         let watch = Stopwatch::start();
         self.lb.signal(Signal::SIGTERM);
@@ -251,6 +279,15 @@ impl Stage {
     fn server(&self) -> String {
         self.lb.status().server("app/a").text("status")
     }
+}
+
+#[track_caller]
+fn wait_for_another_engine(lb: &Lb, engine: i32) {
+    eventually(HANG, "a new engine", || {
+        let output = lb.command(&["status", "--json"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.success() && !text.contains(&format!("\"engine_pid\":{engine},"))).then_some(())
+    });
 }
 
 #[track_caller]
