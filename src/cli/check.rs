@@ -2,14 +2,14 @@
 
 use super::arguments::CheckArgs;
 use super::{ExitStatus, output};
-use crate::config::{self, Config};
+use crate::config::{self, Config, counted};
 
 pub(super) fn run(args: &CheckArgs) -> ExitStatus {
     match config::load(&args.file) {
         Ok(config) => output::print(&format!("{}: {}\n", args.file.display(), summary(&config))),
         Err(problems) => {
             // Editors look for the place at the beginning of a line.
-            let errors = count(problems.iter().count(), "error");
+            let errors = counted(problems.iter().count(), "error");
             output::complain(&format!("{}: {errors}\n{problems}", args.file.display()));
             ExitStatus::BadInput
         }
@@ -18,11 +18,10 @@ pub(super) fn run(args: &CheckArgs) -> ExitStatus {
 
 fn summary(config: &Config) -> String {
     let servers = config.backends.iter().map(|backend| backend.servers.len()).sum();
-    let parts =
-        [count(config.frontends.len(), "frontend"), count(config.backends.len(), "backend"), count(servers, "server")];
+    let parts = [
+        counted(config.frontends.len(), "frontend"),
+        counted(config.backends.len(), "backend"),
+        counted(servers, "server"),
+    ];
     format!("fine: {}", parts.join(", "))
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

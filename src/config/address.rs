@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::scope::{self, ScopeError};
+
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
@@ -34,6 +36,14 @@ pub enum AddressError {
     BadPort(String),
     #[error("`{0}` is neither an IP address nor a host name; write `HOST:PORT`")]
     BadHost(String),
+    #[error("has no host; write it as `127.0.0.1:{0}`, or with the host's name")]
+    NoHost(String),
+    #[error("has no colon before the port; write it as `{0}`")]
+    Gap(String),
+    #[error("has a scheme; write it as `{0}`")]
+    Scheme(String),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     #[error("the path after `unix@` must be absolute and shorter than 108 bytes")]
     BadPath,
 }
@@ -41,7 +51,7 @@ pub enum AddressError {
 impl FromStr for Address {
     type Err = AddressError;
 
-    /// `1.2.3.4:80`, `[::1]:80`, `name.example:80` or `unix@/path`.
+    /// `1.2.3.4:80`, `[::1]:80`, `[fe80::1%eth0]:80`, `name.example:80` or `unix@/path`.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix@") {
             // sun_path holds 108 bytes with its terminating NUL (unix(7)).
@@ -50,15 +60,25 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(path.into()));
         }
-        if text.parse::<IpAddr>().is_ok() {
-            let shown = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
+        if let Some(scoped) = scope::parse(text) {
+            return refuse_port_zero(scoped?);
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            return Err(AddressError::Scheme(rest.trim_end_matches('/').to_owned()));
+        }
+        let without_port = text.trim_matches(['[', ']']);
+        if without_port.split('%').next().is_some_and(|ip| ip.parse::<IpAddr>().is_ok()) {
+            let shown = if text.contains(':') { format!("[{without_port}]") } else { text.to_owned() };
             return Err(AddressError::NoPort(shown));
         }
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(AddressError::NoPort(text.to_owned()));
+        let (host, port) = match text.rsplit_once(':') {
+            Some(("" | "*", port)) => return Err(AddressError::NoHost(port.to_owned())),
+            Some(parts) => parts,
+            None if is_number(text) => return Err(AddressError::NoHost(text.to_owned())),
+            None => return Err(no_port(text)),
         };
         let number = match port.parse::<u16>() {
-            Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
+            Ok(number) if number > 0 && is_number(port) => number,
             _ => return Err(AddressError::BadPort(port.to_owned())),
         };
         if let Ok(addr) = text.parse::<SocketAddr>() {
@@ -69,6 +89,22 @@ impl FromStr for Address {
         }
         Err(AddressError::BadHost(host.to_owned()))
     }
+}
+
+fn refuse_port_zero(addr: SocketAddr) -> Result<Address, AddressError> {
+    if addr.port() == 0 { Err(AddressError::BadPort("0".to_owned())) } else { Ok(Address::Ip(addr)) }
+}
+
+/// A host, or a host and its port with something else than a colon between them.
+fn no_port(text: &str) -> AddressError {
+    match text.split_once(char::is_whitespace) {
+        Some((host, port)) if is_number(port.trim()) => AddressError::Gap(format!("{host}:{}", port.trim())),
+        _ => AddressError::NoPort(text.to_owned()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// RFC 1123 names, and `_`, which container networks use. A name with only digits in its last label would be an

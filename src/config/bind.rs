@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::scope::{self, ScopeError};
 use super::value::RawValue;
 
 /// Where a frontend listens.
@@ -83,7 +84,13 @@ pub(super) enum UnusableBind {
     #[error("has no address; write it as \"0.0.0.0:{0}\"")]
     OnlyPort(u16),
     #[error("has no single port from 0 to 65535; write one bind for each port, e.g. \"0.0.0.0:80\"")]
+    PortRange,
+    #[error("has a port that is no number from 0 to 65535; write e.g. \"0.0.0.0:80\"")]
     BadPort,
+    #[error("is no IP address and port; write e.g. \"127.0.0.1:{0}\" or \"[::1]:{0}\"")]
+    Localhost(u16),
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     #[error("is no IP address and port; write e.g. \"0.0.0.0:80\" or \"[::]:80\"")]
     BadAddress,
     #[error("names no socket; write `fd@3`, by its number from 3 on, or `fd@web`, by its name in LISTEN_FDNAMES")]
@@ -109,28 +116,49 @@ fn is_descriptor(name: &str) -> bool {
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, UnusableBind> {
+    if let Some(scoped) = scope::parse(text) {
+        return Ok(scoped?);
+    }
     if let Ok(addr) = text.parse() {
         return Ok(addr);
     }
-    if let Ok(port) = text.parse() {
-        return Err(UnusableBind::OnlyPort(port));
-    }
-    if text == "*" {
-        return Err(UnusableBind::NoPort(text.to_owned()));
-    }
-    match text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => return Err(UnusableBind::NoPort(text.to_owned())),
-        Ok(IpAddr::V6(v6)) => return Err(UnusableBind::NoPort(format!("[{v6}]"))),
-        Err(_) => {}
+    if let Some(error) = incomplete(text) {
+        return Err(error);
     }
     let (host, port) = text.rsplit_once(':').ok_or(UnusableBind::BadAddress)?;
-    let is_address = host.is_empty() || host == "*";
-    if is_address || format!("{host}:0").parse::<SocketAddr>().is_ok() {
-        let digits = port.bytes().all(|b| b.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| digits).ok_or(UnusableBind::BadPort)?;
-        return Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    match host {
+        "localhost" => Err(port.parse().map_or(UnusableBind::BadPort, UnusableBind::Localhost)),
+        "" | "*" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port_of(port)?))),
+        // With a good port it would have been an address above.
+        _ if format!("{host}:0").parse::<SocketAddr>().is_ok() => {
+            Err(port_of(port).err().unwrap_or(UnusableBind::BadPort))
+        }
+        _ => Err(UnusableBind::BadAddress),
     }
-    Err(UnusableBind::BadAddress)
+}
+
+/// An address without port, or a port without address.
+fn incomplete(text: &str) -> Option<UnusableBind> {
+    if let Ok(port) = text.parse() {
+        return Some(UnusableBind::OnlyPort(port));
+    }
+    let bare = text.trim_matches(['[', ']']);
+    match bare.split('%').next().unwrap_or_default().parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => Some(UnusableBind::NoPort(text.to_owned())),
+        Ok(IpAddr::V6(_)) => Some(UnusableBind::NoPort(format!("[{bare}]"))),
+        Err(_) if text == "*" => Some(UnusableBind::NoPort(text.to_owned())),
+        Err(_) if text == "localhost" => Some(UnusableBind::Localhost(80)),
+        Err(_) => None,
+    }
+}
+
+fn port_of(text: &str) -> Result<u16, UnusableBind> {
+    let is_digit = |b: u8| b.is_ascii_digit();
+    let several = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| is_digit(b) || b"-, ".contains(&b))
+        && !text.bytes().all(is_digit);
+    let wrong = if several { UnusableBind::PortRange } else { UnusableBind::BadPort };
+    text.parse().ok().filter(|_| text.bytes().all(is_digit)).ok_or(wrong)
 }
 
 #[cfg(test)]
@@ -163,10 +191,15 @@ mod tests {
             ("[::1]", UnusableBind::NoPort("[::1]".into())),
             ("*", UnusableBind::NoPort("*".into())),
             ("8080", UnusableBind::OnlyPort(8080)),
-            (":80-90", UnusableBind::BadPort),
+            (":80-90", UnusableBind::PortRange),
+            ("*:80,81", UnusableBind::PortRange),
+            (":-1", UnusableBind::BadPort),
+            (":", UnusableBind::BadPort),
             (":+80", UnusableBind::BadPort),
             ("0.0.0.0:65536", UnusableBind::BadPort),
-            ("localhost:80", UnusableBind::BadAddress),
+            ("localhost:80", UnusableBind::Localhost(80)),
+            ("localhost", UnusableBind::Localhost(80)),
+            ("eth0:80", UnusableBind::BadAddress),
             ("", UnusableBind::BadAddress),
         ] {
             assert_eq!(parse(text), Err(error), "{text}");

@@ -119,7 +119,7 @@ mod tests {
     fn all_wrong_flags_are_told_at_once() {
         assert_eq!(
             complaints(&["localhost:80", ":80", "*:80"], &["a=1.2.3.4", "a=1.2.3.4:80", "=1.2.3.4:80", "x y=h:0"]),
-            "--bind: `localhost:80` is no IP address and port; write e.g. \"0.0.0.0:80\" or \"[::]:80\"\n\
+            "--bind: `localhost:80` is no IP address and port; write e.g. \"127.0.0.1:80\" or \"[::1]:80\"\n\
              --bind: `*:80` is given twice; keep one of them\n\
              --server: `a=1.2.3.4` is no address of a server: has no port; write it as `1.2.3.4:PORT`\n\
              --server: `a=1.2.3.4:80` is the second server named `a`; write another name, e.g. `--server NAME=ADDR`\n\

@@ -1,4 +1,5 @@
-//! Configuration: text → tables with positions → typed. Pure: nothing here opens a socket or resolves a name.
+//! Configuration: text → tables with positions → typed. Pure: nothing here opens a socket or resolves a name; only the
+//! interfaces of the machine are looked at, for the scope of a link-local address.
 //!
 //! Only the typed form leaves this module, and it holds no contradiction: every name that is referred to exists,
 //! every default is filled in, every number is within its range. Each section has a file with its type, its
@@ -15,11 +16,14 @@ mod check_kind;
 mod etcd;
 mod file;
 mod flags;
+mod foreign;
 mod frontend;
 mod global;
+pub(crate) mod interface;
 mod problem;
 mod proxy_version;
 mod report;
+mod scope;
 mod script;
 mod section;
 mod server;
@@ -28,6 +32,7 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod unitless;
 mod units;
 mod value;
 mod weight;
@@ -55,7 +60,9 @@ pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::ScriptStep;
 pub use server::Server;
 pub(crate) use timeouts::Timeouts;
+pub(crate) use unitless::unitless;
 pub use weight::Weight;
+pub(crate) use words::counted;
 
 use bind::Binds;
 use report::ProblemReport;
@@ -100,6 +107,9 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// Every problem of the text at once.
 pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
     let report = ProblemReport::new(text);
+    if let Some((at, message)) = foreign::recognise(text) {
+        return Err(report.only(file, at, message));
+    }
     let mended = syntax::mend(&report);
     let tables = syntax::tables(&mended, &report);
     let config = Config::read(&Section::root(tables.get_ref(), &report, &Config::SHAPE));
@@ -182,6 +192,10 @@ fn named_sections<'a>(root: &Section<'a>, kind: &str, shape: &Shape) -> Vec<(&'a
 fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(file, text),
+        Err(_) if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") => {
+            let what = "this is UTF-16; save the file as UTF-8 text, e.g. with `iconv -f UTF-16 -t UTF-8`".to_owned();
+            Err(ProblemReport::new("").only(file, 0, what))
+        }
         Err(error) => {
             // Everything before this place is UTF-8.
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);

@@ -75,7 +75,13 @@ pub(super) fn tables<'t>(mended: &'t str, report: &ProblemReport<'_>) -> Spanned
 fn explain(error: &Error, text: &str) -> String {
     let word = text.get(bare_word(error, text)).unwrap_or("");
     let shown = shown(word);
+    if let Some(plain) = without_typographic_quotes(word) {
+        return format!("`{shown}` has typographic quotes; write \"{plain}\"");
+    }
     match error.message() {
+        "unexpected key or value, expected newline, `#`" if follows_comma(error, text) => {
+            "there is a `,` after the value; leave it out".to_owned()
+        }
         "duplicate key" => format!("`{shown}` is defined twice; keep one of them"),
         message if message.starts_with(UNQUOTED) && word.is_empty() => {
             "there is no value after `=`; write one".to_owned()
@@ -89,6 +95,19 @@ fn explain(error: &Error, text: &str) -> String {
         message if word.is_empty() => format!("this is not TOML: {message}"),
         message => format!("`{shown}` is not TOML here: {message}"),
     }
+}
+
+/// The comma may be what the parser stumbled over, or be before that.
+fn follows_comma(error: &Error, text: &str) -> bool {
+    let (start, end) = line_around(text, place(error, text));
+    text[start..end].split('#').next().is_some_and(|code| code.trim_end().ends_with(','))
+}
+
+/// As a word processor or a web page writes them. `None`: there are none.
+fn without_typographic_quotes(word: &str) -> Option<String> {
+    let quotes = ['“', '”', '„', '‟', '‘', '’', '‚', '«', '»', '″'];
+    let inside = word.trim_matches(|c| quotes.contains(&c) || c == ',');
+    (word.starts_with(quotes) || word.ends_with(quotes)).then(|| shown(inside))
 }
 
 /// What the parser stumbled over. In the middle of what looked like a number it is the whole word.

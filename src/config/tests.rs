@@ -88,6 +88,12 @@ fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
         load(&file).unwrap_err().to_string(),
         format!("{}:1:6: this is not UTF-8; save the file as UTF-8 text", file.display())
     );
+    let utf16: Vec<u8> = "\u{feff}[global]".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&file, utf16).unwrap();
+    let what = "1:1: this is UTF-16; save the file as UTF-8 text, e.g. with `iconv -f UTF-16 -t UTF-8`";
+    assert_eq!(load(&file).unwrap_err().to_string(), format!("{}:{what}", file.display()));
+    std::fs::write(&file, format!("\u{feff}{}", SAMPLE.replace('\n', "\r\n"))).unwrap();
+    assert!(load(&file).is_ok(), "a byte order mark and CRLF change nothing");
     std::fs::write(&file, SAMPLE).unwrap();
     assert!(load(&file).is_ok());
     assert!(load(Path::new("/dev/zero")).unwrap_err().to_string().contains("it is larger than 16384 KiB"));

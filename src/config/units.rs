@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
+use super::unitless::unitless;
 use super::value::RawValue;
 use super::words::shown;
 
 /// Why a text is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum DurationError {
-    #[error("has no unit; write \"{0}s\" or \"{0}ms\"")]
+    #[error("{}", unitless(.0))]
     NoUnit(String),
+    #[error("is negative; write e.g. \"500ms\", \"5s\" or \"1h\"")]
+    Negative,
     #[error("is no duration; write e.g. \"500ms\", \"5s\" or \"1h\"")]
     NotADuration,
     #[error("is too short; write at least \"1ms\", or \"0\" where that means off")]
@@ -41,6 +44,10 @@ impl RawValue<'_> {
                 self.wrong("has no unit; write \"0\"");
                 None
             }
+            DeValue::Integer(number) if number.as_str().starts_with('-') => {
+                self.wrong(DurationError::Negative);
+                None
+            }
             DeValue::Integer(number) if number.radix() == 10 => {
                 self.wrong(DurationError::NoUnit(shown(number.as_str())));
                 None
@@ -66,7 +73,8 @@ impl RawValue<'_> {
     pub(super) fn size(&self, most: usize) -> Option<usize> {
         let size = match self.raw {
             DeValue::String(text) => size(text, most),
-            DeValue::Integer(_) => Err(SizeError::NotText(self.source())),
+            DeValue::Integer(number) if number.as_str().starts_with('-') => Err(SizeError::NotASize),
+            DeValue::Integer(number) if number.radix() == 10 => Err(SizeError::NotText(number.to_string())),
             _ => {
                 self.mistyped(&format!("write a size, e.g. `{}`", self.with_key("\"16k\"")));
                 return None;

@@ -37,7 +37,8 @@ impl<'a> RawValue<'a> {
     pub(super) fn flag(&self) -> Option<bool> {
         let flag = self.raw.as_bool();
         if flag.is_none() {
-            self.mistyped(&format!("write `{}`", self.with_key("true")));
+            let meant = if self.denies() { "false" } else { "true" };
+            self.mistyped(&format!("write `{}`", self.with_key(meant)));
         }
         flag
     }
@@ -45,8 +46,7 @@ impl<'a> RawValue<'a> {
     pub(super) fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Option<T> {
         let (least, most) = (*range.start(), *range.end());
         let DeValue::Integer(raw) = self.raw else {
-            let example = self.with_key(&least.max(1).to_string());
-            self.mistyped(&format!("write a whole number from {least} to {most}, e.g. `{example}`"));
+            self.no_number(least, most);
             return None;
         };
         let number = i64::from_str_radix(raw.as_str(), raw.radix()).ok();
@@ -55,6 +55,31 @@ impl<'a> RawValue<'a> {
             self.wrong(format!("is out of range; write a number from {least} to {most}"));
         }
         number
+    }
+
+    /// As a number, or a word for it.
+    fn denies(&self) -> bool {
+        match self.raw {
+            DeValue::String(text) => DENIALS.contains(&text.trim().to_ascii_lowercase().as_str()),
+            DeValue::Integer(number) => number.as_str() == "0",
+            _ => false,
+        }
+    }
+
+    /// Reports what stands in the place of a number; one in quotes can be written without them.
+    fn no_number(&self, least: i64, most: i64) {
+        let text = self.plain_text().unwrap_or_default().trim();
+        let quoted = text.parse::<i64>().ok().filter(|number| (least..=most).contains(number));
+        match quoted {
+            Some(number) => self.mistyped(&format!("write `{}`", self.with_key(&number.to_string()))),
+            None if text.ends_with('%') => {
+                self.wrong(format!("is a percentage; write a whole number from {least} to {most}"));
+            }
+            None => {
+                let example = self.with_key(&least.max(1).to_string());
+                self.mistyped(&format!("write a whole number from {least} to {most}, e.g. `{example}`"));
+            }
+        }
     }
 
     pub(super) fn text(&self, example: &str) -> Option<&'a str> {
@@ -213,3 +238,6 @@ impl<'a> RawValue<'a> {
         }
     }
 }
+
+/// Words for `false`.
+const DENIALS: [&str; 7] = ["", "0", "false", "no", "off", "none", "disabled"];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::config::{Config, SocketPlace};
+use crate::config::{Config, SocketPlace, counted};
 use crate::control::admin::Answer;
 use crate::control::state_file;
 use crate::engine::admin_place::{AdminPlaces, display_path};
@@ -129,7 +129,8 @@ fn apply(engine: &mut Engine, config: Config) -> Result<(String, LeavingListener
     for note in fixed_settings(engine, &config) {
         tracing::warn!("{note}");
     }
-    let done = format!("reloaded: {} frontends, {} backends", config.frontends.len(), config.backends.len());
+    let (frontends, backends) = (config.frontends.len(), config.backends.len());
+    let done = format!("reloaded: {}, {}", counted(frontends, "frontend"), counted(backends, "backend"));
     let leaving = commit(engine, config, prepared).map_err(|error| error.to_string())?;
     Ok((done, leaving))
 }

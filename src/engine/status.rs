@@ -14,6 +14,7 @@ use crate::engine::pools::Pools;
 use crate::handoff::control::UpgradePhase;
 use crate::log::voice;
 use crate::stats::Histogram;
+use crate::sys::addr::named;
 use crate::sys::clock::millis;
 
 /// The engine at this moment.
@@ -80,7 +81,7 @@ fn frontend(served: &Served) -> status::FrontendReport {
     let route = frontend.route();
     status::FrontendReport {
         name: frontend.name.to_string(),
-        bind: bound.iter().map(|bound| bound.addr.to_string()).collect(),
+        bind: bound.iter().map(|bound| named(&bound.addr)).collect(),
         backend: route.backend.name.to_string(),
         maxconn: frontend.limit.max().min(frontend.global.max()).into(),
         sessions: frontend.limit.used().into(),
@@ -99,7 +100,7 @@ fn server(member: &Member) -> ServerReport {
         |of: fn(&crate::stats::Times) -> &Histogram| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
     ServerReport {
         name: server.name.to_string(),
-        addr: member.spec.addr.to_string(),
+        addr: member.spec.addr.named(),
         status: match member.status() {
             "UP" => ServerStatus::Up,
             "DOWN" => ServerStatus::Down,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::config::interface;
+
 /// Where to connect.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Addr {
@@ -20,6 +22,25 @@ impl fmt::Display for Addr {
             Self::Unix(path) => write!(f, "unix@{}", path.display()),
         }
     }
+}
+
+impl Addr {
+    /// For people: as `Display`, with the name of the interface in place of its number.
+    pub fn named(&self) -> String {
+        match self {
+            Self::Ip(addr) => named(addr),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
+}
+
+/// As [`Addr::named`].
+pub(crate) fn named(addr: &SocketAddr) -> String {
+    let scope = match addr {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => interface::name_of(v6.scope_id()),
+        SocketAddr::V6(_) | SocketAddr::V4(_) => None,
+    };
+    scope.map_or_else(|| addr.to_string(), |scope| format!("[{}%{scope}]:{}", addr.ip(), addr.port()))
 }
 
 impl From<SocketAddr> for Addr {
@@ -40,7 +61,11 @@ mod tests {
             (Addr::Unix("/run/app.sock".into()), "unix@/run/app.sock"),
         ] {
             assert_eq!(addr.to_string(), shown);
+            assert_eq!(addr.named(), shown);
             assert_eq!(shown.parse::<crate::config::Address>().unwrap().to_string(), shown);
         }
+        let index = interface::index_of("lo").unwrap();
+        let scoped = Addr::Ip(format!("[fe80::1%{index}]:80").parse().unwrap());
+        assert_eq!(scoped.named(), "[fe80::1%lo]:80");
     }
 }

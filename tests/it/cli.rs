@@ -235,4 +235,56 @@ fn check_reports_errors_and_ends_with_2() {
     assert!(output.err.contains("lb.toml:3:1") && output.err.contains("blance"), "{output:?}");
 }
 
+#[test]
+fn each_mistake_of_a_file_is_one_sentence_with_its_place_and_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let haproxy = "global\n    maxconn 5\nfrontend web\n    bind *:80\n    default_backend app\n";
+    let toml = |backend: &str| format!("[frontend.f]\nbind = \":0\"\nbackend = \"b\"\n[backend.b]\n{backend}\n");
+    // Errors, and what each must name.
+    let table = [
+        (haproxy.to_owned(), vec!["1:1: this looks like an haproxy.cfg"]),
+        ("frontend:\n  web:\n    bind: \":80\"\n".to_owned(), vec!["1:1: this looks like YAML"]),
+        ("{\n  \"frontend\": {}\n}\n".to_owned(), vec!["1:1: this looks like JSON"]),
+        ("events {}\nstream {\n  server { listen 80; }\n}\n".to_owned(), vec!["1:1: this looks like an nginx.conf"]),
+        (
+            toml("timeout.connect = 5000\nservers.a = \"h:1\""),
+            vec!["5:19: `connect = 5000`", "write \"5000ms\" or \"5s\""],
+        ),
+        (
+            toml("retries = 3,\nbalance = “first”\nservers.a = { addr = \":80\", weight = \"50%\", backup = \"no\" }"),
+            vec![
+                "5:12: there is a `,`",
+                "6:11: `“first”` has typographic",
+                "has no host",
+                "is a percentage",
+                "`backup = false`",
+            ],
+        ),
+        (
+            toml("servers.a = \"[fe80::1]:80\""),
+            vec!["5:13: `a = \"[fe80::1]:80\"`", "names no interface; write it as `[fe80::1%"],
+        ),
+        (toml("servers.a = \"[fe80::1%no]:80\""), vec!["names the interface `no`, which this machine does not have"]),
+    ];
+    let file = dir.path().join("lb.toml");
+    for (text, expected) in table {
+        std::fs::write(&file, &text).unwrap();
+        let output = run_lb(&["check", "-f", file.to_str().unwrap()], None);
+        assert_eq!(output.code, 2, "{text}{output:?}");
+        let errors = output.err.lines().filter(|line| line.contains("lb.toml:") && !line.starts_with("lb: ")).count();
+        let places =
+            expected.iter().filter(|part| part.contains(": ") && part.starts_with(|c: char| c.is_ascii_digit()));
+        assert!(errors >= places.count().max(1) && errors <= expected.len(), "{text}{}", output.err);
+        expected.iter().for_each(|part| assert!(output.err.contains(part), "{part}: {}", output.err));
+    }
+    for (args, remedy) in [
+        (&["server", "weight", "app/a", "50%"][..], "a weight is no percentage; write a whole number from 0 to 256"),
+        (&["server", "weight", "app/a", "-1"], "write a whole number from 0 to 256"),
+        (&["upgrade", "--probation", "5000"], "write \"5000ms\" or \"5s\""),
+    ] {
+        let output = run_lb(args, None);
+        assert!(output.code == 2 && output.err.contains(remedy), "{args:?}: {output:?}");
+    }
+}
+
 const BINARY: &str = env!("CARGO_BIN_EXE_lb");

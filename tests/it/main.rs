@@ -22,6 +22,7 @@ mod handed_down;
 mod health;
 mod house;
 mod idle;
+mod link_local;
 mod listeners;
 mod logs;
 mod maxconn;

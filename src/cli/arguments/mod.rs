@@ -1,13 +1,14 @@
 //! The command line as clap sees it: commands, flags, help texts. Only definitions; the other files of `cli` act on them.
 //!
 //! `build.rs` compiles this module too and writes the man pages and completion scripts from it. It therefore uses clap,
-//! humantime, std and `config::Address`, and nothing else of the crate.
+//! humantime, std and a few leaves of `config`, and nothing else of the crate.
 
 mod demo;
 mod probation;
 mod register;
 mod run;
 mod server;
+mod time;
 mod upgrade;
 
 use std::path::PathBuf;

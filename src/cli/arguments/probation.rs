@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::time::time;
+
 /// 0 s to 60 s, written as `5s` or `500ms`.
 pub(super) fn probation(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as `5s` or `500ms`"))?;
+    let time = time(text)?;
     if time > LONGEST_PROBATION {
         return Err(format!("at most {}s", LONGEST_PROBATION.as_secs()));
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::time::time;
 use crate::config::Address;
 
 /// Register a server in etcd for as long as it runs and is well
@@ -37,10 +38,10 @@ pub(crate) struct RegisterArgs {
     #[command(flatten)]
     pub(crate) check: RegisterCheckArgs,
     /// How long the key says that the server drains, before it is removed and COMMAND stopped
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     pub(crate) drain: Duration,
     /// How long COMMAND may take to stop before it is killed
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) kill_after: Duration,
     /// An etcd user
     #[arg(long, value_name = "NAME", requires = "password_file")]
@@ -96,8 +97,8 @@ fn tcp_address(text: &str) -> Result<Address, String> {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time < Duration::from_millis(100) { Err("write at least 100ms".to_owned()) } else { Ok(time) }
+    let inter = time(text)?;
+    if inter < Duration::from_millis(100) { Err("write at least \"100ms\"".to_owned()) } else { Ok(inter) }
 }
 
 fn check(text: &str) -> Result<RegisterCheck, String> {

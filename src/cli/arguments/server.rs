@@ -41,7 +41,7 @@ pub(crate) enum ServerCommand {
         #[command(flatten)]
         target: ServerTarget,
         /// 0 to 256; 0: no new sessions
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(..=MAX_WEIGHT))]
+        #[arg(value_name = "N", value_parser = weight, allow_negative_numbers = true)]
         weight: u16,
     },
     /// Apply a discovery change that is held because it would remove most servers
@@ -85,6 +85,14 @@ impl FromStr for ServerPath {
             _ => Err("write it as BACKEND/SERVER; `lb server list` shows them"),
         }
     }
+}
+
+fn weight(text: &str) -> Result<u16, String> {
+    let weight = text.parse().ok().filter(|weight| i64::from(*weight) <= MAX_WEIGHT);
+    weight.ok_or_else(|| {
+        let what = if text.ends_with('%') { "a weight is no percentage; " } else { "" };
+        format!("{what}write a whole number from 0 to {MAX_WEIGHT}")
+    })
 }
 
 /// As `config::MAX_WEIGHT`; a test keeps them equal.

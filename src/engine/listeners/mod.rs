@@ -21,6 +21,7 @@ use crate::engine::workers::Workers;
 use crate::proxy::frontend::Frontend;
 use crate::proxy::limit::Limit;
 use crate::proxy::worker::{ListenerId, Worker};
+use crate::sys::addr::named;
 
 /// All frontends and their sockets. Lives on the control thread.
 pub(super) struct Listeners {
@@ -137,7 +138,7 @@ impl Listeners {
             if self.accepting {
                 accept(&self.workers, &served.frontend, &mut bound, |_| true)?;
             }
-            tracing::info!("frontend {name}: listening on {}", bound.addr);
+            tracing::info!("frontend {name}: listening on {}", named(&bound.addr));
             served.bound.push(bound);
         }
         Ok(())
@@ -240,7 +241,7 @@ async fn retire(workers: &Workers, reports: &Reports, frontend: &Arc<Frontend>, 
         worker.retire(slot.id, Arc::clone(frontend), slot.socket).await;
     }
     if was_served {
-        tracing::info!("frontend {}: no longer listening on {}", frontend.name, bound.addr);
+        tracing::info!("frontend {}: no longer listening on {}", frontend.name, named(&bound.addr));
     }
 }
 

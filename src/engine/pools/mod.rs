@@ -242,6 +242,7 @@ impl Pools {
         match self.followers.accept(backend) {
             None => Err(format!("backend {backend} has no discovery")),
             Some(0) => Err(format!("backend {backend} has no held change")),
+            Some(1) => Ok(format!("backend {backend}: 1 held server is let go")),
             Some(count) => Ok(format!("backend {backend}: {count} held servers are let go")),
         }
     }

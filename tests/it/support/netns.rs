@@ -36,6 +36,13 @@ impl Netns {
         self.far
     }
 
+    /// Gives the near end a link-local address; returns the address with its interface, as in a configuration.
+    pub(crate) fn near_link_local(&self) -> String {
+        let interface = format!("{}n", self.name);
+        ip(&["-6", "addr", "add", "fe80::77/64", "dev", &interface, "nodad"]);
+        format!("fe80::77%{interface}")
+    }
+
     pub(crate) fn descriptor(&self) -> OwnedFd {
         File::open(format!("/run/netns/{}", self.name)).unwrap().into()
     }

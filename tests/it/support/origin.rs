@@ -100,6 +100,11 @@ impl Origin {
         Self::start_at(Place::Fixed(addr), behaviour, false, None)
     }
 
+    /// On a free port of this address.
+    pub(crate) fn start_on(addr: SocketAddr, behaviour: Behaviour) -> Self {
+        Self::start_at(Place::Port(Arc::new(Port::reserve_at(addr))), behaviour, false, None)
+    }
+
     /// On a free port of every address of this machine.
     pub(crate) fn start_everywhere(behaviour: Behaviour) -> Self {
         let port = Port::reserve_at("0.0.0.0:0".parse().unwrap());

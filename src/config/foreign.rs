@@ -1,0 +1,135 @@
+//! Texts that are no TOML at all, but the configuration of something else: one sentence instead of an error a line.
+
+/// Where it shows, and what to do. `None`: it may be TOML, if with mistakes.
+pub(super) fn recognise(text: &str) -> Option<(usize, String)> {
+    if let Some(at) = text.find('\0') {
+        return Some((at, "this has NUL characters, as UTF-16 has; save the file as UTF-8 text".to_owned()));
+    }
+    if lines(text).any(|(_, line)| is_toml(line)) {
+        return None;
+    }
+    let (at, first) = lines(text).next()?;
+    let what = if is_json(first) {
+        "JSON"
+    } else if is_haproxy(first) {
+        let remedy = "docs/haproxy.md says what differs and docs/configuration.md how each key is written";
+        return Some((at, format!("this looks like an haproxy.cfg, and lb reads TOML here; {remedy}")));
+    } else if is_nginx(first) {
+        "an nginx.conf"
+    } else if is_yaml(first) {
+        "YAML"
+    } else {
+        return None;
+    };
+    let remedy =
+        "write e.g. `[frontend.web]` and below it `bind = \"0.0.0.0:80\"`; docs/configuration.md has every key";
+    Some((at, format!("this looks like {what}, and lb reads TOML; {remedy}")))
+}
+
+/// What is neither empty nor a comment, with its offset.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    let placed = text.split_inclusive('\n').map(move |line| {
+        let start = at + (line.len() - line.trim_start_matches(is_space).len());
+        at += line.len();
+        (start, line.trim_matches(is_space))
+    });
+    placed.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// White space, or the mark that some editors put before the first line.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
+}
+
+/// A header, or a key with its `=`.
+fn is_toml(line: &str) -> bool {
+    let code = line.split('#').next().unwrap_or_default().trim_end();
+    let is_header = code.starts_with('[') && code.ends_with(']') && !code.contains(',') && !code.contains(['{', ':']);
+    let key = line.split('=').next().filter(|key| key.len() < line.len()).unwrap_or_default().trim_end();
+    let is_key = |c: char| c.is_ascii_alphanumeric() || "_-.\"'".contains(c);
+    is_header || (!key.is_empty() && key.chars().all(is_key))
+}
+
+fn is_json(first: &str) -> bool {
+    first.starts_with('{') || first == "[" || first.starts_with("[{")
+}
+
+/// A section begins with its word, and all but the first two have a name.
+fn is_haproxy(first: &str) -> bool {
+    let mut words = first.split_whitespace();
+    let section = words.next().is_some_and(|word| SECTIONS.contains(&word));
+    section && words.next().is_none_or(|name| name.starts_with('#') || !name.contains(['{', '=', ':']))
+}
+
+fn is_nginx(first: &str) -> bool {
+    let code = first.split('#').next().unwrap_or_default().trim_end();
+    code.ends_with(['{', ';']) || code.ends_with("{}")
+}
+
+fn is_yaml(first: &str) -> bool {
+    let key = first.split_once(':').filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '));
+    first.starts_with("---") || first.starts_with("- ") || key.is_some_and(|(key, _)| !key.contains(' '))
+}
+
+/// Of haproxy.cfg.
+const SECTIONS: [&str; 12] = [
+    "global",
+    "defaults",
+    "frontend",
+    "backend",
+    "listen",
+    "userlist",
+    "resolvers",
+    "peers",
+    "mailers",
+    "program",
+    "cache",
+    "ring",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> (usize, String) {
+        recognise(text).unwrap_or_default()
+    }
+
+    #[test]
+    fn other_formats_are_recognised_at_their_first_line() {
+        let table = [
+            ("# c\n\nglobal\n    maxconn 5\n", 5, "haproxy.cfg"),
+            ("frontend web\n    bind *:80\n    http-request set-header X a=b\n", 0, "haproxy.cfg"),
+            ("defaults # c\n mode tcp\n", 0, "haproxy.cfg"),
+            ("listen a 0.0.0.0\r\n  mode tcp\r\n", 0, "haproxy.cfg"),
+            ("frontend:\n  web:\n    bind: \"0.0.0.0:80\"\n", 0, "YAML"),
+            ("---\na: 1\n", 0, "YAML"),
+            ("{\"frontend\": {}}", 0, "JSON"),
+            ("\u{feff}{\n  \"a\": [\n    \"x\"\n  ]\n}\n", 3, "JSON"),
+            ("worker_processes auto;\nevents {}\n", 0, "nginx.conf"),
+            ("stream {\n  upstream a { server 10.0.0.1:80; }\n}\n", 0, "nginx.conf"),
+            ("[\0f\0", 1, "UTF-16"),
+        ];
+        for (text, at, what) in table {
+            let (place, message) = said(text);
+            assert!(place == at && message.contains(what), "{text:?}: {place} {message}");
+        }
+    }
+
+    #[test]
+    fn toml_with_mistakes_is_none_of_them() {
+        for text in [
+            "",
+            "# only words\n",
+            "[frontend web]\nbind \":80\"\n",
+            "global\nthreads = 2\n",
+            "frontend.f.bind = \":80\"\n",
+            "frontend.f = {\n bind = \":80\"\n}\n",
+            "[global] # c\n",
+            "nonsense\n",
+        ] {
+            assert_eq!(recognise(text), None, "{text:?}");
+        }
+    }
+}
