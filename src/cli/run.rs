@@ -1,22 +1,36 @@
 //! `lb run`: the daemon in the foreground; and `lb engine`, which its supervisor starts.
 
+use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::ExitStatus;
 use super::arguments::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
 use super::ask::AdminSocket;
 use super::usual_sockets::usual_sockets;
+use super::{ExitStatus, output};
+use crate::config;
 use crate::engine::launch::{ConfigSource, LaunchOptions};
 use crate::engine::process;
-use crate::supervisor;
+use crate::handoff::channel::CONFIG_VARIABLE;
+use crate::supervisor::{self, KeptConfig};
+use crate::sys::fd;
 
 /// This process becomes the supervisor; it starts the engine with the same arguments.
 pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
     let probation = args.probation;
     let linger = args.linger;
     let takeover = args.takeover.map(|path| supervisor::TakeoverOptions { path, probation, linger });
-    let code = supervisor::run(supervisor::RunOptions { args: words(&args.config, socket.given()), takeover });
+    let config = match kept(&args.config) {
+        Ok(config) => config,
+        Err(problem) => {
+            output::complain(&problem);
+            return ExitStatus::BadInput;
+        }
+    };
+    let args = words(&args.config, socket.given());
+    let code = supervisor::run(supervisor::RunOptions { args, takeover, config });
     ExitStatus::from_code(code)
 }
 
@@ -26,6 +40,24 @@ pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
         return process::probe(&source);
     }
     process::run(LaunchOptions { source, socket: socket.given(), usual_sockets: usual_sockets() })
+}
+
+/// The configuration, if it comes through a descriptor that engines do not have, or could not read a second time.
+fn kept(config: &ConfigArgs) -> Result<Option<KeptConfig>, String> {
+    let Some(file) = config.file.as_ref().filter(|file| is_own_descriptor(file)) else {
+        return Ok(None);
+    };
+    if let Some(config) = KeptConfig::inherited() {
+        return Ok(Some(config));
+    }
+    let text = config::read(file).map_err(|problems| problems.to_string())?;
+    let kept = KeptConfig::new(&text).map_err(|error| format!("{}: cannot be kept: {error}", file.display()))?;
+    Ok(Some(kept))
+}
+
+/// `<(command)` is `/dev/fd/N`.
+fn is_own_descriptor(path: &Path) -> bool {
+    ["/dev/fd", "/dev/stdin", "/proc/self", "/proc/thread-self"].iter().any(|own| path.starts_with(own))
 }
 
 /// The arguments as a command line writes them.
@@ -49,7 +81,16 @@ fn words(config: &ConfigArgs, socket: Option<PathBuf>) -> Vec<OsString> {
 
 fn source(config: ConfigArgs) -> ConfigSource {
     if config.bind.is_empty() && config.server.is_empty() {
-        return ConfigSource::File(config.file.unwrap_or_else(|| DEFAULT_FILE.into()));
+        let name = config.file.unwrap_or_else(|| DEFAULT_FILE.into());
+        return match kept_by_supervisor() {
+            Some(text) => ConfigSource::Kept { name, text: Arc::new(text) },
+            None => ConfigSource::File(name),
+        };
     }
     ConfigSource::Flags { binds: config.bind, servers: config.server }
+}
+
+fn kept_by_supervisor() -> Option<File> {
+    let number = env::var(CONFIG_VARIABLE).ok()?.parse().ok()?;
+    Some(fd::inherit(number).ok()?.into())
 }

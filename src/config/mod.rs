@@ -86,10 +86,18 @@ pub struct Config {
 /// # Errors
 /// Every problem of the file at once; a single one without a line when it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let file = path.display().to_string();
+    parse_bytes(&path.display().to_string(), &read(path)?)
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problems> {
     match SlowFile::open(path).and_then(|file| file.read(MAX_FILE)) {
-        Ok(bytes) => parse_bytes(&file, &bytes),
+        Ok(bytes) => Ok(bytes),
         Err(error) => {
+            let file = path.display().to_string();
             let remedy = match error.kind() {
                 io::ErrorKind::NotFound => "name the right file with `-f FILE`",
                 io::ErrorKind::TimedOut => "write to it, or name a regular file with `-f FILE`",
@@ -189,7 +197,8 @@ fn named_sections<'a>(root: &Section<'a>, kind: &str, shape: &Shape) -> Vec<(&'a
     sections
 }
 
-fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
+/// As `parse`, of what may not be text.
+pub(crate) fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Config, Problems> {
     match std::str::from_utf8(bytes) {
         Ok(text) => parse(file, text),
         Err(_) if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") => {

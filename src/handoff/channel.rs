@@ -16,6 +16,13 @@ use crate::sys::fd::{self, RecvError};
 /// In an engine's environment: the number of its control socket.
 pub(crate) const CONTROL_VARIABLE: &str = "LB_CONTROL_FD";
 
+/// In a supervisor's environment: the number of the descriptor of the record that the former program has left.
+pub(crate) const STATE_VARIABLE: &str = "LB_SUPERVISOR_FD";
+
+/// In the environment of engines and of a supervisor that replaces its program: the number of a descriptor that holds the
+/// configuration, where that came through a pipe.
+pub(crate) const CONFIG_VARIABLE: &str = "LB_CONFIG_FD";
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChannelError {

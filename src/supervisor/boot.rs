@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::exit::ExitStatus;
-use crate::handoff::channel::ChannelError;
+use crate::handoff::channel::{ChannelError, STATE_VARIABLE};
 use crate::handoff::control::Mode;
 use crate::log::voice;
 use crate::supervisor::binary::{self, Binary};
 use crate::supervisor::children::Engines;
-use crate::supervisor::engine_process::{LOST_VARIABLE, STATE_VARIABLE};
+use crate::supervisor::engine_process::LOST_VARIABLE;
 use crate::supervisor::handed_down::handed_down;
 use crate::supervisor::kept_names::KeptNames;
 use crate::supervisor::listeners::HeldListeners;

@@ -12,21 +12,19 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::handoff::channel::{CONTROL_VARIABLE, ChannelError, Delivery};
+use crate::handoff::channel::{CONFIG_VARIABLE, CONTROL_VARIABLE, ChannelError, Delivery, STATE_VARIABLE};
 use crate::handoff::control::{
     Control, Heartbeat, Hello, Listener, Mode, NamesPart, ProcessKind, Ready, Start, Stop, StopMode,
 };
 use crate::handoff::features;
 use crate::supervisor::binary::Binary;
 use crate::supervisor::connection::{Connection, ConnectionId};
+use crate::supervisor::options::{KeptConfig, RunOptions};
 use crate::supervisor::stderr::print;
 use crate::sys::clock::millis;
 use crate::sys::{fd, process};
 
-/// In a supervisor's environment: the number of the descriptor of the record that the former program has left.
-pub(crate) const STATE_VARIABLE: &str = "LB_SUPERVISOR_FD";
-
-/// Likewise: how many lines of messages the former program could not write.
+/// In a supervisor's environment: how many lines of messages the former program could not write.
 pub(crate) const LOST_VARIABLE: &str = "LB_LOST_LINES";
 
 /// A running engine.
@@ -77,17 +75,18 @@ impl EngineProcess {
     /// Starts the binary as an engine and sends HELLO.
     pub(crate) fn start(
         binary: &Binary,
-        args: &[OsString],
+        options: &RunOptions,
         mode: Mode,
         generation: u64,
         now: Instant,
     ) -> Result<Self, ChannelError> {
         let (ours, theirs) = fd::seqpacket_pair()?;
-        let mut env = child_env();
+        let mut env = child_env(options);
         env.push((CONTROL_VARIABLE.into(), theirs.as_raw_fd().to_string().into()));
-        let args = binary.command_line(["engine".into()].into_iter().chain(args.iter().cloned()));
+        let args = binary.command_line(["engine".into()].into_iter().chain(options.args.iter().cloned()));
         let program = process::Program { binary: binary.as_fd(), args: &args, env: &env };
-        let child = process::spawn(&program, Some(theirs.as_fd()), Stdio::inherit(), Stdio::inherit())?;
+        let fds: Vec<_> = [theirs.as_fd()].into_iter().chain(options.config.iter().map(AsFd::as_fd)).collect();
+        let child = process::spawn(&program, &fds, Stdio::inherit(), Stdio::inherit())?;
         let snapshot = EngineSnapshot {
             pid: child.id(),
             mode,
@@ -362,8 +361,8 @@ pub(crate) fn hello() -> Hello {
 }
 
 /// The environment for children: without the variables that are meant for this process alone.
-pub(crate) fn child_env() -> Vec<(OsString, OsString)> {
-    const OURS: [&str; 10] = [
+pub(crate) fn child_env(options: &RunOptions) -> Vec<(OsString, OsString)> {
+    const OURS: [&str; 11] = [
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
         "LISTEN_PID",
@@ -372,10 +371,12 @@ pub(crate) fn child_env() -> Vec<(OsString, OsString)> {
         "WATCHDOG_USEC",
         "WATCHDOG_PID",
         CONTROL_VARIABLE,
+        CONFIG_VARIABLE,
         STATE_VARIABLE,
         LOST_VARIABLE,
     ];
-    env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours)).collect()
+    let inherited = env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours));
+    inherited.chain(options.config.as_ref().map(KeptConfig::variable)).collect()
 }
 
 /// How long an engine may take from its start to READY, outside of upgrades.

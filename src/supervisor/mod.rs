@@ -37,7 +37,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub(crate) use options::{RunOptions, TakeoverOptions};
+pub(crate) use options::{KeptConfig, RunOptions, TakeoverOptions};
 
 use binary::Binary;
 use children::{ChildExit, EndedEngine};

@@ -1,8 +1,16 @@
 //! Options: the command line of `lb run` as its supervisor keeps it.
 
+use std::env;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
+
+use crate::handoff::channel::{CONFIG_VARIABLE, STATE_VARIABLE};
+use crate::sys::{fd, process};
 
 /// The command line of `lb run`.
 #[derive(Debug, Clone)]
@@ -11,7 +19,12 @@ pub(crate) struct RunOptions {
     pub args: Vec<OsString>,
     /// Arguments of the supervisor alone.
     pub takeover: Option<TakeoverOptions>,
+    pub config: Option<KeptConfig>,
 }
+
+/// A configuration that came through a descriptor of this process, such as a pipe: read once, and kept for every engine.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptConfig(Rc<OwnedFd>);
 
 /// `lb run --takeover`.
 #[derive(Debug, Clone)]
@@ -34,6 +47,32 @@ impl RunOptions {
     /// Whether the process waits for TERM or INT after it was taken over.
     pub(crate) fn lingers(&self) -> bool {
         self.takeover.as_ref().is_some_and(|takeover| takeover.linger)
+    }
+}
+
+impl KeptConfig {
+    pub(crate) fn new(text: &[u8]) -> io::Result<Self> {
+        let mut file = File::from(process::memfd("lb-config")?);
+        file.write_all(text)?;
+        Ok(Self(Rc::new(file.into())))
+    }
+
+    /// The one that the program before this one has kept.
+    pub(crate) fn inherited() -> Option<Self> {
+        env::var_os(STATE_VARIABLE)?;
+        let number = env::var(CONFIG_VARIABLE).ok()?.parse().ok()?;
+        Some(Self(Rc::new(fd::inherit(number).ok()?)))
+    }
+
+    /// What a process that inherits the descriptor needs in its environment.
+    pub(crate) fn variable(&self) -> (OsString, OsString) {
+        (CONFIG_VARIABLE.into(), self.0.as_raw_fd().to_string().into())
+    }
+}
+
+impl AsFd for KeptConfig {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -9,8 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
+use crate::handoff::channel::{CONFIG_VARIABLE, STATE_VARIABLE};
 use crate::log::voice;
-use crate::supervisor::engine_process::{LOST_VARIABLE, STATE_VARIABLE};
+use crate::supervisor::engine_process::LOST_VARIABLE;
+use crate::supervisor::options::KeptConfig;
 use crate::supervisor::reexec::record::SupervisorRecord;
 use crate::supervisor::service::Service;
 use crate::supervisor::takeover::socket::TakeoverSocket;
@@ -32,6 +34,7 @@ pub(crate) fn replace(service: &Service) -> io::Error {
         return error;
     }
     let mut env: Vec<_> = env::vars_os().filter(|(name, _)| !is_dropped(name)).collect();
+    env.extend(service.options.config.as_ref().map(KeptConfig::variable));
     env.push((STATE_VARIABLE.into(), record.as_raw_fd().to_string().into()));
     service.manager.finish();
     voice::flush();
@@ -53,10 +56,13 @@ fn inherited<'a>(service: &'a Service, record: BorrowedFd<'a>) -> Vec<BorrowedFd
     let listeners = service.listeners.iter().map(|held| held.socket.as_fd());
     let engines = service.engines.iter().map(|engine| engine.socket());
     let takeover_socket = service.predecessor.socket().map(TakeoverSocket::as_fd);
-    listeners.chain(engines).chain(takeover_socket).chain([service.binary.as_fd(), record]).collect()
+    let config = service.options.config.iter().map(AsFd::as_fd);
+    listeners.chain(engines).chain(takeover_socket).chain(config).chain([service.binary.as_fd(), record]).collect()
 }
 
 /// NOTIFY_SOCKET and WATCHDOG_* stay: the pid is the same. The sockets of LISTEN_FDS were taken at the first start.
 fn is_dropped(name: &OsString) -> bool {
-    [STATE_VARIABLE, LOST_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|dropped| name == dropped)
+    [STATE_VARIABLE, CONFIG_VARIABLE, LOST_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
+        .iter()
+        .any(|dropped| name == dropped)
 }

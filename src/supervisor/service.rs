@@ -39,7 +39,7 @@ pub(crate) struct Service {
 impl Service {
     /// Starts an engine that is to serve.
     pub(crate) fn start_engine(&mut self, mode: Mode, now: Instant) -> Result<(), ChannelError> {
-        let engine = EngineProcess::start(&self.binary, &self.options.args, mode, self.generation, now)?;
+        let engine = EngineProcess::start(&self.binary, &self.options, mode, self.generation, now)?;
         self.engines.active = Some(engine);
         Ok(())
     }

@@ -22,17 +22,12 @@ pub(crate) struct Program<'a> {
     pub env: &'a [(OsString, OsString)],
 }
 
-/// Starts a child. It inherits `fd`, under the same number, besides its standard streams, and nothing that this process
+/// Starts a child. It inherits `fds`, under the same numbers, besides its standard streams, and nothing that this process
 /// has inherited by accident; its signal mask is empty.
 /// An `execve` that fails is this function's error.
-pub(crate) fn spawn(
-    program: &Program<'_>,
-    fd: Option<BorrowedFd<'_>>,
-    stdout: Stdio,
-    stderr: Stdio,
-) -> io::Result<Child> {
+pub(crate) fn spawn(program: &Program<'_>, fds: &[BorrowedFd<'_>], stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     let image = Image::new(program)?;
-    let inherited = fd.map(|fd| fd.as_raw_fd());
+    let inherited: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     // The path is never used: the hook below executes the descriptor, or fails and reports why.
     let mut command = Command::new("/");
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
@@ -42,9 +37,7 @@ pub(crate) fn spawn(
         command.pre_exec(move || {
             // Linux 5.11; without it, or where a filter forbids it, the child has what this process has inherited.
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-            if let Some(number) = inherited
-                && libc::fcntl(number, libc::F_SETFD, 0) < 0
-            {
+            if inherited.iter().any(|number| libc::fcntl(*number, libc::F_SETFD, 0) < 0) {
                 return Err(io::Error::last_os_error());
             }
             Err(image.execute())
@@ -162,7 +155,7 @@ mod tests {
         // A redirection in sh takes one digit only in some shells, so the descriptor is looked at through /proc.
         let args = sh("test -S /proc/self/fd/$FD && echo inherited $0");
         let program = Program { binary: shell.as_fd(), args: &args, env: &env };
-        let mut child = spawn(&program, Some(far.as_fd()), Stdio::piped(), Stdio::inherit()).unwrap();
+        let mut child = spawn(&program, &[far.as_fd()], Stdio::piped(), Stdio::inherit()).unwrap();
         drop(far);
         let mut said = String::new();
         child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
@@ -179,7 +172,7 @@ mod tests {
         let mut rubbish = File::from(memfd("rubbish").unwrap());
         rubbish.write_all(b"this is no program").unwrap();
         let program = Program { binary: rubbish.as_fd(), args: &sh("true"), env: &[] };
-        let error = spawn(&program, None, Stdio::null(), Stdio::null()).unwrap_err();
+        let error = spawn(&program, &[], Stdio::null(), Stdio::null()).unwrap_err();
         assert!(matches!(error.raw_os_error(), Some(libc::EACCES | libc::ENOEXEC)), "{error}");
     }
 

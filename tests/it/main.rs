@@ -1,7 +1,9 @@
 //! Tests of the product as it runs: the real binary, real sockets, real servers. One binary, one module per behaviour.
 
+mod admin_place;
 mod bad_peers;
 mod bytes;
+mod circumstances;
 mod cli;
 mod dead_server;
 mod demo;
@@ -36,6 +38,7 @@ mod proxy_headers;
 mod queue;
 mod real_servers;
 mod reload;
+mod reload_waits;
 mod schedulers;
 mod signals;
 mod state_dir;

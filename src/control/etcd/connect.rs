@@ -2,19 +2,45 @@
 //!
 //! Certificates and passwords are read here, so that each new connection takes what is in the files now.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::error::EtcdError;
 use super::limits::REQUEST;
 use super::secret::read_secret;
-use crate::config;
+use crate::config::{self, SlowFile};
 
 /// A client of `endpoint`, which is one of `etcd.endpoints`. Authenticates when a user is configured.
 pub(crate) async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, EtcdError> {
+    let options = read_options(etcd, endpoint).await?;
+    let connected = timeout(REQUEST, Client::connect([endpoint], Some(options)));
+    let waiting = EtcdError::Timeout { what: "connecting" };
+    Ok(connected.await.map_err(|_| waiting)??)
+}
+
+/// Reads the files apart from this thread: a fifo without a writer or a mount that hangs must not hold up control. Threads
+/// that hang have a place each, so that they do not pile up.
+async fn read_options(etcd: &config::Etcd, endpoint: &str) -> Result<ConnectOptions, EtcdError> {
+    let (etcd, endpoint) = (etcd.clone(), endpoint.to_owned());
+    let read = async {
+        let place = READERS.acquire().await.expect("the semaphore is never closed");
+        let read = spawn_blocking(move || {
+            let _place = place;
+            options(&etcd, &endpoint)
+        });
+        read.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+    };
+    let waiting = EtcdError::Timeout { what: "reading certificates and passwords; is one on a mount that hangs?" };
+    timeout(REQUEST, read).await.map_err(|_| waiting)?
+}
+
+fn options(etcd: &config::Etcd, endpoint: &str) -> Result<ConnectOptions, EtcdError> {
     let mut options = ConnectOptions::new()
         .with_connect_timeout(CONNECT)
         .with_tcp_keepalive(Duration::from_secs(10))
@@ -28,9 +54,7 @@ pub(crate) async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Clien
     if let Some(user) = &etcd.username {
         options = options.with_user(user, password(etcd.password_file.as_deref())?);
     }
-    let connected = timeout(REQUEST, Client::connect([endpoint], Some(options)));
-    let waiting = EtcdError::Timeout { what: "connecting" };
-    Ok(connected.await.map_err(|_| waiting)??)
+    Ok(options)
 }
 
 fn tls(etcd: &config::Etcd) -> Result<TlsOptions, EtcdError> {
@@ -52,7 +76,8 @@ fn authority(etcd: &config::Etcd) -> Result<PathBuf, EtcdError> {
 }
 
 fn read_public(path: &Path) -> Result<Vec<u8>, EtcdError> {
-    std::fs::read(path).map_err(|source| EtcdError::Read { path: path.to_owned(), source })
+    let read = SlowFile::open(path).and_then(|file| file.read(MAX_CERTIFICATES));
+    read.map_err(|source| EtcdError::Read { path: path.to_owned(), source })
 }
 
 /// A password file may end with a line feed, which is no part of the password.
@@ -63,6 +88,12 @@ fn password(file: Option<&Path>) -> Result<String, EtcdError> {
     let text = String::from_utf8(read_secret(file)?).map_err(|_| EtcdError::Password)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
+
+/// Reads of files under way.
+static READERS: Semaphore = Semaphore::const_new(4);
+
+/// A distribution's list of authorities has some hundred KiB.
+const MAX_CERTIFICATES: u64 = 8 << 20;
 
 /// For a TCP connection to come about.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -218,8 +218,8 @@ impl Successor {
     }
 
     fn start_engine(&mut self, service: &mut Service, now: Instant) -> Result<(), String> {
-        let (args, generation) = (&service.options.args, service.generation);
-        let mut engine = EngineProcess::start(&service.binary, args, Mode::Upgrade, generation, now)
+        let generation = service.generation;
+        let mut engine = EngineProcess::start(&service.binary, &service.options, Mode::Upgrade, generation, now)
             .map_err(|error| error.to_string())?;
         engine.introduced = true;
         let pidfd = engine.pidfd().map_err(|error| error.to_string())?;

@@ -15,6 +15,7 @@ use crate::handoff::features::ANNOUNCEMENT;
 use crate::handoff::frame::MAJOR;
 use crate::supervisor::binary::Binary;
 use crate::supervisor::engine_process::child_env;
+use crate::supervisor::options::RunOptions;
 use crate::supervisor::upgrade::machine::UpgradeEvent;
 use crate::sys::process;
 
@@ -38,14 +39,15 @@ pub(crate) struct BinaryReport {
 
 impl BinaryCheck {
     /// Starts the binary as `lb engine --probe`.
-    pub(crate) fn start(binary: &Binary, args: &[OsString]) -> io::Result<Self> {
+    pub(crate) fn start(binary: &Binary, options: &RunOptions) -> io::Result<Self> {
         let (output, input) = io::pipe()?;
         crate::sys::fd::set_nonblocking(output.as_fd())?;
         let own = ["engine", "--probe"].map(OsString::from);
-        let args = binary.command_line(own.into_iter().chain(args.iter().cloned()));
-        let program = process::Program { binary: binary.as_fd(), args: &args, env: &child_env() };
+        let args = binary.command_line(own.into_iter().chain(options.args.iter().cloned()));
+        let program = process::Program { binary: binary.as_fd(), args: &args, env: &child_env(options) };
+        let fds: Vec<_> = options.config.iter().map(AsFd::as_fd).collect();
         let errors = Stdio::from(input.try_clone()?);
-        let child = process::spawn(&program, None, Stdio::from(input), errors)?;
+        let child = process::spawn(&program, &fds, Stdio::from(input), errors)?;
         Ok(Self { pid: child.id(), output, text: Vec::new(), open: true })
     }
 

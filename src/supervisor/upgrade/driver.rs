@@ -250,7 +250,7 @@ impl RunningUpgrade {
 
     fn start_check(&mut self, service: &Service) -> Performed {
         fault::point("supervisor.probe");
-        match BinaryCheck::start(&self.binary, &service.options.args) {
+        match BinaryCheck::start(&self.binary, &service.options) {
             Ok(check) => {
                 self.check = Some(check);
                 Performed::Done
@@ -260,8 +260,8 @@ impl RunningUpgrade {
     }
 
     fn start_new_engine(&mut self, service: &Service, now: Instant) -> Performed {
-        let (args, generation) = (&service.options.args, service.generation + 1);
-        Performed::Event(match EngineProcess::start(&self.binary, args, Mode::Upgrade, generation, now) {
+        let generation = service.generation + 1;
+        Performed::Event(match EngineProcess::start(&self.binary, &service.options, Mode::Upgrade, generation, now) {
             Ok(engine) => {
                 let pid = engine.pid;
                 self.new_engine = Some(NewEngine::new(engine));
