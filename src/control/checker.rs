@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use self::places::Places;
+use self::places::ServerPlaces;
 use super::probe::probe;
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
 use crate::backend::{Backend, Change, Member, Server};
@@ -42,7 +42,7 @@ struct Task {
     addr: Addr,
     settings: Arc<config::Backend>,
     wake: Rc<Notify>,
-    places: Rc<Places>,
+    places: Rc<ServerPlaces>,
     handle: AbortHandle,
 }
 
@@ -85,7 +85,7 @@ impl Checker {
         for member in &members {
             let (server, addr) = (&member.server, &member.spec.addr);
             let task = tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
-                let (wake, places) = (Rc::new(Notify::new()), Rc::new(Places::default()));
+                let (wake, places) = (Rc::new(Notify::new()), Rc::new(ServerPlaces::default()));
                 let work = CheckLoop {
                     backend: Arc::clone(backend),
                     server: Arc::clone(server),
@@ -165,7 +165,7 @@ struct CheckLoop {
     backend: Arc<Backend>,
     server: Arc<Server>,
     wake: Rc<Notify>,
-    places: Rc<Places>,
+    places: Rc<ServerPlaces>,
     on_change: OnChange,
 }
 

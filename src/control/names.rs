@@ -100,6 +100,7 @@ impl Names {
     /// without an address was looked up.
     pub(crate) fn follow(&mut self, names: BTreeSet<String>) -> impl Future<Output = ()> + use<> {
         self.table.keep_only(&names);
+        self.save();
         let new = names.iter().filter(|name| self.table.addresses(name).is_empty()).cloned().collect();
         let (looked_up, all) = oneshot::channel();
         let order = FollowOrder { names: names.clone(), new, looked_up };
@@ -130,9 +131,18 @@ impl Names {
             }
         }
         if !changed.is_empty() {
-            self.file.write(&self.table.saved());
+            self.save();
         }
         changed
+    }
+
+    /// What another process has handed over has to be saved too. A file is not replaced by nothing: that would be what a
+    /// start without it knows.
+    fn save(&self) {
+        let saved = self.table.saved();
+        if !saved.names.is_empty() {
+            self.file.write(&saved);
+        }
     }
 
     /// Where a server may be, the usual place first. Empty: its name has no known address.

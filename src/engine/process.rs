@@ -63,7 +63,7 @@ pub(crate) fn probe(source: &ConfigSource) -> ExitStatus {
 /// Messages for people go to stderr; `LB_LOG` chooses how many (`error` to `trace`).
 fn init_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("LB_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(USUAL_MESSAGES));
     let messages = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| MessageWriter)
@@ -74,3 +74,6 @@ fn init_logging() {
     // An error: a subscriber is set already.
     messages.try_init().ok();
 }
+
+/// What the resolver has to say of each bad packet is left out: forged ones come in any number.
+const USUAL_MESSAGES: &str = "info,hickory_net=off,hickory_proto=off,hickory_resolver=off";

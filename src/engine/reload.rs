@@ -19,7 +19,7 @@ use crate::engine::listeners::inherited::Inherited;
 use crate::engine::listeners::{LeavingListeners, NewlyBound};
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::stop_state::stop_limit;
-use crate::engine::{Engine, limits};
+use crate::engine::{Engine, limits, names};
 use crate::exit::ExitStatus;
 use crate::sys::resources;
 
@@ -187,6 +187,7 @@ fn over(engine: &mut Engine) {
     engine.reloads.end();
     // Of two configurations one is in force, and only its names count.
     drop(engine.pools.follow_names(&engine.config, None));
+    names::report(engine);
     report(engine, "serving", false);
 }
 

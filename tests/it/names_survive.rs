@@ -22,6 +22,10 @@ fn an_upgrade_a_reload_and_crashes_without_name_servers_lose_no_server() {
     dns.put("app.example", &[HERE]);
     let config = config(&origin);
     let lb = dns.options().config(&config).start();
+    // One more that is found during a reload.
+    dns.put("db.example", &[HERE]);
+    let config = config.server("b", format!("db.example:{}", origin.addr().port()));
+    lb.reload(&config);
     for reply in [Reply::Silence, Reply::NoSuchName] {
         dns.fail(reply);
         lb.command_ok(&["upgrade", "--probation", "50ms"]);
@@ -49,7 +53,10 @@ fn a_restart_without_name_servers_begins_with_the_addresses_of_state_dir() {
             .unwrap()
             .any(|file| file.unwrap().path().extension().is_some_and(|kind| kind == "addresses"))
     };
-    let mut lb = dns.options().config(&config).start();
+    // They are saved by the engine that they are handed to, too.
+    let mut lb = dns.options().config(&self::config(&origin)).start();
+    lb.write_config(&config.text());
+    lb.command_ok(&["upgrade", "--probation", "50ms"]);
     eventually(HANG, "the saved addresses", || saved().then_some(()));
     lb.signal(Signal::SIGTERM);
     lb.wait(HANG);
@@ -112,8 +119,11 @@ fn config(origin: &Origin) -> Config {
 
 #[track_caller]
 fn assert_serves(lb: &Lb, when: &str) {
-    let server = lb.status().server("app/a");
-    assert_ne!(server.at("/check/status").unwrap(), "NOADDR", "{when}: {}", lb.stderr());
+    let status = lb.status();
+    for server in status.servers("app") {
+        let server = status.server(&format!("app/{server}"));
+        assert_ne!(server.at("/check/status").unwrap(), "NOADDR", "{when}: {}", lb.stderr());
+    }
     assert_eq!(greeting(lb.addr("web")).unwrap(), "app", "{when}");
 }
 

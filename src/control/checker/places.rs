@@ -10,7 +10,7 @@ use crate::control::probe::probe;
 use crate::sys::addr::Addr;
 
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct ServerPlaces {
     /// Empty: it has one place alone.
     all: RefCell<Vec<Addr>>,
     /// Traffic found the server dead where it is.
@@ -19,7 +19,7 @@ pub(super) struct Places {
     next: Cell<usize>,
 }
 
-impl Places {
+impl ServerPlaces {
     pub(super) fn set(&self, all: Vec<Addr>) {
         *self.all.borrow_mut() = all;
     }

@@ -21,16 +21,18 @@ impl HostsFile {
         Self(names)
     }
 
-    /// Empty: it does not have this name. `localhost` is this machine, by either family, whatever the file has (RFC 6761).
-    pub(super) fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        let name = name.to_ascii_lowercase();
-        let mut found = self.0.get(&name).cloned().unwrap_or_default();
-        let bare = name.strip_suffix('.').unwrap_or(&name);
-        if bare == "localhost" || bare.ends_with(".localhost") {
-            found.extend([IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()]);
-        }
-        found
+    /// Empty: it does not have this name.
+    pub(super) fn addresses(&self, name: &str) -> &[IpAddr] {
+        self.0.get(&name.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
+}
+
+/// `localhost` is this machine, by either family, also where the file has one or none (RFC 6761).
+pub(super) fn loopback(name: &str) -> &'static [IpAddr] {
+    const BOTH: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let name = name.to_ascii_lowercase();
+    let bare = name.strip_suffix('.').unwrap_or(&name);
+    if bare == "localhost" || bare.ends_with(".localhost") { &BOTH } else { &[] }
 }
 
 #[cfg(test)]
@@ -45,7 +47,8 @@ mod tests {
         assert_eq!(shown("app"), "10.0.0.1 10.0.0.2");
         assert_eq!(shown("APP.example"), "10.0.0.1");
         assert_eq!([shown("db"), shown("x"), shown("z"), shown("app.")], ["", "", "", ""]);
-        assert_eq!(shown("localhost"), "::1 127.0.0.1 ::1");
-        assert_eq!(shown("web.localhost."), "127.0.0.1 ::1");
+        assert_eq!(shown("localhost"), "::1");
+        let counts = ["localhost", "web.Localhost.", "localhost.example", "app"].map(|name| loopback(name).len());
+        assert_eq!(counts, [2, 2, 0, 0]);
     }
 }

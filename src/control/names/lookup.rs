@@ -10,6 +10,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::timeout;
 
 use super::found::{Family, FoundAddresses, usable};
+use super::hosts::loopback;
 use super::system::SystemNames;
 
 /// The answer to one question.
@@ -24,9 +25,10 @@ enum Answered {
 
 /// Looks a name up.
 pub(super) async fn look_up(system: &SystemNames, name: &str) -> Result<FoundAddresses, String> {
-    let here = usable(system.hosts.addresses(name));
+    let in_file = preferred(usable(system.hosts.addresses(name).iter().copied()));
+    let here = usable(in_file.into_iter().chain(loopback(name).iter().copied()));
     if !here.is_empty() {
-        return Ok(FoundAddresses { addresses: preferred(here), unknown: None, ttl: None });
+        return Ok(FoundAddresses { addresses: here, unknown: None, ttl: None });
     }
     timeout(LIMIT, search(system, name)).await.unwrap_or_else(|_| Err(silence()))
 }
