@@ -30,6 +30,17 @@ pub struct FrontendStats {
     pub failed: Counter,
 }
 
+impl FrontendStats {
+    /// Adds all that `other` has counted.
+    pub fn absorb(&self, other: &Self) {
+        let Self { sessions_total, bytes_in, bytes_out, failed } = other;
+        self.sessions_total.add(sessions_total.value());
+        self.bytes_in.add(bytes_in.value());
+        self.bytes_out.add(bytes_out.value());
+        self.failed.add(failed.value());
+    }
+}
+
 /// Counters of a server.
 #[derive(Debug, Default)]
 pub struct ServerStats {
@@ -59,6 +70,30 @@ impl ServerStats {
     /// The histograms, allocated on first use: most of a thousand servers may never have a session.
     pub fn times(&self) -> &Times {
         self.times.get_or_init(Box::default)
+    }
+
+    /// Adds all that `other` has counted.
+    pub fn absorb(&self, other: &Self) {
+        self.add_counts(other);
+        if let Some(theirs) = other.times_if_any() {
+            let Times { queue, connect, session } = self.times();
+            queue.restore(&theirs.queue.counts());
+            connect.restore(&theirs.connect.counts());
+            session.restore(&theirs.session.counts());
+        }
+    }
+
+    /// Adds what `other` has counted, without times.
+    pub fn add_counts(&self, other: &Self) {
+        for (ours, theirs) in self.counters().into_iter().zip(other.counters()) {
+            ours.add(theirs.value());
+        }
+    }
+
+    fn counters(&self) -> [&Counter; 8] {
+        let Self { sessions_total, bytes_in, bytes_out, connect_errors, retries, redispatches, .. } = self;
+        let Self { checks_failed, downs, .. } = self;
+        [sessions_total, bytes_in, bytes_out, connect_errors, retries, redispatches, checks_failed, downs]
     }
 
     /// The histograms, if a session was ever counted.

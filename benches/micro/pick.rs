@@ -41,7 +41,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 fn one_session_each(backend: &Arc<Backend>) -> Vec<Lease> {
     let snapshot = Arc::clone(&backend.snapshot());
     let names = snapshot.members.iter().map(|member| &*member.server.name);
-    names.filter_map(|name| backend.adopt(name)).collect()
+    names.filter_map(|name| backend.adopt(name, || unreachable!("it is a member"))).collect()
 }
 
 /// This many picks on each thread; returns the longest time that a thread needed.

@@ -3,6 +3,7 @@
 //! Control publishes one immutable [`Snapshot`] a backend; workers read it and atomics, and never wait. A change of
 //! anything (membership, health, administration, weights) is a new snapshot around the same [`Server`]s.
 
+mod departed;
 pub(crate) mod health;
 pub(crate) mod loads;
 pub(crate) mod queue;
@@ -11,12 +12,13 @@ pub(crate) mod server;
 pub(crate) mod snapshot;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 
+use self::departed::DepartedServers;
 use self::health::{CheckResult, Health, Transition};
 use self::loads::Loads;
 pub(crate) use self::loads::Slot;
@@ -26,6 +28,7 @@ pub(crate) use self::server::{Member, Server, ServerState};
 pub use self::server::{MemberOrigin, MemberSpec};
 pub(crate) use self::snapshot::Snapshot;
 use crate::config::{self, AdminState};
+use crate::stats::ServerStats;
 use crate::sys::addr::Addr;
 
 /// A named set of servers.
@@ -37,16 +40,23 @@ pub struct Backend {
     snapshot: ArcSwap<Snapshot>,
     loads: Arc<Loads>,
     cursor: AtomicUsize,
-    /// Servers that left but still have sessions, by name: the name that returns gets the same server.
-    departed: Mutex<HashMap<String, Departed>>,
+    /// Servers that left. Locked by control, and for a session that is thawed on one of them.
+    departed: Mutex<DepartedServers>,
+    /// What servers counted that are no more.
+    pub gone: ServerStats,
     sessions: AtomicU32,
+    /// What was last found by [`Backend::usability`].
+    usable: Mutex<Option<bool>>,
+    warming: AtomicBool,
 }
 
-/// A server that is no member any more, and what it was.
-#[derive(Debug)]
-struct Departed {
-    server: Weak<Server>,
-    spec: MemberSpec,
+/// A change that clients notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usability {
+    /// The last usable server is none any more.
+    Lost,
+    /// After that, so many are usable.
+    Regained(usize),
 }
 
 /// A counted session on a server; dropping it gives the place back and calls the next in the queue.
@@ -80,7 +90,10 @@ impl Backend {
             loads: Arc::default(),
             cursor: AtomicUsize::new(0),
             departed: Mutex::default(),
+            gone: ServerStats::default(),
             sessions: AtomicU32::new(0),
+            usable: Mutex::default(),
+            warming: AtomicBool::new(false),
         })
     }
 
@@ -110,6 +123,13 @@ impl Backend {
         snapshot.schedule.candidates().iter().any(|c| c.slot != slot && !self.loads.is_suspect(c.slot))
     }
 
+    /// Whether the server of `slot` is usable, and whether another one is.
+    pub fn standing(&self, slot: Slot) -> (bool, bool) {
+        let snapshot = self.snapshot.load();
+        let has = |own| snapshot.schedule.candidates().iter().any(|c| (c.slot == slot) == own);
+        (has(true), has(false))
+    }
+
     /// Whether the server of that name passes its checks: then its life is known by other means than its key. `None`: it
     /// has none, or is DOWN before the first has ended.
     pub fn passes_checks(&self, server: &str) -> Option<bool> {
@@ -125,13 +145,35 @@ impl Backend {
         self.sessions.load(Relaxed)
     }
 
-    /// Counts a session that came with its server from another process; limits do not apply to it.
-    /// `None`: no server of that name.
-    pub fn adopt(self: &Arc<Self>, server: &str) -> Option<Lease> {
-        let snapshot = self.snapshot.load();
-        let member = snapshot.members.iter().find(|member| &*member.server.name == server)?;
+    /// Counts a session that came with its server from another process; limits do not apply to it. Else as
+    /// [`Backend::counting`].
+    pub fn adopt(self: &Arc<Self>, server: &str, addr: impl FnOnce() -> Addr) -> Option<Lease> {
+        let member = self.counting(server, addr)?;
         self.loads.take(member.server.slot(), u32::MAX);
-        Some(Lease::new(self, member))
+        Some(Lease::new(self, &member))
+    }
+
+    /// The server of that name, for what another process has counted on it. A name that is no member is a server that
+    /// left, at `addr`. `None`: there is no place for one more of these.
+    pub fn counting(&self, server: &str, addr: impl FnOnce() -> Addr) -> Option<Arc<Member>> {
+        let member = self.snapshot.load().members.iter().find(|member| &*member.server.name == server).cloned();
+        member.or_else(|| self.departed().get_or_make(server, addr, &self.loads).cloned())
+    }
+
+    /// Servers that left and are still in use, or were a moment ago.
+    pub fn leaving(&self) -> Vec<Arc<Member>> {
+        self.departed().iter().cloned().collect()
+    }
+
+    /// What all servers have counted that it has or had, without times. No part of it ever falls.
+    pub fn totals(&self) -> ServerStats {
+        let totals = ServerStats::default();
+        let departed = self.departed();
+        for member in self.snapshot.load().members.iter().chain(departed.iter()) {
+            totals.add_counts(&member.server.stats);
+        }
+        totals.add_counts(&self.gone);
+        totals
     }
 
     /// Replaces settings and servers. A name that stays keeps its [`Server`]; at a new address its health starts afresh.
@@ -142,25 +184,25 @@ impl Backend {
         now: Instant,
     ) -> Result<(), TooManyServers> {
         let before = self.snapshot.load_full();
+        let mut departed = self.departed();
         // What is left here at the end is gone.
         let mut known: HashMap<&str, &Arc<Member>> =
             before.members.iter().map(|member| (&*member.spec.name, member)).collect();
         let mut members = Vec::with_capacity(specs.len());
         for spec in specs {
-            let before = known
-                .remove(spec.name.as_str())
-                .map(|member| (Arc::clone(&member.server), member.spec.clone()))
-                .or_else(|| self.returning(&spec.name));
-            let server = match before {
-                Some((server, was)) => {
-                    retune(&server, &was, &spec, settings.check.as_ref());
-                    server
+            let was = known.remove(spec.name.as_str()).or_else(|| departed.get(&spec.name));
+            let server = match was {
+                Some(was) => {
+                    retune(was, &spec, settings.check.as_ref(), now);
+                    Arc::clone(&was.server)
                 }
                 None => Arc::new(Server::new(&spec, settings.check.as_ref(), &self.loads).ok_or(TooManyServers)?),
             };
             members.push(Arc::new(Member { server, spec }));
         }
-        self.depart(known.into_values());
+        members.iter().for_each(|member| departed.remove(&member.spec.name));
+        departed.extend(known.into_values());
+        drop(departed);
         self.publish(Snapshot::new(settings, members, now));
         Ok(())
     }
@@ -172,7 +214,7 @@ impl Backend {
         let found = members.iter_mut().find(|member| std::ptr::eq(&*member.server, server) && member.spec.addr != addr);
         if let Some(member) = found {
             let spec = MemberSpec { addr, ..member.spec.clone() };
-            retune(server, &member.spec, &spec, before.settings.check.as_ref());
+            retune(member, &spec, before.settings.check.as_ref(), now);
             *member = Arc::new(Member { server: Arc::clone(&member.server), spec });
             self.publish(Snapshot::new(Arc::clone(&before.settings), members, now));
         }
@@ -200,31 +242,55 @@ impl Backend {
         Some(Change { server: Arc::clone(&server.name), transition, active: self.snapshot.load().active() })
     }
 
+    /// What has changed since the last call, to be logged. `first`: also that none is usable from the beginning, for when
+    /// all servers are there and known.
+    pub fn usability(&self, first: bool) -> Option<Usability> {
+        let snapshot = self.snapshot.load();
+        let (active, servers) = (snapshot.active(), snapshot.members.len());
+        let mut usable = self.usable.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = match *usable {
+            Some(true) if active == 0 => Usability::Lost,
+            None if active == 0 && first && servers > 0 => Usability::Lost,
+            Some(false) if active > 0 => Usability::Regained(active),
+            None if active > 0 => {
+                *usable = Some(true);
+                return None;
+            }
+            _ => return None,
+        };
+        *usable = Some(active > 0);
+        Some(change)
+    }
+
+    /// Begins to refresh the weights of a slow start from time to time. `false`: there is none, or this has begun.
+    pub fn begin_warming(&self) -> bool {
+        self.snapshot.load().ramping && !self.warming.swap(true, Relaxed)
+    }
+
+    /// The next slow start must begin anew.
+    pub fn end_warming(&self) {
+        self.warming.store(false, Relaxed);
+    }
+
     fn publish(&self, snapshot: Snapshot) {
         let room = snapshot.room(&self.loads);
         self.snapshot.store(Arc::new(snapshot));
         self.queue.call(room);
     }
 
-    fn depart<'a>(&self, gone: impl Iterator<Item = &'a Arc<Member>>) {
+    /// The servers that left, without those that nothing uses any more.
+    fn departed(&self) -> MutexGuard<'_, DepartedServers> {
         let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        departed.extend(gone.map(|member| {
-            (member.spec.name.clone(), Departed { server: Arc::downgrade(&member.server), spec: member.spec.clone() })
-        }));
-        departed.retain(|_, departed| departed.server.strong_count() > 0);
-    }
-
-    fn returning(&self, name: &str) -> Option<(Arc<Server>, MemberSpec)> {
-        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        let Departed { server, spec } = departed.remove(name)?;
-        Some((server.upgrade()?, spec))
+        departed.settle(&self.gone);
+        departed
     }
 }
 
 /// Lets a server follow what has changed between two of its settings.
-fn retune(server: &Server, before: &MemberSpec, now: &MemberSpec, check: Option<&config::Check>) {
+fn retune(was: &Member, spec: &MemberSpec, check: Option<&config::Check>, now: Instant) {
+    let (server, before) = (&was.server, &was.spec);
     let mut state = server.state();
-    let afresh = before.addr != now.addr;
+    let afresh = before.addr != spec.addr;
     state.health = match (state.health, check) {
         (Some(mut health), Some(check)) if !afresh => {
             health.retune(check.rise, check.fall);
@@ -236,10 +302,10 @@ fn retune(server: &Server, before: &MemberSpec, now: &MemberSpec, check: Option<
         state.recovering_since = None;
         server.trust();
     }
-    if before.disabled != now.disabled {
-        state.admin = AdminState::configured(now.disabled);
+    if before.disabled != spec.disabled {
+        state.administer(AdminState::configured(spec.disabled), now);
     }
-    if before.weight != now.weight {
+    if before.weight != spec.weight {
         state.weight = None;
     }
 }

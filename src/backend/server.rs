@@ -40,7 +40,7 @@ pub struct ServerState {
     pub history: History,
     /// When it last went UP or DOWN.
     pub changed: Option<Instant>,
-    /// When it came back and began to take traffic slowly.
+    /// When it came back, UP or from MAINT, and began to take traffic slowly.
     pub recovering_since: Option<Instant>,
 }
 
@@ -187,6 +187,15 @@ impl Drop for Server {
 impl ServerState {
     pub fn is_up(&self) -> bool {
         self.health.is_none_or(|health| health.is_up())
+    }
+
+    /// Changes the administration. As in HAProxy, a server that leaves MAINT starts slowly, as one that comes UP does;
+    /// one in DRAIN has stayed warm.
+    pub fn administer(&mut self, admin: AdminState, now: Instant) {
+        if self.admin == AdminState::Maint && admin != AdminState::Maint {
+            self.recovering_since = Some(now);
+        }
+        self.admin = admin;
     }
 
     /// Takes a result in, `times` over (live failures come in bunches). `None`: nothing changed.

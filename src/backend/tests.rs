@@ -71,7 +71,7 @@ fn backups_serve_only_while_nobody_else_can() {
 fn a_name_that_stays_keeps_counts_and_health_and_a_new_address_starts_afresh() {
     let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
     let a = server(&backend, "a");
-    let lease = backend.adopt("a").unwrap();
+    let lease = backend.adopt("a", || Addr::UNKNOWN).unwrap();
     backend.record(&a, result(CheckStatus::L4Con), 1, now).unwrap();
     let mut heavier = spec("a", 1);
     heavier.weight = Weight::new(9).unwrap();
@@ -85,16 +85,34 @@ fn a_name_that_stays_keeps_counts_and_health_and_a_new_address_starts_afresh() {
 }
 
 #[test]
-fn a_name_that_returns_during_its_drain_is_the_same_server() {
+fn a_name_that_returns_while_it_leaves_is_the_same_server() {
     let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
-    let a = Arc::downgrade(&server(&backend, "a"));
-    let lease = backend.adopt("a").unwrap();
-    backend.apply(Arc::new(settings()), vec![spec("b", 2)], now).unwrap();
-    backend.apply(Arc::new(settings()), vec![spec("a", 1), spec("b", 2)], now).unwrap();
-    assert!(Arc::ptr_eq(&a.upgrade().unwrap(), &server(&backend, "a")));
+    let apply = |specs| backend.apply(Arc::new(settings()), specs, now).unwrap();
+    let names = || backend.leaving().iter().map(|member| member.spec.name.clone()).collect::<Vec<_>>();
+    server(&backend, "a").stats.sessions_total.add(7);
+    let lease = backend.adopt("a", || Addr::UNKNOWN).unwrap();
+    apply(vec![spec("b", 2)]);
+    assert_eq!((names(), lease.server().sessions()), (vec!["a".to_owned()], 1));
+    apply(vec![spec("a", 1), spec("b", 2)]);
+    assert!(Arc::ptr_eq(lease.server(), &server(&backend, "a")) && names().is_empty());
     drop(lease);
-    backend.apply(Arc::new(settings()), vec![spec("b", 2)], now).unwrap();
-    assert_eq!(a.strong_count(), 0, "a removed server without sessions is forgotten");
+    apply(vec![spec("b", 2)]);
+    assert!(names().is_empty(), "a removed server without sessions is forgotten");
+    apply(vec![spec("a", 1)]);
+    assert_eq!(server(&backend, "a").stats.sessions_total.value(), 0);
+    assert_eq!(backend.totals().sessions_total.value(), 7, "but not what it counted");
+}
+
+#[test]
+fn a_session_of_a_server_that_is_no_member_counts_on_one_that_leaves() {
+    let (backend, _) = backend(settings(), vec![spec("a", 1)]);
+    let lease = backend.adopt("old", || spec("old", 9).addr).unwrap();
+    lease.server().stats.bytes_in.add(5);
+    let leaving = backend.leaving();
+    assert_eq!((&*leaving[0].server.name, leaving[0].spec.addr.to_string()), ("old", "127.0.0.1:9".to_owned()));
+    assert_eq!((backend.sessions(), leaving[0].server.sessions()), (1, 1));
+    drop((lease, leaving));
+    assert_eq!((backend.leaving().len(), backend.totals().bytes_in.value()), (0, 5));
 }
 
 #[test]
@@ -173,7 +191,7 @@ fn a_server_that_returns_follows_what_changed_while_it_was_away() {
     let (backend, now) = backend(unchecked, vec![spec("a", 1)]);
     let a = server(&backend, "a");
     // Sessions on it keep it alive.
-    let _lease = backend.adopt("a").unwrap();
+    let _lease = backend.adopt("a", || Addr::UNKNOWN).unwrap();
     let apply = |specs| backend.apply(Arc::new(settings()), specs, now).unwrap();
     apply(vec![]);
     apply(vec![spec("a", 1)]);

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use self::places::ServerPlaces;
 use super::probe::probe;
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
-use crate::backend::{Backend, Change, Member, Server};
+use crate::backend::{Backend, Change, Member, Server, Usability};
 use crate::config::{self, AdminState};
 use crate::sys::addr::Addr;
 
@@ -110,6 +110,7 @@ impl Checker {
             }
             (task.addr, task.settings) = (addr.clone(), Arc::clone(&settings));
         }
+        follow_up(backend, false);
     }
 
     /// Ends all checks of a backend that is gone.
@@ -233,6 +234,7 @@ impl CheckLoop {
             "backend {backend}: server {server} does not answer at {addr} ({failed}) but at {place}, which is used"
         );
         self.backend.move_server(&self.server, place, Instant::now());
+        follow_up(&self.backend, false);
         Some(result)
     }
 }
@@ -267,18 +269,33 @@ fn take_in(backend: &Arc<Backend>, server: &Arc<Server>, result: CheckResult, ti
     match change.transition {
         Transition::WentUp => {
             tracing::info!("backend {name}: server {} is UP: {told}; {active} in use", server.name);
-            if backend.snapshot().ramping {
-                spawn_local(warm_up(Arc::clone(backend)));
-            }
         }
         Transition::WentDown => {
             tracing::warn!("backend {name}: server {} is DOWN: {told}; {active} in use", server.name);
-            if active == 0 {
-                tracing::error!("backend {name}: no server is usable; sessions wait up to timeout.queue");
-            }
         }
     }
+    follow_up(backend, false);
     on_change(backend, server, &change);
+}
+
+/// What every change of a backend's servers may entail: a word about its last usable one, and the growing weights of a
+/// slow start. `first` as for [`Backend::usability`].
+pub(crate) fn follow_up(backend: &Arc<Backend>, first: bool) {
+    match backend.usability(first) {
+        Some(Usability::Lost) => tracing::error!("{}", unusable(&backend.name)),
+        Some(Usability::Regained(active)) => {
+            tracing::info!("backend {}: sessions are served again; {active} in use", backend.name);
+        }
+        None => {}
+    }
+    if backend.begin_warming() {
+        spawn_local(warm_up(Arc::clone(backend)));
+    }
+}
+
+/// The words for a backend without a usable server.
+pub(crate) fn unusable(backend: &str) -> String {
+    format!("backend {backend}: no server is usable; sessions wait up to timeout.queue")
 }
 
 /// Lets the weights of a slow start grow, in the steps of 5 % of the schedule.
@@ -287,6 +304,7 @@ async fn warm_up(backend: Arc<Backend>) {
         sleep((settings(&backend).slowstart / 20).max(Duration::from_millis(50))).await;
         backend.refresh(Instant::now());
     }
+    backend.end_warming();
 }
 
 fn settings(backend: &Backend) -> Arc<config::Backend> {

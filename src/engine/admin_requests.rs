@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use crate::control::admin::{Answer, Request};
+use crate::control::admin::{Answer, ProgressSender, Request};
 use crate::engine::admin_socket::PendingRequest;
 use crate::engine::inputs::Jobs;
+use crate::engine::pools::Administered;
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::upgrade_status::Asker;
 use crate::engine::{Engine, reload, status};
@@ -26,15 +27,19 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
     let answer = match request {
         Request::Status => Answer::value(&status::status(engine)),
         Request::ServerList => Answer::value(&status::status(engine).backends),
-        Request::SetServer { backend, server, state } => outcome(engine.pools.set_state(&backend, &server, state)),
-        Request::SetWeight { backend, server, weight } => outcome(engine.pools.set_weight(&backend, &server, weight)),
+        Request::SetServer { backend, server, state } => {
+            administered(engine.pools.set_state(&backend, &server, state), &progress)
+        }
+        Request::SetWeight { backend, server, weight } => {
+            administered(engine.pools.set_weight(&backend, &server, weight), &progress)
+        }
         Request::Accept { backend } => outcome(engine.pools.accept_held(&backend)),
         Request::Reload if engine.upgrade_status.is_running() => {
             Answer::busy("reload refused: an upgrade is in progress")
         }
         Request::Reload => {
             progress.say("reading the configuration");
-            return reload::ask(engine, jobs, ReloadAsker::Client(reply));
+            return reload::ask(engine, jobs, ReloadAsker::Client { progress, reply });
         }
         Request::Upgrade { binary, probation_ms } => {
             return upgrade(engine, binary, probation_ms, Asker { progress, reply });
@@ -51,6 +56,15 @@ fn upgrade(engine: &mut Engine, binary: Option<PathBuf>, probation_ms: Option<u6
         Ok(()) => engine.upgrade_status.wait(request, asker),
         Err(error) => asker.reply.send(Answer::failed(ExitStatus::Failed, error.to_string())),
     }
+}
+
+fn administered(outcome: Result<Administered, String>, progress: &ProgressSender) -> Answer {
+    outcome.map_or_else(Answer::bad_request, |Administered { done, warning }| {
+        if let Some(warning) = warning {
+            progress.say(format!("warning: {warning}"));
+        }
+        Answer::done(done)
+    })
 }
 
 fn outcome(outcome: Result<String, String>) -> Answer {

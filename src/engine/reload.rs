@@ -60,6 +60,10 @@ pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
         },
         ReloadStep::NamesFound { asker, config } => match guarded(|| apply(engine, *config)) {
             Ok((done, leaving)) => {
+                let warnings = engine.pools.report_unusable();
+                if let ReloadAsker::Client { progress, .. } = &asker {
+                    warnings.iter().for_each(|warning| progress.say(format!("warning: {warning}")));
+                }
                 let retired = engine.listeners.retire(leaving);
                 let retired = async {
                     retired.await;
@@ -92,7 +96,7 @@ pub(super) fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
 /// An upgrade has begun meanwhile. The new engine reads the file by itself; if it fails, this one does so then.
 fn postpone(engine: &mut Engine, asker: ReloadAsker) {
     match asker {
-        ReloadAsker::Client(_) => finish(engine, asker, Err("an upgrade has begun meanwhile".to_owned())),
+        ReloadAsker::Client { .. } => finish(engine, asker, Err("an upgrade has begun meanwhile".to_owned())),
         ReloadAsker::Signal => {
             over(engine);
             engine.reloads.push(asker);
@@ -164,8 +168,8 @@ fn finish(engine: &mut Engine, asker: ReloadAsker, outcome: Result<String, Strin
     restore_admin_socket(engine);
     let refused = |why| format!("reload refused, the running configuration stays:\n{why}");
     match (asker, outcome) {
-        (ReloadAsker::Client(reply), Ok(done)) => reply.send(Answer::done(done)),
-        (ReloadAsker::Client(reply), Err(why)) => reply.send(Answer::failed(ExitStatus::BadInput, refused(why))),
+        (ReloadAsker::Client { reply, .. }, Ok(done)) => reply.send(Answer::done(done)),
+        (ReloadAsker::Client { reply, .. }, Err(why)) => reply.send(Answer::failed(ExitStatus::BadInput, refused(why))),
         (ReloadAsker::Signal, Ok(done)) => tracing::info!("{done}"),
         (ReloadAsker::Signal, Err(why)) => tracing::error!("{}", refused(why)),
     }

@@ -2,12 +2,17 @@
 
 use std::collections::VecDeque;
 
+use crate::control::admin::ProgressSender;
 use crate::engine::admin_socket::Reply;
 
 /// Where a reload was asked for.
 #[derive(Debug)]
 pub(super) enum ReloadAsker {
-    Client(Reply),
+    /// It reads warnings before the reply.
+    Client {
+        progress: ProgressSender,
+        reply: Reply,
+    },
     Signal,
 }
 

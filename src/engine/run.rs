@@ -117,6 +117,7 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
     }
     heartbeat::begin(engine, jobs);
     names::report(engine);
+    engine.pools.report_unusable();
     tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
     Ok(())
 }

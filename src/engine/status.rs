@@ -1,5 +1,6 @@
 //! `lb status`: the engine as a [`Status`].
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, ResultSource};
@@ -10,7 +11,6 @@ use crate::control::admin::status::{
 };
 use crate::engine::Engine;
 use crate::engine::listeners::Served;
-use crate::engine::pools::Pools;
 use crate::handoff::control::UpgradePhase;
 use crate::log::voice;
 use crate::stats::Histogram;
@@ -20,10 +20,16 @@ use crate::sys::clock::millis;
 /// The engine at this moment.
 pub(super) fn status(engine: &Engine) -> Status {
     let frontends: Vec<_> = engine.listeners.iter().map(|(_, served)| frontend(served)).collect();
+    let pools = &engine.pools;
     let backends = engine.config.backends.iter().filter_map(|settings| {
-        let backend = engine.pools.get(&settings.name)?;
-        Some(backend_status(&engine.pools, settings, backend))
+        let backend = pools.get(&settings.name)?;
+        let mut report = backend_status(settings, backend);
+        report.discovery = pools.source(&settings.name);
+        report.servers.extend(pools.unresolved(settings).iter().map(unresolved));
+        Some(report)
     });
+    let leaving = pools.leaving();
+    let leaving = leaving.iter().filter(|backend| backend.sessions() > 0 || !backend.queue.is_empty());
     let upgrade = &engine.upgrade_status;
     Status {
         pid: engine.origin.supervisor,
@@ -36,11 +42,11 @@ pub(super) fn status(engine: &Engine) -> Status {
         threads: u32::try_from(engine.workers.count()).unwrap_or(u32::MAX),
         maxconn: engine.listeners.limit().max().into(),
         sessions: engine.listeners.limit().used().into(),
-        sessions_total: frontends.iter().map(|frontend| frontend.sessions_total).sum(),
+        sessions_total: engine.listeners.sessions_total(),
         log_lines_dropped: engine.log.dropped(),
         message_lines_lost: voice::lost_lines(),
-        etcd: engine.pools.followers().summary(),
-        backends: backends.collect(),
+        etcd: pools.followers().summary(),
+        backends: backends.chain(leaving.map(|backend| leaving_backend(backend))).collect(),
         frontends,
     }
 }
@@ -58,22 +64,43 @@ fn status_phase(phase: UpgradePhase) -> Option<StatusPhase> {
     }
 }
 
-fn backend_status(pools: &Pools, settings: &config::Backend, backend: &Backend) -> status::BackendReport {
-    let snapshot = backend.snapshot();
-    let mut servers: Vec<ServerReport> = snapshot.members.iter().map(|member| server(member)).collect();
-    servers.extend(pools.unresolved(settings).iter().map(unresolved));
-    let sum = |of: fn(&ServerReport) -> u64| servers.iter().map(of).sum();
+fn backend_status(settings: &config::Backend, backend: &Backend) -> status::BackendReport {
+    let members = backend.snapshot().members.clone();
+    let mut servers: Vec<ServerReport> = members.iter().map(|member| server(member)).collect();
+    servers.extend(backend.leaving().iter().filter_map(|member| leaving_server(member)));
+    let totals = backend.totals();
     status::BackendReport {
         name: settings.name.clone(),
         balance: settings.balance.to_string(),
         queue: backend.queue.len() as u64,
         sessions: backend.sessions().into(),
-        sessions_total: sum(|server| server.sessions_total),
-        bytes_in: sum(|server| server.bytes_in),
-        bytes_out: sum(|server| server.bytes_out),
-        discovery: pools.source(&settings.name),
+        sessions_total: totals.sessions_total.value(),
+        bytes_in: totals.bytes_in.value(),
+        bytes_out: totals.bytes_out.value(),
+        connect_errors: totals.connect_errors.value(),
+        retries: totals.retries.value(),
+        redispatches: totals.redispatches.value(),
+        discovery: None,
         servers,
     }
+}
+
+/// A backend that the configuration does not have any more, with what is left of it.
+fn leaving_backend(backend: &Backend) -> status::BackendReport {
+    let snapshot = Arc::clone(&backend.snapshot());
+    let mut report = backend_status(&snapshot.settings, backend);
+    report.servers =
+        snapshot.members.iter().chain(&backend.leaving()).filter_map(|member| leaving_server(member)).collect();
+    report
+}
+
+/// A server that takes no new sessions and has some left.
+fn leaving_server(member: &Member) -> Option<ServerReport> {
+    (member.server.sessions() > 0).then(|| ServerReport {
+        status: ServerStatus::Leaving,
+        leaving: true,
+        ..server(member)
+    })
 }
 
 fn frontend(served: &Served) -> status::FrontendReport {
@@ -122,6 +149,7 @@ fn server(member: &Member) -> ServerReport {
         connect_errors: stats.connect_errors.value(),
         retries: stats.retries.value(),
         redispatches: stats.redispatches.value(),
+        leaving: false,
         times: ServerTimes {
             queue_ms: times(|times| &times.queue),
             connect_ms: times(|times| &times.connect),

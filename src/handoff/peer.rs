@@ -239,6 +239,8 @@ record! {
         /// Its PROXY header was read.
         2 => introduced: bool,
         3 => waited_us: u64,
+        /// For when the frontend is gone.
+        4 => backend: String,
     }
 }
 

@@ -33,6 +33,7 @@ pub enum Stage {
         introduced: bool,
         /// How long it has been looking for a server.
         waited: Duration,
+        backend: Arc<str>,
     },
     Relaying {
         relay: Box<FrozenRelay>,

@@ -1,8 +1,9 @@
 //! A resolved place to connect to: what remains of a server's address once names have been looked up.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{AddrParseError, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::config::interface;
 
@@ -25,6 +26,9 @@ impl fmt::Display for Addr {
 }
 
 impl Addr {
+    /// Stands for an address that is not known any more.
+    pub const UNKNOWN: Self = Self::Ip(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)));
+
     /// For people: as `Display`, with the name of the interface in place of its number.
     pub fn named(&self) -> String {
         match self {
@@ -41,6 +45,18 @@ pub(crate) fn named(addr: &SocketAddr) -> String {
         SocketAddr::V6(_) | SocketAddr::V4(_) => None,
     };
     scope.map_or_else(|| addr.to_string(), |scope| format!("[{}%{scope}]:{}", addr.ip(), addr.port()))
+}
+
+/// What is displayed, back.
+impl FromStr for Addr {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        match text.strip_prefix("unix@") {
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Ip),
+        }
+    }
 }
 
 impl From<SocketAddr> for Addr {
@@ -62,6 +78,7 @@ mod tests {
         ] {
             assert_eq!(addr.to_string(), shown);
             assert_eq!(addr.named(), shown);
+            assert_eq!(shown.parse(), Ok(addr));
             assert_eq!(shown.parse::<crate::config::Address>().unwrap().to_string(), shown);
         }
         let index = interface::index_of("lo").unwrap();

@@ -160,6 +160,12 @@ pub(crate) fn accepted_at(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
     local_addr(fd).ok().map(canonical)
 }
 
+/// Where a socket is connected to. `None`: nowhere any more.
+pub(crate) fn peer(fd: BorrowedFd<'_>) -> Option<Addr> {
+    let peer = SockRef::from(&fd).peer_addr().ok()?;
+    peer.as_socket().map(Addr::Ip).or_else(|| Some(Addr::Unix(peer.as_pathname()?.to_owned())))
+}
+
 /// TCP_DEFER_ACCEPT, in seconds; 0 turns it off.
 fn set_defer_accept(listener: BorrowedFd<'_>, seconds: libc::c_int) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;

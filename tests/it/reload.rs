@@ -14,6 +14,7 @@ use crate::support::origin::{Behaviour, Origin};
 use crate::support::ping_pong::PingPong;
 use crate::support::port::Port;
 use crate::support::wait::{eventually, eventually_eq};
+use crate::support::waiting::{Waiting, served};
 
 #[test]
 fn servers_come_and_go_under_load_and_nothing_fails() {
@@ -80,12 +81,42 @@ fn a_removed_server_finishes_its_sessions_and_gets_no_new_ones() {
     let lb = Lb::start(&Config::new().origins([&a]));
     let sessions = PingPong::start(lb.addr("web"), 4);
     lb.reload(&Config::new().server("b", b.server()));
-    assert_eq!(lb.status().servers("app"), ["b"]);
+    assert_eq!(lb.status().servers("app"), ["b", "a"], "the one that leaves is the last");
     let others = PingPong::start(lb.addr("web"), 4);
     assert_eq!(lb.status().server("app/b").number("sessions"), 4);
     sessions.run_for(200);
     sessions.finish().assert_unharmed();
     others.finish().assert_unharmed();
+}
+
+#[test]
+fn sessions_that_wait_follow_their_frontend_to_another_backend() {
+    let (dead, alive) = (Origin::stopped(Behaviour::Echo), Origin::start(Behaviour::Echo));
+    let port = Port::reserve();
+    let bind = format!("[\"{}\"]", port.addr());
+    let config =
+        |server: &Origin| Config::new().backend("timeout = { queue = \"20s\" }").bind(&bind).origins([server]).text();
+    let other = format!("[backend.other.servers]\no = \"{}\"\n", alive.server());
+    let elsewhere = config(&dead).replace("backend = \"app\"", "backend = \"other\"");
+    let renamed = config(&alive).replace("backend.app", "backend.fresh").replace("\"app\"", "\"fresh\"");
+    for (before, after, command) in [
+        // Renamed; changed to one that is there already; renamed with its frontend; and all of it by an upgrade.
+        (config(&dead), renamed.clone(), &["reload"][..]),
+        (config(&dead) + &other, elsewhere + &other, &["reload"][..]),
+        (config(&dead), renamed.replace("frontend.web", "frontend.www"), &["reload"][..]),
+        (config(&dead), renamed, &["upgrade", "--probation", "0s"]),
+        (config(&dead), config(&alive).replace("frontend.web", "frontend.www"), &["upgrade", "--probation", "0s"]),
+    ] {
+        let lb = Lb::options().text(&before).start();
+        eventually_eq(HANG, "DOWN".to_owned(), || lb.status().server("app/a").text("status"));
+        let mut clients = Waiting::queue(port.addr(), 3);
+        eventually_eq(HANG, 3, || lb.status().backend("app").number("queue"));
+        lb.write_config(&after);
+        lb.command_ok(command);
+        eventually_eq(HANG, 3, || served(&mut clients));
+        drop(clients);
+        eventually_eq(HANG, 3, || lb.stdout().matches(" -- ").count());
+    }
 }
 
 #[test]

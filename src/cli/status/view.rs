@@ -110,7 +110,8 @@ fn backend_table(status: &Status) -> Table {
     for backend in &status.backends {
         let up = backend.servers.iter().filter(|server| server.status == ServerStatus::Up).count();
         let colour = if up == 0 { Some(Colour::Red) } else { None };
-        let up = Cell::right(format!("{up}/{}", backend.servers.len()));
+        let members = backend.servers.iter().filter(|server| !server.leaving).count();
+        let up = Cell::right(format!("{up}/{members}"));
         table.row(vec![
             Cell::left(&backend.name),
             Cell::left(&backend.balance),
@@ -129,7 +130,7 @@ fn status_cell(status: ServerStatus) -> Cell {
     match status {
         ServerStatus::Up => cell.coloured(Colour::Green),
         ServerStatus::Down => cell.coloured(Colour::Red),
-        ServerStatus::Drain | ServerStatus::Maint => cell.coloured(Colour::Yellow),
+        ServerStatus::Drain | ServerStatus::Maint | ServerStatus::Leaving => cell.coloured(Colour::Yellow),
         ServerStatus::Unknown => cell,
     }
 }

@@ -116,9 +116,13 @@ pub struct BackendReport {
     /// Sessions that wait for a server now.
     pub queue: u64,
     pub sessions: u64,
+    /// These count all servers, those that left included, and never fall.
     pub sessions_total: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    pub connect_errors: u64,
+    pub retries: u64,
+    pub redispatches: u64,
     /// Discovery of this backend's servers, if it has one; with `held` while a change waits for `lb server accept`.
     pub discovery: Option<SourceStatus>,
     pub servers: Vec<ServerReport>,
@@ -141,10 +145,12 @@ pub struct ServerReport {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub connect_errors: u64,
-    /// Attempts that were repeated, here or elsewhere.
+    /// Attempts that failed and were repeated here.
     pub retries: u64,
-    /// Of these, those that went to another server.
+    /// Those that were repeated on another server.
     pub redispatches: u64,
+    /// No member of the backend any more: it is shown as long as it has sessions.
+    pub leaving: bool,
     #[serde(flatten)]
     pub times: ServerTimes,
 }
@@ -157,6 +163,8 @@ pub enum ServerStatus {
     Down,
     Drain,
     Maint,
+    /// It left the backend and finishes the sessions that it has.
+    Leaving,
     /// A word of another version.
     #[default]
     #[serde(other)]
@@ -217,6 +225,7 @@ impl ServerStatus {
             Self::Down => "DOWN",
             Self::Drain => "DRAIN",
             Self::Maint => "MAINT",
+            Self::Leaving => "LEAVING",
             Self::Unknown => "?",
         }
     }

@@ -4,6 +4,7 @@
 //! retired (what waits in its queue is served, then it is closed).
 
 pub(crate) mod bind;
+pub(crate) mod departed;
 pub(crate) mod inherited;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::bind::{Bound, ListenerSlot};
+use self::departed::DepartedFrontends;
 use self::inherited::Inherited;
 use crate::backend::Backend;
 use crate::config::{self, Config};
@@ -26,6 +28,8 @@ use crate::sys::addr::named;
 /// All frontends and their sockets. Lives on the control thread.
 pub(super) struct Listeners {
     served: BTreeMap<String, Served>,
+    /// Frontends that the configuration does not have any more.
+    departed: DepartedFrontends,
     workers: Workers,
     reports: Reports,
     /// Sessions of the whole process.
@@ -50,7 +54,8 @@ pub(super) type LeavingListeners = Vec<(Arc<Frontend>, Bound)>;
 impl Listeners {
     /// `limit`: the sessions of the whole process.
     pub(super) fn new(workers: Workers, reports: Reports, limit: Limit) -> Self {
-        Self { served: BTreeMap::new(), workers, reports, limit: Arc::new(limit), next_id: 0, accepting: false }
+        let (served, departed) = (BTreeMap::new(), DepartedFrontends::default());
+        Self { served, departed, workers, reports, limit: Arc::new(limit), next_id: 0, accepting: false }
     }
 
     pub(super) fn limit(&self) -> &Arc<Limit> {
@@ -64,6 +69,18 @@ impl Listeners {
 
     pub(super) fn frontend(&self, name: &str) -> Option<&Arc<Frontend>> {
         self.served.get(name).map(|served| &served.frontend)
+    }
+
+    /// Those that left: with sessions, and what the others had counted.
+    pub(super) fn departed(&self) -> &DepartedFrontends {
+        &self.departed
+    }
+
+    /// Sessions that ever began, of all frontends there have been.
+    pub(super) fn sessions_total(&self) -> u64 {
+        let served = self.served.values().map(|served| &served.frontend);
+        let stats = served.chain(self.departed.iter()).map(|frontend| &frontend.stats);
+        stats.chain([&self.departed.gone]).map(|stats| stats.sessions_total.value()).sum()
     }
 
     /// Listening sockets that this engine serves.
@@ -106,11 +123,13 @@ impl Listeners {
 
     /// Changes a running frontend or makes a new one. Returns the addresses that it leaves.
     pub(super) fn configure(&mut self, settings: &config::Frontend, backend: &Arc<Backend>) -> LeavingListeners {
-        let Some(served) = self.served.get_mut(&settings.name) else {
-            let frontend = Frontend::new(settings.clone(), Arc::clone(backend), Arc::clone(&self.limit));
-            self.served.insert(settings.name.clone(), Served { frontend, bound: Vec::new() });
-            return Vec::new();
-        };
+        let served = self.served.entry(settings.name.clone()).or_insert_with(|| {
+            let frontend = self
+                .departed
+                .returning(&settings.name)
+                .unwrap_or_else(|| Frontend::new(settings.clone(), Arc::clone(backend), Arc::clone(&self.limit)));
+            Served { frontend, bound: Vec::new() }
+        });
         served.frontend.reroute(settings.clone(), Arc::clone(backend));
         let mut wanted = settings.bind.clone();
         let leaves = |bound: &mut Bound| {
@@ -147,7 +166,20 @@ impl Listeners {
     /// Removes the frontends that the configuration does not have. Returns their addresses.
     pub(super) fn remove_unconfigured(&mut self, config: &Config) -> LeavingListeners {
         let is_gone = |name: &String, _: &mut Served| !config.frontends.iter().any(|frontend| frontend.name == *name);
-        self.served.extract_if(.., is_gone).flat_map(|(_, served)| served.leave()).collect()
+        let gone: Vec<Served> = self.served.extract_if(.., is_gone).map(|(_, served)| served).collect();
+        gone.iter().for_each(|gone| self.pass_on(&gone.frontend, config));
+        self.departed.extend(gone.iter().map(|served| Arc::clone(&served.frontend)));
+        gone.into_iter().flat_map(Served::leave).collect()
+    }
+
+    /// Lets the sessions of a frontend that still wait for a server follow to the one that has its address now.
+    fn pass_on(&self, gone: &Frontend, config: &Config) {
+        let settings = gone.route().settings.clone();
+        let mut heirs =
+            config.frontends.iter().filter(|heir| heir.bind.iter().any(|bind| settings.bind.contains(bind)));
+        if let Some(heir) = heirs.find_map(|heir| self.frontend(&heir.name)) {
+            gone.reroute(settings, Arc::clone(&heir.route().backend));
+        }
     }
 
     /// Removes every frontend. Returns their addresses.

@@ -2,6 +2,7 @@
 
 pub(crate) mod followers;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use self::followers::Followers;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec, Server};
 use crate::config::{self, Address, AdminState, Config, Weight};
-use crate::control::checker::{Checker, OnChange, Seen};
+use crate::control::checker::{Checker, OnChange, Seen, follow_up, unusable};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
 use crate::control::names::Names;
@@ -26,6 +27,8 @@ use crate::sys::addr::Addr;
 /// All backends. Lives on the control thread.
 pub(super) struct Pools {
     backends: BTreeMap<String, Arc<Backend>>,
+    /// Backends that the configuration does not have, with sessions that are still open.
+    leaving: RefCell<BTreeMap<String, Arc<Backend>>>,
     checker: Checker,
     names: Names,
     followers: Followers,
@@ -40,11 +43,18 @@ pub(super) enum PoolsNews {
     Names,
 }
 
+/// What a command for a server has done, for people.
+pub(super) struct Administered {
+    pub(super) done: String,
+    pub(super) warning: Option<String>,
+}
+
 impl Pools {
     /// No backend yet. Needs a runtime with `spawn_local`, on which checks run.
     pub(super) fn new(workers: Workers) -> Self {
         Self {
             backends: BTreeMap::new(),
+            leaving: RefCell::default(),
             checker: Checker::new(cut_when_down(workers)),
             names: Names::new(),
             followers: Followers::default(),
@@ -58,6 +68,21 @@ impl Pools {
 
     pub(super) fn get(&self, backend: &str) -> Option<&Arc<Backend>> {
         self.backends.get(backend)
+    }
+
+    /// The backend of that name. One that the configuration does not have is one that leaves: only sessions name it.
+    pub(super) fn get_or_leaving(&self, backend: &str) -> Arc<Backend> {
+        let made = || Backend::new(Arc::new(config::Backend::new(backend, Vec::new())));
+        self.get(backend)
+            .cloned()
+            .unwrap_or_else(|| Arc::clone(self.leaving.borrow_mut().entry(backend.to_owned()).or_insert_with(made)))
+    }
+
+    /// Backends that left and are still in use; the others are forgotten.
+    pub(super) fn leaving(&self) -> Vec<Arc<Backend>> {
+        let mut leaving = self.leaving.borrow_mut();
+        leaving.retain(|_, backend| Arc::strong_count(backend) > 1);
+        leaving.values().cloned().collect()
     }
 
     /// Waits for found servers or for addresses of names. Cancel safe.
@@ -87,7 +112,7 @@ impl Pools {
     /// Changes a backend to these settings or makes it.
     pub(super) fn apply(&mut self, settings: config::Backend) -> Result<(), EngineError> {
         let (specs, others) = self.specs(&settings);
-        let backend = Arc::clone(get_or_make(&mut self.backends, &settings));
+        let backend = Arc::clone(self.get_or_make(&settings));
         let name = settings.name.clone();
         let applied = backend.apply(Arc::new(settings), specs, Instant::now());
         applied.map_err(|error| EngineError::Servers { name, error })?;
@@ -108,25 +133,40 @@ impl Pools {
     pub(super) fn publish_all(&self) {
         for backend in self.backends.values() {
             backend.refresh(Instant::now());
+            follow_up(backend, false);
         }
     }
 
-    /// Removes the backends that the configuration does not have.
+    /// The servers of all backends are there and known: logs those backends that have none to serve. Returns the words.
+    pub(super) fn report_unusable(&self) -> Vec<String> {
+        self.backends.values().for_each(|backend| follow_up(backend, true));
+        let unusable = self.backends.values().filter_map(Self::warning);
+        unusable.collect()
+    }
+
+    /// For the operator who has just changed something: no session of the backend would be served now.
+    fn warning(backend: &Arc<Backend>) -> Option<String> {
+        let snapshot = backend.snapshot();
+        (snapshot.active() == 0 && !snapshot.members.is_empty()).then(|| unusable(&backend.name))
+    }
+
+    /// Removes the backends that the configuration does not have. Their sessions continue.
     pub(super) fn remove_unconfigured(&mut self, config: &Config) {
-        let checker = &mut self.checker;
-        self.backends.retain(|name, backend| {
-            let stays = config.backends.iter().any(|settings| settings.name == *name);
-            if !stays {
-                checker.forget(backend);
-            }
-            stays
-        });
+        let is_gone =
+            |name: &String, _: &mut Arc<Backend>| !config.backends.iter().any(|backend| backend.name == *name);
+        for (name, backend) in self.backends.extract_if(.., is_gone) {
+            self.checker.forget(&backend);
+            self.leaving.get_mut().insert(name, backend);
+        }
     }
 
     /// Follows the prefixes of this configuration. `before`: what the previous engine had found.
     pub(super) fn follow(&mut self, config: &Config, before: BTreeMap<String, Saved>) {
+        for settings in config.backends.iter().filter(|settings| settings.discovery.is_some()) {
+            self.get_or_make(settings);
+        }
         let Self { backends, followers, .. } = self;
-        followers.sync(config, before, |settings| Arc::clone(get_or_make(backends, settings)));
+        followers.sync(config, before, |settings| Arc::clone(&backends[&settings.name]));
     }
 
     /// Applies what is last known, and then, if it comes soon, what etcd has. In this order, so that the checks of a
@@ -214,27 +254,32 @@ impl Pools {
         self.checker.observe(&notice.backend, &notice.server, seen);
     }
 
-    /// Sets a server's administrative state. Returns the server's status after it, for people; an error names what
-    /// there is.
-    pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<String, String> {
+    /// Sets a server's administrative state. An error names what there is.
+    pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<Administered, String> {
         let (backend, found) = self.find(backend, server)?;
-        found.server.state().admin = state;
-        backend.refresh(Instant::now());
+        let now = Instant::now();
+        found.server.state().administer(state, now);
+        backend.refresh(now);
         self.checker.check_now(&found.server);
         let leaves = state == AdminState::Ready && found.spec.drain;
         let status = if leaves { "DRAIN, as its key says" } else { found.status() };
         tracing::info!("backend {}: server {server} is {status} by the operator", backend.name);
-        Ok(format!("{}/{server} is {status}", backend.name))
+        Ok(Self::administered(backend, format!("{}/{server} is {status}", backend.name)))
     }
 
     /// Sets a server's weight. Returns the same as [`Pools::set_state`].
-    pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<String, String> {
+    pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<Administered, String> {
         let weight = Weight::new(weight).ok_or_else(|| format!("weight {weight} is not from 0 to {}", Weight::MAX))?;
         let (backend, found) = self.find(backend, server)?;
         found.server.state().weight = Some(weight);
         backend.refresh(Instant::now());
         tracing::info!("backend {}: server {server} has weight {weight} by the operator", backend.name);
-        Ok(format!("{}/{server} has weight {weight}", backend.name))
+        Ok(Self::administered(backend, format!("{}/{server} has weight {weight}", backend.name)))
+    }
+
+    fn administered(backend: &Arc<Backend>, done: String) -> Administered {
+        follow_up(backend, true);
+        Administered { done, warning: Self::warning(backend) }
     }
 
     /// Applies a held change of a backend's discovery at once. Returns the outcome for people.
@@ -245,6 +290,15 @@ impl Pools {
             Some(1) => Ok(format!("backend {backend}: 1 held server is let go")),
             Some(count) => Ok(format!("backend {backend}: {count} held servers are let go")),
         }
+    }
+
+    /// The backend of that name. A new one has no servers yet; one that left is the same again.
+    fn get_or_make(&mut self, settings: &config::Backend) -> &Arc<Backend> {
+        let Self { backends, leaving, .. } = self;
+        backends.entry(settings.name.clone()).or_insert_with(|| {
+            let left = leaving.get_mut().remove(&settings.name);
+            left.unwrap_or_else(|| Backend::new(Arc::new(settings.clone())))
+        })
     }
 
     fn find(&self, backend: &str, server: &str) -> Result<(&Arc<Backend>, Arc<Member>), String> {
@@ -290,11 +344,6 @@ impl Pools {
         let specs = merged.servers.iter().enumerate().filter_map(&mut spec).collect();
         (specs, several)
     }
-}
-
-/// The backend of that name; a new one has no servers yet.
-fn get_or_make<'a>(backends: &'a mut BTreeMap<String, Arc<Backend>>, settings: &config::Backend) -> &'a Arc<Backend> {
-    backends.entry(settings.name.clone()).or_insert_with(|| Backend::new(Arc::new(settings.clone())))
 }
 
 /// Cuts the sessions of a server that went DOWN, where its backend is configured so.

@@ -1,4 +1,4 @@
-//! Stand-ins for frontends and backends that only sessions of the previous engine still name.
+//! Stand-ins for frontends that only sessions of the previous engine still name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,46 +13,38 @@ use crate::proxy::frozen::{Frozen, Stage};
 /// The stand-ins made so far.
 #[derive(Debug, Default)]
 pub(super) struct Ghosts {
-    frontends: HashMap<String, Arc<Frontend>>,
-    backends: HashMap<String, Arc<Backend>>,
+    /// By its name and that of its backend.
+    frontends: HashMap<(String, String), Arc<Frontend>>,
 }
 
 impl Ghosts {
-    /// Frontend and backend of a frozen session: those of the configuration, or stand-ins, so that it can continue.
+    /// Frontend and backend of a frozen session: those of the configuration, or a stand-in and a backend that leaves, so
+    /// that it can continue.
     pub(super) fn places(
         &mut self,
         frozen: &Frozen,
         listeners: &Listeners,
         pools: &Pools,
     ) -> (Arc<Frontend>, Arc<Backend>) {
-        let backend = match &frozen.stage {
-            Stage::Relaying { backend, .. } => Some(self.backend(backend, pools)),
-            Stage::Waiting { .. } => None,
-        };
-        let frontend = self.frontend(&frozen.frontend, backend.as_ref(), listeners);
-        let backend = backend.unwrap_or_else(|| Arc::clone(&frontend.route().backend));
-        (frontend, backend)
+        let (Stage::Relaying { backend, .. } | Stage::Waiting { backend, .. }) = &frozen.stage;
+        if let Some(frontend) = listeners.frontend(&frozen.frontend) {
+            let frontend = Arc::clone(frontend);
+            let backend = match &frozen.stage {
+                Stage::Relaying { backend, .. } => pools.get_or_leaving(backend),
+                // It follows the frontend.
+                Stage::Waiting { .. } => Arc::clone(&frontend.route().backend),
+            };
+            return (frontend, backend);
+        }
+        let backend = pools.get_or_leaving(backend);
+        (self.stand_in(&frozen.frontend, &backend, listeners), backend)
     }
 
-    fn frontend(&mut self, name: &str, backend: Option<&Arc<Backend>>, listeners: &Listeners) -> Arc<Frontend> {
-        if let Some(frontend) = listeners.frontend(name) {
-            return Arc::clone(frontend);
-        }
-        let ghost = self.frontends.entry(name.to_owned()).or_insert_with(|| {
-            let backend = backend.map_or_else(|| empty_backend(""), Arc::clone);
-            Frontend::new(config::Frontend::new(name, Vec::new(), ""), backend, Arc::clone(listeners.limit()))
+    fn stand_in(&mut self, name: &str, backend: &Arc<Backend>, listeners: &Listeners) -> Arc<Frontend> {
+        let ghost = self.frontends.entry((name.to_owned(), backend.name.to_string())).or_insert_with(|| {
+            let settings = config::Frontend::new(name, Vec::new(), &*backend.name);
+            Frontend::new(settings, Arc::clone(backend), Arc::clone(listeners.limit()))
         });
         Arc::clone(ghost)
     }
-
-    fn backend(&mut self, name: &str, pools: &Pools) -> Arc<Backend> {
-        if let Some(backend) = pools.get(name) {
-            return Arc::clone(backend);
-        }
-        Arc::clone(self.backends.entry(name.to_owned()).or_insert_with(|| empty_backend(name)))
-    }
-}
-
-fn empty_backend(name: &str) -> Arc<Backend> {
-    Backend::new(Arc::new(config::Backend::new(name, Vec::new())))
 }

@@ -32,9 +32,12 @@ pub(super) fn describe(key: u64, frozen: &Frozen) -> SessionRecord {
         waiting: Vec::new(),
     };
     match &frozen.stage {
-        Stage::Waiting { ended, introduced, waited, .. } => {
-            session.waiting.push(Waiting { ended: *ended, introduced: *introduced, waited_us: micros(*waited) })
-        }
+        Stage::Waiting { ended, introduced, waited, backend, .. } => session.waiting.push(Waiting {
+            ended: *ended,
+            introduced: *introduced,
+            waited_us: micros(*waited),
+            backend: backend.to_string(),
+        }),
         Stage::Relaying { relay, backend, server, queue, connect, retries, redispatched } => {
             session.relay.push(RelayRecord {
                 backend: backend.to_string(),
@@ -123,6 +126,7 @@ pub(super) fn unpack(
             ended: waiting.ended,
             introduced: waiting.introduced,
             waited: Duration::from_micros(waiting.waited_us),
+            backend: waiting.backend.into(),
         },
         _ => return Err(MalformedSession("neither with a server nor without")),
     };

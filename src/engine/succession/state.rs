@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, Health, Standing};
-use crate::backend::{Member, Server, ServerState, Snapshot};
+use crate::backend::{Member, Server, ServerState};
 use crate::config::{AdminState, Weight};
 use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
@@ -14,9 +14,12 @@ use crate::handoff::peer::{
     Bucket, Counted, CounterRecord, FrontendRecord, HistogramRecord, Knowledge, NamesRecord, PeerMessage, ServerRecord,
     Timed,
 };
-use crate::proxy::frontend;
-use crate::stats::{self, Counter, ServerStats, Times};
+use crate::stats::{self, Counter, FrontendStats, ServerStats, Times};
+use crate::sys::addr::Addr;
 use crate::sys::clock::millis;
+
+/// Stands for all servers of a backend, or all frontends, that are no more.
+const GONE: &str = "";
 
 /// The counts and the state of all servers at one moment.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +52,12 @@ impl Baseline {
         let mut messages = self.counts_since(before, agreed);
         for (key, server) in &self.servers {
             let mut message = server_since(server, before.servers.get(key));
+            if key.1 == GONE {
+                // What servers counted that left since then is with the others by now; it was sent under their names.
+                let left =
+                    before.servers.iter().filter(|(left, _)| left.0 == key.0 && !self.servers.contains_key(*left));
+                message = left.fold(message, |message, (_, left)| server_since(&message, Some(left)));
+            }
             message.knowledge.clear();
             messages.push(server_message(message, agreed));
         }
@@ -59,33 +68,44 @@ impl Baseline {
         if !agreed.has(Feature::Counters) {
             return Vec::new();
         }
-        let since = |(name, frontend): (&String, &FrontendRecord)| frontend_since(frontend, before.frontends.get(name));
+        let since = |(name, frontend): (&String, &FrontendRecord)| {
+            let since = frontend_since(frontend, before.frontends.get(name));
+            let left = before.frontends.iter().filter(|(left, _)| name == GONE && !self.frontends.contains_key(*left));
+            left.fold(since, |since, (_, left)| frontend_since(&since, Some(left)))
+        };
         self.frontends.iter().map(since).map(PeerMessage::Frontend).collect()
     }
 }
 
-/// The present counts and state.
+/// The present counts and state. What those counted that left stands under [`GONE`]: an older engine, which knows no such
+/// name, leaves it out.
 pub(super) fn gather(listeners: &Listeners, pools: &Pools) -> Baseline {
     let mut all = Baseline::default();
-    for (name, served) in listeners.iter() {
-        all.frontends.insert(name.clone(), frontend_record(&served.frontend));
+    let departed = listeners.departed();
+    for frontend in listeners.iter().map(|(_, served)| &served.frontend).chain(departed.iter()) {
+        all.frontends.insert(frontend.name.to_string(), frontend_record(&frontend.name, &frontend.stats));
     }
-    for (name, backend) in pools.iter() {
-        for member in &backend.snapshot().members {
-            let record = server_record(name, member);
-            all.servers.insert((name.clone(), record.name.clone()), record);
-        }
+    all.frontends.insert(GONE.to_owned(), frontend_record(GONE, &departed.gone));
+    let leaving = pools.leaving();
+    for backend in pools.iter().map(|(_, backend)| backend).chain(&leaving) {
+        let members = backend.snapshot().members.clone();
+        let mut records: Vec<ServerRecord> =
+            members.iter().map(|member| server_record(&backend.name, member)).collect();
+        records.extend(backend.leaving().iter().map(|member| leaving_record(&backend.name, member)));
+        // After these: a server whose last session ends meanwhile is counted once.
+        records.push(counts_record(&backend.name, GONE, &backend.gone));
+        all.servers.extend(records.into_iter().map(|record| ((record.backend.clone(), record.name.clone()), record)));
     }
     all
 }
 
-/// Takes one message of the other engine's state in. Names that this configuration does not have are left out.
+/// Takes one message of the other engine's state in. Of names that this configuration does not have the counts alone are
+/// taken.
 pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMessage) -> Result<(), PeerLinkError> {
     match message {
         PeerMessage::Frontend(record) => {
-            if let Some(frontend) = listeners.frontend(&record.name) {
-                add_frontend(frontend, &record);
-            }
+            let frontend = listeners.frontend(&record.name).map(|frontend| &frontend.stats);
+            add_frontend(frontend.unwrap_or_else(|| &listeners.departed().gone), &record);
         }
         PeerMessage::Server(record) => take_server(pools, &record),
         // Once the first servers are there it comes too late.
@@ -96,17 +116,14 @@ pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMess
 }
 
 fn take_server(pools: &Pools, record: &ServerRecord) {
-    let Some(backend) = pools.get(&record.backend) else {
-        return;
-    };
-    let server =
-        |snapshot: &Snapshot| snapshot.members.iter().find(|member| *member.server.name == *record.name).cloned();
-    let Some(member) = server(&backend.snapshot()) else {
-        return;
-    };
-    pools.return_to(backend, &member.server, &record.addr);
-    let Some(member) = server(&backend.snapshot()) else {
-        return;
+    let backend = pools.get_or_leaving(&record.backend);
+    let addr = || record.addr.parse().unwrap_or(Addr::UNKNOWN);
+    let counting = || if record.name == GONE { None } else { backend.counting(&record.name, addr) };
+    if let Some(member) = counting() {
+        pools.return_to(&backend, &member.server, &record.addr);
+    }
+    let Some(member) = counting() else {
+        return add_server(&backend.gone, record);
     };
     add_server(&member.server.stats, record);
     // Health belongs to an address.
@@ -127,10 +144,9 @@ fn server_message(mut message: ServerRecord, agreed: &Agreed) -> PeerMessage {
     PeerMessage::Server(message)
 }
 
-fn frontend_record(frontend: &frontend::Frontend) -> FrontendRecord {
-    let stats = &frontend.stats;
+fn frontend_record(name: &str, stats: &FrontendStats) -> FrontendRecord {
     FrontendRecord {
-        name: frontend.name.to_string(),
+        name: name.to_owned(),
         sessions_total: stats.sessions_total.value(),
         bytes_in: stats.bytes_in.value(),
         bytes_out: stats.bytes_out.value(),
@@ -138,8 +154,7 @@ fn frontend_record(frontend: &frontend::Frontend) -> FrontendRecord {
     }
 }
 
-fn add_frontend(frontend: &frontend::Frontend, record: &FrontendRecord) {
-    let stats = &frontend.stats;
+fn add_frontend(stats: &FrontendStats, record: &FrontendRecord) {
     stats.sessions_total.add(record.sessions_total);
     stats.bytes_in.add(record.bytes_in);
     stats.bytes_out.add(record.bytes_out);
@@ -160,18 +175,32 @@ fn frontend_since(now: &FrontendRecord, before: Option<&FrontendRecord>) -> Fron
 fn server_record(backend: &str, member: &Member) -> ServerRecord {
     let server = &member.server;
     ServerRecord {
-        backend: backend.to_owned(),
-        name: server.name.to_string(),
+        knowledge: vec![knowledge(server, &server.state(), member.spec.disabled, Instant::now())],
+        ..leaving_record(backend, member)
+    }
+}
+
+/// Without knowledge: the name may stand for a new server by then.
+fn leaving_record(backend: &str, member: &Member) -> ServerRecord {
+    let stats = &member.server.stats;
+    let times = stats.times_if_any().map(|times| histograms(times).map(histogram_record).into());
+    ServerRecord {
         addr: member.spec.addr.to_string(),
-        counts: counters(&server.stats)
+        histograms: times.unwrap_or_default(),
+        ..counts_record(backend, &member.server.name, stats)
+    }
+}
+
+fn counts_record(backend: &str, name: &str, stats: &ServerStats) -> ServerRecord {
+    ServerRecord {
+        backend: backend.to_owned(),
+        name: name.to_owned(),
+        addr: String::new(),
+        counts: counters(stats)
             .map(|(what, counter)| CounterRecord { what: what as u32, value: counter.value() })
             .into(),
-        histograms: server
-            .stats
-            .times_if_any()
-            .map(|times| histograms(times).map(histogram_record).into())
-            .unwrap_or_default(),
-        knowledge: vec![knowledge(server, &server.state(), member.spec.disabled, Instant::now())],
+        histograms: Vec::new(),
+        knowledge: Vec::new(),
     }
 }
 
@@ -257,9 +286,7 @@ fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instan
 
 fn restore(member: &Member, knowledge: &Knowledge, now: Instant) {
     let mut state = member.server.state();
-    if !knowledge.configured || knowledge.admin == AdminState::Drain {
-        state.admin = knowledge.admin;
-    }
+    let decided = std::mem::replace(&mut state.admin, knowledge.admin);
     state.weight = knowledge.weight.and_then(Weight::new);
     let standing = match (knowledge.up_failures, knowledge.down_successes) {
         (Some(failures), _) => Some(Standing::Up { failures }),
@@ -273,6 +300,9 @@ fn restore(member: &Member, knowledge: &Knowledge, now: Instant) {
     let since = |age: Option<u64>| age.and_then(|age| now.checked_sub(Duration::from_millis(age)));
     state.recovering_since = since(knowledge.recovering_ms);
     state.changed = since(knowledge.changed_ms);
+    if knowledge.configured && knowledge.admin != AdminState::Drain {
+        state.administer(decided, now);
+    }
     if let Ok(history) = serde_json::from_slice::<Vec<(CheckResult, Option<u64>)>>(&knowledge.history) {
         for (result, age) in history {
             let ended = since(age);

@@ -58,7 +58,7 @@ fn offer(number: u64) -> (PeerMessage, Vec<Arc<OwnedFd>>) {
         accepted_ms: 0,
         age_us: 0,
         relay: Vec::new(),
-        waiting: vec![Waiting { ended: false, introduced: true, waited_us: 0 }],
+        waiting: vec![Waiting { ended: false, introduced: true, waited_us: 0, backend: String::new() }],
     };
     let batch = Batch { number, sessions: vec![session] };
     (PeerMessage::Batch(batch), vec![Arc::new(client.into())])

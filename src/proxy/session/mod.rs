@@ -7,7 +7,7 @@ pub(super) mod state;
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -30,6 +30,7 @@ use crate::runtime::executor::spawn;
 use crate::runtime::stream::{ReadEnd, Socket};
 use crate::runtime::timer;
 use crate::sys::addr::Addr;
+use crate::sys::socket;
 
 /// A new connection.
 pub(super) fn serve(
@@ -67,7 +68,7 @@ pub(super) fn thaw(
 impl Session {
     async fn thaw(mut self, stage: Stage) {
         match stage {
-            Stage::Waiting { client, first, ended, introduced, waited } => {
+            Stage::Waiting { client, first, ended, introduced, waited, .. } => {
                 self.waited = waited;
                 self.begin(client, Preamble { bytes: first, ended, introduced }).await;
             }
@@ -139,7 +140,9 @@ impl Session {
 
     async fn resume(mut self, frozen: FrozenRelay, server: &str) {
         let settings = Arc::clone(&self.backend.snapshot().settings);
-        let lease = self.backend.adopt(server);
+        let addr = || socket::peer(frozen.server.as_fd()).unwrap_or(Addr::UNKNOWN);
+        // A session without the name of its server was moved by a release that did not know it either.
+        let lease = (!server.is_empty()).then(|| self.backend.adopt(server, addr)).flatten();
         if let Some(lease) = &lease {
             self.set_server(Some(lease.server()));
         }

@@ -18,6 +18,7 @@ impl Session {
             ended: preamble.ended,
             introduced: preamble.introduced,
             waited: self.record.started.elapsed(),
+            backend: Arc::clone(&self.backend.name),
         })
     }
 
