@@ -94,7 +94,14 @@ impl Schedule {
         let turn = cursor.fetch_add(1, Relaxed);
         self.pass(loads, turn, hint, Choosiness::Best)
             .or_else(|| self.pass(loads, turn, hint, Choosiness::SuspectsToo))
-            .or_else(|| hint.avoid.and_then(|_| self.pass(loads, turn, hint, Choosiness::AvoidedToo)))
+            .or_else(|| self.last_resort(loads, turn, hint))
+    }
+
+    /// The one to be avoided, unless others may have room before it takes connections again.
+    fn last_resort(&self, loads: &Loads, turn: usize, hint: &Hint) -> Option<&Candidate> {
+        let avoid = hint.avoid?;
+        let others = self.candidates.iter().any(|candidate| candidate.slot != avoid);
+        if others && loads.is_suspect(avoid) { None } else { self.pass(loads, turn, hint, Choosiness::AvoidedToo) }
     }
 
     fn pass(&self, loads: &Loads, turn: usize, hint: &Hint, pass: Choosiness) -> Option<&Candidate> {

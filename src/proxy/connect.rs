@@ -2,19 +2,21 @@
 //! again as `retries` and `redispatch` allow.
 //!
 //! As in HAProxy: with `redispatch`, and as long as another server is there and the choice is no hash, every retry
-//! uses another one at once; else the same server is tried again after a second. Beyond HAProxy: a connect that takes
+//! uses another one at once; else the same server is tried again after a second, unless it is DOWN by then. A session
+//! that waits follows its frontend to another backend; its client may leave, or close in silence. Beyond HAProxy: a connect that takes
 //! suspiciously long makes its server suspect and is tried elsewhere early, and a session whose only servers refuse is
 //! held for `timeout.queue` even when its attempts are used up, since servers that restart come back.
 
 mod attempt;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use self::attempt::{ConnectFailure, Missed, ServerConnection};
 use super::Finding;
+use super::preamble::Preamble;
 use super::session::state::{Ending, Interrupt, Session};
 use crate::backend::{Hint, Lease, Slot};
 use crate::config::{self, Balance};
@@ -33,13 +35,16 @@ pub(super) struct Reached {
 
 /// What is remembered between attempts.
 struct Search {
+    settings: Arc<config::Backend>,
     started: Instant,
-    /// No waiting beyond this point. Set when waiting begins.
-    hold_until: Option<Instant>,
+    /// When waiting began, for `timeout.queue`.
+    held_since: Option<Instant>,
     attempts_left: u32,
     avoid: Option<Slot>,
     /// Try this very server again.
     same: Option<Slot>,
+    /// It was let into the queue of another backend: a full one does not turn it away.
+    followed: bool,
 }
 
 /// The pause before the same server is tried again, as in HAProxy; `timeout.connect` if that is shorter.
@@ -47,23 +52,29 @@ const TURN_AROUND: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Finds and connects a server. `spent` attempts were made for this session before (by a replay).
-    pub(super) async fn reach(&mut self, client: &Socket, preamble: &[u8], spent: u32) -> Result<Reached, Ending> {
+    pub(super) async fn reach(&mut self, client: &Socket, preamble: &Preamble, spent: u32) -> Result<Reached, Ending> {
+        let moved = self.follow_frontend();
         let settings = Arc::clone(&self.backend.snapshot().settings);
         let mut search = Search {
             started: Instant::now(),
-            hold_until: None,
+            held_since: None,
             attempts_left: (settings.retry.retries + 1).saturating_sub(spent).max(1),
-            avoid: self.avoid.take(),
+            avoid: self.failed.as_ref().filter(|_| !moved).map(|failed| failed.slot()),
             same: None,
+            followed: moved,
+            settings,
         };
         loop {
-            let lease = match self.obtain(&mut search) {
-                Some(lease) => lease,
-                None => Box::pin(self.hold(client, &settings, &mut search)).await?,
-            };
+            let mut lease = self.obtain(&mut search);
+            if lease.is_none() {
+                lease = Box::pin(self.hold(client, preamble, &mut search)).await?;
+            }
+            let Some(lease) = lease else { continue };
+            self.count_repeated(&lease);
             let dialled = Instant::now();
             self.record.queue.get_or_insert(dialled - search.started);
-            let failure = match self.dial(client, &lease, &settings, preamble, search.attempts_left > 1).await {
+            let may_move_on = search.attempts_left > 1;
+            let failure = match self.dial(client, &lease, &search.settings, &preamble.bytes, may_move_on).await {
                 Ok(ServerConnection { socket, first, sent }) => {
                     let now = Instant::now();
                     lease.server().connected(now - dialled);
@@ -74,7 +85,40 @@ impl Session {
                 Err(Missed::Attempt(failure)) => failure,
             };
             self.report(&lease, &failure, dialled.elapsed());
-            Box::pin(self.recover(client, lease, &settings, &mut search, failure)).await?;
+            Box::pin(self.recover(client, preamble, lease, &mut search, failure)).await?;
+        }
+    }
+
+    /// Changes to the backend that the frontend leads to by now. Returns whether it is another one.
+    fn follow_frontend(&mut self) -> bool {
+        let route = self.permit.frontend().route();
+        let moved = !Arc::ptr_eq(&route.backend, &self.backend);
+        if moved {
+            self.backend = Arc::clone(&route.backend);
+        }
+        moved
+    }
+
+    /// The same for a session that has looked for a server already: it begins anew there.
+    fn follow_in_search(&mut self, search: &mut Search) -> bool {
+        let moved = self.follow_frontend();
+        if moved {
+            let settings = Arc::clone(&self.backend.snapshot().settings);
+            let attempts_left = settings.retry.retries + 1;
+            *search = Search { settings, attempts_left, avoid: None, same: None, followed: true, ..*search };
+        }
+        moved
+    }
+
+    /// Counts a repeated attempt, now that it is known where it goes.
+    fn count_repeated(&mut self, lease: &Lease) {
+        match self.failed.take() {
+            Some(failed) if Arc::ptr_eq(&failed, lease.server()) => failed.stats.retries.add(1),
+            Some(failed) => {
+                failed.stats.redispatches.add(1);
+                self.record.redispatched = true;
+            }
+            None => {}
         }
     }
 
@@ -95,51 +139,75 @@ impl Session {
         Hint { client: self.record.client.map(|client| client.ip()), avoid: search.avoid }
     }
 
-    /// A lease after a time in the queue.
+    /// A lease after a time in the queue. `None`: the frontend leads to another backend, where the search begins anew.
     async fn hold(
         &mut self,
         client: &Socket,
-        settings: &config::Backend,
+        preamble: &Preamble,
         search: &mut Search,
-    ) -> Result<Lease, Ending> {
-        let hint = self.hint(search);
-        let until = self.hold_until(settings, search);
+    ) -> Result<Option<Lease>, Ending> {
+        let mut hint = self.hint(search);
+        let until = self.hold_until(search);
         let backend = Arc::clone(&self.backend);
-        let Some(ticket) = backend.queue.join(settings.maxqueue) else {
+        let maxqueue = if search.followed { u32::MAX } else { search.settings.maxqueue };
+        let Some(ticket) = backend.queue.join(maxqueue) else {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
         self.record.queue_position = ticket.position();
         let mut may_look = ticket.position() == 0;
         loop {
+            // After joining: a reload looks at the queue after it has changed the frontend.
+            if self.follow_in_search(search) {
+                return Ok(None);
+            }
             if may_look && let Some(lease) = self.backend.pick(&hint) {
                 ticket.leave_served();
-                return Ok(lease);
+                return Ok(Some(lease));
             }
+            // Later the server to be avoided may be well again, and the only one with room.
+            hint.avoid = None;
             let called = poll_fn(|cx| ticket.poll_called(cx));
-            match self.wait(client, until, called).await {
-                Ok(()) => may_look = true,
-                Err(interrupt) => return Err(self.ending_of(interrupt, During::Queue)),
-            }
+            let called = self.wait_for_call(client, preamble, until, called).await;
+            called.map_err(|interrupt| self.ending_of(interrupt, During::Queue))?;
+            may_look = true;
         }
+    }
+
+    /// Waits for a call in the queue or between attempts.
+    async fn wait_for_call(
+        &self,
+        client: &Socket,
+        preamble: &Preamble,
+        until: Instant,
+        called: impl Future<Output = ()>,
+    ) -> Result<(), Interrupt> {
+        let event = async {
+            tokio::select! {
+                biased;
+                () = called => Ok(()),
+                () = preamble.closed_in_silence(client) => Err(Interrupt::Hangup),
+            }
+        };
+        self.wait(client, until, event).await.flatten()
     }
 
     /// After a failed attempt: end, or prepare the next one.
     async fn recover(
         &mut self,
         client: &Socket,
+        preamble: &Preamble,
         lease: Lease,
-        settings: &config::Backend,
         search: &mut Search,
         failure: ConnectFailure,
     ) -> Result<(), Ending> {
-        let until = self.hold_until(settings, search);
+        let until = self.hold_until(search);
         if let ConnectFailure::Exhausted(_) = failure {
             // No other server could be tried either: no attempt is spent, others may give back what is missing.
             if Instant::now() >= until {
                 return Err(Ending::over(By::Resource, During::Connect));
             }
             drop(lease);
-            return self.turn_around(client, settings, until).await;
+            return self.turn_around(client, preamble, search, until).await;
         }
         search.attempts_left = search.attempts_left.saturating_sub(1);
         let elsewhere = self.backend.has_trusted(lease.server().slot());
@@ -147,49 +215,57 @@ impl Session {
         if search.attempts_left == 0 && (!at_once || elsewhere || Instant::now() >= until) {
             return Err(Ending::over(to_blame(&failure), During::Connect));
         }
-        self.prepare_retry(&lease, settings, search);
+        self.prepare_retry(&lease, search);
         // Not held while waiting: another session may try meanwhile.
         drop(lease);
         if at_once && (search.same.is_some() || !elsewhere) {
-            self.turn_around(client, settings, until).await?;
+            self.turn_around(client, preamble, search, until).await?;
         }
+        self.follow_in_search(search);
         Ok(())
     }
 
-    /// Decides whether the next attempt goes to another server or to the same one.
-    fn prepare_retry(&mut self, lease: &Lease, settings: &config::Backend, search: &mut Search) {
+    /// Decides whether the next attempt goes to another server or to the same one. One that is no longer usable, which
+    /// this very failure may have caused, is not tried again.
+    fn prepare_retry(&mut self, lease: &Lease, search: &mut Search) {
         self.record.retries += 1;
         let server = lease.server();
-        let others = self.backend.snapshot().active() > 1;
+        self.failed = Some(Arc::clone(server));
+        let settings = &search.settings;
+        let (usable, others) = self.backend.standing(server.slot());
         let free_choice = others && settings.balance != Balance::Source;
-        if settings.retry.redispatch && (free_choice || search.attempts_left <= 1) {
-            server.stats.redispatches.add(1);
-            self.record.redispatched |= others;
+        let leaves = settings.retry.redispatch && (free_choice || search.attempts_left <= 1);
+        if leaves || !usable {
             search.avoid = Some(server.slot());
         } else {
-            server.stats.retries.add(1);
             search.same = Some(server.slot());
         }
     }
 
     /// Waits before the same server, or another one that is suspect as well, is tried again; shorter when a check finds
     /// one that is up.
-    async fn turn_around(&self, client: &Socket, settings: &config::Backend, until: Instant) -> Result<(), Ending> {
+    async fn turn_around(
+        &self,
+        client: &Socket,
+        preamble: &Preamble,
+        search: &Search,
+        until: Instant,
+    ) -> Result<(), Ending> {
         let now = Instant::now();
-        let pause = now + TURN_AROUND.min(settings.timeout.connect);
+        let pause = now + TURN_AROUND.min(search.settings.timeout.connect);
         let backend = Arc::clone(&self.backend);
-        let pausing = backend.queue.pause(settings.maxqueue);
+        let pausing = backend.queue.pause(search.settings.maxqueue);
         let called = poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx)));
-        match self.wait(client, pause.min(until.max(now)), called).await {
+        match self.wait_for_call(client, preamble, pause.min(until.max(now)), called).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.ending_of(interrupt, During::Connect)),
         }
     }
 
     /// Until when this session may be held: the time that it waited before it was frozen counts.
-    fn hold_until(&self, settings: &config::Backend, search: &mut Search) -> Instant {
-        let limit = settings.timeout.queue.saturating_sub(self.waited);
-        *search.hold_until.get_or_insert_with(|| Instant::now() + limit)
+    fn hold_until(&self, search: &mut Search) -> Instant {
+        let limit = search.settings.timeout.queue.saturating_sub(self.waited);
+        *search.held_since.get_or_insert_with(Instant::now) + limit
     }
 
     /// Counts a failed attempt, and notifies control or logs a shortage of this host.

@@ -38,10 +38,13 @@ impl Frontend {
         })
     }
 
-    /// Takes over changed settings; sessions that run keep the backend they have.
+    /// Takes over changed settings. Sessions with a server keep it; those that wait for one follow to the backend.
     pub fn reroute(&self, settings: config::Frontend, backend: Arc<Backend>) {
         self.limit.set_max(settings.maxconn.unwrap_or(u32::MAX));
-        self.route.store(Arc::new(Route { settings, backend }));
+        let before = self.route.swap(Arc::new(Route { settings, backend }));
+        if !Arc::ptr_eq(&before.backend, &self.route().backend) {
+            before.backend.queue.call(usize::MAX);
+        }
     }
 
     pub fn route(&self) -> Guard<Arc<Route>> {

@@ -1,6 +1,6 @@
 //! The beginning of a session: the PROXY header, and what the client sends before a server is connected.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
 use std::task::{Poll, ready};
@@ -20,6 +20,22 @@ pub(super) struct Preamble {
     pub(super) ended: bool,
     /// The PROXY header has been read, or none is to come.
     pub(super) introduced: bool,
+}
+
+impl Preamble {
+    /// Ready once the client has closed without having sent anything. As in HAProxy, no server gets to see it then; one
+    /// that has sent something may have closed its half alone, and wait for the answer.
+    pub(super) async fn closed_in_silence(&self, client: &Socket) {
+        if !self.bytes.is_empty() {
+            return pending().await;
+        }
+        if !self.ended {
+            poll_fn(|cx| client.poll_read_closed(cx)).await;
+            if socket::has_unread(client.as_fd()) {
+                pending().await
+            }
+        }
+    }
 }
 
 impl Session {

@@ -177,6 +177,11 @@ impl Socket {
         self.fd.poll_ready(cx, ReadySet::HANGUP)
     }
 
+    /// Ready once the peer has closed its half, or everything.
+    pub(crate) fn poll_read_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.fd.poll_ready(cx, ReadySet::READ_CLOSED)
+    }
+
     /// Whether the connection has broken, by RST in most cases. The kernel reports it once only.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(SockRef::from(&self.fd).take_error(), Ok(Some(_)))

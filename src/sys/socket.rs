@@ -31,6 +31,11 @@ pub(crate) fn try_recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Option<
     }
 }
 
+/// Whether bytes wait to be received.
+pub(crate) fn has_unread(fd: BorrowedFd<'_>) -> bool {
+    matches!(recv(fd, &mut [0], RecvFlags::DONTWAIT | RecvFlags::PEEK), Ok((_, 1..)))
+}
+
 /// Sends without waiting. `None`: the kernel takes nothing now, or the connect is still under way.
 pub(crate) fn try_send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
     match send(fd, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {

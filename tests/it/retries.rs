@@ -29,7 +29,7 @@ fn the_session_that_takes_a_server_down_is_served_by_the_other_one_at_once() {
     let config = tables.fold(Config::new().origins([&alive]), |config, table| config.table(&table));
     let lb = Lb::start(&config);
     let status = lb.status();
-    for number in 0..algorithms.len() {
+    for (number, balance) in algorithms.iter().enumerate() {
         let addr = status.bound(&format!("f{number}"))[0];
         // In turn they meet each server; a hash or a draw may not meet the dead one.
         for _ in 0..2 {
@@ -38,7 +38,7 @@ fn the_session_that_takes_a_server_down_is_served_by_the_other_one_at_once() {
             connect(addr).unwrap().read_exact(&mut greeting).unwrap();
             assert_eq!(&greeting, b"alive");
             // Not the turn-around of a second.
-            assert!(watch.elapsed() < Duration::from_millis(800), "{}: {watch:?}", algorithms[number]);
+            assert!(watch.elapsed() < Duration::from_millis(800), "{balance}: {watch:?}");
         }
     }
     let lines = || lb.stdout().lines().map(str::to_owned).collect::<Vec<_>>();

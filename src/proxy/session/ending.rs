@@ -1,6 +1,7 @@
 //! What follows from the end of a relay, and the ends that take time.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::Session;
@@ -78,12 +79,8 @@ impl Session {
 
     /// Prepares the record for a retry on another server.
     fn leave_server(&mut self, lease: Option<Lease>) {
-        if let Some(lease) = lease {
-            lease.server().stats.redispatches.add(1);
-            self.avoid = Some(lease.server().slot());
-        }
+        self.failed = lease.map(|lease| Arc::clone(lease.server()));
         self.record.retries += 1;
-        self.record.redispatched = true;
         self.record.bytes = ByteCounts::default();
         self.set_server(None);
     }

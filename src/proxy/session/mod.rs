@@ -96,14 +96,14 @@ impl Session {
             if let Err(ending) = header.and_then(|()| self.read_first(&client, &mut preamble)) {
                 return self.end_waiting(ending, client, preamble);
             }
-            let settings = Arc::clone(&self.backend.snapshot().settings);
             let mut spent = 0;
             let closing = loop {
-                let reached = match self.reach(&client, &preamble.bytes, spent).await {
+                let reached = match self.reach(&client, &preamble, spent).await {
                     Ok(reached) => reached,
                     Err(ending) => return self.end_waiting(ending, client, preamble),
                 };
                 spent += 1;
+                let settings = Arc::clone(&self.backend.snapshot().settings);
                 let (relay, lease) = self.connected(client, reached, &mut preamble, &settings);
                 let may_retry = spent <= settings.retry.retries;
                 match self.relay(relay, Some(lease), &settings, may_retry).await {

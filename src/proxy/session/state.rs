@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, Lease, Server, Slot};
+use crate::backend::{Backend, Lease, Server};
 use crate::log::{By, During, SessionLine, Termination};
 use crate::proxy::context::Context;
 use crate::proxy::frontend::Permit;
@@ -25,8 +25,8 @@ pub(in crate::proxy) struct Session {
     pub(in crate::proxy) registered: Registered,
     pub(in crate::proxy) backend: Arc<Backend>,
     pub(in crate::proxy) record: SessionFacts,
-    /// A server that has just failed this session.
-    pub(in crate::proxy) avoid: Option<Slot>,
+    /// The server that has just failed this session.
+    pub(in crate::proxy) failed: Option<Arc<Server>>,
     /// Time it looked for a server before it was frozen.
     pub(in crate::proxy) waited: Duration,
     pub(in crate::proxy) permit: Permit,
@@ -58,7 +58,7 @@ impl Ending {
 impl Session {
     pub(super) fn new(context: Rc<Context>, permit: Permit, backend: Arc<Backend>, record: SessionFacts) -> Self {
         let registered = context.register.enter();
-        Self { context, registered, backend, record, avoid: None, waited: Duration::ZERO, permit }
+        Self { context, registered, backend, record, failed: None, waited: Duration::ZERO, permit }
     }
 
     /// Waits for `what`, but no longer than `until`, and not at all once the client is gone or an order has come.

@@ -1,7 +1,9 @@
 //! A real HAProxy: the balancer that `lb` is measured against, and an independent implementation of the PROXY protocol.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use super::wait::eventually;
 pub(crate) struct Haproxy {
     process: Process,
     port: Port,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Haproxy {
@@ -53,13 +55,14 @@ impl Haproxy {
     fn start(port: Port, text: &str, within: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("haproxy.cfg");
-        fs::write(&file, text).unwrap();
+        let socket = format!("global\n stats socket {} level admin\n", dir.path().join("admin.sock").display());
+        fs::write(&file, socket + text).unwrap();
         let line = [within, &["haproxy", "-db"]].concat();
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).arg("-f").arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
         eventually(Duration::from_secs(10), "haproxy accepts", || TcpStream::connect(port.addr()).ok());
-        Self { process, port, _dir: dir }
+        Self { process, port, dir }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -73,6 +76,27 @@ impl Haproxy {
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.port.addr()
+    }
+
+    /// The answer of its admin socket.
+    #[track_caller]
+    pub(crate) fn command(&self, command: &str) -> String {
+        let mut socket = UnixStream::connect(self.dir.path().join("admin.sock")).unwrap();
+        writeln!(socket, "{command}").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// A column of `show stat`, for a server of the backend `app` or for `BACKEND`.
+    #[track_caller]
+    pub(crate) fn stat(&self, server: &str, column: &str) -> u64 {
+        let stat = self.command("show stat");
+        let mut lines = stat.lines().map(|line| line.trim_start_matches("# ").split(',').collect::<Vec<_>>());
+        let at = lines.next().and_then(|names| names.iter().position(|name| *name == column)).unwrap();
+        let row =
+            lines.find(|row| row.starts_with(&["app", server])).unwrap_or_else(|| panic!("no {server} in {stat}"));
+        row[at].parse().unwrap()
     }
 }
 
