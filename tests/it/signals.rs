@@ -136,7 +136,7 @@ fn hup_while_the_engine_starts_is_done_afterwards() {
         lb.signal(Signal::SIGHUP);
         ready().then_some(())
     });
-    eventually(HANG, "reloaded", || lb.stderr().contains("reloaded: 1 frontends").then_some(()));
+    eventually(HANG, "reloaded", || lb.stderr().contains("reloaded: 1 frontend").then_some(()));
     assert!(lb.is_running());
 }
 
