@@ -264,8 +264,9 @@ fn lines<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
     bytes.map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// Bytes of messages that wait for stderr at most.
-const BOUND: usize = 64 * 1024;
+/// Bytes of messages that wait for stderr at most: also a burst, when a thousand servers go DOWN before the thread has its
+/// turn on a busy machine.
+const BOUND: usize = 128 * 1024;
 
 /// How long one attempt waits for room.
 const ROOM: Duration = Duration::from_secs(1);
