@@ -45,13 +45,3 @@ pub(super) fn harmless(text: &str) -> String {
 pub(super) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
-
-pub(super) fn is_terminal() -> bool {
-    io::stdout().is_terminal()
-}
-
-/// The text so that it replaces what a terminal shows, without the flicker of clearing first.
-pub(super) fn redrawn(text: &str) -> String {
-    let lines = text.lines().map(|line| format!("{line}\x1b[K\n"));
-    format!("\x1b[H{}\x1b[J", lines.collect::<String>())
-}

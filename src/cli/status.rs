@@ -1,11 +1,14 @@
 //! `lb status`: what is running, once or every second. The tables for people are in `view`.
 
+mod screen;
 mod view;
 
+use std::future::pending;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::arguments::StatusArgs;
@@ -13,6 +16,7 @@ use super::ask::{AdminSocket, Refusal};
 use super::{ExitStatus, output};
 use crate::control::admin::Request;
 
+use screen::Screen;
 pub(super) use view::server_table;
 
 pub(super) fn run(args: &StatusArgs, socket: &AdminSocket) -> ExitStatus {
@@ -42,7 +46,8 @@ pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
     })
 }
 
-/// Ends with Ctrl-C or when stdout is closed. Once the daemon has answered, later failures are reported and retried.
+/// Ends with `q`, with a signal, or when stdout is closed. Once the daemon has answered, later failures are shown and
+/// retried.
 fn watch(json: bool, socket: &AdminSocket) -> ExitStatus {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -54,7 +59,7 @@ fn watch(json: bool, socket: &AdminSocket) -> ExitStatus {
     let status = runtime.block_on(async {
         tokio::select! {
             status = show_every_second(json, socket) => status,
-            _ = tokio::signal::ctrl_c() => ExitStatus::Done,
+            () = stop_signal() => ExitStatus::Done,
         }
     });
     // Does not wait for a request that is still open.
@@ -62,27 +67,85 @@ fn watch(json: bool, socket: &AdminSocket) -> ExitStatus {
     status
 }
 
+/// A signal that ends the watch, whose terminal has to be given back first.
+async fn stop_signal() {
+    let arrival = async |kind| match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        Err(_) => pending().await,
+    };
+    tokio::select! {
+        () = arrival(SignalKind::interrupt()) => {}
+        () = arrival(SignalKind::terminate()) => {}
+        () = arrival(SignalKind::hangup()) => {}
+        () = arrival(SignalKind::quit()) => {}
+    }
+}
+
 async fn show_every_second(json: bool, socket: &AdminSocket) -> ExitStatus {
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = false;
+    // Opened with the first answer: what is wrong before that stays readable.
+    let mut screen = None;
+    let mut page: Option<String> = None;
     loop {
-        seconds.tick().await;
-        let asked = socket.clone();
-        let look = tokio::task::spawn_blocking(move || look(json, &asked)).await;
-        let text = match look.expect("asking does not panic") {
-            Ok(text) => text,
-            Err(refusal) if !seen => return refusal.show(),
-            Err(refusal) => {
-                output::complain(&refusal.message);
+        tokio::select! {
+            _ = seconds.tick() => {}
+            goes_on = key(&mut screen) => {
+                if !goes_on {
+                    return ExitStatus::Done;
+                }
+                if let Some(ended) = show(&mut screen, page.as_deref().unwrap_or_default()) {
+                    return ended;
+                }
                 continue;
             }
-        };
-        let text = if !json && output::is_terminal() { output::redrawn(&text) } else { text };
-        match output::try_print(&text) {
-            Ok(true) => seen = true,
-            Ok(false) => return ExitStatus::Done,
-            Err(error) => return output::unwritten(&error),
+        }
+        let asked = socket.clone();
+        let look = tokio::task::spawn_blocking(move || look(json, &asked)).await;
+        match look.expect("asking does not panic") {
+            Ok(text) => {
+                if page.is_none() && !json {
+                    screen = Screen::open();
+                }
+                page = Some(text);
+            }
+            Err(refusal) => match (&page, &screen) {
+                (None, _) => return refusal.show(),
+                (Some(last), Some(_)) => page = Some(stale(last, &refusal.message)),
+                (Some(_), None) => {
+                    output::complain(&refusal.message);
+                    continue;
+                }
+            },
+        }
+        if let Some(ended) = show(&mut screen, page.as_deref().unwrap_or_default()) {
+            return ended;
         }
     }
+}
+
+async fn key(screen: &mut Option<Screen>) -> bool {
+    match screen {
+        Some(screen) => screen.key().await,
+        None => pending().await,
+    }
+}
+
+/// `Some`: stdout is closed.
+fn show(screen: &mut Option<Screen>, page: &str) -> Option<ExitStatus> {
+    let shown = match screen {
+        Some(screen) => screen.draw(page),
+        None => output::try_print(page),
+    };
+    match shown {
+        Ok(true) => None,
+        Ok(false) => Some(ExitStatus::Done),
+        Err(_) => Some(ExitStatus::Failed),
+    }
+}
+
+/// The last page with what is wrong in place of its first line.
+fn stale(page: &str, message: &str) -> String {
+    let rest = page.split_once('\n').map_or("", |(_, rest)| rest);
+    format!("lb: {message}\n{rest}")
 }

@@ -65,3 +65,4 @@ mod upgrade_takeover_line;
 mod upgrade_versions;
 mod usable;
 mod voice;
+mod watch;

@@ -80,7 +80,7 @@ pub(crate) struct StatusArgs {
     /// Print the whole status as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Repeat every second until Ctrl-C
+    /// Repeat every second until `q` or Ctrl-C
     #[arg(long)]
     pub(crate) watch: bool,
 }
