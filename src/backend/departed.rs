@@ -43,6 +43,7 @@ impl DepartedServers {
             let spec = MemberSpec {
                 name: name.to_owned(),
                 addr: addr(),
+                host: None,
                 weight: Weight::default(),
                 maxconn: None,
                 backup: false,

@@ -57,6 +57,8 @@ pub enum MemberOrigin {
 pub struct MemberSpec {
     pub name: String,
     pub addr: Addr,
+    /// The host name that the address was looked up by; checks ask for it.
+    pub host: Option<String>,
     pub weight: Weight,
     /// `None`: no limit.
     pub maxconn: Option<u32>,

@@ -17,6 +17,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// The name that is looked up, if it is one.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Host(host, _) => Some(host),
+            Self::Ip(_) | Self::Unix(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use self::places::ServerPlaces;
-use super::probe::probe;
+use super::probe::{Farewell, probe};
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
 use crate::backend::{Backend, Change, Member, Server, Usability};
 use crate::config::{self, AdminState};
@@ -180,44 +180,48 @@ impl CheckLoop {
         while let Some(member) = member(backend, server) {
             let settings = settings(backend);
             let idle = server.state().admin == AdminState::Maint;
-            match &settings.check {
+            let farewell = match &settings.check {
                 Some(check) if !idle => self.check(check, &member).await,
                 // A server without checks is always UP, but one that traffic found dead is to be trusted again one day.
                 None if !idle && server.is_suspect() => self.rehabilitate(&member).await,
-                _ => {}
-            }
+                _ => Farewell::default(),
+            };
             let health = server.state().health;
             let interval = match (&settings.check, health) {
                 (Some(check), Some(health)) => health.next_interval(check),
                 _ => UNCHECKED,
             };
             // Jitter of a twentieth keeps servers that once fell into step from staying so.
-            rest(backend, server, wake, interval.mul_f64(0.975 + fastrand::f64() / 20.0)).await;
+            let interval = interval.mul_f64(0.975 + fastrand::f64() / 20.0);
+            farewell.during(rest(backend, server, wake, interval)).await;
         }
     }
 
     /// One check. One that would leave the server DOWN, or that traffic asked for, looks at its other places first.
-    async fn check(&self, check: &config::Check, member: &Member) {
+    async fn check(&self, check: &config::Check, member: &Member) -> Farewell {
         let doubted = self.places.take_doubt();
-        let mut result = places::ask(check, &member.spec.addr, doubted).await;
+        let (mut result, mut farewell) =
+            places::ask(check, &member.spec.addr, member.spec.host.as_deref(), doubted).await;
         let last_chance = self.server.state().health.is_some_and(|health| health.is_down_after_failure());
         if !result.status.is_ok()
             && (doubted || last_chance)
             && let Some(found) = self.move_elsewhere(check, member, &result).await
         {
-            result = found;
+            (result, farewell) = found;
         }
         take_in(&self.backend, &self.server, result, 1, &self.on_change);
+        farewell
     }
 
     /// Trusts a suspect server again once it takes a connection, at another of its places if not at this one.
-    async fn rehabilitate(&self, member: &Member) {
+    async fn rehabilitate(&self, member: &Member) -> Farewell {
         let check = config::Check::default();
-        let result = probe(&check, &member.spec.addr).await;
+        let (result, farewell) = probe(&check, &member.spec.addr, None).await;
         if result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
             self.server.trust();
             self.backend.queue.call(usize::MAX);
         }
+        farewell
     }
 
     /// Moves the server to the first of its other places that passes the check, and returns the result there.
@@ -226,16 +230,16 @@ impl CheckLoop {
         check: &config::Check,
         member: &Member,
         failed: &CheckResult,
-    ) -> Option<CheckResult> {
+    ) -> Option<(CheckResult, Farewell)> {
         let addr = &member.spec.addr;
-        let (place, result) = self.places.find_another(check, addr).await?;
+        let (place, found) = self.places.find_another(check, addr, member.spec.host.as_deref()).await?;
         let (backend, server) = (&self.backend.name, &self.server.name);
         tracing::warn!(
             "backend {backend}: server {server} does not answer at {addr} ({failed}) but at {place}, which is used"
         );
         self.backend.move_server(&self.server, place, Instant::now());
         follow_up(&self.backend, false);
-        Some(result)
+        Some(found)
     }
 }
 
@@ -337,6 +341,7 @@ mod tests {
             let spec = MemberSpec {
                 name: "a".into(),
                 addr: addr.into(),
+                host: None,
                 weight: config::Weight::default(),
                 maxconn: None,
                 backup: false,

@@ -7,6 +7,7 @@
 
 mod conn;
 mod failure;
+mod farewell;
 mod http;
 mod mismatch;
 mod progress;
@@ -18,48 +19,65 @@ use tokio::time::{Instant, timeout};
 
 use self::conn::{Conn, Talk};
 use self::failure::ProbeFailure;
+pub(crate) use self::farewell::Farewell;
+use self::farewell::FirstToClose;
 use self::progress::{Passed, ProbePhase, ProbeProgress};
 use crate::backend::health::{CheckResult, CheckStatus};
 use crate::config::{Check, CheckKind};
 use crate::sys::addr::Addr;
 
-/// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead.
+/// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead. `name` is what
+/// `addr` was looked up by, if it was.
 ///
 /// Cancel safety: dropping the future closes the connection by an RST; nothing else remains.
-pub(crate) async fn probe(check: &Check, addr: &Addr) -> CheckResult {
+pub(crate) async fn probe(check: &Check, addr: &Addr, name: Option<&str>) -> (CheckResult, Farewell) {
     let start = Instant::now();
     let place = place(check, addr);
     let mut progress = ProbeProgress { phase: ProbePhase::Connecting, received: Vec::new() };
-    let outcome = match timeout(check.timeout, ask(check, &place, &mut progress)).await {
+    let mut conn = None;
+    let outcome = match timeout(check.timeout, ask(check, &place, name, &mut progress, &mut conn)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(progress.timed_out(check.timeout)),
+        Err(_) => {
+            // By an RST.
+            drop(conn.take());
+            Err(progress.timed_out(check.timeout))
+        }
     };
     let (status, code, cause) = match outcome {
         Ok(Passed { status, code }) => (status, code, Cow::Borrowed("")),
         Err(ProbeFailure { status, code, cause }) => (status, code, cause),
     };
     let result = CheckResult::new(status, &cause, start.elapsed());
-    match code {
+    let result = match code {
         Some(code) => result.with_code(code),
         None => result,
-    }
+    };
+    let first = if matches!(check.kind, CheckKind::Http { .. }) { FirstToClose::Server } else { FirstToClose::Check };
+    (result, conn.map(|conn| Farewell::new(conn, first)).unwrap_or_default())
 }
 
-async fn ask<'a>(check: &'a Check, place: &Addr, progress: &mut ProbeProgress<'a>) -> Result<Passed, ProbeFailure> {
+/// Leaves a connection that has been talked on in `conn`.
+async fn ask<'a>(
+    check: &'a Check,
+    place: &Addr,
+    name: Option<&str>,
+    progress: &mut ProbeProgress<'a>,
+    conn: &mut Option<Conn>,
+) -> Result<Passed, ProbeFailure> {
     match &check.kind {
         CheckKind::Tcp => {
-            let conn = Conn::open(place, Talk::Nothing, check.send_proxy).await?;
-            if check.send_proxy.is_some() {
-                conn.leave();
-            }
+            let open = Conn::open(place, Talk::Nothing, check.send_proxy).await?;
+            *conn = check.send_proxy.map(|_| open);
             Ok(Passed { status: CheckStatus::L4Ok, code: None })
         }
         CheckKind::Http { method, path, host, status } => {
-            let mut conn = Conn::open(place, Talk::Something, check.send_proxy).await?;
-            let request = http::request(method, path, host.as_deref(), place);
-            http::ask(&mut conn, &request, status, progress).await
+            let conn = conn.insert(Conn::open(place, Talk::Something, check.send_proxy).await?);
+            // A check that goes to another address does not ask for this server.
+            let name = if check.addr.is_some() { None } else { name };
+            let host = host.as_ref().map_or_else(|| http::host(place, name), Clone::clone);
+            http::ask(conn, &http::request(method, path, &host), status, progress).await
         }
-        CheckKind::Script(steps) => script::ask(steps, check, place, progress).await,
+        CheckKind::Script(steps) => script::ask(steps, check, place, progress, conn).await,
     }
 }
 

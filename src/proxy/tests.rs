@@ -57,6 +57,7 @@ impl Bench {
         let spec = MemberSpec {
             name: "a".into(),
             addr: origin.into(),
+            host: None,
             weight: config::Weight::default(),
             maxconn: None,
             backup: false,

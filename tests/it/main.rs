@@ -3,6 +3,7 @@
 mod admin_place;
 mod bad_peers;
 mod bytes;
+mod checks;
 mod circumstances;
 mod cli;
 mod dead_server;

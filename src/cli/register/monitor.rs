@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::message::complain;
 use crate::backend::health::{Health, Transition};
 use crate::config::{Address, Check, InitState};
-use crate::control::probe::probe;
+use crate::control::probe::{Farewell, probe};
 use crate::sys::addr::Addr;
 
 /// See the module.
@@ -40,7 +40,7 @@ impl Monitor {
         let mut was_well = false;
         let mut told = None;
         loop {
-            let outcome = self.check_once().await;
+            let (outcome, farewell) = self.check_once().await;
             let transition = health.record(outcome.is_ok());
             match outcome {
                 Ok(()) => told = None,
@@ -59,7 +59,8 @@ impl Monitor {
             }
             self.well.send_if_modified(|well| std::mem::replace(well, health.is_up()) != health.is_up());
             // Jitter of a twentieth keeps a fleet from checking in step.
-            sleep(health.next_interval(&self.check).mul_f64(0.975 + fastrand::f64() / 20.0)).await;
+            let interval = health.next_interval(&self.check).mul_f64(0.975 + fastrand::f64() / 20.0);
+            farewell.during(sleep(interval)).await;
         }
     }
 
@@ -68,11 +69,15 @@ impl Monitor {
         Health::new(self.check.rise, self.check.fall, InitState::Down)
     }
 
-    async fn check_once(&self) -> Result<(), String> {
+    async fn check_once(&self) -> (Result<(), String>, Farewell) {
         let addr = timeout(self.check.timeout, self.resolve()).await;
-        let addr = addr.unwrap_or_else(|_| Err("its name was not looked up in time".to_owned()))?;
-        let result = probe(&self.check, &addr).await;
-        if result.status.is_ok() { Ok(()) } else { Err(result.to_string()) }
+        match addr.unwrap_or_else(|_| Err("its name was not looked up in time".to_owned())) {
+            Ok(addr) => {
+                let (result, farewell) = probe(&self.check, &addr, self.addr.host()).await;
+                (if result.status.is_ok() { Ok(()) } else { Err(result.to_string()) }, farewell)
+            }
+            Err(cause) => (Err(cause), Farewell::default()),
+        }
     }
 
     async fn resolve(&self) -> Result<Addr, String> {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::backend::health::CheckResult;
 use crate::config::Check;
-use crate::control::probe::probe;
+use crate::control::probe::{Farewell, probe};
 use crate::sys::addr::Addr;
 
 #[derive(Debug, Default)]
@@ -37,7 +37,12 @@ impl ServerPlaces {
 
     /// The first other place that passes the check. All of them together have the time of one check; the next search
     /// continues behind the place that this one has come to.
-    pub(super) async fn find_another(&self, check: &Check, in_use: &Addr) -> Option<(Addr, CheckResult)> {
+    pub(super) async fn find_another(
+        &self,
+        check: &Check,
+        in_use: &Addr,
+        name: Option<&str>,
+    ) -> Option<(Addr, (CheckResult, Farewell))> {
         let mut others = self.all.borrow().clone();
         others.retain(|place| place != in_use);
         let begin = self.next.get() % others.len().max(1);
@@ -45,9 +50,9 @@ impl ServerPlaces {
         let search = async {
             for place in others {
                 self.next.set(self.next.get().wrapping_add(1));
-                let result = ask(check, &place, true).await;
-                if result.status.is_ok() {
-                    return Some((place, result));
+                let found = ask(check, &place, name, true).await;
+                if found.0.status.is_ok() {
+                    return Some((place, found));
                 }
             }
             None
@@ -57,13 +62,13 @@ impl ServerPlaces {
 }
 
 /// Checks a place. `in_person`: it has to take a connection too where the check asks at another one.
-pub(super) async fn ask(check: &Check, place: &Addr, in_person: bool) -> CheckResult {
+pub(super) async fn ask(check: &Check, place: &Addr, name: Option<&str>, in_person: bool) -> (CheckResult, Farewell) {
     if in_person && (check.addr.is_some() || check.port.is_some()) {
         let connect = Check { timeout: check.timeout, ..Check::default() };
-        let result = probe(&connect, place).await;
-        if !result.status.is_ok() {
-            return result;
+        let connected = probe(&connect, place, None).await;
+        if !connected.0.status.is_ok() {
+            return connected;
         }
     }
-    probe(check, place).await
+    probe(check, place, name).await
 }

@@ -1,12 +1,11 @@
 //! The connection of one check.
 //!
-//! How it ends matters when hundreds are opened in a second: the side that closes first keeps a TIME_WAIT for a minute,
-//! a port here or memory there. So, as HAProxy does, a check closes by an RST. The price: a server that is still
-//! writing may log `connection reset by peer`. Where nothing is to be said at all even that is spared, see
-//! [`Talk::Nothing`].
+//! How it ends matters: a server that is reset logs it, at every check, and the side that closes first keeps a TIME_WAIT
+//! for a minute. A check that has its answer closes in order, see [`Farewell`](super::farewell::Farewell); one that is given
+//! up is reset. Where nothing is to be said at all even a FIN is spared, see [`Talk::Nothing`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,9 +41,21 @@ impl Conn {
         }
         .map_err(|err| ProbeFailure::connecting(&err))?;
         if let Some(version) = proxy {
-            conn.send(&proxy_protocol::encode(version, None, None)).await?;
+            let header = conn.proxy_header(version);
+            conn.send(&header).await?;
         }
         Ok(conn)
+    }
+
+    /// As in HAProxy: v1 names the ends of the check's own connection, since some servers refuse `UNKNOWN`; v2 has a
+    /// word for a proxy that speaks for itself.
+    fn proxy_header(&self, version: ProxyVersion) -> Vec<u8> {
+        let ends = match (self, version) {
+            (Self::Tcp(stream), ProxyVersion::V1) => stream.local_addr().ok().zip(stream.peer_addr().ok()),
+            (Self::Tcp(_), ProxyVersion::V2) | (Self::Unix(_), _) => None,
+        };
+        let (src, dst) = ends.unzip();
+        proxy_protocol::encode(version, src, dst)
     }
 
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), ProbeFailure> {
@@ -57,6 +68,8 @@ impl Conn {
 
     /// Waits for bytes and adds them to `received`, which stays below `limit` before and at most there afterwards.
     /// `Ok(0)`: the server has closed its side.
+    ///
+    /// Cancel safety: no bytes are lost.
     pub(super) async fn receive(&mut self, received: &mut Vec<u8>, limit: usize) -> Result<usize, ProbeFailure> {
         debug_assert!(received.len() < limit);
         let room = (limit - received.len()) as u64;
@@ -70,11 +83,36 @@ impl Conn {
         .map_err(|err| ProbeFailure::broken(&err, "before the answer was complete"))
     }
 
-    /// Closes in order, by a FIN: for a check that ends with sending, since an RST could overtake the bytes.
-    pub(super) fn leave(self) {
-        if let Self::Tcp(stream) = &self {
+    /// Reads and forgets what still comes, up to `most` bytes, until the server has closed its side or the connection
+    /// has broken.
+    pub(super) async fn drain(&mut self, most: u64) {
+        let mut sink = tokio::io::sink();
+        let read = match self {
+            Self::Tcp(stream) => tokio::io::copy(&mut stream.take(most), &mut sink).await,
+            Self::Unix(stream) => tokio::io::copy(&mut stream.take(most), &mut sink).await,
+        };
+        match read {
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// From now on it closes by a FIN, as long as everything that has come is read.
+    pub(super) fn will_close_in_order(&self) {
+        if let Self::Tcp(stream) = self {
             // Only a closed descriptor could make this fail; the bytes may then be lost with the connection.
             let _ended_anyway = SockRef::from(stream).set_linger(None);
+        }
+    }
+
+    /// Says that nothing more comes from here.
+    pub(super) fn shutdown_write(&self) {
+        let done = match self {
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+        };
+        match done {
+            // A connection that has broken meanwhile has nothing left to be said.
+            Ok(()) | Err(_) => {}
         }
     }
 }

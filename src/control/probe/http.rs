@@ -1,4 +1,6 @@
-//! The HTTP check: a request, and the status line of its answer. Nothing behind that line is of interest.
+//! The HTTP check: a request, and the head of its answer. As in HAProxy the status counts once the whole head is there.
+
+use std::net::SocketAddr;
 
 use super::conn::Conn;
 use super::failure::{ProbeFailure, excerpt};
@@ -7,13 +9,23 @@ use crate::backend::health::CheckStatus;
 use crate::sys::addr::Addr;
 
 /// The request of a check. HTTP/1.1, since some servers refuse 1.0 by now; it asks for nothing that only 1.1 has.
-pub(super) fn request(method: &str, path: &str, host: Option<&str>, place: &Addr) -> String {
-    let tail = "User-Agent: lb\r\nConnection: close\r\n\r\n";
-    match (host, place) {
-        (Some(host), _) => format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{tail}"),
-        (None, Addr::Ip(addr)) => format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\n{tail}"),
-        (None, Addr::Unix(_)) => format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{tail}"),
-    }
+pub(super) fn request(method: &str, path: &str, host: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lb\r\nConnection: close\r\n\r\n")
+}
+
+/// The value of `Host` for a server that is asked at `place` and was looked up by `name`: as a browser writes it.
+pub(super) fn host(place: &Addr, name: Option<&str>) -> String {
+    let Addr::Ip(addr) = place else {
+        return "localhost".to_owned();
+    };
+    let host = match (name, addr) {
+        // The final dot of a name is for the resolver.
+        (Some(name), _) => name.strip_suffix('.').unwrap_or(name).to_owned(),
+        (None, SocketAddr::V4(addr)) => addr.ip().to_string(),
+        // Without its scope, which means nothing to another host.
+        (None, SocketAddr::V6(addr)) => format!("[{}]", addr.ip()),
+    };
+    if addr.port() == 80 { host } else { format!("{host}:{}", addr.port()) }
 }
 
 /// Sends the request and judges the status of the answer by `expected`, a list of inclusive ranges.
@@ -25,28 +37,22 @@ pub(super) async fn ask(
 ) -> Result<Passed, ProbeFailure> {
     progress.phase = ProbePhase::Sending;
     conn.send(request.as_bytes()).await?;
-    progress.phase = ProbePhase::Status;
+    progress.phase = ProbePhase::Head;
     let received = &mut progress.received;
     loop {
         let closed = conn.receive(received, MAX_HEAD).await? == 0;
-        match status(received) {
+        let cause = match status(received) {
             Parsed::Status(code) => return judge(code, expected),
-            Parsed::Malformed => {
-                let got = excerpt(received);
-                return Err(ProbeFailure::new(CheckStatus::L7Rsp, format!("not an HTTP answer: `{got}`")));
-            }
-            Parsed::Incomplete if closed && received.is_empty() => {
-                return Err(ProbeFailure::new(CheckStatus::L7Rsp, "connection closed without an answer"));
-            }
-            Parsed::Incomplete if closed => {
-                let got = excerpt(received);
-                return Err(ProbeFailure::new(CheckStatus::L7Rsp, format!("connection closed within `{got}`")));
-            }
-            Parsed::Incomplete if received.len() == MAX_HEAD => {
-                return Err(ProbeFailure::new(CheckStatus::L7Rsp, "no whole status line in the first 16k"));
-            }
-            Parsed::Incomplete => {}
-        }
+            // All that an old or small server may have to say.
+            Parsed::StatusLine(code) if closed => return judge(code, expected),
+            Parsed::Malformed => format!("not an HTTP answer: `{}`", excerpt(received)),
+            _ if closed && received.is_empty() => "connection closed without an answer".to_owned(),
+            _ if closed => format!("connection closed within `{}`", excerpt(received)),
+            Parsed::Incomplete if received.len() == MAX_HEAD => "no whole status line in the first 16k".to_owned(),
+            _ if received.len() == MAX_HEAD => "no end of the headers in the first 16k".to_owned(),
+            Parsed::Incomplete | Parsed::StatusLine(_) | Parsed::Headers => continue,
+        };
+        return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
     }
 }
 
@@ -64,27 +70,32 @@ fn judge(code: u16, expected: &[(u16, u16)]) -> Result<Passed, ProbeFailure> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parsed {
     Incomplete,
+    /// A whole status line and nothing behind it yet.
+    StatusLine(u16),
+    /// A whole status line and some of what comes before the empty line.
+    Headers,
+    /// The whole head of the final answer.
     Status(u16),
     Malformed,
 }
 
-/// The code of the final status line, `HTTP/1.1 200 …`, once its line end is there. Interim answers (1xx) before it
-/// are skipped. It starts anew at each call; at [`MAX_HEAD`] bytes that costs less than the reads between the calls,
-/// even when they bring one byte each.
+/// The code of the final head, `HTTP/1.1 200 …`, once its empty line is there. Interim answers (1xx) before it are
+/// skipped. It starts anew at each call; at [`MAX_HEAD`] bytes that costs less than the reads between the calls, even
+/// when they bring one byte each.
 fn status(received: &[u8]) -> Parsed {
     let mut rest = received;
     loop {
         let code = match status_line(rest) {
-            Parsed::Status(code) => code,
+            Parsed::StatusLine(code) => code,
             other => return other,
         };
-        if !(100..200).contains(&code) || code == SWITCHING_PROTOCOLS {
-            return Parsed::Status(code);
+        let interim = (100..200).contains(&code) && code != SWITCHING_PROTOCOLS;
+        match head_end(rest) {
+            Some(end) if interim => rest = &rest[end..],
+            Some(_) => return Parsed::Status(code),
+            None if interim || lines(rest) > 1 || !rest.ends_with(b"\n") => return Parsed::Headers,
+            None => return Parsed::StatusLine(code),
         }
-        let Some(end) = head_end(rest) else {
-            return Parsed::Incomplete;
-        };
-        rest = &rest[end..];
     }
 }
 
@@ -105,7 +116,7 @@ fn status_line(line: &[u8]) -> Parsed {
         return Parsed::Incomplete;
     }
     let digits = &head[SHAPE.len() - 3..];
-    Parsed::Status(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
+    Parsed::StatusLine(digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0')))
 }
 
 fn fits(byte: u8, shape: u8) -> bool {
@@ -115,11 +126,21 @@ fn fits(byte: u8, shape: u8) -> bool {
     }
 }
 
+fn lines(head: &[u8]) -> usize {
+    head.iter().filter(|&&byte| byte == b'\n').count()
+}
+
 /// The length of a head with its empty line.
 fn head_end(head: &[u8]) -> Option<usize> {
-    let crlf = head.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
-    let lf = head.windows(2).position(|two| two == b"\n\n").map(|at| at + 2);
-    crlf.into_iter().chain(lf).min()
+    let mut at = 0;
+    loop {
+        at += head[at..].iter().position(|&byte| byte == b'\n')? + 1;
+        match head[at..] {
+            [b'\n', ..] => return Some(at + 1),
+            [b'\r', b'\n', ..] => return Some(at + 2),
+            _ => {}
+        }
+    }
 }
 
 /// The beginning of every status line; `0` stands for any digit.
@@ -144,15 +165,21 @@ mod tests {
             ("", Incomplete),
             ("HTTP/1.1 200", Incomplete),
             ("HTTP/1.1 200 OK", Incomplete),
-            ("HTTP/1.1 200 OK\r\n", Status(200)),
-            ("HTTP/1.0 404\r\n", Status(404)),
-            ("HTTP/1.1 999 \n", Status(999)),
-            ("HTTP/1.1 100 Continue\r\n", Incomplete),
+            ("HTTP/1.1 200 OK\r\n", StatusLine(200)),
+            ("HTTP/1.1 200 OK\r\n\r", Headers),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n", Headers),
+            ("HTTP/1.1 200 OK\r\n\r\n", Status(200)),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody", Status(200)),
+            ("HTTP/1.1 200 OK\r\n\nbody", Status(200)),
+            ("HTTP/1.1 200 OK\n\r\n", Status(200)),
+            ("HTTP/1.0 404\r\n\r\n", Status(404)),
+            ("HTTP/1.1 999 \n\n", Status(999)),
+            ("HTTP/1.1 100 Continue\r\n", Headers),
             ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20", Incomplete),
-            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n", Status(204)),
-            ("HTTP/1.1 103 Early Hints\n\nHTTP/1.1 204 \r\n", Status(204)),
+            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n\r\n", Status(204)),
+            ("HTTP/1.1 103 Early Hints\n\nHTTP/1.1 204 \r\n\r\n", Status(204)),
             ("HTTP/1.1 100 Continue\r\n\r\nSSH", Malformed),
-            ("HTTP/1.1 101 Switching Protocols\r\n", Status(101)),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Status(101)),
             ("SSH-2.0-OpenSSH_9.2\r\n", Malformed),
             ("HTTP/1.1 2000 OK\r\n", Malformed),
             ("HTTP/1.1  200 OK\r\n", Malformed),
@@ -160,6 +187,22 @@ mod tests {
             ("\r\nHTTP/1.1 200 OK\r\n", Malformed),
         ] {
             assert_eq!(status(text.as_bytes()), parsed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_written_as_browsers_write_it() {
+        let ip = |addr: &str| Addr::Ip(addr.parse().unwrap());
+        for (place, name, expected) in [
+            (ip("10.0.0.1:8080"), None, "10.0.0.1:8080"),
+            (ip("10.0.0.1:80"), None, "10.0.0.1"),
+            (ip("[2001:db8::1]:8080"), None, "[2001:db8::1]:8080"),
+            (ip("[fe80::1%3]:80"), None, "[fe80::1]"),
+            (ip("10.0.0.1:8080"), Some("app.example"), "app.example:8080"),
+            (ip("[::1]:80"), Some("app.example."), "app.example"),
+            (Addr::Unix("/s".into()), None, "localhost"),
+        ] {
+            assert_eq!(host(&place, name), expected);
         }
     }
 
@@ -175,14 +218,15 @@ mod tests {
         /// No panic, and a verdict once reached stays, whatever comes later.
         #[test]
         fn any_bytes_get_a_lasting_verdict(
-            start in prop::sample::select(vec!["", "HTTP/1.1 ", "HTTP/1.1 200 OK", "HTTP/1.1 100 \r\n\r\n"]),
+            start in prop::sample::select(vec!["", "HTTP/1.1 ", "HTTP/1.1 200 OK", "HTTP/1.1 200 \r\n", "HTTP/1.1 100 \r\n\r\n"]),
             bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'\n'), Just(b'\r'), b'0'..=b'9'], 0..80),
         ) {
             let answer = [start.as_bytes(), &bytes].concat();
             let mut verdict = Parsed::Incomplete;
             for len in 0..=answer.len() {
                 let now = status(&answer[..len]);
-                prop_assert!(verdict == Parsed::Incomplete || now == verdict);
+                let lasts = matches!(verdict, Parsed::Status(_) | Parsed::Malformed);
+                prop_assert!(!lasts || now == verdict);
                 verdict = now;
                 if let Parsed::Status(code) = now {
                     prop_assert!(code < 1000);

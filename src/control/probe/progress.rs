@@ -23,8 +23,8 @@ pub(super) struct ProbeProgress<'a> {
 pub(super) enum ProbePhase<'a> {
     Connecting,
     Sending,
-    /// Waiting for an HTTP status line.
-    Status,
+    /// Waiting for the head of an HTTP answer.
+    Head,
     /// Waiting for the answer that this step expects.
     Expecting(&'a ScriptStep),
 }
@@ -39,9 +39,9 @@ impl ProbeProgress<'_> {
             ProbePhase::Sending => {
                 ProbeFailure::new(CheckStatus::L7Tout, format!("request not taken within {limit:?} (connected)"))
             }
-            ProbePhase::Status if !nothing => {
-                let got = excerpt(&self.received);
-                ProbeFailure::new(CheckStatus::L7Tout, format!("no whole status line within {limit:?}, got `{got}`"))
+            ProbePhase::Head if !nothing => {
+                let (lacks, got) = (lacking(&self.received), excerpt(&self.received));
+                ProbeFailure::new(CheckStatus::L7Tout, format!("no {lacks} within {limit:?}, got `{got}`"))
             }
             // The server did answer in time, only not what was wanted: that is no timeout to the operator.
             ProbePhase::Expecting(step) if !nothing => unmet(step, &self.received),
@@ -49,9 +49,13 @@ impl ProbeProgress<'_> {
                 let wanted = wanted(step);
                 ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?}, expected {wanted}"))
             }
-            ProbePhase::Status => {
+            ProbePhase::Head => {
                 ProbeFailure::new(CheckStatus::L7Tout, format!("no answer within {limit:?} (connected, request sent)"))
             }
         }
     }
+}
+
+fn lacking(head: &[u8]) -> &'static str {
+    if head.contains(&b'\n') { "end of the headers" } else { "whole status line" }
 }

@@ -1,8 +1,12 @@
 //! The script check: send and expect, step by step.
 //!
 //! An expectation looks at everything received since the last send (or connect). `expect` and `expect_regex` wait
-//! for more until they are met; `expect_not` judges the first piece of an answer, as HAProxy does, so that it
-//! belongs behind an `expect` of something that ends the answer.
+//! for more until they are met. `expect_not` judges the whole answer, whose end only the server knows: an expectation
+//! before it has found the end, the server has closed, or it has been silent, briefly behind a line and longer elsewhere.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::conn::{Conn, Talk};
 use super::failure::{ProbeFailure, excerpt};
@@ -12,12 +16,14 @@ use crate::backend::health::CheckStatus;
 use crate::config::{Check, ScriptStep};
 use crate::sys::addr::Addr;
 
-/// Runs all steps; each `Connect` but the first begins a new connection.
+/// Runs all steps; each `Connect` but the first begins a new connection. The last one is left in `last`, unless nothing
+/// was to be said on it.
 pub(super) async fn ask<'a>(
     steps: &'a [ScriptStep],
     check: &Check,
     place: &Addr,
     progress: &mut ProbeProgress<'a>,
+    last: &mut Option<Conn>,
 ) -> Result<Passed, ProbeFailure> {
     let steps = match steps {
         [ScriptStep::Connect, rest @ ..] => rest,
@@ -25,14 +31,17 @@ pub(super) async fn ask<'a>(
     };
     let silent = steps.iter().all(|step| matches!(step, ScriptStep::Connect));
     let talk = if silent { Talk::Nothing } else { Talk::Something };
-    let mut conn = Conn::open(place, talk, check.send_proxy).await?;
+    let mut conn = last.insert(Conn::open(place, talk, check.send_proxy).await?);
+    let mut before: Option<&ScriptStep> = None;
     for step in steps {
         match step {
             ScriptStep::Connect => {
                 progress.phase = ProbePhase::Connecting;
                 progress.received.clear();
-                drop(conn);
-                conn = Conn::open(place, talk, check.send_proxy).await?;
+                if !silent {
+                    conn.will_close_in_order();
+                }
+                conn = last.insert(Conn::open(place, talk, check.send_proxy).await?);
             }
             ScriptStep::Send(bytes) => {
                 progress.phase = ProbePhase::Sending;
@@ -41,32 +50,56 @@ pub(super) async fn ask<'a>(
             }
             ScriptStep::Expect(_) | ScriptStep::ExpectNot(_) | ScriptStep::ExpectRegex(_) => {
                 progress.phase = ProbePhase::Expecting(step);
-                expect(step, &mut conn, &mut progress.received).await?;
+                let mut matcher = Matcher::new(step);
+                expect(&mut matcher, conn, &mut progress.received).await?;
+                let ended = matches!(before, Some(ScriptStep::Expect(_) | ScriptStep::ExpectRegex(_)));
+                if matches!(step, ScriptStep::ExpectNot(_)) && !ended {
+                    hear_out(&mut matcher, conn, &mut progress.received, check.timeout / 2).await?;
+                }
             }
         }
+        before = Some(step);
     }
-    if matches!(steps.last(), Some(ScriptStep::Send(_))) {
-        conn.leave();
+    if silent && check.send_proxy.is_none() {
+        // By an RST, before the server's `accept` sees it.
+        drop(last.take());
     }
     let status = if silent { CheckStatus::L4Ok } else { CheckStatus::L7Ok };
     Ok(Passed { status, code: None })
 }
 
-async fn expect(step: &ScriptStep, conn: &mut Conn, received: &mut Vec<u8>) -> Result<(), ProbeFailure> {
-    let mut matcher = Matcher::new(step);
+async fn expect(matcher: &mut Matcher<'_>, conn: &mut Conn, received: &mut Vec<u8>) -> Result<(), ProbeFailure> {
     // What an earlier expectation has read may be enough, even if the server has closed since.
     while !matcher.is_met(received)? {
         if received.len() == MAX_ANSWER {
-            let cause = format!("no {} in the first 64k of the answer", wanted(step));
+            let cause = format!("no {} in the first 64k of the answer", wanted(matcher.step));
             return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
         }
         if conn.receive(received, MAX_ANSWER).await? == 0 {
             let cause = match received.as_slice() {
                 [] => "connection closed without an answer".to_owned(),
-                some => format!("connection closed, {}", unmet(step, some).cause),
+                some => format!("connection closed, {}", unmet(matcher.step, some).cause),
             };
             return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
         }
+    }
+    Ok(())
+}
+
+/// Receives the rest of an answer that is to lack something, until the server closes or is silent.
+async fn hear_out(
+    matcher: &mut Matcher<'_>,
+    conn: &mut Conn,
+    received: &mut Vec<u8>,
+    patience: Duration,
+) -> Result<(), ProbeFailure> {
+    while received.len() < MAX_ANSWER {
+        let silence = if received.ends_with(b"\n") { patience.min(BEHIND_A_LINE) } else { patience };
+        match timeout(silence, conn.receive(received, MAX_ANSWER)).await {
+            Ok(Ok(1..)) => matcher.is_met(received)?,
+            Ok(Err(broken)) => return Err(broken),
+            Ok(Ok(0)) | Err(_) => break,
+        };
     }
     Ok(())
 }
@@ -85,7 +118,8 @@ impl<'a> Matcher<'a> {
         Self { step, from: 0, scanned: 0 }
     }
 
-    /// `Ok(false)`: more must be received. `received` only ever grows at its end between calls.
+    /// `Ok(false)`: more must be received; `Ok(true)` with `ExpectNot`: not found so far. `received` only ever grows at its
+    /// end between calls.
     fn is_met(&mut self, received: &[u8]) -> Result<bool, ProbeFailure> {
         match self.step {
             ScriptStep::Expect(bytes) => {
@@ -101,11 +135,15 @@ impl<'a> Matcher<'a> {
                 }
                 Ok(regex.is_match(received))
             }
-            ScriptStep::ExpectNot(bytes) if contains(received, bytes) => {
-                let cause = format!("unwanted `{}` in the answer", excerpt(bytes));
-                Err(ProbeFailure::new(CheckStatus::L7Rsp, cause))
+            ScriptStep::ExpectNot(bytes) => {
+                let found = contains(&received[self.from..], bytes);
+                self.from = received.len().saturating_sub(bytes.len().saturating_sub(1));
+                if found {
+                    let cause = format!("unwanted `{}` in the answer", excerpt(bytes));
+                    return Err(ProbeFailure::new(CheckStatus::L7Rsp, cause));
+                }
+                Ok(!received.is_empty())
             }
-            ScriptStep::ExpectNot(_) => Ok(!received.is_empty()),
             ScriptStep::Connect | ScriptStep::Send(_) => Ok(true),
         }
     }
@@ -114,6 +152,9 @@ impl<'a> Matcher<'a> {
 fn contains(received: &[u8], bytes: &[u8]) -> bool {
     bytes.is_empty() || received.windows(bytes.len()).any(|part| part == bytes)
 }
+
+/// Silence behind a line that ends an answer: its last packets may come apart.
+const BEHIND_A_LINE: Duration = Duration::from_millis(100);
 
 /// An answer is kept up to here.
 const MAX_ANSWER: usize = 64 * 1024;

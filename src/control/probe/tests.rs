@@ -84,7 +84,9 @@ where
 }
 
 async fn outcome(check: &Check, addr: &Addr) -> (CheckStatus, String) {
-    let result = probe(check, addr).await;
+    let (result, farewell) = probe(check, addr, None).await;
+    // Servers of these tests wait for the end of the connection.
+    tokio::spawn(farewell.during(tokio::time::sleep(LONG)));
     assert_eq!(result.source, ResultSource::Check);
     assert!(result.duration < LONG, "{result}");
     (result.status, result.cause)

@@ -332,6 +332,7 @@ impl Pools {
             }
             Some(MemberSpec {
                 addr,
+                host: server.addr.host().map(str::to_owned),
                 name: server.name.clone(),
                 weight: server.weight,
                 maxconn: server.maxconn,

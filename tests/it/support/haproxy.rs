@@ -40,6 +40,30 @@ impl Haproxy {
         Self::start(port, &text, within)
     }
 
+    /// Checks `servers` by `options`, in the backend's section and behind each server.
+    #[track_caller]
+    pub(crate) fn check(servers: &[SocketAddr], options: &str, server_options: &str) -> Self {
+        let port = Port::reserve();
+        let mut text = format!(
+            "{BASICS}frontend ready\n bind {}\nbackend app\n option log-health-checks\n log stderr format raw daemon\n{options}\n",
+            port.addr()
+        );
+        for (index, server) in servers.iter().enumerate() {
+            text += &format!(" server s{index} {server} check {server_options}\n");
+        }
+        Self::start(port, &text, &[])
+    }
+
+    /// Whether the first check of the server with this index passed.
+    #[track_caller]
+    pub(crate) fn first_verdict(&self, server: usize) -> bool {
+        let begin = format!("Health check for server app/s{server} ");
+        eventually(Duration::from_secs(20), "a check by HAProxy", || {
+            let log = self.process.stderr();
+            log.split_once(&begin).map(|(_, rest)| rest.starts_with("succeeded"))
+        })
+    }
+
     /// Relays connections to `server`; `bind` and `server` options are in HAProxy's syntax.
     #[track_caller]
     pub(crate) fn relay(bind_options: &str, server: SocketAddr, server_options: &str) -> Self {

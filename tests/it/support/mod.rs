@@ -43,3 +43,4 @@ pub(crate) mod stream;
 pub(crate) mod takeover;
 pub(crate) mod wait;
 pub(crate) mod waiting;
+pub(crate) mod witness;

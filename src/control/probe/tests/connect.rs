@@ -50,12 +50,17 @@ async fn a_syn_without_answer_ends_with_the_timeout() {
 async fn the_proxy_header_comes_first() {
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
         for kind in [CheckKind::Tcp, http().kind, CheckKind::Script(vec![expect("HTTP/1.1 200")])] {
-            let (addr, served) = server(|mut stream| async move {
+            let (addr, served) = server(move |mut stream| async move {
                 let mut received = Vec::new();
                 let len = loop {
                     assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0);
                     match decode(&received) {
-                        Decoded::Header { len, src: None, dst: None } => break len,
+                        Decoded::Header { len, src, dst } => {
+                            let ends = (stream.peer_addr().ok(), stream.local_addr().ok());
+                            let expected = if version == ProxyVersion::V1 { ends } else { (None, None) };
+                            assert_eq!((src, dst), expected);
+                            break len;
+                        }
                         other => assert_eq!(other, Decoded::Incomplete),
                     }
                 };

@@ -81,12 +81,12 @@ async fn a_script_finds_the_primary_among_redis_servers() {
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
 
     for addr in [Addr::Ip(primary.addr), primary.unix()] {
-        let result = probe(&finds_the_primary(), &addr).await;
+        let (result, _) = probe(&finds_the_primary(), &addr, None).await;
         assert_eq!((result.status, &*result.cause), (CheckStatus::L7Ok, ""), "{addr}");
     }
     for addr in [Addr::Ip(replica.addr), replica.unix()] {
         let check = Check { timeout: Duration::from_millis(500), ..finds_the_primary() };
-        let result = probe(&check, &addr).await;
+        let (result, _) = probe(&check, &addr, None).await;
         assert_eq!(result.status, CheckStatus::L7Rsp, "{result}");
         let cause = r"expected `role:master`, got `role:slave\r\nmaster_host:127.0.0.1\r\n";
         assert!(result.cause.starts_with(cause), "{result}");
@@ -94,6 +94,6 @@ async fn a_script_finds_the_primary_among_redis_servers() {
 
     let gone = Addr::Ip(primary.addr);
     drop(primary);
-    let result = probe(&finds_the_primary(), &gone).await;
+    let (result, _) = probe(&finds_the_primary(), &gone, None).await;
     assert_eq!((result.status, &*result.cause), (CheckStatus::L4Con, "connection refused"));
 }
