@@ -96,11 +96,7 @@ fn leaving_backend(backend: &Backend) -> status::BackendReport {
 
 /// A server that takes no new sessions and has some left.
 fn leaving_server(member: &Member) -> Option<ServerReport> {
-    (member.server.sessions() > 0).then(|| ServerReport {
-        status: ServerStatus::Leaving,
-        leaving: true,
-        ..server(member)
-    })
+    (member.server.sessions() > 0).then(|| ServerReport { status: ServerStatus::Leaving, ..server(member) })
 }
 
 fn frontend(served: &Served) -> status::FrontendReport {
@@ -149,7 +145,6 @@ fn server(member: &Member) -> ServerReport {
         connect_errors: stats.connect_errors.value(),
         retries: stats.retries.value(),
         redispatches: stats.redispatches.value(),
-        leaving: false,
         times: ServerTimes {
             queue_ms: times(|times| &times.queue),
             connect_ms: times(|times| &times.connect),

@@ -37,8 +37,13 @@ fn a_server_that_leaves_maint_starts_slowly_as_in_haproxy() {
         let shares = [lb.addr("web"), haproxy.addr()].map(share);
         figure("sessions of 40 for a server that is back, lb and HAProxy", format!("{ours:?}: {shares:?}"));
         let [ours, theirs] = shares;
-        assert!(ours.abs_diff(theirs) <= 4, "edge {edge}: {ours} of 40, HAProxy {theirs}");
-        assert!(![0, 3].contains(&edge) || ours <= 8, "edge {edge}: {ours} of 40");
+        // A fifth of them at most, or about half: HAProxy lets one that was away wait for its next turn.
+        let (ours_slow, theirs_slow) = (ours <= 8, theirs <= 8);
+        assert_eq!(
+            (ours_slow, theirs_slow),
+            ([0, 3].contains(&edge), ours_slow),
+            "edge {edge}: {ours}, {theirs} of 40"
+        );
         if edge == 0 {
             lb.command_ok(&["upgrade", "--probation", "0s"]);
             let after = share(lb.addr("web"));

@@ -110,7 +110,7 @@ fn backend_table(status: &Status) -> Table {
     for backend in &status.backends {
         let up = backend.servers.iter().filter(|server| server.status == ServerStatus::Up).count();
         let colour = if up == 0 { Some(Colour::Red) } else { None };
-        let members = backend.servers.iter().filter(|server| !server.leaving).count();
+        let members = backend.servers.iter().filter(|server| server.status != ServerStatus::Leaving).count();
         let up = Cell::right(format!("{up}/{members}"));
         table.row(vec![
             Cell::left(&backend.name),

@@ -149,8 +149,6 @@ pub struct ServerReport {
     pub retries: u64,
     /// Those that were repeated on another server.
     pub redispatches: u64,
-    /// No member of the backend any more: it is shown as long as it has sessions.
-    pub leaving: bool,
     #[serde(flatten)]
     pub times: ServerTimes,
 }
