@@ -15,6 +15,7 @@ use crate::control::state_file;
 use crate::engine::admin_place::{AdminPlaces, display_path};
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Jobs, LoopEvent, ReloadStep};
+use crate::engine::launch::ConfigSource;
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::listeners::{LeavingListeners, NewlyBound};
 use crate::engine::reload_queue::ReloadAsker;
@@ -207,6 +208,12 @@ fn fixed_settings(engine: &Engine, config: &Config) -> Vec<String> {
     let (threads, running) = (config.global.threads.unwrap_or_else(resources::cores), engine.workers.count());
     if threads != running {
         notes.push(format!("threads stays {running}: `lb upgrade` starts {threads}"));
+    }
+    if let ConfigSource::Kept { name, .. } = &engine.launch.source {
+        notes.push(format!(
+            "{} is as it was at the start: it came through a descriptor, and is not read again",
+            name.display()
+        ));
     }
     for frontend in &config.frontends {
         let had = engine.listeners.frontend(&frontend.name).map(|frontend| frontend.route().settings.v4v6);

@@ -1,16 +1,20 @@
 //! What a shell, a service manager or a container runtime hands down is used or reset, and never tripped over: limits,
 //! umask, directories, descriptors, the environment.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::client::{HANG, greeting};
 use crate::support::config::Config;
-use crate::support::lb::{Lb, LbOptions};
+use crate::support::lb::{BINARY, Lb, LbOptions};
 use crate::support::origin::Origin;
 use crate::support::proc;
+use crate::support::process::Process;
 use crate::support::wait::{eventually, eventually_eq};
 
 #[test]
@@ -18,6 +22,8 @@ fn odd_limits_are_used() {
     each(&[
         &["prlimit", "--nofile=20:4096"],
         &["prlimit", "--nofile=100:100"],
+        // SIGXFSZ ends a process that writes to a file.
+        &["prlimit", "--fsize=0"],
         &["prlimit", "--core=0", "--stack=unlimited"],
         &["prlimit", "--as=2147483648"],
         &["nice", "-n", "19"],
@@ -71,6 +77,24 @@ fn descriptors_that_nobody_meant_to_hand_down_stay_out_of_the_engine() {
     // Standard input alone.
     assert_eq!(count(), 1);
     assert_eq!(greeting(lb.addr("web")).unwrap(), "a");
+}
+
+#[test]
+fn a_secret_that_the_own_group_may_read_is_used_and_one_that_others_may_read_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::named("a");
+    let file = dir.path().join("password");
+    fs::write(&file, "secret\n").unwrap();
+    for (mode, name, words) in [(0o440, "group", "trying again"), (0o444, "others", "can be read or changed by others")]
+    {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(["register", "--etcd", "http://127.0.0.1:1", "--key", "/app/a", "--username", "u"]);
+        command.args(["--addr", &origin.addr().to_string(), "--password-file"]).arg(&file);
+        let app = Process::start(name, dir.path(), &command);
+        eventually(HANG, words, || app.stderr().contains(words).then_some(()));
+        assert_eq!(app.stderr().contains("can be read"), name == "others", "{}", app.stderr());
+    }
 }
 
 /// Serves under each of these commands, replaces an engine, upgrades and ends.
