@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::support::client::HANG;
+use super::support::config::Config;
 use super::support::etcd::Etcd;
 use super::support::followed::Following;
+use super::support::lb::Lb;
 use super::support::wait::eventually;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -49,6 +52,29 @@ fn a_token_that_is_no_longer_valid_is_replaced() {
     secret(dir.path(), "second\n", 0o600);
     etcd.put("/app/d", "10.0.0.4:80");
     app.wait_for(&["a", "b", "c", "d"], RECOVERY);
+}
+
+#[test]
+fn a_user_connects_while_authentication_is_off_and_authenticates_once_it_is_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut etcd = Etcd::start();
+    // As other tools write values, too.
+    etcd.put("/app/a", "{\"addr\": \"10.0.0.1:80\", \"weight\": null, \"maxconn\": \"\", \"backup\": null}\n");
+    let table = format!(
+        "[etcd]\nendpoints = [\"{}\"]\nusername = \"root\"\npassword_file = {:?}",
+        etcd.endpoint(),
+        secret(dir.path(), "first\n", 0o600)
+    );
+    let lb = Lb::start(&Config::new().backend(r#"discovery = { etcd = "/app/" }"#).table(&table));
+    let servers = |names: &[&str]| {
+        let want: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        eventually(HANG, "the servers", || (lb.status().servers("app") == want).then_some(()));
+    };
+    servers(&["a"]);
+    assert!(lb.stderr().contains("authentication is not enabled there"), "{}", lb.stderr());
+    etcd.require_password("first");
+    etcd.put("/app/b", "{\"addr\": \"10.0.0.2:80\", \"weight\": \"2\", \"drain\": null}");
+    servers(&["a", "b"]);
 }
 
 #[test]

@@ -72,7 +72,8 @@ impl Discovered {
         if value.len() > MAX_VALUE {
             return Err(ValueError::TooLong);
         }
-        let text = std::str::from_utf8(value).map_err(|_| ValueError::NotText)?.trim();
+        let text = std::str::from_utf8(value).map_err(|_| ValueError::NotText)?;
+        let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() {
             return Err(ValueError::Empty);
         }
@@ -115,6 +116,7 @@ fn parse_json(text: &str) -> Result<(Discovered, usize), ValueError> {
     let mut ignored = 0;
     for (field, value) in &object {
         match field.as_str() {
+            "addr" | "weight" | "maxconn" | "backup" | "drain" if is_not_given(value) => {}
             "addr" => addr = Some(parse_addr(text_of(value)?.trim())?),
             "weight" => server.weight = weight_of(value)?,
             "maxconn" => server.maxconn = maxconn_of(value)?,
@@ -131,26 +133,35 @@ fn text_of(value: &Value) -> Result<&str, ValueError> {
     value.as_str().ok_or(ValueError::BadField { field: "addr", wanted: "a text like \"10.0.0.1:8000\"" })
 }
 
+/// As tools write an optional field that has no value.
+fn is_not_given(value: &Value) -> bool {
+    value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// A whole number, also as `5.0` and `"5"`, which some languages make of it.
+fn number_of(value: &Value) -> Option<u64> {
+    let whole = |number: &f64| number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(number);
+    let text = || value.as_str().and_then(|text| text.trim().parse().ok());
+    value.as_u64().or_else(|| value.as_f64().filter(whole).map(|number| number as u64)).or_else(text)
+}
+
 fn weight_of(value: &Value) -> Result<Weight, ValueError> {
-    value
-        .as_u64()
+    number_of(value)
         .and_then(|weight| u16::try_from(weight).ok())
         .and_then(Weight::new)
         .ok_or(ValueError::BadField { field: "weight", wanted: "a whole number from 0 to 256" })
 }
 
 fn maxconn_of(value: &Value) -> Result<Option<u32>, ValueError> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    let limit = value.as_u64().and_then(|limit| u32::try_from(limit).ok());
+    let limit = number_of(value).and_then(|limit| u32::try_from(limit).ok());
     let limit =
         limit.ok_or(ValueError::BadField { field: "maxconn", wanted: "a whole number from 0 to 4294967295" })?;
     Ok((limit > 0).then_some(limit))
 }
 
 fn flag_of(field: &'static str, value: &Value) -> Result<bool, ValueError> {
-    value.as_bool().ok_or(ValueError::BadField { field, wanted: "true or false" })
+    let text = || value.as_str().and_then(|text| text.trim().parse().ok());
+    value.as_bool().or_else(text).ok_or(ValueError::BadField { field, wanted: "true or false" })
 }
 
 /// The longest server name.
@@ -187,6 +198,21 @@ mod tests {
     }
 
     #[test]
+    fn values_are_taken_as_other_tools_write_them() {
+        let plain = ok("10.0.0.1:80");
+        for value in [
+            "\u{feff}10.0.0.1:80\r\n",
+            r#"{"addr":"10.0.0.1:80","weight":null,"maxconn":null,"backup":null,"drain":null}"#,
+            r#"{"addr":" 10.0.0.1:80\n","weight":"","maxconn":"","backup":"","drain":""}"#,
+            r#"{"addr":"10.0.0.1:80","weight":"1","maxconn":"0","backup":"false"}"#,
+            r#"{"addr":"10.0.0.1:80","weight":1.0,"maxconn":0.0}"#,
+        ] {
+            assert_eq!(ok(value), plain, "{value}");
+        }
+        assert_eq!(ok(r#"{"addr":"10.0.0.1:80","weight":"7","maxconn":100.0}"#).weight.get(), 7);
+    }
+
+    #[test]
     fn unknown_json_fields_are_ignored_and_counted() {
         let value = br#"{"addr":"10.0.0.1:80","zone":"a","weight":2,"x":{"y":[1]}}"#;
         let (server, ignored) = Discovered::parse(value).unwrap();
@@ -203,7 +229,10 @@ mod tests {
             ("unix@/run/docker.sock", "unix socket"),
             (r#"{"addr":"unix@/run/docker.sock"}"#, "unix socket"),
             (r#"{"weight":1}"#, "`addr` is missing"),
+            (r#"{"addr":null}"#, "`addr` is missing"),
             (r#"{"addr":1}"#, "`addr` must be"),
+            (r#"{"addr":"a:1","weight":"many"}"#, "`weight` must be"),
+            (r#"{"addr":"a:1","weight":[]}"#, "`weight` must be"),
             (r#"{"addr":"a:1","weight":257}"#, "`weight` must be"),
             (r#"{"addr":"a:1","weight":-1}"#, "`weight` must be"),
             (r#"{"addr":"a:1","weight":1.5}"#, "`weight` must be"),

@@ -10,14 +10,27 @@ use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::error::EtcdError;
 use super::limits::REQUEST;
 use super::secret::read_secret;
 use crate::config::{self, SlowFile};
 
-/// A client of `endpoint`, which is one of `etcd.endpoints`. Authenticates when a user is configured.
+/// A client of `endpoint`, which is one of `etcd.endpoints`. Authenticates when a user is configured and etcd has users.
+/// Once they are enabled, a connection without one is refused, and the next one authenticates.
 pub(crate) async fn connect(etcd: &config::Etcd, endpoint: &str) -> Result<Client, EtcdError> {
+    match connect_as_configured(etcd, endpoint).await {
+        Err(error) if etcd.username.is_some() && error.is_authentication_off() => {
+            warn!("etcd {endpoint}: authentication is not enabled there: connecting without `username`");
+            let without_user = config::Etcd { username: None, ..etcd.clone() };
+            connect_as_configured(&without_user, endpoint).await
+        }
+        outcome => outcome,
+    }
+}
+
+async fn connect_as_configured(etcd: &config::Etcd, endpoint: &str) -> Result<Client, EtcdError> {
     let options = read_options(etcd, endpoint).await?;
     let connected = timeout(REQUEST, Client::connect([endpoint], Some(options)));
     let waiting = EtcdError::Timeout { what: "connecting" };

@@ -35,6 +35,13 @@ pub(crate) enum EtcdError {
     NoHeader,
 }
 
+impl EtcdError {
+    /// The cluster has no users. etcd has no code of its own for it.
+    pub(super) fn is_authentication_off(&self) -> bool {
+        matches!(self, Self::Etcd(text) if text.contains("authentication is not enabled"))
+    }
+}
+
 impl From<etcd_client::Error> for EtcdError {
     fn from(error: etcd_client::Error) -> Self {
         Self::Etcd(explain(&error))
