@@ -102,6 +102,11 @@ impl Backend {
         self.snapshot.load()
     }
 
+    /// The same, to be held.
+    pub fn snapshot_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
     /// Picks a server and counts a session on it. `None`: none is usable, or all are full.
     pub fn pick(self: &Arc<Self>, hint: &Hint) -> Option<Lease> {
         let snapshot = self.snapshot.load();
@@ -150,6 +155,8 @@ impl Backend {
     pub fn adopt(self: &Arc<Self>, server: &str, addr: impl FnOnce() -> Addr) -> Option<Lease> {
         let member = self.counting(server, addr)?;
         self.loads.take(member.server.slot(), u32::MAX);
+        // After it was counted: the limit is not exceeded meanwhile.
+        member.server.arrive();
         Some(Lease::new(self, &member))
     }
 

@@ -24,6 +24,8 @@ pub struct Server {
     slot: Slot,
     /// Live connects that failed and were not taken yet.
     failures: AtomicU32,
+    /// Places within its `maxconn` that sessions of another engine have, or may take.
+    lent: AtomicU32,
     /// Smoothed time of a successful connect in microseconds; 0: none yet.
     connect_micros: AtomicU32,
     state: Mutex<ServerState>,
@@ -94,6 +96,7 @@ impl Server {
             slot: loads.allot()?,
             loads: Arc::clone(loads),
             failures: AtomicU32::new(0),
+            lent: AtomicU32::new(0),
             connect_micros: AtomicU32::new(0),
             state: Mutex::new(state),
         })
@@ -107,6 +110,24 @@ impl Server {
     /// Sessions now.
     pub fn sessions(&self) -> u32 {
         self.loads.sessions(self.slot)
+    }
+
+    /// Leaves so many places within `maxconn` to the other engine of an upgrade; in force with the next snapshot. Returns
+    /// whether that is a change.
+    pub fn lend(&self, places: u32) -> bool {
+        self.lent.swap(places, Relaxed) != places
+    }
+
+    /// A session has come from the other engine and is counted here.
+    pub(super) fn arrive(&self) {
+        let less = |lent: u32| lent.checked_sub(1);
+        // An error: nothing was lent for it.
+        self.lent.fetch_update(Relaxed, Relaxed, less).ok();
+    }
+
+    /// Places that are lent.
+    pub fn lent(&self) -> u32 {
+        self.lent.load(Relaxed)
     }
 
     /// Control's view; never locked by the data plane.

@@ -67,7 +67,10 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
             slot: member.server.slot(),
             // In steps of 5 %, since the cycle of turns grows with the scale.
             weight: if ramping { (weight * 20 * percent / 100).max(1) } else { weight },
-            maxconn: member.spec.maxconn.map_or(u32::MAX, |max| (max * percent).div_ceil(100).max(1)),
+            maxconn: member
+                .spec
+                .maxconn
+                .map_or(u32::MAX, |max| (max * percent).div_ceil(100).max(1).saturating_sub(member.server.lent())),
             name_hash: xxh3_64(member.spec.name.as_bytes()),
         }
     });

@@ -35,6 +35,7 @@ pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<()
                 accepted: now.accepted.saturating_sub(before.accepted),
                 served: now.served.saturating_sub(before.served),
                 failed: now.failed.saturating_sub(before.failed),
+                full: now.full,
             };
             if engine.reports.heartbeat(beat).is_err() {
                 return Ok(());
@@ -76,5 +77,6 @@ fn figures(engine: &Engine) -> Heartbeat {
         accepted: of_frontends(|stats| stats.sessions_total.value()),
         served: backends.sum(),
         failed: of_frontends(|stats| stats.failed.value()),
+        full: Some(engine.listeners.is_full()),
     }
 }

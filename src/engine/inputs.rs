@@ -36,8 +36,12 @@ pub(super) enum LoopEvent {
     Checked {
         answer: bool,
     },
-    /// No worker accepts any more, except from listeners that no other engine serves.
-    Parked,
+    /// No worker accepts any more, except from listeners that no other engine serves, if there are some.
+    Parked {
+        keeps_some: bool,
+    },
+    /// The places within limits are to be divided with the new engine.
+    LendingDue,
     /// A heartbeat is due.
     Pulse(Pulse),
     Reload(ReloadStep),

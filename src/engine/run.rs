@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Inputs, Jobs, LoopEvent};
 use crate::engine::reload_queue::ReloadAsker;
@@ -43,7 +45,8 @@ async fn handle(engine: &mut Engine, jobs: &mut Jobs, event: LoopEvent) -> Resul
         LoopEvent::Request(request) => admin_requests::answer(engine, jobs, request),
         LoopEvent::Pools(news) => names::take(engine, &news),
         LoopEvent::Checked { answer } => serve(engine, jobs, answer)?,
-        LoopEvent::Parked => parked(engine).await?,
+        LoopEvent::Parked { keeps_some } => parked(engine, keeps_some).await?,
+        LoopEvent::LendingDue => lend(engine, jobs),
         LoopEvent::Pulse(pulse) => heartbeat::beat(engine, jobs, &pulse)?,
         LoopEvent::Reload(step) => reload::advance(engine, jobs, step),
         LoopEvent::Handoff(step) => {
@@ -64,6 +67,7 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Park(except) => park(engine, jobs, &except),
         SupervisorOrder::Resume => {
             engine.succession.end_move();
+            engine.succession.reclaim(&engine.listeners, &engine.pools);
             engine.listeners.resume()?;
             engine.admin.serve()?;
             tracing::warn!("resumed: the new engine failed");
@@ -73,10 +77,17 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Move(limit) => hand_over(engine, jobs, limit),
         SupervisorOrder::Reload => reload::ask(engine, jobs, ReloadAsker::Signal),
         SupervisorOrder::Phase(phase) => {
-            if phase == UpgradePhase::Idle {
-                engine.succession.forget_export();
-                // Another supervisor than the one at the start may keep it now.
-                names::report(engine);
+            match phase {
+                UpgradePhase::Idle => {
+                    engine.succession.forget_export(&engine.listeners, &engine.pools);
+                    // Another supervisor than the one at the start may keep it now.
+                    names::report(engine);
+                }
+                UpgradePhase::Activate => {
+                    engine.succession.begin_lending();
+                    lend(engine, jobs);
+                }
+                _ => {}
             }
             engine.upgrade_status.set_phase(phase);
             // A reload may have waited for the end of the upgrade.
@@ -125,19 +136,31 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
 fn park(engine: &mut Engine, jobs: &mut Jobs, except: &[u64]) {
     fault::point("engine.park");
     engine.order_under_way = true;
-    let parked = engine.listeners.park(except);
-    jobs.start(async {
+    let (parked, keeps_some) = (engine.listeners.park(except), !except.is_empty());
+    jobs.start(async move {
         parked.await;
-        LoopEvent::Parked
+        LoopEvent::Parked { keeps_some }
     });
 }
 
-async fn parked(engine: &mut Engine) -> Result<(), EngineError> {
+async fn parked(engine: &mut Engine, keeps_some: bool) -> Result<(), EngineError> {
     engine.order_under_way = false;
+    engine.succession.parked(keeps_some);
+    engine.succession.lend(&engine.listeners, &engine.pools);
     engine.admin.park().await;
     engine.reports.parked()?;
     tracing::info!("parked: a new engine accepts");
     Ok(())
+}
+
+/// Divides the places within limits with the new engine, and does so again soon: sessions end meanwhile.
+fn lend(engine: &mut Engine, jobs: &mut Jobs) {
+    if engine.succession.lend(&engine.listeners, &engine.pools) {
+        jobs.start(async {
+            sleep(LENDING).await;
+            LoopEvent::LendingDue
+        });
+    }
 }
 
 fn hand_over(engine: &mut Engine, jobs: &mut Jobs, limit: Duration) {
@@ -163,3 +186,6 @@ fn report_done(engine: &Engine, done: Done) {
         tracing::error!("{error}");
     }
 }
+
+/// How soon the new engine gets places of sessions that have ended in the old one.
+const LENDING: Duration = Duration::from_millis(20);

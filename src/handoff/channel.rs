@@ -131,6 +131,29 @@ impl Outbox {
         Ok(())
     }
 
+    /// Sends a message with borrowed descriptors at once, or returns false: the socket has no room, or others wait.
+    pub(crate) fn send_now<M: Messages>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        message: &M,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<bool, ChannelError> {
+        self.flush(socket)?;
+        if !self.is_empty() {
+            return Ok(false);
+        }
+        let (kind, critical, body) = message.encode();
+        let frame = Frame { kind, critical, fds: fds.len(), sequence: self.sequence, body };
+        match fd::send(socket, &frame.encode(), fds) {
+            Ok(()) => {
+                self.sequence = self.sequence.wrapping_add(1);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Sends what the socket accepts. The rest stays queued until the socket is writable.
     pub(crate) fn flush(&mut self, socket: BorrowedFd<'_>) -> Result<(), ChannelError> {
         while let Some((bytes, fds)) = self.queue.front() {

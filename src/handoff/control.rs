@@ -294,6 +294,8 @@ record! {
         3 => served: u64,
         /// Of those, ended without one.
         4 => failed: u64,
+        /// No place is free within a limit, so that connections wait; in an upgrade the other engine's sessions count, too.
+        5 => full: Option<bool>,
     }
 }
 

@@ -34,6 +34,8 @@ codes! {
         Histograms = 4,
         /// The last discovery set with its revision.
         Discovery = 5,
+        /// Places within limits that the old engine's sessions have.
+        Places = 8,
     }
 }
 
@@ -154,6 +156,6 @@ mod tests {
         let agreed = Agreed::between(&changed, &adjusted(offers(), "sessions=1-9"));
         assert_eq!(agreed.version(Feature::Sessions), Some(3));
         assert!(!agreed.has(Feature::Counters));
-        assert_eq!(agreed.to_string(), "sessions 3, health 1, histograms 1, discovery 1");
+        assert_eq!(agreed.to_string(), "sessions 3, health 1, histograms 1, discovery 1, places 1");
     }
 }

@@ -1,9 +1,13 @@
 //! Messages between the old and the new engine of an upgrade, over the socket pair that the supervisor made.
 //!
 //! ```text
-//! old  GREETING  (NAMES | DISCOVERY | FRONTEND | SERVER)* STATE_END            RESIDUE* BATCH         COMMIT   ...  SUMS* END
-//! new  GREETING                                            IMPORTED                   ACCEPT
+//! old  GREETING  (NAMES | DISCOVERY | FRONTEND | SERVER | HELD)* STATE_END           HELD* RESIDUE* BATCH         COMMIT   ...  SUMS* END
+//! new  GREETING                                                            IMPORTED                         ACCEPT
 //! ```
+//! **Places.** Limits (`maxconn`) hold for both engines together: HELD says how many places within each limit the old
+//! engine's sessions have, or may still take. The new engine leaves these alone; each session that moves brings its own,
+//! and what is left at END is free.
+//!
 //! **Ownership of a session.** BATCH offers sessions; both engines then hold the sockets, but neither uses them. ACCEPT
 //! confirms that the whole batch has arrived. COMMIT transfers ownership: the old engine sends it and never touches the
 //! sessions again; the new one touches them only after it. So at most one engine works on a session at any time,
@@ -24,6 +28,7 @@ messages! {
         StateEnd(StateEnd) = 5 critical,
         Imported(Imported) = 6 critical,
         Names(NamesRecord) = 7,
+        Held(HeldPlaces) = 9,
         Residue(ResidueRecord) = 16 critical,
         Batch(Batch) = 17 critical,
         Accept(Accept) = 18 critical,
@@ -161,6 +166,23 @@ record! {
     /// A part of the last good addresses of host names, in the form of their file, which has a version and a checksum.
     pub struct NamesRecord {
         1 => saved: Vec<u8>,
+    }
+}
+
+record! {
+    /// Places within limits that the old engine has. A limit that is not named is as it was said before.
+    pub struct HeldPlaces {
+        1 => of: Vec<HeldPlace>,
+    }
+}
+
+record! {
+    /// Of a frontend, of a server with its backend, or with neither of the whole process.
+    pub struct HeldPlace {
+        1 => frontend: Option<String>,
+        2 => backend: Option<String>,
+        3 => server: Option<String>,
+        4 => places: u32,
     }
 }
 

@@ -83,6 +83,13 @@ impl Permit {
         Self { frontend: Arc::clone(frontend) }
     }
 
+    /// The place that was lent to the engine that a session comes from.
+    pub(crate) fn arrive(frontend: &Arc<Frontend>) -> Self {
+        frontend.limit.arrive();
+        frontend.global.arrive();
+        Self { frontend: Arc::clone(frontend) }
+    }
+
     pub(crate) fn frontend(&self) -> &Arc<Frontend> {
         &self.frontend
     }

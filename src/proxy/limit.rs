@@ -8,6 +8,10 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 pub struct Limit {
     max: AtomicU32,
+    /// Places that sessions of another engine have, or may take.
+    lent: AtomicU32,
+    /// What of `max` is not lent.
+    own: AtomicU32,
     used: AtomicU32,
     waiting: AtomicU32,
     wakers: Mutex<Vec<Waker>>,
@@ -15,13 +19,40 @@ pub struct Limit {
 
 impl Limit {
     pub fn new(max: u32) -> Self {
-        Self { max: max.into(), used: 0.into(), waiting: 0.into(), wakers: Mutex::default() }
+        Self {
+            max: max.into(),
+            lent: 0.into(),
+            own: max.into(),
+            used: 0.into(),
+            waiting: 0.into(),
+            wakers: Mutex::default(),
+        }
     }
 
     /// A new limit; sessions above it stay, but no new one comes until there is room.
     pub fn set_max(&self, max: u32) {
         self.max.store(max, SeqCst);
-        self.wake();
+        self.settle();
+    }
+
+    /// Leaves so many places to the other engine of an upgrade, whose sessions count within this limit. For control alone,
+    /// as `set_max` and `arrive`.
+    pub fn lend(&self, places: u32) {
+        if self.lent.swap(places, SeqCst) != places {
+            self.settle();
+        }
+    }
+
+    /// A session comes from the other engine with the place that was lent for it.
+    pub fn arrive(&self) {
+        self.force();
+        self.lent.store(self.lent.load(SeqCst).saturating_sub(1), SeqCst);
+        self.settle();
+    }
+
+    /// Whether no place is free.
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.own.load(SeqCst)
     }
 
     pub fn max(&self) -> u32 {
@@ -36,7 +67,7 @@ impl Limit {
     pub fn try_take(&self) -> bool {
         // Never above the limit, even for a moment: taking a step back would wake the waiting listeners, one of which
         // may be the caller, for nothing and without end.
-        let max = self.max.load(SeqCst);
+        let max = self.own.load(SeqCst);
         let room = |used: u32| (used < max).then_some(used + 1);
         self.used.fetch_update(SeqCst, SeqCst, room).is_ok()
     }
@@ -67,6 +98,11 @@ impl Limit {
         if self.waiting.load(SeqCst) > 0 {
             self.wake();
         }
+    }
+
+    fn settle(&self) {
+        self.own.store(self.max().saturating_sub(self.lent.load(SeqCst)), SeqCst);
+        self.wake();
     }
 
     /// Wakes all: they are the listeners, a handful.
@@ -101,6 +137,18 @@ mod tests {
         limit.give_back();
         assert_eq!(woken.0.load(SeqCst), 1);
         assert_eq!(limit.waiting.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn a_place_that_is_lent_is_kept_for_a_session_that_arrives() {
+        let limit = Limit::new(2);
+        limit.lend(2);
+        assert!(!limit.try_take() && limit.is_full());
+        limit.arrive();
+        assert!(!limit.try_take());
+        limit.lend(0);
+        assert!(limit.try_take() && !limit.try_take());
+        assert_eq!((limit.max(), limit.used()), (2, 2));
     }
 
     #[test]

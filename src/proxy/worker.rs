@@ -114,9 +114,14 @@ impl Worker {
         self.command(Command::Freeze { max, sink });
     }
 
-    /// Continues a frozen session, which counts as the frontend's from now on.
+    /// Continues a frozen session of this engine, which counts as the frontend's from now on.
     pub fn thaw(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
         self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend), backend });
+    }
+
+    /// Continues a session of another engine, in the place that was lent for it.
+    pub(crate) fn take_over(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
+        self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::arrive(frontend), backend });
     }
 
     pub async fn stats(&self) -> WorkerStats {

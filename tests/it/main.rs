@@ -54,6 +54,7 @@ mod timeouts;
 mod unprivileged;
 mod upgrade_bad_binary;
 mod upgrade_crashes;
+mod upgrade_full;
 mod upgrade_listeners;
 mod upgrade_restart;
 mod upgrade_sessions;

@@ -62,6 +62,11 @@ impl Listeners {
         &self.limit
     }
 
+    /// Whether no place is free within the limit of the process, or of a frontend.
+    pub(super) fn is_full(&self) -> bool {
+        self.limit.is_full() || self.served.values().any(|served| served.frontend.limit.is_full())
+    }
+
     /// By name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Served)> {
         self.served.iter()

@@ -1,12 +1,10 @@
 //! A batch: as many frozen sessions as one message can hold.
 //!
-//! Rule: whether a session fits is decided before one of its descriptors is duplicated, and the first one always does.
+//! Its descriptors are borrowed from the sessions: an engine without a free one can give all of them away.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::BorrowedFd;
 
-use crate::engine::succession::session_codec::{describe, duplicates, residues};
+use crate::engine::succession::session_codec::{describe, descriptors, residues};
 use crate::handoff::frame::MAX_BODY;
 use crate::handoff::peer::{Batch, ResidueRecord, SessionRecord};
 use crate::handoff::wire::WireRecord;
@@ -29,52 +27,40 @@ pub(super) struct BatchBuilder {
     pub(super) message: Batch,
     /// These messages go first.
     pub(super) residues: Vec<ResidueRecord>,
-    pub(super) fds: Vec<Arc<OwnedFd>>,
+    /// Descriptors of the sessions.
+    count: usize,
     /// Bytes of the residues.
     bytes: usize,
     /// Bytes of the message.
     body: usize,
 }
 
-/// Why a session is not in a batch; it comes back.
-#[derive(Debug)]
-pub(super) enum Refused {
-    Full(Box<Frozen>),
-    /// No descriptor is left.
-    Failed(Box<Frozen>, io::Error),
-}
-
 impl BatchBuilder {
     pub(super) fn new(number: u64) -> Self {
         let message = Batch { number, sessions: Vec::new() };
-        Self {
-            frozen: Vec::new(),
-            body: message.to_bytes().len(),
-            message,
-            residues: Vec::new(),
-            fds: Vec::new(),
-            bytes: 0,
-        }
+        Self { frozen: Vec::new(), body: message.to_bytes().len(), message, residues: Vec::new(), count: 0, bytes: 0 }
     }
 
-    pub(super) fn add(&mut self, frozen: Frozen) -> Result<(), Refused> {
+    /// Adds a session, or returns it: the batch is full. The first one always has room.
+    pub(super) fn add(&mut self, frozen: Frozen) -> Result<(), Box<Frozen>> {
         let key = self.frozen.len() as u64;
         let session = describe(key, &frozen);
         let body = self.body + FIELD + session.to_bytes().len();
         let bytes = self.bytes + frozen.residue();
         if key > 0 && !self.has_room(&session, body, bytes) {
-            return Err(Refused::Full(Box::new(frozen)));
+            return Err(Box::new(frozen));
         }
-        let fds = match duplicates(&frozen) {
-            Ok(fds) => fds,
-            Err(error) => return Err(Refused::Failed(Box::new(frozen), error)),
-        };
-        self.fds.extend(fds);
+        self.count += session.descriptors();
         self.residues.extend(residues(key, &frozen));
         self.message.sessions.push(session);
         self.frozen.push(frozen);
         (self.body, self.bytes) = (body, bytes);
         Ok(())
+    }
+
+    /// In the order of the message.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.frozen.iter().flat_map(descriptors).collect()
     }
 
     /// The message, which goes once.
@@ -84,12 +70,14 @@ impl BatchBuilder {
     }
 
     fn has_room(&self, session: &SessionRecord, body: usize, bytes: usize) -> bool {
-        self.fds.len() + session.descriptors() <= DESCRIPTORS && body <= MAX_BODY && bytes <= BYTES
+        self.count + session.descriptors() <= DESCRIPTORS && body <= MAX_BODY && bytes <= BYTES
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
     use proptest::prelude::*;
@@ -146,20 +134,19 @@ mod tests {
         for frozen in sessions {
             match filling.add(frozen) {
                 Ok(()) => {}
-                Err(Refused::Full(frozen)) => {
+                Err(frozen) => {
                     filled.push(std::mem::replace(&mut filling, BatchBuilder::new(u64::MAX)));
                     filling.add(*frozen).unwrap();
                 }
-                Err(Refused::Failed(_, error)) => panic!("{error}"),
             }
         }
         filled.push(filling);
         for batch in &filled {
             let encoded = batch.message.to_bytes();
             assert_eq!(encoded.len(), batch.body, "the length is counted exactly");
-            assert!(encoded.len() <= MAX_BODY && batch.fds.len() <= DESCRIPTORS);
+            assert!(encoded.len() <= MAX_BODY && batch.count <= DESCRIPTORS);
             let said = batch.message.sessions.iter().map(SessionRecord::descriptors);
-            assert_eq!(said.sum::<usize>(), batch.fds.len());
+            assert_eq!(said.sum::<usize>(), batch.descriptors().len());
             let residues = batch.residues.iter().map(|part| part.bytes.len());
             let residues: usize = residues.sum();
             assert!(residues <= BYTES || batch.frozen.len() == 1);

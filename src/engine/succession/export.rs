@@ -1,6 +1,8 @@
 //! The old engine's messages to the new one, apart from sessions: its state before the first session, the last counts
 //! after the last one.
 
+use std::collections::VecDeque;
+
 use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::engine::succession::state::Baseline;
 use crate::handoff::features::Agreed;
@@ -13,6 +15,22 @@ pub(in crate::engine) struct Export {
     pub(super) agreed: Agreed,
     /// The state at the export. The counts at the end are sent without it.
     pub(super) sent: Baseline,
+    /// News about places that are still to be sent.
+    pub(super) behind: VecDeque<PeerMessage>,
+}
+
+impl Export {
+    /// Sends the news that the socket takes.
+    pub(super) fn catch_up(&mut self) {
+        while let Some(message) = self.behind.front() {
+            match self.link.try_send(message, &[]) {
+                Ok(true) => drop(self.behind.pop_front()),
+                Ok(false) => return,
+                // The move fails, too, and says so.
+                Err(_) => return self.behind.clear(),
+            }
+        }
+    }
 }
 
 /// Sends the state, and waits until the new engine has taken it over. `sent`: the counts in `messages`.
@@ -23,11 +41,11 @@ pub(super) async fn export(
     sent: Baseline,
 ) -> Result<Export, PeerLinkError> {
     for message in &messages {
-        link.send(message, Vec::new()).await?;
+        link.send(message).await?;
     }
-    link.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await?;
+    link.send(&PeerMessage::StateEnd(StateEnd {})).await?;
     match link.answer().await? {
-        (PeerMessage::Imported(_), _) => Ok(Export { link, agreed, sent }),
+        (PeerMessage::Imported(_), _) => Ok(Export { link, agreed, sent, behind: VecDeque::new() }),
         _ => Err(PeerLinkError::OutOfTurn),
     }
 }
@@ -35,7 +53,7 @@ pub(super) async fn export(
 /// Sends the last counts and END.
 pub(super) async fn finish(mut export: Export, messages: Vec<PeerMessage>) -> Result<(), PeerLinkError> {
     for message in &messages {
-        export.link.send(message, Vec::new()).await?;
+        export.link.send(message).await?;
     }
-    export.link.send(&PeerMessage::End(End {}), Vec::new()).await
+    export.link.send(&PeerMessage::End(End {})).await
 }

@@ -42,7 +42,7 @@ pub(super) async fn import(
         take_state(listeners, pools, message)?;
     }
     pools.publish_all();
-    link.send(&PeerMessage::Imported(Imported {}), Vec::new()).await
+    link.send(&PeerMessage::Imported(Imported {})).await
 }
 
 /// Everything up to the end of the state.

@@ -8,6 +8,7 @@ mod export;
 mod ghosts;
 mod import;
 pub(crate) mod peer_link;
+mod places;
 mod receive;
 mod send;
 mod session_codec;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use self::export::{Export, export, finish};
 use self::ghosts::Ghosts;
 use self::peer_link::{PeerLink, PeerLinkError};
+use self::places::Lending;
 use self::receive::{Arrival, Incoming, OfferedBatch};
 use self::send::{MovedOut, Mover};
 use self::state::{gather, take_state};
@@ -32,6 +34,7 @@ use crate::engine::workers::Workers;
 use crate::fault;
 use crate::handoff::control::Done;
 use crate::handoff::features::{Agreed, Feature};
+use crate::handoff::peer::PeerMessage;
 use crate::proxy::frozen::Frozen;
 
 /// This engine's part in a hand-off. Lives on the control thread.
@@ -42,6 +45,8 @@ pub(super) struct Succession {
     exported: Option<Export>,
     /// New engine: the state is imported; sessions may come once it serves.
     imported: Option<PeerLink>,
+    /// Old engine: the new one is about to accept, or does.
+    lending: Option<Lending>,
     moving: Moving,
     ghosts: Ghosts,
 }
@@ -89,7 +94,7 @@ pub(super) enum HandoffNext {
 
 impl Succession {
     pub(super) fn new(workers: Workers) -> Self {
-        Self { workers, exported: None, imported: None, moving: Moving::No, ghosts: Ghosts::default() }
+        Self { workers, exported: None, imported: None, lending: None, moving: Moving::No, ghosts: Ghosts::default() }
     }
 
     /// Whether sessions exist that no worker holds.
@@ -108,12 +113,45 @@ impl Succession {
     }
 
     /// Old engine: the upgrade is over. The link to the new engine is of no more use.
-    pub(super) fn forget_export(&mut self) {
+    pub(super) fn forget_export(&mut self, listeners: &Listeners, pools: &Pools) {
         self.exported = None;
+        self.reclaim(listeners, pools);
+    }
+
+    /// Old engine: the new one is about to accept. From now on [`Succession::lend`] is due every few milliseconds.
+    pub(super) fn begin_lending(&mut self) {
+        self.lending.get_or_insert_default();
+    }
+
+    /// Old engine: it is parked, except for listeners that the new one does not serve, if `keeps_some`.
+    pub(super) fn parked(&mut self, keeps_some: bool) {
+        if let Some(lending) = &mut self.lending {
+            lending.parked = Some(if keeps_some { places::KEPT } else { 0 });
+        }
+    }
+
+    /// Old engine: divides the places within limits with the new one. Returns whether that is to be repeated.
+    pub(super) fn lend(&mut self, listeners: &Listeners, pools: &Pools) -> bool {
+        let Some(lending) = self.lending.as_mut().filter(|_| matches!(self.moving, Moving::No)) else {
+            return false;
+        };
+        if let Some(export) = self.exported.as_mut().filter(|export| export.agreed.has(Feature::Places)) {
+            export.behind.extend(lending.update(listeners, pools));
+            export.catch_up();
+        }
+        true
+    }
+
+    /// Old engine: all places are its own again.
+    pub(super) fn reclaim(&mut self, listeners: &Listeners, pools: &Pools) {
+        if self.lending.take().is_some() {
+            places::release(listeners, pools);
+        }
     }
 
     /// Old engine: begins to hand over what can be handed over within `limit`.
     pub(super) fn hand_over(&mut self, limit: Duration, listeners: &Listeners, pools: &Pools) -> HandoffNext {
+        self.lend(listeners, pools);
         let Some(export) = self.exported.take() else {
             let left = listeners.limit().used().into();
             let why = Some("there is no way to the new engine".to_owned());
@@ -123,6 +161,9 @@ impl Succession {
             let why = "the new binary takes no sessions from this one".to_owned();
             let moved = MovedOut { export, moved: 0, why: Some(why), kept: Vec::new() };
             return HandoffNext::Wait(self.last_counts(moved, false, listeners, pools));
+        }
+        if self.lending.is_some() {
+            Lending::close_servers(pools);
         }
         let (end, ended) = watch::channel(false);
         self.moving = Moving::Out(end);
@@ -169,7 +210,10 @@ impl Succession {
             HandoffStep::Greeted(Ok((link, agreed))) => {
                 tracing::info!("hand-off: both engines speak {agreed}");
                 let counts = gather(listeners, pools);
-                let messages = counts.first_messages(&agreed, pools);
+                let mut messages = counts.first_messages(&agreed, pools);
+                if agreed.has(Feature::Places) {
+                    messages.extend(places::present(listeners, pools));
+                }
                 let exported = async { HandoffStep::Exported(export(link, agreed, messages, counts).await) };
                 HandoffNext::Wait(Box::pin(exported))
             }
@@ -196,12 +240,15 @@ impl Succession {
             HandoffStep::Arrived(Ok((incoming, arrival))) => self.arrived(incoming, arrival, now, listeners, pools),
             HandoffStep::Given(Ok((mut incoming, sessions))) => {
                 for session in sessions {
-                    self.thaw(incoming.count(), session, listeners, pools);
+                    self.take_over(incoming.count(), session, listeners, pools);
                 }
+                places::refresh(pools, None);
                 self.moving = Moving::No;
                 HandoffNext::Wait(arrival(incoming))
             }
-            HandoffStep::Arrived(Err(error)) | HandoffStep::Given(Err(error)) => self.broken_off(&error),
+            HandoffStep::Arrived(Err(error)) | HandoffStep::Given(Err(error)) => {
+                self.broken_off(&error, listeners, pools)
+            }
         }
     }
 
@@ -214,26 +261,33 @@ impl Succession {
         pools: &Pools,
     ) -> HandoffNext {
         match arrived {
+            Arrival::State(PeerMessage::Held(held)) => {
+                places::leave(listeners, pools, &held);
+                places::refresh(pools, Some(&held));
+                HandoffNext::Wait(arrival(incoming))
+            }
             Arrival::State(message) => match take_state(listeners, pools, message) {
                 Ok(()) => HandoffNext::Wait(arrival(incoming)),
-                Err(error) => self.broken_off(&error),
+                Err(error) => self.broken_off(&error, listeners, pools),
             },
             // Not accepted: the old engine drains them as this one would, without the pause of a move.
-            Arrival::Offer(_) if now.stopping => self.broken_off(&PeerLinkError::Stopping),
+            Arrival::Offer(_) if now.stopping => self.broken_off(&PeerLinkError::Stopping, listeners, pools),
             Arrival::Offer(offer) => {
                 fault::point("new.offered");
                 self.moving = Moving::In;
                 HandoffNext::Wait(acceptance(incoming, offer))
             }
             Arrival::End => {
+                places::release(listeners, pools);
                 tracing::info!("hand-off: {} sessions taken over", incoming.taken());
                 HandoffNext::Over
             }
         }
     }
 
-    fn broken_off(&mut self, error: &PeerLinkError) -> HandoffNext {
+    fn broken_off(&mut self, error: &PeerLinkError, listeners: &Listeners, pools: &Pools) -> HandoffNext {
         self.moving = Moving::No;
+        places::release(listeners, pools);
         tracing::warn!("hand-off: broken off: {error}");
         HandoffNext::Over
     }
@@ -261,6 +315,12 @@ impl Succession {
     fn thaw(&mut self, worker: usize, session: Frozen, listeners: &Listeners, pools: &Pools) {
         let (frontend, backend) = self.ghosts.places(&session, listeners, pools);
         self.workers.nth(worker).thaw(session, &frontend, backend);
+    }
+
+    /// Gives a session of the old engine to a worker.
+    fn take_over(&mut self, worker: usize, session: Frozen, listeners: &Listeners, pools: &Pools) {
+        let (frontend, backend) = self.ghosts.places(&session, listeners, pools);
+        self.workers.nth(worker).take_over(session, &frontend, backend);
     }
 }
 

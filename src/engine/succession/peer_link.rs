@@ -1,8 +1,7 @@
 //! An engine's end of the socket pair between the two engines of an upgrade. Lives on the control thread.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -61,7 +60,7 @@ impl PeerLink {
     /// Exchanges greetings. Returns what both binaries speak.
     pub(crate) async fn greet(&mut self) -> Result<Agreed, PeerLinkError> {
         let offers = features::offers();
-        self.send(&PeerMessage::Greeting(Greeting { offers: offers.clone() }), Vec::new()).await?;
+        self.send(&PeerMessage::Greeting(Greeting { offers: offers.clone() })).await?;
         match self.answer().await? {
             (PeerMessage::Greeting(theirs), _) => Ok(Agreed::between(&offers, &theirs.offers)),
             _ => Err(PeerLinkError::OutOfTurn),
@@ -69,29 +68,37 @@ impl PeerLink {
     }
 
     /// Sends, and waits until the kernel has taken all of it: what is under way stays bounded.
-    pub(crate) async fn send(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), PeerLinkError> {
-        if self.broken {
-            return Err(PeerLinkError::OutOfTurn);
-        }
-        let sent = self.send_now(message, fds).await;
+    pub(crate) async fn send(&mut self, message: &PeerMessage) -> Result<(), PeerLinkError> {
+        self.send_with(message, &[]).await
+    }
+
+    /// The same with descriptors. They are borrowed: a process without a free one can send them all.
+    pub(crate) async fn send_with(
+        &mut self,
+        message: &PeerMessage,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), PeerLinkError> {
+        let flush = async {
+            while !self.try_send(message, fds)? {
+                self.socket.writable().await?.clear_ready();
+                // What became writable in between is seen here, since the edge was cleared before.
+                if self.try_send(message, fds)? {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let sent = timeout(SILENCE, flush).await.unwrap_or(Err(PeerLinkError::Silent));
         self.broken = sent.is_err();
         sent
     }
 
-    async fn send_now(&mut self, message: &PeerMessage, fds: Vec<Arc<OwnedFd>>) -> Result<(), PeerLinkError> {
-        self.outbox.push(message, fds)?;
-        let flush = async {
-            loop {
-                self.outbox.flush(self.socket.as_fd())?;
-                if self.outbox.is_empty() {
-                    return Ok(());
-                }
-                self.socket.writable().await?.clear_ready();
-                // What became writable in between is seen here, since the edge was cleared before.
-                self.outbox.flush(self.socket.as_fd())?;
-            }
-        };
-        timeout(SILENCE, flush).await.unwrap_or(Err(PeerLinkError::Silent))
+    /// Sends at once, or returns false if there is no room.
+    pub(crate) fn try_send(&mut self, message: &PeerMessage, fds: &[BorrowedFd<'_>]) -> Result<bool, PeerLinkError> {
+        if self.broken {
+            return Err(PeerLinkError::OutOfTurn);
+        }
+        Ok(self.outbox.send_now(self.socket.as_fd(), message, fds)?)
     }
 
     /// The next message, whenever it comes. Cancel safe.
@@ -142,9 +149,9 @@ pub(crate) mod tests {
         let (mut old, mut new) = pair();
         let (a, b) = tokio::join!(old.greet(), new.greet());
         assert_eq!(a.unwrap(), b.unwrap());
-        old.send(&PeerMessage::StateEnd(StateEnd {}), Vec::new()).await.unwrap();
+        old.send(&PeerMessage::StateEnd(StateEnd {})).await.unwrap();
         assert!(matches!(new.answer().await, Ok((PeerMessage::StateEnd(_), _))));
-        new.send(&PeerMessage::Imported(Imported {}), Vec::new()).await.unwrap();
+        new.send(&PeerMessage::Imported(Imported {})).await.unwrap();
         assert!(matches!(old.answer().await, Ok((PeerMessage::Imported(_), _))));
     }
 

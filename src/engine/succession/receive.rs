@@ -69,7 +69,7 @@ impl Incoming {
     /// error they belong to the old one.
     pub(super) async fn accept(mut self, offer: OfferedBatch) -> Result<(Self, Vec<Frozen>), PeerLinkError> {
         let number = offer.number;
-        self.link.send(&PeerMessage::Accept(Accept { number }), Vec::new()).await?;
+        self.link.send(&PeerMessage::Accept(Accept { number })).await?;
         let is_given = match self.link.answer().await {
             Ok((PeerMessage::Commit(commit), _)) => commit.number == number,
             Ok(_) => false,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::engine::succession::batch::{BatchBuilder, Refused};
+use crate::engine::succession::batch::BatchBuilder;
 use crate::engine::succession::export::Export;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::engine::workers::Workers;
@@ -53,6 +53,9 @@ impl Mover {
     }
 
     async fn move_all(&mut self) -> Result<(), PeerLinkError> {
+        for message in std::mem::take(&mut self.export.behind) {
+            self.export.link.send(&message).await?;
+        }
         while !self.is_over() {
             let mut progress = false;
             for worker in 0..self.workers.count() {
@@ -127,11 +130,8 @@ impl Mover {
                 return Ok(());
             }
             let mut batch = BatchBuilder::new(self.number + 1);
-            let sent = match fill(&mut batch, &mut waiting) {
-                Ok(()) => self.give(&mut batch).await,
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = sent {
+            fill(&mut batch, &mut waiting);
+            if let Err(error) = self.give(&mut batch).await {
                 // Not committed, or the commit was not sent and never will be: they belong to this engine, and the
                 // other one does not touch them while this one lives.
                 self.keep(worker, batch.frozen);
@@ -151,16 +151,16 @@ impl Mover {
         self.number += 1;
         let link = &mut self.export.link;
         for residue in std::mem::take(&mut batch.residues) {
-            link.send(&PeerMessage::Residue(residue), Vec::new()).await?;
+            link.send(&PeerMessage::Residue(residue)).await?;
         }
         let message = PeerMessage::Batch(batch.take_message());
-        link.send(&message, std::mem::take(&mut batch.fds)).await?;
+        link.send_with(&message, &batch.descriptors()).await?;
         fault::point("old.offered");
         match link.answer().await? {
             (PeerMessage::Accept(accept), _) if accept.number == self.number => {}
             _ => return Err(PeerLinkError::OutOfTurn),
         }
-        link.send(&PeerMessage::Commit(BatchCommit { number: self.number }), Vec::new()).await
+        link.send(&PeerMessage::Commit(BatchCommit { number: self.number })).await
     }
 
     fn keep(&mut self, worker: usize, sessions: impl IntoIterator<Item = Frozen>) {
@@ -168,22 +168,13 @@ impl Mover {
     }
 }
 
-/// Fills a batch from the front. On an error, all sessions are still in one or the other.
-fn fill(batch: &mut BatchBuilder, waiting: &mut VecDeque<Frozen>) -> std::io::Result<()> {
+/// Fills a batch from the front.
+fn fill(batch: &mut BatchBuilder, waiting: &mut VecDeque<Frozen>) {
     while let Some(session) = waiting.pop_front() {
-        match batch.add(session) {
-            Ok(()) => {}
-            Err(Refused::Full(session)) => {
-                waiting.push_front(*session);
-                break;
-            }
-            Err(Refused::Failed(session, error)) => {
-                waiting.push_front(*session);
-                return Err(error);
-            }
+        if let Err(session) = batch.add(session) {
+            return waiting.push_front(*session);
         }
     }
-    Ok(())
 }
 
 /// Sessions that cannot be frozen just now are about to end; so long is waited before the next attempt.

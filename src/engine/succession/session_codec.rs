@@ -1,9 +1,7 @@
 //! A frozen session as a message and back.
 
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::handoff::peer::{Direction, FlowRecord, RelayRecord, ResidueRecord, SessionRecord, Waiting};
@@ -70,9 +68,9 @@ pub(super) fn residues(key: u64, frozen: &Frozen) -> Vec<ResidueRecord> {
     parts.collect()
 }
 
-/// Duplicates, in the order of the message. Fails when no descriptor is left.
-pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
-    let fds = match &frozen.stage {
+/// Its descriptors, in the order of the message.
+pub(super) fn descriptors(frozen: &Frozen) -> Vec<BorrowedFd<'_>> {
+    match &frozen.stage {
         Stage::Waiting { client, .. } => vec![client.as_fd()],
         Stage::Relaying { relay, .. } => {
             let pipes = [&relay.up, &relay.down]
@@ -81,9 +79,7 @@ pub(super) fn duplicates(frozen: &Frozen) -> io::Result<Vec<Arc<OwnedFd>>> {
                 .flat_map(|pipe| <[_; 2]>::from(pipe.ends()));
             [relay.client.as_fd(), relay.server.as_fd()].into_iter().chain(pipes).collect()
         }
-    };
-    let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Arc::new);
-    fds.into_iter().map(duplicate).collect()
+    }
 }
 
 /// Restores a session. Takes as many of `fds` as its record has.

@@ -9,6 +9,7 @@ use crate::config::{AdminState, Weight};
 use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
 use crate::engine::succession::peer_link::PeerLinkError;
+use crate::engine::succession::places;
 use crate::handoff::features::{Agreed, Feature};
 use crate::handoff::peer::{
     Bucket, Counted, CounterRecord, FrontendRecord, HistogramRecord, Knowledge, NamesRecord, PeerMessage, ServerRecord,
@@ -108,6 +109,7 @@ pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMess
             add_frontend(frontend.unwrap_or_else(|| &listeners.departed().gone), &record);
         }
         PeerMessage::Server(record) => take_server(pools, &record),
+        PeerMessage::Held(held) => places::leave(listeners, pools, &held),
         // Once the first servers are there it comes too late.
         PeerMessage::Discovery(_) | PeerMessage::Names(_) => {}
         _ => return Err(PeerLinkError::OutOfTurn),

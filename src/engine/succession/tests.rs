@@ -1,7 +1,6 @@
 //! The new engine's side of a move, against the messages of an old one.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
 
 use tokio::sync::mpsc;
 
@@ -48,7 +47,7 @@ impl Parts {
     }
 }
 
-fn offer(number: u64) -> (PeerMessage, Vec<Arc<OwnedFd>>) {
+fn offer(number: u64) -> (PeerMessage, OwnedFd) {
     let client = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let session = SessionRecord {
         key: 0,
@@ -61,14 +60,14 @@ fn offer(number: u64) -> (PeerMessage, Vec<Arc<OwnedFd>>) {
         waiting: vec![Waiting { ended: false, introduced: true, waited_us: 0, backend: String::new() }],
     };
     let batch = Batch { number, sessions: vec![session] };
-    (PeerMessage::Batch(batch), vec![Arc::new(client.into())])
+    (PeerMessage::Batch(batch), client.into())
 }
 
 #[tokio::test(flavor = "local")]
 async fn an_engine_that_is_being_stopped_takes_no_sessions() {
     let ((mut old, new), mut parts) = (pair(), parts());
     let (batch, fds) = offer(1);
-    old.send(&batch, fds).await.unwrap();
+    old.send_with(&batch, &[fds.as_fd()]).await.unwrap();
     let offered = arrival(Incoming::new(new)).await;
     assert!(matches!(parts.advance(offered, true), HandoffNext::Over));
     assert!(old.answer().await.is_err(), "it was not accepted");
@@ -79,7 +78,7 @@ async fn an_engine_that_is_being_stopped_takes_no_sessions() {
 async fn an_engine_does_not_end_between_accept_and_commit() {
     let ((mut old, new), mut parts) = (pair(), parts());
     let (batch, fds) = offer(1);
-    old.send(&batch, fds).await.unwrap();
+    old.send_with(&batch, &[fds.as_fd()]).await.unwrap();
     let HandoffNext::Wait(accepts) = parts.advance(arrival(Incoming::new(new)).await, false) else {
         panic!("the offer is not accepted");
     };
@@ -88,8 +87,8 @@ async fn an_engine_does_not_end_between_accept_and_commit() {
         let (answer, _) = old.answer().await.unwrap();
         assert!(matches!(answer, PeerMessage::Accept(_)), "{answer:?}");
         let commit = PeerMessage::Commit(BatchCommit { number: 1 });
-        old.send(&commit, Vec::new()).await.unwrap();
-        old.send(&PeerMessage::End(End {}), Vec::new()).await.unwrap();
+        old.send(&commit).await.unwrap();
+        old.send(&PeerMessage::End(End {})).await.unwrap();
     };
     let ((), given) = tokio::join!(gives, accepts);
     assert!(matches!(&given, HandoffStep::Given(Ok((_, sessions))) if sessions.len() == 1));
