@@ -77,6 +77,6 @@ fn figures(engine: &Engine) -> Heartbeat {
         accepted: of_frontends(|stats| stats.sessions_total.value()),
         served: backends.sum(),
         failed: of_frontends(|stats| stats.failed.value()),
-        full: Some(engine.listeners.is_full()),
+        full: engine.listeners.is_full(),
     }
 }

@@ -46,7 +46,7 @@ async fn prepare(
         generation: beginning.generation,
         uptime: beginning.uptime,
         started: Instant::now(),
-        inherited: Heartbeat { sessions: 0, accepted: 0, served: 0, failed: 0, full: None },
+        inherited: Heartbeat { sessions: 0, accepted: 0, served: 0, failed: 0, full: false },
     };
     prepare_state_dir(&config, beginning.mode)?;
     let mut inherited = beginning.inherited;

@@ -295,7 +295,7 @@ record! {
         /// Of those, ended without one.
         4 => failed: u64,
         /// No place is free within a limit, so that connections wait; in an upgrade the other engine's sessions count, too.
-        5 => full: Option<bool>,
+        5 => full: bool,
     }
 }
 

@@ -94,7 +94,7 @@ impl NewEngine {
     /// In probation: whether connections have waited too long for an engine that has not accepted any.
     pub(crate) fn leaves_queues_unserved(&mut self, service: &Service, now: Instant) -> bool {
         // A full one may accept none: the places are those of sessions in the old engine.
-        let idle = self.engine.beat.as_ref().is_none_or(|beat| beat.accepted == 0 && beat.full != Some(true));
+        let idle = self.engine.beat.as_ref().is_none_or(|beat| beat.accepted == 0 && !beat.full);
         if idle && service.listeners.has_waiting() {
             now >= *self.unserved_since.get_or_insert(now) + UNSERVED_LIMIT
         } else {

@@ -11,7 +11,7 @@ struct Run {
 const PROBATION: Duration = Duration::from_secs(5);
 
 fn beat(served: u64, failed: u64) -> Heartbeat {
-    Heartbeat { sessions: 0, accepted: served + failed, served, failed, full: None }
+    Heartbeat { sessions: 0, accepted: served + failed, served, failed, full: false }
 }
 
 impl Run {
