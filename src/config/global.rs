@@ -18,6 +18,8 @@ pub struct Global {
     pub state_dir: Option<PathBuf>,
     /// How long a stop lets open sessions continue. `None`: 30 s after TERM, to their end after USR1 and QUIT.
     pub hard_stop_after: Option<Duration>,
+    /// An engine that is silent for so long is replaced. Default 10 s; zero: never.
+    pub watchdog: Duration,
     pub log: Log,
 }
 
@@ -61,6 +63,7 @@ impl Default for Global {
             socket: SocketPlace::Usual,
             state_dir: None,
             hard_stop_after: None,
+            watchdog: Duration::from_secs(10),
             log: Log::default(),
         }
     }
@@ -83,13 +86,14 @@ impl Global {
             hard_stop_after: section.duration("hard_stop_after", zero),
             ..Self::default()
         };
+        set(&mut global.watchdog, section.delay("watchdog"));
         let log = section.section("log", &Log::SHAPE, "log = { target = \"stdout\" }");
         set(&mut global.log, log.as_ref().map(Log::read));
         global
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &["maxconn", "threads", "socket", "state_dir", "hard_stop_after", "log"],
+        keys: &["maxconn", "threads", "socket", "state_dir", "hard_stop_after", "watchdog", "log"],
         foreign: &[
             ("nbthread", "write `threads`"),
             ("nbproc", "write `threads`: there is one process"),

@@ -42,6 +42,10 @@ pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<()
             }
         }
         Pulse::Silent => {}
+        Pulse::Failed => {
+            next(engine, jobs, AFTER_PANIC);
+            return Ok(());
+        }
     }
     next(engine, jobs, engine.reports.heartbeat_interval());
     Ok(())
@@ -53,8 +57,8 @@ fn next(engine: &Engine, jobs: &mut Jobs, after: Duration) {
         sleep(after).await;
         LoopEvent::Pulse(feel(&workers, mode).await)
     };
-    // After a panic the engine continues to serve; the supervisor sees the silence.
-    jobs.start_apart(pulse, None);
+    // After a panic the engine continues to serve. An upgrade sees the silence and is rolled back.
+    jobs.start_apart(pulse, Some(LoopEvent::Pulse(Pulse::Failed)));
 }
 
 async fn feel(workers: &Workers, mode: Mode) -> Pulse {
@@ -64,7 +68,7 @@ async fn feel(workers: &Workers, mode: Mode) -> Pulse {
     if !workers.are_alive() {
         return Pulse::WorkerLost;
     }
-    if workers.answer().await { Pulse::Answered } else { Pulse::Silent }
+    if workers.answer(PATIENCE).await { Pulse::Answered } else { Pulse::Silent }
 }
 
 fn figures(engine: &Engine) -> Heartbeat {
@@ -80,3 +84,8 @@ fn figures(engine: &Engine) -> Heartbeat {
         full: engine.listeners.is_full(),
     }
 }
+
+/// A worker that is slow is not silent: an answer is waited for longer than the supervisor does.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than an upgrade endures silence, and shorter than a watchdog does.
+const AFTER_PANIC: Duration = Duration::from_secs(4);

@@ -197,7 +197,8 @@ fn over(engine: &mut Engine) {
 }
 
 fn report(engine: &Engine, status: &str, reloading: bool) {
-    if let Err(error) = engine.reports.status(status, reloading, Some(stop_limit(&engine.config))) {
+    let (stop_limit, watchdog) = (stop_limit(&engine.config), engine.config.global.watchdog);
+    if let Err(error) = engine.reports.status(status, reloading, Some(stop_limit), Some(watchdog)) {
         tracing::debug!("{error}");
     }
 }

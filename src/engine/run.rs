@@ -110,7 +110,7 @@ fn go(engine: &mut Engine, jobs: &mut Jobs) {
     fault::point("engine.go");
     engine.order_under_way = true;
     let workers = engine.workers.clone();
-    jobs.start(async move { LoopEvent::Checked { answer: workers.answer().await } });
+    jobs.start(async move { LoopEvent::Checked { answer: workers.answer(ANSWER).await } });
 }
 
 /// Reports READY, and only then accepts: a death before READY must not take a connection with it.
@@ -119,7 +119,7 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
     if !answer {
         return Err(EngineError::Hangs);
     }
-    engine.reports.ready(stop_limit(&engine.config))?;
+    engine.reports.ready(stop_limit(&engine.config), engine.config.global.watchdog)?;
     fault::point("engine.ready");
     engine.listeners.accept_all()?;
     engine.admin.serve()?;
@@ -189,3 +189,6 @@ fn report_done(engine: &Engine, done: Done) {
 
 /// How soon the new engine gets places of sessions that have ended in the old one.
 const LENDING: Duration = Duration::from_millis(20);
+
+/// At the start, a worker that does not answer for so long hangs.
+const ANSWER: Duration = Duration::from_millis(1500);

@@ -261,10 +261,10 @@ impl Reports {
         self.send(&Control::Prepared(Prepared { listeners }))
     }
 
-    /// From now on this engine serves. A STOP takes up to `stop_limit`.
-    pub(super) fn ready(&self, stop_limit: Duration) -> Result<(), SupervisorLinkError> {
-        let stop_limit_ms = millis(stop_limit);
-        self.send(&Control::Ready(Ready { stop_limit_ms }))
+    /// From now on this engine serves. A STOP takes up to `stop_limit`; silence for as long as `watchdog` is a hang.
+    pub(super) fn ready(&self, stop_limit: Duration, watchdog: Duration) -> Result<(), SupervisorLinkError> {
+        let (stop_limit_ms, watchdog_ms) = (millis(stop_limit), Some(millis(watchdog)));
+        self.send(&Control::Ready(Ready { stop_limit_ms, watchdog_ms }))
     }
 
     /// Nothing is accepted any more.
@@ -302,15 +302,16 @@ impl Reports {
         self.send(&Control::Upgrade(request))
     }
 
-    /// A line for the service manager; `stop_limit` if it differs from the one in READY.
+    /// A line for the service manager; the limits if they differ from those in READY.
     pub(super) fn status(
         &self,
         text: impl Into<String>,
         reloading: bool,
         stop_limit: Option<Duration>,
+        watchdog: Option<Duration>,
     ) -> Result<(), SupervisorLinkError> {
-        let stop_limit_ms = stop_limit.map(millis);
-        self.send(&Control::Status(StatusLine { text: text.into(), reloading, stop_limit_ms }))
+        let (stop_limit_ms, watchdog_ms) = (stop_limit.map(millis), watchdog.map(millis));
+        self.send(&Control::Status(StatusLine { text: text.into(), reloading, stop_limit_ms, watchdog_ms }))
     }
 
     fn send(&self, message: &Control) -> Result<(), SupervisorLinkError> {

@@ -18,6 +18,8 @@ pub(super) struct Workers(Rc<[Worker]>);
 pub(super) enum Pulse {
     Answered,
     Silent,
+    /// It panicked.
+    Failed,
     /// A thread has ended, which only a bug does.
     WorkerLost,
 }
@@ -47,10 +49,10 @@ impl Workers {
         self.0.iter().all(Worker::is_alive)
     }
 
-    /// Whether every worker answers in time.
-    pub(super) async fn answer(&self) -> bool {
+    /// Whether every worker answers, each within `limit`.
+    pub(super) async fn answer(&self, limit: Duration) -> bool {
         for worker in &*self.0 {
-            if !worker.is_alive() || timeout(ANSWER, worker.stats()).await.is_err() {
+            if !worker.is_alive() || timeout(limit, worker.stats()).await.is_err() {
                 return false;
             }
         }
@@ -66,6 +68,3 @@ impl Workers {
         sum
     }
 }
-
-/// A worker that does not answer for so long hangs.
-const ANSWER: Duration = Duration::from_millis(1500);

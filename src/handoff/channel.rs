@@ -198,12 +198,12 @@ mod tests {
         let (mut outbox, mut inbox) = (Outbox::new(0), Inbox::new(0));
         let passed = Arc::new(b.try_clone().unwrap());
         outbox.push(&listener(), vec![passed]).unwrap();
-        outbox.push(&Control::Ready(Ready { stop_limit_ms: 5 }), vec![]).unwrap();
+        outbox.push(&Control::Ready(Ready { stop_limit_ms: 5, watchdog_ms: None }), vec![]).unwrap();
         outbox.flush(a.as_fd()).unwrap();
         let (first, fds) = inbox.receive(b.as_fd()).unwrap().unwrap();
         assert_eq!((first, fds.len()), (listener(), 1));
         let (second, _) = inbox.receive(b.as_fd()).unwrap().unwrap();
-        assert_eq!(second, Control::Ready(Ready { stop_limit_ms: 5 }));
+        assert_eq!(second, Control::Ready(Ready { stop_limit_ms: 5, watchdog_ms: None }));
         assert!(inbox.receive(b.as_fd()).unwrap().is_none());
         drop(a);
         assert!(inbox.receive(b.as_fd()).unwrap_err().is_closed());

@@ -202,6 +202,8 @@ record! {
     pub struct Ready {
         /// How long sessions may continue after STOP, in ms.
         1 => stop_limit_ms: u64,
+        /// How long it may be silent before it counts as one that hangs, in ms; 0: for ever. `None`: 10 s.
+        2 => watchdog_ms: Option<u64>,
     }
 }
 
@@ -351,6 +353,8 @@ record! {
         2 => reloading: bool,
         /// As in READY, if that has changed.
         3 => stop_limit_ms: Option<u64>,
+        /// The same.
+        4 => watchdog_ms: Option<u64>,
     }
 }
 

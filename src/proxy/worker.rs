@@ -16,6 +16,7 @@ use super::frozen::Frozen;
 use super::registry::Order;
 use super::{listener, session};
 use crate::backend::{Backend, Server};
+use crate::fault;
 use crate::log::By;
 use crate::runtime::executor::{Executor, TaskId, spawn, yield_now};
 use crate::runtime::timer::Timer;
@@ -188,6 +189,7 @@ impl CommandLoop {
                 spawn(session::thaw(Rc::clone(context), permit, backend, *frozen));
             }
             Command::Stats { reply: to } => {
+                fault::point("worker.stats");
                 let pipes = context.scratch.borrow().pipes.made();
                 reply(to, WorkerStats { sessions: context.register.len(), pipes });
             }

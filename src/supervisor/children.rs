@@ -78,14 +78,17 @@ impl Engines {
     /// When the next engine is to be killed.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         let stops = self.iter().filter_map(|engine| engine.stop_by);
-        stops.chain(self.active.as_ref().and_then(EngineProcess::start_limit)).min()
+        let active = self.active.as_ref();
+        let active = [active.and_then(EngineProcess::start_limit), active.and_then(EngineProcess::look_at)];
+        stops.chain(active.into_iter().flatten()).min()
     }
 
-    /// Kills the engines that are beyond a limit.
-    pub(crate) fn on_time(&mut self, now: Instant) {
+    /// Kills the engines that are beyond a limit. `upgrading`: the active one is being replaced.
+    pub(crate) fn on_time(&mut self, upgrading: bool, now: Instant) {
         self.iter_mut().for_each(|engine| engine.kill_if_late(now));
         if let Some(engine) = &mut self.active {
             engine.kill_if_not_ready(now);
+            engine.kill_if_hung(upgrading, now);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::supervisor::binary::Binary;
 use crate::supervisor::connection::{Connection, ConnectionId};
 use crate::supervisor::options::{KeptConfig, RunOptions};
 use crate::supervisor::stderr::print;
+use crate::supervisor::watchdog::Watchdog;
 use crate::sys::clock::millis;
 use crate::sys::{fd, process};
 
@@ -45,6 +46,9 @@ pub(crate) struct EngineProcess {
     pub started: Instant,
     pub last_beat: Instant,
     pub beat: Option<Heartbeat>,
+    pub watchdog: Watchdog,
+    /// It hung and was killed.
+    pub hung: bool,
     connection: Connection,
     parent: Parent,
 }
@@ -67,6 +71,8 @@ pub(crate) struct EngineSnapshot {
     pub serving: bool,
     pub stop_limit: Duration,
     pub stop_left: Option<Duration>,
+    /// Silence that counts as a hang, as it announced.
+    pub watchdog: Option<Duration>,
     pub sent: u32,
     pub received: u32,
 }
@@ -94,6 +100,7 @@ impl EngineProcess {
             serving: false,
             stop_limit: Duration::ZERO,
             stop_left: None,
+            watchdog: None,
             sent: 0,
             received: 0,
         };
@@ -104,6 +111,8 @@ impl EngineProcess {
 
     /// An engine that runs: one just started, or one from before the supervisor was replaced.
     pub(crate) fn restore(state: EngineSnapshot, socket: OwnedFd, now: Instant) -> Self {
+        let mut watchdog = Watchdog::new(now);
+        state.watchdog.into_iter().for_each(|limit| watchdog.set_limit(limit));
         Self {
             pid: state.pid,
             mode: state.mode,
@@ -115,6 +124,8 @@ impl EngineProcess {
             started: now,
             last_beat: now,
             beat: None,
+            watchdog,
+            hung: false,
             connection: Connection::restore(socket, state.sent, state.received),
             parent: Parent::Own,
         }
@@ -133,6 +144,8 @@ impl EngineProcess {
             started: now,
             last_beat: now,
             beat: None,
+            watchdog: Watchdog::new(now),
+            hung: false,
             connection,
             parent: Parent::Foreign(None),
         }
@@ -164,6 +177,7 @@ impl EngineProcess {
             serving: self.serving_since.is_some(),
             stop_limit: self.stop_limit,
             stop_left: self.stop_by.map(|by| by.saturating_duration_since(now)),
+            watchdog: Some(self.watchdog.limit()),
             sent,
             received,
         }
@@ -277,18 +291,28 @@ impl EngineProcess {
     pub(crate) fn on_ready(&mut self, ready: &Ready, now: Instant) {
         self.serving_since = Some(now);
         self.last_beat = now;
+        self.watchdog.beat(now);
+        self.set_watchdog(ready.watchdog_ms);
         self.set_stop_limit(ready.stop_limit_ms);
     }
 
     /// A heartbeat has come.
     pub(crate) fn on_beat(&mut self, beat: Heartbeat, now: Instant) {
         self.last_beat = now;
+        self.watchdog.beat(now);
         self.beat = Some(beat);
     }
 
     /// The announced limit, at most a day: a number of another process is not added to a time unchecked.
     pub(crate) fn set_stop_limit(&mut self, millis: u64) {
         self.stop_limit = Duration::from_millis(millis.min(MAX_STOP_MS));
+    }
+
+    /// The announced limit of silence, if there is news.
+    pub(crate) fn set_watchdog(&mut self, millis: Option<u64>) {
+        if let Some(millis) = millis {
+            self.watchdog.set_limit(Duration::from_millis(millis.min(MAX_STOP_MS)));
+        }
     }
 
     /// The connection has ended: the exit is due.
@@ -324,6 +348,33 @@ impl EngineProcess {
             print(format!("engine {} does not get ready; it is killed", self.pid));
             self.kill();
         }
+    }
+
+    /// Kills it if it hangs. Only one that serves is watched; a stop has its own limit.
+    pub(crate) fn kill_if_hung(&mut self, upgrading: bool, now: Instant) {
+        if self.serving_since.is_none() || self.stop_by.is_some() || self.is_foreign() {
+            return;
+        }
+        self.watchdog.look(now);
+        let Some(silent) = self.watchdog.hang(upgrading) else {
+            return;
+        };
+        let (pid, silent) = (self.pid, silent.as_secs());
+        let excused =
+            || print(format!("engine {pid} has been silent for {silent} s; a debugger holds it, so it is left"));
+        if !self.watchdog.excuses(pid, excused) {
+            print(format!(
+                "engine {pid} has been silent for {silent} s: it hangs and is killed, its sessions are lost"
+            ));
+            (self.hung, self.stop_by) = (true, Some(now + KILL_GRACE));
+            self.kill();
+        }
+    }
+
+    /// When to look whether it hangs.
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        let watched = self.serving_since.is_some() && self.stop_by.is_none() && !self.is_foreign();
+        self.watchdog.wake_at().filter(|_| watched)
     }
 
     /// When it must be READY.

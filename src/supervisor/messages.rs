@@ -66,6 +66,10 @@ fn on_status(service: &mut Service, status: &StatusLine) {
     if let (Some(engine), Some(limit)) = (&mut service.engines.active, status.stop_limit_ms) {
         engine.set_stop_limit(limit);
     }
+    if let Some(engine) = &mut service.engines.active {
+        engine.watchdog.set_busy(status.reloading);
+        engine.set_watchdog(status.watchdog_ms);
+    }
     if status.reloading {
         service.manager.reloading(&status.text);
     } else if service.manager.is_ready() {

@@ -31,6 +31,7 @@ pub(crate) mod systemd;
 pub(crate) mod takeover;
 pub(crate) mod upgrade;
 pub(crate) mod wakeup;
+pub(crate) mod watchdog;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -179,7 +180,7 @@ impl Supervisor {
 
     fn on_time(&mut self, now: Instant) {
         self.service.restart_if_due(now);
-        self.service.engines.on_time(now);
+        self.service.engines.on_time(self.role.upgrade().is_some(), now);
         if let Some(upgrade) = self.role.upgrade_mut()
             && let Some(event) = upgrade.on_time(&self.service, now)
         {
@@ -302,9 +303,10 @@ impl Supervisor {
             }
             _ => {}
         }
-        self.upgrade_event(UpgradeEvent::OldFailed(exit.how.clone()), now);
-        // Otherwise the upgrade was far enough: the new engine serves.
-        if self.service.engines.active.is_none() && !self.role.awaits_taken() {
+        let event = if engine.hung { UpgradeEvent::OldHung } else { UpgradeEvent::OldFailed(exit.how.clone()) };
+        self.upgrade_event(event, now);
+        // Otherwise the new engine serves, or it soon will.
+        if self.service.engines.active.is_none() && self.role.upgrade().is_none() {
             self.service.replace_engine(engine, &exit.how, now);
         }
     }

@@ -145,11 +145,6 @@ impl Role {
         matches!(self, Self::Stopping(_))
     }
 
-    /// Whether HANDOVER was sent and its outcome is unknown.
-    pub(crate) fn awaits_taken(&self) -> bool {
-        matches!(self, Self::HandedOver(_) | Self::Stopping(StoppingAs::HandedOver(_)))
-    }
-
     /// Whether engines that end are not replaced, and the process ends with the last one.
     pub(crate) fn is_ending(&self) -> bool {
         matches!(self, Self::Retired | Self::Stopping(StoppingAs::Owner | StoppingAs::Left))

@@ -46,6 +46,16 @@ pub(crate) fn spawn(program: &Program<'_>, fds: &[BorrowedFd<'_>], stdout: Stdio
     command.spawn()
 }
 
+/// Whether a debugger holds a thread of the process.
+pub(crate) fn is_traced(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let traced = |status: String| {
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        tracer.is_some_and(|tracer| tracer.trim() != "0")
+    };
+    threads.into_iter().any(|thread| std::fs::read_to_string(thread.path().join("status")).is_ok_and(traced))
+}
+
 /// Replaces this process by `program`. Returns only if that failed, and then nothing has changed.
 /// The caller makes inheritable what shall be inherited, and is the first thread; others end.
 pub(crate) fn replace(program: &Program<'_>) -> io::Error {

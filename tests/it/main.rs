@@ -24,6 +24,7 @@ mod fresh_machine;
 mod handed_down;
 mod health;
 mod house;
+mod hung;
 mod idle;
 mod leaving;
 mod link_local;

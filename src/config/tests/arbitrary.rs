@@ -63,6 +63,7 @@ fn global() -> impl Strategy<Value = Global> {
             threads,
             socket,
             state_dir: path,
+            watchdog: hard_stop_after.unwrap_or_default(),
             hard_stop_after,
             log,
         },

@@ -8,7 +8,7 @@ use super::*;
 /// The text form of a configuration, every key spelt out.
 pub(super) fn written(config: &Config) -> String {
     let mut out = Text(String::new());
-    let Global { maxconn, threads, socket, state_dir, hard_stop_after, log } = &config.global;
+    let Global { maxconn, threads, socket, state_dir, hard_stop_after, watchdog, log } = &config.global;
     out.header("global");
     out.maybe("maxconn", maxconn.map(|n| n.to_string()));
     out.maybe("threads", threads.map(|n| n.to_string()));
@@ -19,6 +19,7 @@ pub(super) fn written(config: &Config) -> String {
     }
     out.maybe("state_dir", state_dir.as_ref().map(|path| quoted(path.to_str().unwrap())));
     out.maybe("hard_stop_after", hard_stop_after.map(duration));
+    out.key("watchdog", duration(*watchdog));
     out.header("global.log");
     out.key(
         "target",

@@ -57,5 +57,12 @@ async fn receive(link: &mut PeerLink) -> Result<Vec<PeerMessage>, PeerLinkError>
     }
 }
 
+/// The other engine is dead: begins with what it has sent so far.
+pub(super) async fn begin_without(config: &Config, pools: &mut Pools) {
+    pools.follow(config, BTreeMap::new());
+    pools.discover(config).await;
+    pools.publish_all();
+}
+
 /// Far more than there can be servers.
 const MOST_MESSAGES: usize = 1 << 20;

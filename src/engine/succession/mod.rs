@@ -188,8 +188,15 @@ impl Succession {
         pools: &mut Pools,
     ) -> Result<(), PeerLinkError> {
         let mut link = PeerLink::new(end)?;
-        import::import(&mut link, config, listeners, pools).await?;
-        self.imported = Some(link);
+        match import::import(&mut link, config, listeners, pools).await {
+            Ok(()) => self.imported = Some(link),
+            // The supervisor ends an engine that hangs, and this one is to serve in its place.
+            Err(error) if !matches!(error, PeerLinkError::Silent) && link.is_dead().await => {
+                tracing::warn!("hand-off: {error}: serving without the state of the engine before this one");
+                import::begin_without(config, pools).await;
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

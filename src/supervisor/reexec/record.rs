@@ -62,6 +62,7 @@ record! {
         6 => stop_left_ms: Option<u64>,
         7 => sent: u32,
         8 => received: u32,
+        9 => watchdog_ms: Option<u64>,
     }
 }
 
@@ -165,6 +166,7 @@ impl EngineRecord {
             stop_left_ms: snapshot.stop_left.map(millis),
             sent: snapshot.sent,
             received: snapshot.received,
+            watchdog_ms: snapshot.watchdog.map(millis),
         }
     }
 
@@ -177,6 +179,7 @@ impl EngineRecord {
             serving: self.serving,
             stop_limit: Duration::from_millis(self.stop_limit_ms),
             stop_left: self.stop_left_ms.map(Duration::from_millis),
+            watchdog: self.watchdog_ms.map(Duration::from_millis),
             sent: self.sent,
             received: self.received,
         };

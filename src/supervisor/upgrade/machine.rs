@@ -18,6 +18,8 @@ pub(crate) struct UpgradeMachine {
     probation: Duration,
     new_pid: u32,
     parked: bool,
+    /// The old engine hung and was killed.
+    alone: bool,
     /// The time of probation has passed; PARKED or a heartbeat is missing.
     over: bool,
     /// The last heartbeat of the new engine.
@@ -63,6 +65,8 @@ pub(crate) enum UpgradeEvent {
     NewFailed(String),
     /// The same of the old engine.
     OldFailed(String),
+    /// The old engine hung and was killed. The new one continues without its state.
+    OldHung,
     /// TERM or INT.
     Stop,
     /// Time has passed.
@@ -111,6 +115,7 @@ impl UpgradeMachine {
             probation,
             new_pid: 0,
             parked: false,
+            alone: false,
             over: false,
             last_beat: now,
             beaten: false,
@@ -205,12 +210,21 @@ impl UpgradeMachine {
                     UpgradeAction::Go,
                 ]
             }
+            // No engine could resume: it stays.
+            (Phase::Activate, UpgradeEvent::Ready) if self.alone => {
+                let outcome = self.old_lost(HUNG);
+                self.conclude(vec![UpgradeAction::Commit], outcome, now)
+            }
             (Phase::Activate, UpgradeEvent::Ready) => {
                 self.enter(Phase::Probation, self.probation, now);
                 self.last_beat = now;
                 let seconds = self.probation.as_secs_f64();
                 let text = format!("engine {} accepts; probation of {seconds} s", self.new_pid);
                 vec![UpgradeAction::Park, UpgradeAction::Report(text)]
+            }
+            (_, UpgradeEvent::OldHung) => {
+                self.alone = true;
+                vec![UpgradeAction::Report(format!("the old engine: {HUNG}; the new one begins without its state"))]
             }
             (_, UpgradeEvent::OldFailed(why)) => self.fail(format!("the old engine was lost meanwhile: {why}")),
             (_, UpgradeEvent::Stop) => self.fail("the daemon is being stopped".into()),
@@ -221,6 +235,10 @@ impl UpgradeMachine {
 
     /// The new engine accepts connections; the old one may still resume.
     fn on_after_ready(&mut self, event: UpgradeEvent, now: Instant) -> Vec<UpgradeAction> {
+        let event = match event {
+            UpgradeEvent::OldHung => UpgradeEvent::OldFailed(HUNG.to_owned()),
+            event => event,
+        };
         match (self.phase, event) {
             (_, UpgradeEvent::NewBeat(beat)) => self.on_new_beat(&beat, now),
             (Phase::Probation, UpgradeEvent::NotServing) => self.fail("it accepts no connections".into()),
@@ -365,6 +383,7 @@ impl UpgradeMachine {
     }
 }
 
+const HUNG: &str = "it hung and was killed";
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
 /// Transfer of listeners and state (10 s, which the engines watch themselves) and preparation (30 s).

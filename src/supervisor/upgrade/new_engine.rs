@@ -25,11 +25,13 @@ impl NewEngine {
         Self { engine, unserved_since: None }
     }
 
-    /// Connects it with the old engine and sends it the listeners and START.
+    /// Connects it with the old engine, if there is one, and sends it the listeners and START.
     pub(crate) fn introduce(&mut self, service: &mut Service) -> io::Result<()> {
         let new = &mut self.engine;
         let Some(old) = &mut service.engines.active else {
-            return Err(io::Error::other("an engine is missing"));
+            // It hung and was killed.
+            new.introduce(service.listeners.announced(), service.began.elapsed());
+            return Ok(());
         };
         let (old_end, new_end) = fd::seqpacket_pair()?;
         let (old_pidfd, new_pidfd) = (old.pidfd()?, new.pidfd()?);
