@@ -10,12 +10,14 @@
 //! answer for that.
 
 pub(crate) mod client;
+pub(crate) mod conversations;
 pub(crate) mod protocol;
 pub(crate) mod server;
 pub mod status;
 
 pub(crate) use client::{Client, ClientError};
+pub use conversations::Conversations;
 pub use protocol::{Answer, Request};
 pub(crate) use server::ProgressSender;
-pub use server::{Conversations, serve};
+pub use server::serve;
 pub use status::Status;

@@ -2,21 +2,21 @@
 //!
 //! The caller brings a listening socket (its path, mode and place in an upgrade are not this file's business)
 //! and a handler that does what is asked. Rules: only root and the daemon's own user are answered; every wait
-//! has a deadline and every size a bound, so that no client can hold the control thread; a client that goes
-//! away does not stop work that it began.
+//! has a deadline and every size a bound, so that no client can hold the control thread; a client that asks for
+//! nothing makes room for others; a client that goes away does not stop work that it began.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 
+use super::conversations::{Conversations, Place};
 use super::protocol::{Answer, MAX_REQUEST, Request};
 use crate::exit::ExitStatus;
 use crate::pace::Backoff;
@@ -44,35 +44,6 @@ where
     F: Future<Output = Answer> + 'static,
 {
     serve_within(Limits::default(), listener, conversations, handler).await
-}
-
-/// The connections that are being answered. They continue when `serve` is dropped; an orderly end
-/// waits for them.
-#[derive(Debug, Clone)]
-pub struct Conversations {
-    permits: Arc<Semaphore>,
-    max: u32,
-}
-
-impl Default for Conversations {
-    fn default() -> Self {
-        Self::new(CONNECTIONS)
-    }
-}
-
-impl Conversations {
-    /// At most `max` at once; more wait in the kernel's queue.
-    pub fn new(max: u32) -> Self {
-        let permits = usize::try_from(max).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), max }
-    }
-
-    /// Ready when every connection has its last answer. To be asked after `serve` was dropped: one that waits for
-    /// the next connection keeps this from ever being ready.
-    pub async fn over(&self) {
-        // An error would mean that the semaphore was closed, which nothing does.
-        self.permits.acquire_many(self.max).await.ok();
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -104,14 +75,15 @@ where
     let handler = Rc::new(handler);
     let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
     loop {
-        let permit = Arc::clone(&conversations.permits).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
                 backoff.reset();
-                let handler = Rc::clone(&handler);
+                let Some(uid) = trusted_user(&stream) else {
+                    continue;
+                };
+                let (place, handler) = (conversations.admit(uid).await, Rc::clone(&handler));
                 tokio::task::spawn_local(async move {
-                    let _permit = permit;
-                    if let Err(error) = converse(stream, limits, &*handler).await {
+                    if let Err(error) = converse(stream, limits, place, &*handler).await {
                         tracing::debug!(%error, "admin client lost");
                     }
                 });
@@ -125,21 +97,35 @@ where
     }
 }
 
-/// One connection, from the check of its user to the last answer.
-async fn converse<H, F>(mut stream: UnixStream, limits: Limits, handler: &H) -> io::Result<()>
+/// The user at the other end, if it may ask.
+fn trusted_user(stream: &UnixStream) -> Option<u32> {
+    let uid = stream.peer_cred().ok()?.uid();
+    if !is_trusted(uid) {
+        tracing::warn!(uid, "admin socket: another user's connection is refused");
+        return None;
+    }
+    Some(uid)
+}
+
+/// One connection, from its request to the last answer. Without a place it is refused.
+async fn converse<H, F>(mut stream: UnixStream, limits: Limits, place: Option<Place>, handler: &H) -> io::Result<()>
 where
     H: Fn(Request, ProgressSender) -> F,
     F: Future<Output = Answer> + 'static,
 {
-    let uid = stream.peer_cred()?.uid();
-    if !is_trusted(uid) {
-        tracing::warn!(uid, "admin socket: another user's connection is refused");
-        return Ok(());
-    }
-    let request = match timeout(limits.request, read_line(&mut stream)).await {
-        Ok(line) => line?.and_then(|line| Request::parse(&line)),
-        Err(_) => Err(Answer::bad_request(format!("no request came within {} s", limits.request.as_secs()))),
+    let Some(place) = place else {
+        let busy = Answer::busy("too many requests are being answered; try again in a moment");
+        return send(&mut stream, limits, &busy).await;
     };
+    let request = tokio::select! {
+        line = timeout(limits.request, read_line(&mut stream)) => match line {
+            Ok(line) => line?.and_then(|line| Request::parse(&line)),
+            Err(_) => Err(Answer::bad_request(format!("no request came within {} s", limits.request.as_secs()))),
+        },
+        // Closed without a word: it has asked for nothing.
+        () = place.evicted() => return Ok(()),
+    };
+    place.is_active();
     let last = match request {
         Ok(request) => work(&mut stream, limits, handler, request).await?,
         Err(answer) => answer,
@@ -205,8 +191,6 @@ async fn send(stream: &mut UnixStream, limits: Limits, answer: &Answer) -> io::R
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
-
-const CONNECTIONS: u32 = 64;
 
 #[cfg(test)]
 mod tests;
