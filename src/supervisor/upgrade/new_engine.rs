@@ -30,7 +30,7 @@ impl NewEngine {
         let new = &mut self.engine;
         let Some(old) = &mut service.engines.active else {
             // It hung and was killed.
-            new.introduce(service.listeners.announced(), service.began.elapsed());
+            new.introduce(service.listeners.announced(), service.names.parts(), service.began.elapsed());
             return Ok(());
         };
         let (old_end, new_end) = fd::seqpacket_pair()?;
