@@ -1,7 +1,7 @@
 //! Tests of the product as it runs: the real binary, real sockets, real servers. One binary, one module per behaviour.
 
-mod admin_place;
 mod admin_crowd;
+mod admin_place;
 mod bad_peers;
 mod bytes;
 mod checks;
