@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::problem::{Problem, Problems};
 use super::words::{is_name, shown};
-use super::{Address, Backend, Bind, Config, Frontend, Global, MAX_SERVERS, Server, bind};
+use super::{Address, Backend, Bind, Config, Entrance, Frontend, Global, MAX_SERVERS, Server, bind, circle};
 
 /// One frontend and one backend, both named `lb`, with every default. Servers are named `s1`, `s2` … by their
 /// position unless their flag differs.
@@ -15,14 +15,13 @@ pub(crate) fn from_flags(binds: &[String], servers: &[String]) -> Result<Config,
     let mut flags = Flags::default();
     let binds = flags.binds(binds);
     let servers = flags.servers(servers);
+    let (frontends, backends) = (vec![Frontend::new(NAME, binds, NAME)], vec![Backend::new(NAME, servers)]);
+    for (target, entrance) in circle::written_circles(&Entrance::all(&frontends), &backends) {
+        flags.wrong("--server", format!("`{}` {}", target.addr, entrance.reason()));
+    }
     match Problems::from_list(flags.problems) {
         Some(problems) => Err(problems),
-        None => Ok(Config {
-            global: Global::default(),
-            etcd: None,
-            frontends: vec![Frontend::new(NAME, binds, NAME)],
-            backends: vec![Backend::new(NAME, servers)],
-        }),
+        None => Ok(Config { global: Global::default(), etcd: None, frontends, backends }),
     }
 }
 

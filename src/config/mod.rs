@@ -13,6 +13,7 @@ mod balance;
 mod bind;
 mod check;
 mod check_kind;
+mod circle;
 mod etcd;
 mod file;
 mod flags;
@@ -49,6 +50,7 @@ pub use balance::Balance;
 pub(crate) use bind::Bind;
 pub use check::{Check, Fall, InitState, Rise};
 pub(crate) use check_kind::CheckKind;
+pub(crate) use circle::{Entrance, Target, circles};
 pub use etcd::Etcd;
 pub(crate) use file::SlowFile;
 pub(crate) use flags::from_flags;
@@ -67,6 +69,7 @@ pub(crate) use words::counted;
 use bind::Binds;
 use report::ProblemReport;
 use section::{Section, Shape};
+use value::RawValue;
 use words::shown;
 
 /// A whole configuration, checked.
@@ -132,6 +135,7 @@ impl Config {
         let etcd = etcd.as_ref().map(Etcd::read);
         let backends = Self::read_backends(root, etcd.is_some());
         let frontends = Self::read_frontends(root);
+        Self::refuse_circles(root, &frontends, &backends);
         let discovers = backends.iter().any(|backend| backend.discovery.is_some());
         Self {
             global: global.as_ref().map(Global::read).unwrap_or_default(),
@@ -161,6 +165,20 @@ impl Config {
         let mut binds = Binds::default();
         let read = |(name, section): &(&str, Section<'_>)| Frontend::read(name, section, &backends, &mut binds);
         sections.iter().map(read).collect()
+    }
+
+    /// Servers that are frontends of this file and lead back to themselves.
+    fn refuse_circles(root: &Section<'_>, frontends: &[Frontend], backends: &[Backend]) {
+        for (target, entrance) in circle::written_circles(&Entrance::all(frontends), backends) {
+            let value = root.names("backend", "").and_then(|backends| backends.value(target.backend));
+            let servers =
+                value.and_then(|backend| backend.names(String::new(), "")).and_then(|one| one.value("servers"));
+            let server = servers.and_then(|servers| servers.names(String::new(), "")?.value(target.server));
+            if let Some(server) = server {
+                let table = Some(server).filter(RawValue::is_table).and_then(|table| table.names(String::new(), ""));
+                table.and_then(|table| table.value("addr")).unwrap_or(server).wrong(entrance.reason());
+            }
+        }
     }
 
     const SHAPE: Shape = Shape {

@@ -26,6 +26,12 @@ pub(super) fn status(engine: &Engine) -> Status {
         let mut report = backend_status(settings, backend);
         report.discovery = pools.source(&settings.name);
         report.servers.extend(pools.unresolved(settings).iter().map(unresolved));
+        for (name, why) in pools.circles(&settings.name) {
+            // One of several places of a server may be a circle, and others not.
+            if report.servers.iter().all(|server| server.name != name) {
+                report.servers.push(circle(name, why));
+            }
+        }
         Some(report)
     });
     let leaving = pools.leaving();
@@ -166,6 +172,16 @@ fn unresolved(server: &config::Server) -> ServerReport {
         check: CheckReport { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
         weight: server.weight.get(),
         backup: server.backup,
+        ..ServerReport::default()
+    }
+}
+
+/// A server that is left out, since it is a frontend of this balancer and leads back to itself.
+fn circle(name: &str, why: &str) -> ServerReport {
+    ServerReport {
+        name: name.to_owned(),
+        status: ServerStatus::Down,
+        check: CheckReport { status: "CIRCLE".to_owned(), health: why.to_owned(), last: Vec::new() },
         ..ServerReport::default()
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod credentials;
 pub mod fd;
 pub mod local;
+pub(crate) mod local_ip;
 pub(crate) mod output;
 pub(crate) mod pipe;
 pub(crate) mod port_holder;

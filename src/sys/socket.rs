@@ -1,8 +1,11 @@
 //! Stream sockets, always non-blocking and close-on-exec: how they are made, and the options they get.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::libc;
@@ -153,6 +156,35 @@ pub(crate) fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     }
     Ok(socket.into())
 }
+
+/// Fails if a socket that is connected to `addr` is its own other end, and resets it, so that the port is free at once.
+///
+/// While no process listens on a port of this host from which local ports are taken, a connect to it may get that port as
+/// its own, and TCP then connects the socket with itself ("simultaneous open"): all that is sent comes back.
+pub(crate) fn not_to_itself(fd: BorrowedFd<'_>, addr: &Addr) -> io::Result<()> {
+    let Addr::Ip(addr) = addr else {
+        return Ok(());
+    };
+    // Another port cannot be given to a connect, which saves the call.
+    if !LOCAL_PORTS.contains(&addr.port()) {
+        return Ok(());
+    }
+    let itself = local_addr(fd)
+        .is_ok_and(|own| own.port() == addr.port() && (own.ip() == addr.ip() || addr.ip().is_unspecified()));
+    if !itself {
+        return Ok(());
+    }
+    SockRef::from(&fd).set_linger(Some(Duration::ZERO))?;
+    Err(io::Error::new(io::ErrorKind::ConnectionRefused, "no process listens there (it connected to itself)"))
+}
+
+/// The ports that the kernel gives to connects.
+static LOCAL_PORTS: LazyLock<RangeInclusive<u16>> = LazyLock::new(|| {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_whitespace().map_while(|number| number.parse().ok());
+    // Unreadable: any.
+    numbers.next().unwrap_or(0)..=numbers.next().unwrap_or(u16::MAX)
+});
 
 /// The address that a listening socket is bound to.
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {

@@ -5,6 +5,7 @@ mod admin_place;
 mod bad_peers;
 mod bytes;
 mod checks;
+mod circles;
 mod circumstances;
 mod cli;
 mod dead_server;

@@ -183,7 +183,7 @@ fn check() -> impl Strategy<Value = Check> {
 }
 
 fn server() -> impl Strategy<Value = Server> {
-    let addr = proptest::sample::select(&["10.0.0.1:80", "[::1]:1", "app_1.example.:65535", "unix@/run/a b"][..]);
+    let addr = proptest::sample::select(&["10.0.0.1:80", "[::1]:99", "app_1.example.:65535", "unix@/run/a b"][..]);
     (addr, 0..=Weight::MAX, proptest::option::of(1..9999u32), any::<bool>(), any::<bool>()).prop_map(
         |(addr, weight, maxconn, backup, disabled)| Server {
             weight: Weight::new(weight).unwrap(),

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +16,7 @@ use super::failure::ProbeFailure;
 use crate::config::ProxyVersion;
 use crate::proxy_protocol;
 use crate::sys::addr::Addr;
+use crate::sys::socket::not_to_itself;
 
 /// An open connection; dropped, it is reset.
 pub(super) enum Conn {
@@ -125,7 +127,9 @@ async fn open_tcp(addr: SocketAddr, talk: Talk) -> io::Result<TcpStream> {
         // Steps of a script are small writes, which must not wait for each other's ACK.
         Talk::Something => socket.set_nodelay(true)?,
     }
-    socket.connect(addr).await
+    let stream = socket.connect(addr).await?;
+    not_to_itself(stream.as_fd(), &Addr::Ip(addr))?;
+    Ok(stream)
 }
 
 /// Most answers are shorter; a longer one doubles the buffer up to its limit.

@@ -14,7 +14,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Bind};
+use socket2::SockRef;
+
+use crate::config::{self, Bind, Entrance};
 use crate::engine::listeners::inherited::InheritedListener;
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::proxy::worker::ListenerId;
@@ -132,6 +134,17 @@ impl Bound {
             };
             (listener, &slot.socket)
         })
+    }
+
+    /// Where it lets clients of this frontend in.
+    pub(crate) fn entrance(&self, frontend: &config::Frontend) -> Entrance {
+        let only_v6 = |slot: &ListenerSlot| SockRef::from(&slot.socket).only_v6().unwrap_or(true);
+        Entrance {
+            frontend: frontend.name.clone(),
+            backend: frontend.backend.clone(),
+            addr: self.addr,
+            both: self.addr.is_ipv6() && !self.sockets.first().is_none_or(only_v6),
+        }
     }
 
     /// Listens, with these options; running listeners are given changed ones.

@@ -16,7 +16,7 @@ use self::bind::{Bound, ListenerSlot};
 use self::departed::DepartedFrontends;
 use self::inherited::Inherited;
 use crate::backend::Backend;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Entrance};
 use crate::engine::error::EngineError;
 use crate::engine::supervisor_link::Reports;
 use crate::engine::workers::Workers;
@@ -124,6 +124,18 @@ impl Listeners {
             bound.listen(frontend)?;
         }
         Ok(NewlyBound(new.into_iter().map(|(frontend, bound)| (frontend.name.clone(), bound)).collect()))
+    }
+
+    /// Where the frontends of this configuration listen, with what was bound for it.
+    pub(super) fn entrances(&self, config: &Config, new: &NewlyBound) -> Vec<Entrance> {
+        let mut entrances = Vec::new();
+        for frontend in &config.frontends {
+            let new = new.0.iter().filter(|(name, _)| *name == frontend.name).map(|(_, bound)| bound);
+            let stays = |bound: &&Bound| frontend.bind.contains(&bound.wanted);
+            let served = self.served.get(&frontend.name).into_iter().flat_map(|served| &served.bound).filter(stays);
+            entrances.extend(served.chain(new).map(|bound| bound.entrance(frontend)));
+        }
+        entrances
     }
 
     /// Changes a running frontend or makes a new one. Returns the addresses that it leaves.

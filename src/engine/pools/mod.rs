@@ -1,5 +1,6 @@
 //! The backends of an engine: their servers as configured and discovered, their addresses, their checks.
 
+mod circles;
 pub(crate) mod followers;
 
 use std::cell::RefCell;
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use self::circles::Circles;
 use self::followers::Followers;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec, Server};
-use crate::config::{self, Address, AdminState, Config, Weight};
+use crate::config::{self, Address, AdminState, Config, Entrance, Weight};
 use crate::control::checker::{Checker, OnChange, Seen, follow_up, unusable};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
@@ -32,6 +34,7 @@ pub(super) struct Pools {
     checker: Checker,
     names: Names,
     followers: Followers,
+    circles: Circles,
 }
 
 /// What has come in.
@@ -41,6 +44,8 @@ pub(super) enum PoolsNews {
     Discovered(BTreeSet<String>),
     /// Addresses of names, or failures.
     Names,
+    /// Addresses may have come to this host or left it.
+    Interfaces,
 }
 
 /// What a command for a server has done, for people.
@@ -58,6 +63,7 @@ impl Pools {
             checker: Checker::new(cut_when_down(workers)),
             names: Names::new(),
             followers: Followers::default(),
+            circles: Circles::default(),
         }
     }
 
@@ -90,6 +96,7 @@ impl Pools {
         tokio::select! {
             backends = self.followers.news() => PoolsNews::Discovered(backends),
             () = self.names.answered() => PoolsNews::Names,
+            () = self.circles.due() => PoolsNews::Interfaces,
         }
     }
 
@@ -120,9 +127,26 @@ impl Pools {
         Ok(())
     }
 
+    /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out when a
+    /// backend is next applied. `entrances`: where the frontends listen from now on. Returns whether others were found
+    /// than before.
+    pub(super) fn look_for_circles(&mut self, config: &Config, entrances: Option<Vec<Entrance>>) -> bool {
+        let Self { circles, followers, names, .. } = self;
+        circles.look(config, entrances, |backend| {
+            let merged = followers.merge(backend);
+            merged.servers.iter().map(|server| (server.name.clone(), names.places(&server.addr))).collect()
+        })
+    }
+
+    /// Servers of a backend with places that are left out as circles, each with the reason.
+    pub(super) fn circles<'s>(&'s self, backend: &'s str) -> impl Iterator<Item = (&'s str, &'s str)> {
+        self.circles.of(backend)
+    }
+
     /// Takes changed names or discovered servers in: the same settings with other servers, for these backends.
     pub(super) fn refresh(&mut self, config: &Config, concerned: impl Fn(&config::Backend) -> bool) {
-        for settings in config.backends.iter().filter(|settings| concerned(settings)) {
+        let all = self.look_for_circles(config, None);
+        for settings in config.backends.iter().filter(|settings| all || concerned(settings)) {
             if let Err(error) = self.apply(settings.clone()) {
                 tracing::error!("{error}");
             }
@@ -238,7 +262,7 @@ impl Pools {
     pub(super) fn return_to(&self, backend: &Backend, server: &Server, addr: &str) {
         let merged = self.followers.merged(&backend.snapshot().settings);
         let settings = merged.servers.iter().find(|settings| settings.name == *server.name);
-        let places = settings.map(|settings| self.names.places(&settings.addr)).unwrap_or_default();
+        let places = settings.map(|settings| self.places(&backend.name, settings)).unwrap_or_default();
         if let Some(place) = places.into_iter().find(|place| place.to_string() == addr) {
             backend.move_server(server, place, Instant::now());
         }
@@ -314,6 +338,13 @@ impl Pools {
         })
     }
 
+    /// Where sessions for a server may be sent.
+    fn places(&self, backend: &str, server: &config::Server) -> Vec<Addr> {
+        let mut places = self.names.places(&server.addr);
+        places.retain(|place| !self.circles.has(backend, &server.name, place));
+        places
+    }
+
     /// The servers of a backend with a known address: those of the configuration, then those discovered. A server stays
     /// where it is while its name says so. Also, by name, the places of those that may be at several.
     fn specs(&mut self, settings: &config::Backend) -> (Vec<MemberSpec>, HashMap<String, Vec<Addr>>) {
@@ -324,7 +355,7 @@ impl Pools {
             in_use.iter().flatten().map(|member| (member.spec.name.as_str(), &member.spec.addr)).collect();
         let mut several = HashMap::new();
         let mut spec = |(index, server): (usize, &config::Server)| {
-            let places = self.names.places(&server.addr);
+            let places = self.places(&settings.name, server);
             let stays = in_use.get(server.name.as_str()).copied().filter(|addr| places.contains(addr));
             let addr = stays.or_else(|| places.first())?.clone();
             if places.len() > 1 {

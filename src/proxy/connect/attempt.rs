@@ -44,6 +44,14 @@ pub(super) enum Missed {
     Session(Ending),
 }
 
+impl ServerConnection {
+    /// Refuses one that leads to its own socket.
+    fn not_to_itself(self, lease: &Lease) -> Result<Self, Missed> {
+        let checked = socket::not_to_itself(self.socket.as_fd(), &lease.member().spec.addr);
+        checked.map(|()| self).map_err(|error| Missed::Attempt(ConnectFailure::Refused(error)))
+    }
+}
+
 impl Session {
     /// One attempt. `may_move_on`: it is given up early when the server is slow and another one is likely to be faster.
     pub(super) async fn dial(
@@ -61,10 +69,10 @@ impl Session {
         first.extend_from_slice(preamble);
         let (socket, sent) = begin(&lease.member().spec.addr, &first).map_err(Missed::Attempt)?;
         if let Some(sent) = sent {
-            return Ok(ServerConnection { socket, first, sent });
+            return ServerConnection { socket, first, sent }.not_to_itself(lease);
         }
         Box::pin(self.await_connected(client, lease, settings, &socket, may_move_on)).await?;
-        Ok(ServerConnection { socket, first, sent: 0 })
+        ServerConnection { socket, first, sent: 0 }.not_to_itself(lease)
     }
 
     /// Waits until `socket` is connected.

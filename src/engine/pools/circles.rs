@@ -1,0 +1,78 @@
+//! Servers that are frontends of this balancer and lead back to themselves, as far as this host shows it now: by the
+//! addresses of their names, of its interfaces, and of what was discovered. They get no sessions.
+//!
+//! Two balancers that lead to each other are not found: a connection does not show where it has been. The limits of
+//! `maxconn` bound them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::{self, Config, Entrance, Target, circles};
+use crate::sys::addr::Addr;
+use crate::sys::local_ip::is_local;
+
+/// What was found last.
+#[derive(Debug, Default)]
+pub(super) struct Circles {
+    entrances: Vec<Entrance>,
+    /// By backend, server and place: the reason.
+    found: BTreeMap<(String, String, SocketAddr), String>,
+    /// When it was looked for last.
+    looked: Option<Instant>,
+}
+
+impl Circles {
+    /// Waits until it is time to look again, since the addresses of this host may have changed. Cancel safe.
+    pub(super) async fn due(&self) {
+        sleep_until(self.looked.unwrap_or_else(Instant::now) + PERIOD).await;
+    }
+
+    /// Looks again. `entrances`: where the frontends listen, if that is changing; `servers`: those of a backend with their
+    /// places. Says what is new, and returns whether anything is another than before.
+    pub(super) fn look(
+        &mut self,
+        config: &Config,
+        entrances: Option<Vec<Entrance>>,
+        servers: impl FnMut(&config::Backend) -> Vec<(String, Vec<Addr>)>,
+    ) -> bool {
+        self.looked = Some(Instant::now());
+        self.entrances = entrances.unwrap_or_else(|| std::mem::take(&mut self.entrances));
+        let servers: Vec<_> = config.backends.iter().map(servers).collect();
+        let mut targets = Vec::new();
+        for (backend, servers) in config.backends.iter().zip(&servers) {
+            let placed = servers.iter().flat_map(|(server, places)| places.iter().map(move |place| (server, place)));
+            targets.extend(placed.filter_map(|(server, place)| match place {
+                Addr::Ip(addr) => Some(Target { backend: &backend.name, server, addr: *addr }),
+                Addr::Unix(_) => None,
+            }));
+        }
+        let named = |(target, entrance): (Target<'_>, &Entrance)| {
+            let key = (target.backend.to_owned(), target.server.to_owned(), target.addr);
+            (key, format!("{} {}", target.addr, entrance.reason()))
+        };
+        let found: BTreeMap<_, _> = circles(&self.entrances, &targets, is_local).into_iter().map(named).collect();
+        for ((backend, server, _), why) in found.iter().filter(|(key, why)| self.found.get(*key) != Some(*why)) {
+            tracing::error!("backend {backend}: server {server} gets no sessions there: {why}");
+        }
+        let is_new = found != self.found;
+        self.found = found;
+        is_new
+    }
+
+    pub(super) fn has(&self, backend: &str, server: &str, place: &Addr) -> bool {
+        let is_it = |of: &(String, String, SocketAddr)| of.0 == backend && of.1 == server && Addr::Ip(of.2) == *place;
+        self.found.keys().any(is_it)
+    }
+
+    /// Names and reasons of those of a backend.
+    pub(super) fn of<'s>(&'s self, backend: &'s str) -> impl Iterator<Item = (&'s str, &'s str)> {
+        let of_backend = self.found.iter().filter(move |(of, _)| of.0 == backend);
+        of_backend.map(|(of, why)| (of.1.as_str(), why.as_str()))
+    }
+}
+
+/// Between two looks.
+const PERIOD: Duration = Duration::from_secs(10);
