@@ -70,7 +70,7 @@ pub(crate) fn write(bytes: &[u8]) {
     VOICE.take(bytes);
 }
 
-/// As [`write`], for a report of any length at the end of a command: waits as long as stderr takes more.
+/// As [`write()`], for a report of any length at the end of a command: waits as long as stderr takes more.
 pub(crate) fn write_all(text: &str) {
     for line in text.split_inclusive('\n') {
         VOICE.wait_for_room(line.len());
