@@ -60,6 +60,12 @@ pub(crate) fn begin() -> LastWords {
     LastWords
 }
 
+/// Starts the thread now rather than at the first message, in a process that is to have as many threads at its end as at
+/// its beginning.
+pub(crate) fn start() {
+    VOICE.wake(VOICE.lock());
+}
+
 /// A message of the process: `lb: ` and the text. Never waits, never fails.
 pub(crate) fn say(text: impl Display) {
     VOICE.take(format!("lb: {text}\n").as_bytes());

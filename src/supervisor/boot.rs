@@ -54,6 +54,7 @@ pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service),
     process::set_name(c"lb")?;
     process::own_files();
     resources::raise_descriptor_limit();
+    voice::start();
     if let Some(lines) = env::var(LOST_VARIABLE).ok().and_then(|lines| lines.parse().ok()) {
         voice::inherit_lost(lines);
     }

@@ -111,7 +111,7 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn new() -> Self {
         let disk = Self(tempfile::tempdir().unwrap());
-        mount(&["-t", "tmpfs", "-o", "size=16k", "none"], disk.path());
+        mount(&["-t", "tmpfs", "-o", "size=16k,mode=0700", "none"], disk.path());
         disk
     }
 

@@ -34,10 +34,14 @@ pub(crate) fn nth(origin: &Origin, number: usize) -> String {
     format!("127.0.0.{number}:{}", origin.addr().port())
 }
 
-/// Names of the present servers, without draining ones.
+/// Waits until these are the present servers, without those that leave.
 #[track_caller]
 pub(crate) fn wait_for(lb: &Lb, names: &[&str], deadline: Duration) {
-    eventually_eq(deadline, names.to_vec().join(" "), || lb.status().servers("app").join(" "));
+    eventually_eq(deadline, names.to_vec().join(" "), || {
+        let status = lb.status();
+        let stays = |name: &String| status.server(&format!("app/{name}")).text("status") != "LEAVING";
+        status.servers("app").into_iter().filter(stays).collect::<Vec<_>>().join(" ")
+    });
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_server_that_refuses_and_one_that_does_not_answer_are_told_apart() {
     // Neither checks nor live traffic mark it down, so that every attempt is made.
     let config = Config::bare().backend("check = false\nobserve = \"none\"\nretries = 1").origins([&dead]);
     let lb = Lb::start(&config);
-    assert_eq!(ending_of(&lb, closed_on), "SC");
+    assert_eq!(ending_of(&lb, patient), "SC");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_timeout_in_the_queue_is_logged() {
     let (mut origin, lb) = stage(Behaviour::Echo, r#"timeout = { queue = "200ms" }"#);
     origin.stop();
     eventually_eq(HANG, "DOWN".to_owned(), || lb.status().server("app/a").text("status"));
-    assert_eq!(ending_of(&lb, closed_on), "sQ");
+    assert_eq!(ending_of(&lb, patient), "sQ");
     let gives_up = |addr| {
         let stream = connect(addr).unwrap();
         eventually_eq(HANG, 1, || lb.status().backend("app").number("queue"));
@@ -199,6 +199,13 @@ fn closed_on(addr: SocketAddr) -> SocketAddr {
     stream.shutdown(Shutdown::Write).unwrap();
     read_to_end(&stream);
     source
+}
+
+/// Waits for what comes. A client that closes in silence would not be waited for.
+fn patient(addr: SocketAddr) -> SocketAddr {
+    let stream = connect(addr).unwrap();
+    read_to_end(&stream);
+    stream.local_addr().unwrap()
 }
 
 fn echoed(addr: SocketAddr) -> SocketAddr {

@@ -143,7 +143,8 @@ fn a_client_that_closes_in_the_queue_reaches_no_server_unless_it_waits_for_an_an
     let lb = Lb::start(&config.server_with("a", ours.server(), "maxconn = 1"));
     let haproxy = Haproxy::balance(&[theirs.addr()], "default-server maxconn 1\n timeout queue 20s");
     // Its start was a session, too.
-    let before = haproxy.stat("s0", "stot");
+    let before = 1;
+    eventually_eq(HANG, before, || haproxy.stat("s0", "stot"));
     closing_clients(lb.addr("web"), || lb.status().backend("app").number("queue"));
     closing_clients(haproxy.addr(), || haproxy.stat("BACKEND", "qcur"));
     let served = lb.status().server("app/a").number("sessions_total");

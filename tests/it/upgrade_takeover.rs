@@ -42,7 +42,7 @@ fn repeated_takeovers_under_load_refuse_and_cut_no_connection() {
         let mut old = lb;
         lb = shared.start();
         takeovers += 1;
-        moved += moved_sessions(&lb.stderr());
+        moved += moved_sessions(&lb);
         assert_retires(&mut old);
         assert!(proc::descendants(old.pid()).is_empty());
         assert!(old.notify().stored().is_empty());
@@ -103,7 +103,7 @@ fn between_pid_and_mount_namespaces_everything_is_taken_over_and_each_has_its_ow
     sessions.finish().assert_unharmed();
     let knocks = clients.finish();
     assert_eq!((knocks.refused, knocks.broken), (0, 0), "{knocks:?}");
-    assert!(moved_sessions(&third.stderr()) >= 10);
+    assert!(moved_sessions(&third) >= 10);
 }
 
 #[test]
@@ -269,8 +269,9 @@ fn inside(lb: &Lb, socket: &Path) -> Status {
 }
 
 /// The number of moved sessions, by the last line of a takeover.
-fn moved_sessions(stderr: &str) -> u64 {
+fn moved_sessions(lb: &Lb) -> u64 {
     let number = |line: &str| line.split(" sessions moved").next()?.rsplit(' ').next()?.parse().ok();
-    let line = stderr.lines().find(|line| line.starts_with("lb: taken over in"));
-    line.and_then(number).unwrap_or_else(|| panic!("no takeover in {stderr}"))
+    eventually(HANG, "the report of the takeover", || {
+        lb.stderr().lines().find(|line| line.starts_with("lb: taken over in")).and_then(number)
+    })
 }

@@ -43,7 +43,7 @@ fn upgrade_between(old: &Path, new: &Path) {
     assert_eq!(number_before(&report, " sessions moved"), 0, "{report}");
     assert!(report.contains("(the new binary takes no sessions from this one)"), "{report}");
     let log = lb.stderr();
-    assert!(log.contains("both engines speak health 1, discovery 1\n"), "{log}");
+    assert!(log.contains("both engines speak health 1, discovery 1, places 1\n"), "{log}");
     // Health, with a common version, is preserved; counters start anew.
     assert_eq!(lb.status().server("app/b").text("status"), "DRAIN");
     let newer = PingPong::start(addr, 8);

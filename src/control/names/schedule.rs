@@ -30,6 +30,13 @@ struct NameState {
     backoff: Backoff,
 }
 
+impl NameState {
+    /// The last look-up had addresses.
+    fn is_found(&self) -> bool {
+        self.tried && !self.failing
+    }
+}
+
 impl LookupSchedule {
     /// Follows these names and no others; new ones are due at once.
     pub(super) fn follow(&mut self, names: &BTreeSet<String>, now: Instant) {
@@ -56,29 +63,37 @@ impl LookupSchedule {
         }
     }
 
-    /// Takes up to `most` names that are due, those that were found last time first: names that hang delay no others.
+    /// Takes up to `most` names that are due, those that were found last time first. A part of the look-ups under way is
+    /// theirs alone: names that hang delay no others.
     pub(super) fn take_due(&mut self, most: usize, now: Instant) -> Vec<String> {
         if most == 0 {
             return Vec::new();
         }
-        let due = |(name, state): (&String, &NameState)| {
-            let due = state.due.filter(|due| *due <= now)?;
-            Some((state.failing, due, name.clone()))
-        };
-        let mut due: Vec<_> = self.names.iter().filter_map(due).collect();
-        due.sort();
-        due.truncate(most);
-        for (_, _, name) in &due {
-            if let Some(state) = self.names.get_mut(name) {
-                state.due = None;
-            }
-        }
-        due.into_iter().map(|(_, _, name)| name).collect()
+        let mut unproven_left = self.unproven_left();
+        let mut due: Vec<_> =
+            self.names.iter_mut().filter(|(_, state)| state.due.is_some_and(|due| due <= now)).collect();
+        due.sort_by_key(|(_, state)| (!state.is_found(), state.failing, state.due));
+        due.retain(|(_, state)| {
+            let taken = state.is_found() || unproven_left > 0;
+            unproven_left -= usize::from(taken && !state.is_found());
+            taken
+        });
+        let taken = due.into_iter().take(most).map(|(name, state)| {
+            state.due = None;
+            name.clone()
+        });
+        taken.collect()
     }
 
-    /// When the next name is due.
+    /// When the next name is due that may be looked up beside those under way.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.names.values().filter_map(|state| state.due).min()
+        let all = self.unproven_left() > 0;
+        self.names.values().filter(|state| all || state.is_found()).filter_map(|state| state.due).min()
+    }
+
+    /// How many names that were not found last time may be looked up beside those under way.
+    fn unproven_left(&self) -> usize {
+        UNPROVEN.saturating_sub(self.names.values().filter(|state| state.due.is_none() && !state.is_found()).count())
     }
 
     /// Takes the end of a look-up in.
@@ -103,6 +118,9 @@ impl LookupSchedule {
         names.iter().all(|name| self.names.get(name).is_none_or(|state| state.tried))
     }
 }
+
+/// Look-ups at once of names that were not found last time; fewer than all that run at once.
+const UNPROVEN: usize = 12;
 
 /// Between two look-ups of the same name, where the name server allows it.
 const FOLLOW: Duration = Duration::from_secs(10);
@@ -134,6 +152,21 @@ mod tests {
         let later = now + Duration::from_secs(20);
         assert_eq!(schedule.take_due(1, later), ["c"]);
         assert_eq!(schedule.take_due(1, later).len(), 1);
+    }
+
+    #[test]
+    fn names_never_found_leave_room_for_those_that_were() {
+        let now = Instant::now();
+        let names: Vec<String> = (0..40).map(|number| format!("n{number:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).chain(["app"]).collect();
+        let mut schedule = schedule(&names, now);
+        assert_eq!(schedule.take_due(1, now), ["app"]);
+        schedule.looked_up(&answer("app", Some(1)), now);
+        assert_eq!(schedule.take_due(15, now).len(), UNPROVEN);
+        let later = now + Duration::from_secs(2);
+        assert!(schedule.next_due().unwrap() > now, "nothing else may be looked up before");
+        assert_eq!(schedule.take_due(4, later), ["app"]);
+        assert_eq!(schedule.next_due(), None);
     }
 
     #[test]
