@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::ptr;
 
 use nix::libc;
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags};
 
@@ -23,7 +24,7 @@ pub(crate) struct Program<'a> {
 }
 
 /// Starts a child. It inherits `fds`, under the same numbers, besides its standard streams, and nothing that this process
-/// has inherited by accident; its signal mask is empty.
+/// has inherited by accident; and this thread's signal mask, so that no signal is deadly before it has set its own.
 /// An `execve` that fails is this function's error.
 pub(crate) fn spawn(program: &Program<'_>, fds: &[BorrowedFd<'_>], stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
     let image = Image::new(program)?;
@@ -31,19 +32,13 @@ pub(crate) fn spawn(program: &Program<'_>, fds: &[BorrowedFd<'_>], stdout: Stdio
     // The path is never used: the hook below executes the descriptor, or fails and reports why.
     let mut command = Command::new("/");
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: close_range,
-    // fcntl and execveat are, and everything they need was allocated before.
-    unsafe {
-        command.pre_exec(move || {
-            // Linux 5.11; without it, or where a filter forbids it, the child has what this process has inherited.
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-            if inherited.iter().any(|number| libc::fcntl(*number, libc::F_SETFD, 0) < 0) {
-                return Err(io::Error::last_os_error());
-            }
-            Err(image.execute())
-        });
-    }
+    in_child(&mut command, Some((inherited, image)));
     command.spawn()
+}
+
+/// Lets a program that is not this one begin with an empty signal mask: std passes this thread's on.
+pub(crate) fn unblock_signals(command: &mut Command) {
+    in_child(command, None);
 }
 
 /// Whether a debugger holds a thread of the process.
@@ -85,6 +80,26 @@ pub(crate) fn set_name(name: &CStr) -> io::Result<()> {
 pub(crate) fn own_files() {
     let inherited = umask(Mode::all());
     umask(inherited - Mode::S_IRWXU);
+}
+
+/// What happens between fork and exec. `program`: what is executed instead of the command, and the descriptors that it
+/// inherits.
+fn in_child(command: &mut Command, program: Option<(Vec<i32>, Image)>) {
+    // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: sigprocmask,
+    // close_range, fcntl and execveat are, and everything they need was allocated before.
+    unsafe {
+        command.pre_exec(move || {
+            let Some((inherited, image)) = &program else {
+                return Ok(SigSet::empty().thread_set_mask()?);
+            };
+            // Linux 5.11; without it, or where a filter forbids it, the child has what this process has inherited.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if inherited.iter().any(|number| libc::fcntl(*number, libc::F_SETFD, 0) < 0) {
+                return Err(io::Error::last_os_error());
+            }
+            Err(image.execute())
+        });
+    }
 }
 
 /// Argument vectors as `execveat` wants them, allocated before a fork.

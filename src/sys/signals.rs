@@ -1,6 +1,7 @@
 //! Signals: what the parent process has left of them is undone, and none ends or stops this process by accident.
 //!
-//! Rule: signals are blocked, not ignored. A child starts with an empty mask, but would inherit that a signal is ignored.
+//! Rule: signals are blocked, not ignored. A child inherits either, and an engine begins with the same mask; for another
+//! program `process::unblock_signals` empties it.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -14,7 +14,7 @@ use tokio::select;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::sys::signals;
+use crate::sys::{process, signals};
 
 /// COMMAND, or the lack of one.
 #[derive(Debug)]
@@ -43,8 +43,9 @@ impl Running {
         let Some((program, arguments)) = line.split_first() else {
             return Ok(Self { child: None });
         };
-        let started = Command::new(program).args(arguments).spawn();
-        let child = started.map_err(|source| SpawnError { program: program.clone(), source })?;
+        let mut command = Command::new(program);
+        process::unblock_signals(command.args(arguments).as_std_mut());
+        let child = command.spawn().map_err(|source| SpawnError { program: program.clone(), source })?;
         Ok(Self { child: Some(child) })
     }
 
