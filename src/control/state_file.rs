@@ -59,7 +59,9 @@ pub struct SaveError {
 #[derive(Debug)]
 pub(crate) struct SaveRetry {
     backoff: Backoff,
-    /// `None`: the last save held.
+    /// The last save failed.
+    failing: bool,
+    /// `None`: it held, or the next attempt has begun.
     due: Option<Instant>,
 }
 
@@ -109,14 +111,14 @@ impl StateFile<'_> {
 
 impl Default for SaveRetry {
     fn default() -> Self {
-        Self { backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY).jittered(), due: None }
+        Self { backoff: Backoff::new(FIRST_RETRY, LONGEST_RETRY).jittered(), failing: false, due: None }
     }
 }
 
 impl SaveRetry {
     /// Takes the outcome of a save in. `what` was to be saved, for people.
     pub(crate) fn after(&mut self, what: &str, outcome: Result<(), SaveError>) {
-        let failed_before = self.due.is_some();
+        let failed_before = std::mem::replace(&mut self.failing, outcome.is_err());
         match outcome {
             Ok(()) => {
                 self.due = None;
@@ -134,12 +136,14 @@ impl SaveRetry {
         }
     }
 
-    /// Waits until the next attempt is due: for ever after a save that held. Cancel safe.
-    pub(crate) async fn due(&self) {
+    /// Waits until the next attempt is due: for ever after a save that held. Each is due once, also where nothing is to
+    /// be saved any more. Cancel safe.
+    pub(crate) async fn due(&mut self) {
         match self.due {
             Some(due) => sleep_until(due).await,
             None => std::future::pending().await,
         }
+        self.due = None;
     }
 }
 
@@ -179,3 +183,19 @@ pub(crate) fn unseal<'b>(magic: &str, version: &str, bytes: &'b [u8]) -> Result<
 const MAX_FILE: u64 = 16 << 20;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(flavor = "local")]
+    async fn an_attempt_is_due_once_also_where_nothing_is_saved_any_more() {
+        let mut retry = SaveRetry::default();
+        let failed = SaveError { path: PathBuf::from("x"), source: io::ErrorKind::StorageFull.into() };
+        retry.after("it", Err(failed));
+        retry.due().await;
+        assert!(timeout(Duration::from_millis(20), retry.due()).await.is_err());
+    }
+}
