@@ -233,6 +233,10 @@ impl CheckLoop {
     ) -> Option<(CheckResult, Farewell)> {
         let addr = &member.spec.addr;
         let (place, found) = self.places.find_another(check, addr, member.spec.host.as_deref()).await?;
+        // Its configuration may be another by now.
+        if !self.places.contains(&place) || self::member(&self.backend, &self.server)?.spec.addr != *addr {
+            return None;
+        }
         let (backend, server) = (&self.backend.name, &self.server.name);
         tracing::warn!(
             "backend {backend}: server {server} does not answer at {addr} ({failed}) but at {place}, which is used"

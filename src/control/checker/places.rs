@@ -24,6 +24,10 @@ impl ServerPlaces {
         *self.all.borrow_mut() = all;
     }
 
+    pub(super) fn contains(&self, place: &Addr) -> bool {
+        self.all.borrow().contains(place)
+    }
+
     /// Traffic found the server dead. Returns whether there are other places.
     pub(super) fn doubt(&self) -> bool {
         let several = self.all.borrow().len() > 1;
