@@ -72,14 +72,15 @@ impl NotifyQueue {
         }
     }
 
-    /// Before this program ends: waits a moment, then gives up.
+    /// Before this program ends: waits a moment, then gives up. What is left stays queued: should the program not be replaced
+    /// after all, it is sent later.
     pub(crate) fn finish(&self) {
         let begun = Instant::now();
         while !self.is_empty() && begun.elapsed() < LAST_MOMENT {
             self.send_waiting(Instant::now());
             thread::sleep(LAST_MOMENT / 50);
         }
-        let lost = self.waiting.borrow_mut().drain(..).count();
+        let lost = self.waiting.borrow().len();
         if lost > 0 {
             print(format!("the service manager has not taken {lost} messages"));
         }
