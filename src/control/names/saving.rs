@@ -1,9 +1,11 @@
 //! The table's file in `state_dir`: written whenever the table has changed, and again until that succeeds.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::saved::SavedNames;
 use crate::control::state_file::{SaveRetry, StateFile};
@@ -74,9 +76,12 @@ pub(super) async fn keep(mut content: watch::Receiver<FileContent>) {
         if let Ok(outcome) = spawn_blocking(save).await {
             retry.after("last known addresses of host names", outcome);
         }
+        sleep(PAUSE).await;
     }
 }
 
 /// No backend can have this name.
 const NAME: &str = "@names";
 const KIND: &str = "addresses";
+/// Between two writes: the answers for many names may change all the time.
+const PAUSE: Duration = Duration::from_secs(1);
