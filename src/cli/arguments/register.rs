@@ -46,7 +46,7 @@ pub(crate) struct RegisterArgs {
     /// An etcd user
     #[arg(long, value_name = "NAME", requires = "password_file")]
     pub(crate) username: Option<String>,
-    /// The file with the password; only its owner may be able to read it
+    /// The file with the password; only its owner and the own group may be able to read it
     #[arg(long, value_name = "FILE", requires = "username")]
     pub(crate) password_file: Option<PathBuf>,
     /// Certificate of the authority that signed etcd's certificate
@@ -55,7 +55,7 @@ pub(crate) struct RegisterArgs {
     /// A client certificate
     #[arg(long, value_name = "FILE", requires = "key_file")]
     pub(crate) cert: Option<PathBuf>,
-    /// The certificate's key; only its owner may be able to read it
+    /// The certificate's key; only its owner and the own group may be able to read it
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key_file: Option<PathBuf>,
     /// What to run

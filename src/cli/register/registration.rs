@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use etcd_client::Client;
 use tokio::select;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::key::{KeyState, ServerKey};
 use super::message::complain;
@@ -34,6 +34,10 @@ pub(super) struct EtcdRegistration {
     shown: Option<String>,
     /// What is left of [`REMOVAL`].
     patience: Duration,
+    /// The pauses between the loss of the key and its next put.
+    again: Backoff,
+    /// The end of the pause.
+    put_from: Instant,
 }
 
 /// How a server leaves, in this order.
@@ -44,20 +48,14 @@ pub(super) enum LeaveStep {
     Delete,
 }
 
-/// Why the key needs another look.
-enum Parting {
-    /// The server changed between well and not.
-    Health,
-    /// The key changed.
-    Key,
-}
-
 impl EtcdRegistration {
     /// `well`: whether the server passes its check.
     pub(super) fn new(etcd: Etcd, key: ServerKey, well: watch::Receiver<bool>) -> Self {
         let endpoint = fastrand::usize(..etcd.endpoints.len().max(1));
         let (began, told_foreign, shown) = (false, false, None);
-        Self { etcd, key, well, endpoint, began, told_foreign, shown, patience: REMOVAL }
+        let again = Backoff::new(Duration::from_millis(500), LONGEST_PAUSE).jittered().stable_after(STABLE);
+        let put_from = Instant::now();
+        Self { etcd, key, well, endpoint, began, told_foreign, shown, patience: REMOVAL, again, put_from }
     }
 
     /// Registers and stays registered. Cancel safety: what has begun is undone by [`leave`](Self::leave) and
@@ -142,8 +140,6 @@ impl EtcdRegistration {
 
     async fn session(&mut self) -> Result<Infallible, EtcdError> {
         let mut client = connect(&self.etcd, self.endpoint()).await?;
-        let mut again =
-            Backoff::new(Duration::from_millis(500), Duration::from_secs(30)).jittered().stable_after(STABLE);
         loop {
             if !*self.well.borrow_and_update() {
                 self.withdraw(&mut client).await?;
@@ -151,11 +147,7 @@ impl EtcdRegistration {
                 self.well.changed().await.ok();
                 continue;
             }
-            let begun = Instant::now();
-            if let Parting::Key = self.stay(&mut client).await? {
-                let pause = sleep(again.delay_after(begun.elapsed()));
-                select! { () = pause => {}, _ = self.well.changed() => self.well.mark_changed() }
-            }
+            self.stay(&mut client).await?;
         }
     }
 
@@ -168,51 +160,73 @@ impl EtcdRegistration {
     }
 
     /// Has the key put, and watches over it until something changes.
-    async fn stay(&mut self, client: &mut Client) -> Result<Parting, EtcdError> {
+    async fn stay(&mut self, client: &mut Client) -> Result<(), EtcdError> {
         let Some((own, revision)) = self.take(client).await? else {
-            return Ok(Parting::Key);
+            return Ok(());
         };
         self.shown = None;
+        let begun = Instant::now();
         select! {
             _ = self.well.changed() => {
                 self.well.mark_changed();
-                return Ok(Parting::Health);
+                return Ok(());
             }
             changed = self.key.changed(client.clone(), revision, !own) => changed?,
             lost = self.key.keep_alive(client.clone()), if own => lost?,
         }
         if own {
+            self.put_from = Instant::now() + self.again.delay_after(begun.elapsed());
             self.tell_loss(client).await?;
         }
-        Ok(Parting::Key)
+        Ok(())
     }
 
     /// Looks at the key and puts it where that is right. Returns whether it is this process's now, and the revision up to
-    /// which that is known. `None`: it changed meanwhile.
+    /// which that is known. `None`: the key or the server changed meanwhile.
     async fn take(&mut self, client: &mut Client) -> Result<Option<(bool, i64)>, EtcdError> {
-        let over = match self.key.look(client).await? {
-            (KeyState::Own { drains: false, .. }, revision) => return Ok(Some((true, revision))),
-            (KeyState::Own { mod_revision, .. }, _) => mod_revision,
-            (KeyState::Missing, _) => 0,
-            (KeyState::Foreign { mod_revision, value }, _) if !self.began => {
+        let (state, seen) = self.key.look(client).await?;
+        let over = match state {
+            KeyState::Own { drains: false, .. } => return Ok(Some((true, seen))),
+            KeyState::Own { mod_revision, .. } => mod_revision,
+            KeyState::Missing => 0,
+            KeyState::Foreign { mod_revision, value } if !self.began => {
                 if value != self.key.value() {
                     let name = &self.key.name;
                     complain(&format!("{name} was `{value}`, put by another client, and is overwritten"));
                 }
                 mod_revision
             }
-            (KeyState::Foreign { value, .. }, revision) => {
+            KeyState::Foreign { value, .. } => {
                 self.tell_foreign(&value);
-                return Ok(Some((false, revision)));
+                return Ok(Some((false, seen)));
             }
         };
+        if !self.pause(client, seen).await? {
+            return Ok(None);
+        }
         let Some(revision) = self.key.put(client, over).await? else {
+            self.put_from = Instant::now() + self.again.delay();
             return Ok(None);
         };
         let again = if self.began { " again" } else { "" };
         complain(&format!("{} = {} is registered{again}", self.key.name, self.key.value()));
         (self.began, self.told_foreign) = (true, false);
         Ok(Some((true, revision)))
+    }
+
+    /// Waits until the key may be put. `false`: the key, last seen at this revision, or the server changed before.
+    async fn pause(&mut self, client: &Client, seen: i64) -> Result<bool, EtcdError> {
+        if Instant::now() >= self.put_from {
+            return Ok(true);
+        }
+        select! {
+            () = sleep_until(self.put_from.into()) => Ok(true),
+            changed = self.key.changed(client.clone(), seen, false) => changed.map(|()| false),
+            _ = self.well.changed() => {
+                self.well.mark_changed();
+                Ok(false)
+            }
+        }
     }
 
     fn tell_foreign(&mut self, value: &str) {
@@ -247,6 +261,9 @@ const LEAST: Duration = Duration::from_millis(500);
 
 /// Limit of ending the lease.
 const ENDING: Duration = Duration::from_secs(4);
+
+/// Between the loss of the key and its next put: a healthy server is never missing for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A key that stayed so long was well put: the pauses before the next put begin anew.
 const STABLE: Duration = Duration::from_secs(60);
