@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -132,12 +132,15 @@ impl NameServer {
 
     /// Options of a balancer on the machine with these files.
     pub(crate) fn options(&self) -> LbOptions {
-        let script = format!(
-            "mount --bind {} /etc/resolv.conf && mount --bind {} /etc/hosts && exec \"$@\"",
-            self.file("resolv.conf").display(),
-            self.file("hosts").display()
-        );
+        let script = format!("{} && exec \"$@\"", self.mounts());
         Lb::options().within(&["unshare", "--mount", "--", "sh", "-c", &script, "sh"])
+    }
+
+    /// Puts these files in place of the machine's: for a shell in a mount namespace of its own.
+    pub(crate) fn mounts(&self) -> String {
+        let (resolv_conf, hosts) = (self.file("resolv.conf"), self.file("hosts"));
+        let of = |file: &Path, place| format!("mount --bind {} /etc/{place}", file.display());
+        format!("{} && {}", of(&resolv_conf, "resolv.conf"), of(&hosts, "hosts"))
     }
 
     fn file(&self, name: &str) -> PathBuf {
