@@ -11,7 +11,7 @@ use crate::support::lb::{BINARY, Lb};
 use crate::support::origin::Origin;
 use crate::support::port::Port;
 use crate::support::process::run;
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, eventually_eq};
 
 #[test]
 fn check_finds_frontends_that_lead_back_to_themselves() {
@@ -91,6 +91,25 @@ fn a_name_that_leads_to_the_balancer_itself_gets_no_sessions() {
     assert!(lb.stderr().contains("server a gets no sessions there: 10.9.9.9:"), "{}", lb.stderr());
     assert_eq!(knock_inside(&lb, port), b"");
     assert_eq!(lb.status().frontend("web").number("sessions_total"), 1);
+}
+
+#[test]
+fn an_address_that_comes_to_this_host_makes_no_circle_that_lasts() {
+    let port = Port::reserve_at("0.0.0.0:0".parse().unwrap()).number();
+    let config = Config::bare().bind(&format!(r#"["0.0.0.0:{port}"]"#)).server("a", format!("10.9.9.8:{port}"));
+    let config = config.backend("check = false").global("maxconn = 300");
+    let dir = tempfile::tempdir().unwrap();
+    let lb = start_here(&here(dir.path(), "ip route add blackhole 10.9.9.8"), &config);
+    let mut come = Command::new("nsenter");
+    come.args(["-n", "-t", &lb.pid().to_string(), "ip", "addr", "add", "10.9.9.8/32", "dev", "lo"]);
+    assert!(run(&come, HANG).status.success());
+    // As many sessions as there is room for, from one client.
+    std::thread::scope(|scope| {
+        scope.spawn(|| knock_inside(&lb, port));
+        eventually(HANG, "the circle", || lb.stderr().contains("server a gets no sessions there").then_some(()));
+    });
+    eventually_eq(HANG, 0, || lb.status().frontend("web").number("sessions"));
+    assert_eq!(lb.status().server("app/a").at("/check/status").unwrap(), "CIRCLE");
 }
 
 #[test]

@@ -14,12 +14,23 @@ use crate::config::{self, Config, Entrance, Target, circles};
 use crate::sys::addr::Addr;
 use crate::sys::local_ip::is_local;
 
+/// Backend, server and place.
+pub(super) type CircularPlace = (String, String, SocketAddr);
+
+/// What a look has found.
+#[derive(Debug)]
+pub(super) struct CirclesFound {
+    /// Anything is another than before.
+    pub(super) changed: bool,
+    pub(super) new: Vec<CircularPlace>,
+}
+
 /// What was found last.
 #[derive(Debug, Default)]
 pub(super) struct Circles {
     entrances: Vec<Entrance>,
-    /// By backend, server and place: the reason.
-    found: BTreeMap<(String, String, SocketAddr), String>,
+    /// The reason for each.
+    found: BTreeMap<CircularPlace, String>,
     /// When it was looked for last.
     looked: Option<Instant>,
 }
@@ -31,13 +42,13 @@ impl Circles {
     }
 
     /// Looks again. `entrances`: where the frontends listen, if that is changing; `servers`: those of a backend with their
-    /// places. Says what is new, and returns whether anything is another than before.
+    /// places. Says what is new.
     pub(super) fn look(
         &mut self,
         config: &Config,
         entrances: Option<Vec<Entrance>>,
         servers: impl FnMut(&config::Backend) -> Vec<(String, Vec<Addr>)>,
-    ) -> bool {
+    ) -> CirclesFound {
         self.looked = Some(Instant::now());
         self.entrances = entrances.unwrap_or_else(|| std::mem::take(&mut self.entrances));
         let servers: Vec<_> = config.backends.iter().map(servers).collect();
@@ -54,16 +65,18 @@ impl Circles {
             (key, format!("{} {}", target.addr, entrance.reason()))
         };
         let found: BTreeMap<_, _> = circles(&self.entrances, &targets, is_local).into_iter().map(named).collect();
-        for ((backend, server, _), why) in found.iter().filter(|(key, why)| self.found.get(*key) != Some(*why)) {
-            tracing::error!("backend {backend}: server {server} gets no sessions there: {why}");
+        let mut new = Vec::new();
+        for (key, why) in found.iter().filter(|(key, why)| self.found.get(*key) != Some(*why)) {
+            tracing::error!("backend {}: server {} gets no sessions there: {why}", key.0, key.1);
+            new.push(key.clone());
         }
-        let is_new = found != self.found;
+        let changed = found != self.found;
         self.found = found;
-        is_new
+        CirclesFound { changed, new }
     }
 
     pub(super) fn has(&self, backend: &str, server: &str, place: &Addr) -> bool {
-        let is_it = |of: &(String, String, SocketAddr)| of.0 == backend && of.1 == server && Addr::Ip(of.2) == *place;
+        let is_it = |of: &CircularPlace| of.0 == backend && of.1 == server && Addr::Ip(of.2) == *place;
         self.found.keys().any(is_it)
     }
 
@@ -74,5 +87,5 @@ impl Circles {
     }
 }
 
-/// Between two looks.
-const PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks: until then an address that comes to this host may make a circle.
+const PERIOD: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use self::circles::Circles;
+use self::circles::{Circles, CirclesFound, CircularPlace};
 use self::followers::Followers;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec, Server};
@@ -35,6 +35,7 @@ pub(super) struct Pools {
     names: Names,
     followers: Followers,
     circles: Circles,
+    workers: Workers,
 }
 
 /// What has come in.
@@ -60,10 +61,11 @@ impl Pools {
         Self {
             backends: BTreeMap::new(),
             leaving: RefCell::default(),
-            checker: Checker::new(cut_when_down(workers)),
+            checker: Checker::new(cut_when_down(workers.clone())),
             names: Names::new(),
             followers: Followers::default(),
             circles: Circles::default(),
+            workers,
         }
     }
 
@@ -132,10 +134,23 @@ impl Pools {
     /// than before.
     pub(super) fn look_for_circles(&mut self, config: &Config, entrances: Option<Vec<Entrance>>) -> bool {
         let Self { circles, followers, names, .. } = self;
-        circles.look(config, entrances, |backend| {
+        let CirclesFound { changed, new } = circles.look(config, entrances, |backend| {
             let merged = followers.merge(backend);
             merged.servers.iter().map(|server| (server.name.clone(), names.places(&server.addr))).collect()
-        })
+        });
+        new.iter().for_each(|place| self.cut_circle(place));
+        changed
+    }
+
+    /// Sessions that lead to themselves end neither by their client nor by their server.
+    fn cut_circle(&self, (backend, server, place): &CircularPlace) {
+        if let Ok((_, member)) = self.find(backend, server)
+            && member.spec.addr == Addr::Ip(*place)
+        {
+            for worker in self.workers.iter() {
+                worker.cut(SessionFilter::Server(Arc::clone(&member.server)), By::ServerDown, Duration::ZERO);
+            }
+        }
     }
 
     /// Servers of a backend with places that are left out as circles, each with the reason.
