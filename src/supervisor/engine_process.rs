@@ -356,13 +356,13 @@ impl EngineProcess {
             return;
         }
         self.watchdog.look(now);
-        let Some(silent) = self.watchdog.hang(upgrading) else {
+        let pid = self.pid;
+        let excused = || print(format!("engine {pid} is silent; a debugger holds it, so it is left"));
+        if self.watchdog.is_excused(|| process::is_traced(pid), excused) {
             return;
-        };
-        let (pid, silent) = (self.pid, silent.as_secs());
-        let excused =
-            || print(format!("engine {pid} has been silent for {silent} s; a debugger holds it, so it is left"));
-        if !self.watchdog.excuses(pid, excused) {
+        }
+        if let Some(silent) = self.watchdog.hang(upgrading) {
+            let silent = silent.as_secs();
             print(format!(
                 "engine {pid} has been silent for {silent} s: it hangs and is killed, its sessions are lost"
             ));

@@ -1,11 +1,9 @@
-//! Watchdog: whether an engine that serves hangs. Pure, but for the look at a debugger.
+//! Watchdog: whether an engine that serves hangs. Pure.
 //!
 //! An engine sends heartbeats for as long as all its workers answer. Silence counts only while this process itself ran: it
 //! looks every second, and what is longer between two looks is a standstill of both.
 
 use std::time::{Duration, Instant};
-
-use crate::sys::process::is_traced;
 
 /// The silence of one engine.
 #[derive(Debug)]
@@ -68,11 +66,16 @@ impl Watchdog {
         (self.silent >= limit).then_some(self.silent)
     }
 
-    /// Whether a debugger holds it. `tell` is called once.
-    pub(crate) fn excuses(&mut self, pid: u32, tell: impl FnOnce()) -> bool {
-        let traced = is_traced(pid);
-        if traced && !self.excused {
-            tell();
+    /// Whether a debugger holds it: `tell` is called once. Without the debugger silence counts anew.
+    pub(crate) fn is_excused(&mut self, is_traced: impl FnOnce() -> bool, tell: impl FnOnce()) -> bool {
+        if self.silent < LEAST {
+            return false;
+        }
+        let traced = is_traced();
+        match (traced, self.excused) {
+            (true, false) => tell(),
+            (false, true) => self.silent = Duration::ZERO,
+            _ => {}
         }
         self.excused = traced;
         traced
@@ -107,6 +110,26 @@ mod tests {
         assert_eq!(watchdog.hang(false), Some(10 * SECOND));
         watchdog.beat(now + 3610 * SECOND);
         assert_eq!(watchdog.hang(true), None);
+    }
+
+    #[test]
+    fn without_its_debugger_silence_counts_anew() {
+        let now = Instant::now();
+        let mut watchdog = Watchdog::new(now);
+        let mut told = 0;
+        for second in 1..30 {
+            watchdog.look(now + second * SECOND);
+            assert_eq!(watchdog.is_excused(|| true, || told += 1), second >= 2);
+        }
+        assert_eq!(told, 1);
+        watchdog.look(now + 30 * SECOND);
+        assert!(!watchdog.is_excused(|| false, || told += 1));
+        assert_eq!(watchdog.hang(false), None);
+        for second in 31..41 {
+            watchdog.look(now + second * SECOND);
+            assert!(!watchdog.is_excused(|| false, || told += 1));
+        }
+        assert_eq!((watchdog.hang(false), told), (Some(10 * SECOND), 1));
     }
 
     #[test]
