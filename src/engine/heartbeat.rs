@@ -24,11 +24,10 @@ pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs) {
 /// Sends a heartbeat if the workers have answered, and waits for the next.
 pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<(), EngineError> {
     match pulse {
-        // A stop continues: the sessions of the other workers have their time.
-        Pulse::WorkerLost if engine.stopping.is_some() => return Ok(()),
         // The connections queued for that worker would wait for ever: better a new engine at once.
-        Pulse::WorkerLost => return Err(EngineError::WorkerLost),
-        Pulse::Answered => {
+        Pulse::WorkerLost if engine.stopping.is_none() => return Err(EngineError::WorkerLost),
+        // A stop continues without that worker: the sessions of the others have their time.
+        Pulse::WorkerLost | Pulse::Answered => {
             let (now, before) = (figures(engine), &engine.origin.inherited);
             let beat = Heartbeat {
                 sessions: now.sessions,
@@ -37,9 +36,8 @@ pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<()
                 failed: now.failed.saturating_sub(before.failed),
                 full: now.full,
             };
-            if engine.reports.heartbeat(beat).is_err() {
-                return Ok(());
-            }
+            // A failure passes, or the supervisor is gone, which is an order of its own.
+            engine.reports.heartbeat(beat).ok();
         }
         Pulse::Silent => {}
         Pulse::Failed => {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use self::circles::{Circles, CirclesFound, CircularPlace};
 use self::followers::Followers;
 use crate::backend::health::Transition;
-use crate::backend::{Backend, Member, MemberOrigin, MemberSpec, Server};
+use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
 use crate::config::{self, Address, AdminState, Config, Entrance, Weight};
 use crate::control::checker::{Checker, OnChange, Seen, follow_up, unusable};
 use crate::control::etcd::SourceStatus;
@@ -48,6 +48,9 @@ pub(super) enum PoolsNews {
     /// Addresses may have come to this host or left it.
     Interfaces,
 }
+
+/// Where another process had the server of this backend and name.
+pub(super) type LastAddresses<'r> = HashMap<(&'r str, &'r str), &'r str>;
 
 /// What a command for a server has done, for people.
 pub(super) struct Administered {
@@ -263,23 +266,34 @@ impl Pools {
         !changed.is_empty()
     }
 
-    /// Takes over from another process where this server was last, for a name that is not known otherwise.
-    pub(super) fn resume_address(&mut self, config: &Config, backend: &str, server: &str, addr: &str) {
-        let settings = config.backends.iter().find(|settings| settings.name == backend);
-        if let (Some(settings), Ok(Address::Ip(known))) = (settings, addr.parse())
-            && let Some(server) = self.followers.merge(settings).servers.iter().find(|known| known.name == server)
-        {
-            self.names.resume_address(&server.addr, known);
+    /// Takes over from another process where servers were last, for names that are not known otherwise.
+    pub(super) fn resume_addresses(&mut self, config: &Config, known: &LastAddresses<'_>) {
+        for settings in &config.backends {
+            for server in &self.followers.merge(settings).servers {
+                let addr = known.get(&(settings.name.as_str(), server.name.as_str()));
+                if let (Some(_), Some(Ok(Address::Ip(addr)))) = (server.addr.host(), addr.map(|addr| addr.parse())) {
+                    self.names.resume_address(&server.addr, addr);
+                }
+            }
         }
     }
 
-    /// Returns a server to the one of its places where another process had it.
-    pub(super) fn return_to(&self, backend: &Backend, server: &Server, addr: &str) {
-        let merged = self.followers.merged(&backend.snapshot().settings);
-        let settings = merged.servers.iter().find(|settings| settings.name == *server.name);
-        let places = settings.map(|settings| self.places(&backend.name, settings)).unwrap_or_default();
-        if let Some(place) = places.into_iter().find(|place| place.to_string() == addr) {
-            backend.move_server(server, place, Instant::now());
+    /// Returns servers to those of their places where another process had them.
+    pub(super) fn return_all(&self, known: &LastAddresses<'_>) {
+        for (name, backend) in &self.backends {
+            let snapshot = backend.snapshot_full();
+            let merged = self.followers.merged(&snapshot.settings);
+            let servers: HashMap<_, _> =
+                merged.servers.iter().map(|settings| (settings.name.as_str(), settings)).collect();
+            for member in &snapshot.members {
+                let (addr, now) = (known.get(&(name.as_str(), &*member.server.name)), member.spec.addr.to_string());
+                let Some(addr) = addr.filter(|addr| **addr != now) else { continue };
+                let settings = servers.get(&*member.server.name);
+                let places = settings.map(|settings| self.places(name, settings)).unwrap_or_default();
+                if let Some(place) = places.into_iter().find(|place| place.to_string() == *addr) {
+                    backend.move_server(&member.server, place, Instant::now());
+                }
+            }
         }
     }
 

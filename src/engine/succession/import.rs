@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::engine::listeners::Listeners;
-use crate::engine::pools::Pools;
 use crate::engine::pools::followers::found_before;
+use crate::engine::pools::{LastAddresses, Pools};
 use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::engine::succession::state::take_state;
 use crate::handoff::peer::{Imported, PeerMessage};
@@ -31,18 +31,25 @@ pub(super) async fn import(
     pools.resume_names(&names, config);
     pools.follow(config, found);
     // An older engine hands no names over, but where each server was.
-    for message in &rest {
-        if let PeerMessage::Server(record) = message {
-            pools.resume_address(config, &record.backend, &record.name, &record.addr);
-        }
-    }
+    let known = last_addresses(&rest);
+    pools.resume_addresses(config, &known);
     pools.refresh(config, |_| true);
     pools.discover(config).await;
+    // Only now: an engine that serves knows better than the one before it.
+    pools.return_all(&known);
     for message in rest {
         take_state(listeners, pools, message)?;
     }
     pools.publish_all();
     link.send(&PeerMessage::Imported(Imported {})).await
+}
+
+fn last_addresses(state: &[PeerMessage]) -> LastAddresses<'_> {
+    let servers = state.iter().filter_map(|message| match message {
+        PeerMessage::Server(record) => Some(record),
+        _ => None,
+    });
+    servers.map(|record| ((&*record.backend, &*record.name), &*record.addr)).collect()
 }
 
 /// Everything up to the end of the state.

@@ -120,11 +120,8 @@ pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMess
 fn take_server(pools: &Pools, record: &ServerRecord) {
     let backend = pools.get_or_leaving(&record.backend);
     let addr = || record.addr.parse().unwrap_or(Addr::UNKNOWN);
-    let counting = || if record.name == GONE { None } else { backend.counting(&record.name, addr) };
-    if let Some(member) = counting() {
-        pools.return_to(&backend, &member.server, &record.addr);
-    }
-    let Some(member) = counting() else {
+    let member = if record.name == GONE { None } else { backend.counting(&record.name, addr) };
+    let Some(member) = member else {
         return add_server(&backend.gone, record);
     };
     add_server(&member.server.stats, record);
