@@ -135,10 +135,14 @@ impl Succession {
         let Some(lending) = self.lending.as_mut().filter(|_| matches!(self.moving, Moving::No)) else {
             return false;
         };
-        if let Some(export) = self.exported.as_mut().filter(|export| export.agreed.has(Feature::Places)) {
+        let Some(export) = self.exported.as_mut().filter(|export| export.agreed.has(Feature::Places)) else {
+            return false;
+        };
+        // What waits is bounded: nothing further is given away until the new engine has heard of the last.
+        if export.behind.is_empty() {
             export.behind.extend(lending.update(listeners, pools));
-            export.catch_up();
         }
+        export.catch_up();
         true
     }
 
@@ -193,6 +197,7 @@ impl Succession {
             // The supervisor ends an engine that hangs, and this one is to serve in its place.
             Err(error) if !matches!(error, PeerLinkError::Silent) && link.is_dead().await => {
                 tracing::warn!("hand-off: {error}: serving without the state of the engine before this one");
+                places::release(listeners, pools);
                 import::begin_without(config, pools).await;
             }
             Err(error) => return Err(error),

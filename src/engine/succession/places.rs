@@ -140,6 +140,11 @@ pub(super) fn release(listeners: &Listeners, pools: &Pools) {
     listeners.limit().lend(0);
     listeners.iter().for_each(|(_, served)| served.frontend.limit.lend(0));
     lend_servers(pools, 0);
+    // A server that left may return.
+    let leaving = pools.leaving();
+    for backend in pools.iter().map(|(_, backend)| backend).chain(&leaving) {
+        backend.leaving().iter().for_each(|member| _ = member.server.lend(0));
+    }
 }
 
 fn lend_servers(pools: &Pools, places: u32) {
