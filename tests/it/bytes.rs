@@ -218,6 +218,37 @@ fn a_server_that_resets_after_its_fin_harms_no_client_that_has_yet_to_read() {
 }
 
 #[test]
+fn urgent_data_is_dropped_and_what_is_around_it_passes() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap().to_string();
+    let lb = Lb::start(&Config::bare().backend("check = false").server("a", addr));
+    let mut client = connect(lb.addr("web")).unwrap();
+    client.write_all(b"begin").unwrap();
+    let (mut stream, _) = server.accept().unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+    for engine in ["the first engine", "the next one"] {
+        for (from, to) in [(&client, &stream), (&stream, &client)] {
+            for size in [10, 100_000] {
+                let around = vec![b'a'; size];
+                let expected = vec![b'a'; 2 * size];
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        (&mut &*from).write_all(&around).unwrap();
+                        SockRef::from(from).send_out_of_band(b"!").unwrap();
+                        (&mut &*from).write_all(&around).unwrap();
+                    });
+                    let mut seen = vec![0; 2 * size];
+                    (&mut &*to).read_exact(&mut seen).unwrap();
+                    assert!(seen == expected, "{engine}, {size} bytes");
+                });
+            }
+        }
+        lb.command_ok(&["upgrade", "--probation", "50ms"]);
+    }
+}
+
+#[test]
 fn a_clients_reset_is_a_reset_for_the_server_after_all_it_had_sent() {
     let plan = |seed, up| Plan { client: ClientEnd::Reset, ..Plan::new(seed, up, 100) };
     for (_, served) in Stage::new().run(&[plan(1, 1), plan(2, 4000), plan(3, 100_000), plan(4, 10_000_000)]) {
