@@ -96,7 +96,9 @@ fn explain(error: &ClientError) -> String {
             );
         }
         ClientError::Denied(_) | ClientError::Closed(_) => "try it with sudo, or as the user that the daemon runs as",
-        ClientError::Silent { .. } => "it may be stopped or overloaded; its log may say more",
+        ClientError::Silent { .. } => {
+            "an engine that hangs is replaced by the watchdog, or at once with `kill -USR2 PID`, with the pid of `lb run`"
+        }
         ClientError::Garbled { .. } => "is it the admin socket of `lb`?",
         ClientError::Io { .. } => "name the admin socket of a running daemon with --socket PATH",
     };

@@ -67,7 +67,7 @@ fn look_up(host: &str, port: u16) -> Vec<SocketAddr> {
 }
 
 fn summary(config: &Config) -> String {
-    let servers = config.backends.iter().map(|backend| backend.servers.len()).sum();
+    let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
     let parts = [
         counted(config.frontends.len(), "frontend"),
         counted(config.backends.len(), "backend"),

@@ -77,9 +77,10 @@ impl FromStr for Address {
             return Err(AddressError::Scheme(rest.trim_end_matches('/').to_owned()));
         }
         let without_port = text.trim_matches(['[', ']']);
-        if without_port.split('%').next().is_some_and(|ip| ip.parse::<IpAddr>().is_ok()) {
-            let shown = if text.contains(':') { format!("[{without_port}]") } else { text.to_owned() };
-            return Err(AddressError::NoPort(shown));
+        match without_port.split('%').next().unwrap_or_default().parse() {
+            Ok(IpAddr::V4(ip)) => return Err(AddressError::NoPort(ip.to_string())),
+            Ok(IpAddr::V6(_)) => return Err(AddressError::NoPort(format!("[{without_port}]"))),
+            Err(_) => {}
         }
         let (host, port) = match text.rsplit_once(':') {
             Some(("" | "*", port)) => return Err(AddressError::NoHost(port.to_owned())),

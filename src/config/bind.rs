@@ -49,6 +49,10 @@ impl Binds {
                 return None;
             }
         };
+        if let Some(plain) = mapped(&bind).filter(|_| !v4v6) {
+            value.wrong(UnusableBind::Mapped(plain));
+            return None;
+        }
         let line = value.report.line_of(value.key_at);
         if let Some((owner, line)) = self.take(&bind, frontend, v4v6, line) {
             value.wrong(format!("is bound already by [frontend.{owner}] in line {line}; keep one of them"));
@@ -87,6 +91,8 @@ pub(super) enum UnusableBind {
     PortRange,
     #[error("has a port that is no number from 0 to 65535; write e.g. \"0.0.0.0:80\"")]
     BadPort,
+    #[error("is an IPv4 address in the form of IPv6; write \"{0}\"")]
+    Mapped(SocketAddr),
     #[error("is no IP address and port; write e.g. \"127.0.0.1:{0}\" or \"[::1]:{0}\"")]
     Localhost(u16),
     #[error(transparent)]
@@ -137,6 +143,14 @@ fn parse_address(text: &str) -> Result<SocketAddr, UnusableBind> {
     }
 }
 
+/// `[::ffff:1.2.3.4]:80` as an IPv4 address. The kernel binds that form only where IPv6 sockets take IPv4 clients.
+fn mapped(bind: &Bind) -> Option<SocketAddr> {
+    match bind {
+        Bind::Address(SocketAddr::V6(addr)) => Some((addr.ip().to_ipv4_mapped()?, addr.port()).into()),
+        Bind::Address(_) | Bind::Inherited(_) => None,
+    }
+}
+
 /// An address without port, or a port without address.
 fn incomplete(text: &str) -> Option<UnusableBind> {
     if let Ok(port) = text.parse() {
@@ -144,7 +158,7 @@ fn incomplete(text: &str) -> Option<UnusableBind> {
     }
     let bare = text.trim_matches(['[', ']']);
     match bare.split('%').next().unwrap_or_default().parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => Some(UnusableBind::NoPort(text.to_owned())),
+        Ok(IpAddr::V4(ip)) => Some(UnusableBind::NoPort(ip.to_string())),
         Ok(IpAddr::V6(_)) => Some(UnusableBind::NoPort(format!("[{bare}]"))),
         Err(_) if text == "*" => Some(UnusableBind::NoPort(text.to_owned())),
         Err(_) if text == "localhost" => Some(UnusableBind::Localhost(80)),
@@ -171,6 +185,15 @@ mod tests {
             assert_eq!(parse(text), Ok(Bind::Address("0.0.0.0:80".parse().unwrap())), "{text}");
         }
         assert_eq!(parse("[::1]:0"), Ok(Bind::Address("[::1]:0".parse().unwrap())));
+    }
+
+    #[test]
+    fn an_ipv4_address_in_the_form_of_ipv6_is_known() {
+        let plain = |text| mapped(&parse(text).unwrap()).map(|addr| addr.to_string());
+        assert_eq!(plain("[::ffff:127.0.0.1]:9100").as_deref(), Some("127.0.0.1:9100"));
+        for text in ["[::1]:80", "[::]:80", "127.0.0.1:80", "fd@3"] {
+            assert_eq!(plain(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -5,16 +5,19 @@ pub(super) fn recognise(text: &str) -> Option<(usize, String)> {
     if let Some(at) = text.find('\0') {
         return Some((at, "this has NUL characters, as UTF-16 has; save the file as UTF-8 text".to_owned()));
     }
-    if lines(text).any(|(_, line)| is_toml(line)) {
-        return None;
-    }
     let (at, first) = lines(text).next()?;
     let what = if is_json(first) {
         "JSON"
+    } else if first.starts_with('<') {
+        "XML"
+    } else if first.starts_with("---") || first.starts_with("%YAML") {
+        "YAML"
+    } else if is_toml(first) || is_mostly_toml(text) {
+        return None;
     } else if is_haproxy(first) {
         let remedy = "docs/haproxy.md says what differs and docs/configuration.md how each key is written";
         return Some((at, format!("this looks like an haproxy.cfg, and lb reads TOML here; {remedy}")));
-    } else if is_nginx(first) {
+    } else if is_nginx(first) || lines(text).nth(1).is_some_and(|(_, second)| second == "{") {
         "an nginx.conf"
     } else if is_yaml(first) {
         "YAML"
@@ -51,6 +54,13 @@ fn is_toml(line: &str) -> bool {
     is_header || (!key.is_empty() && key.chars().all(is_key))
 }
 
+/// What follows a first line that is no TOML: in another format at most a few lines pass for it.
+fn is_mostly_toml(text: &str) -> bool {
+    let others = || lines(text).skip(1).filter(|(_, line)| !["{", "}"].contains(line));
+    let toml = others().filter(|(_, line)| is_toml(line)).count();
+    toml > 0 && toml * 2 >= others().count()
+}
+
 fn is_json(first: &str) -> bool {
     first.starts_with('{') || first == "[" || first.starts_with("[{")
 }
@@ -69,7 +79,7 @@ fn is_nginx(first: &str) -> bool {
 
 fn is_yaml(first: &str) -> bool {
     let key = first.split_once(':').filter(|(_, rest)| rest.is_empty() || rest.starts_with(' '));
-    first.starts_with("---") || first.starts_with("- ") || key.is_some_and(|(key, _)| !key.contains(' '))
+    first.starts_with("- ") || key.is_some_and(|(key, _)| !key.contains(' '))
 }
 
 /// Of haproxy.cfg.
@@ -109,6 +119,11 @@ mod tests {
             ("\u{feff}{\n  \"a\": [\n    \"x\"\n  ]\n}\n", 3, "JSON"),
             ("worker_processes auto;\nevents {}\n", 0, "nginx.conf"),
             ("stream {\n  upstream a { server 10.0.0.1:80; }\n}\n", 0, "nginx.conf"),
+            ("http\n{\n  server\n  {\n  }\n}\n", 0, "nginx.conf"),
+            ("%YAML 1.2\n---\na=b\n", 0, "YAML"),
+            ("frontend:\n  args:\n    - x\n    a=b\n", 0, "YAML"),
+            ("global\n  maxconn 5\n  setenv A b\n  a=b\n", 0, "haproxy.cfg"),
+            ("<?xml version=\"1.0\"?>\n<lb>\n  a=b\n</lb>\n", 0, "XML"),
             ("[\0f\0", 1, "UTF-16"),
         ];
         for (text, at, what) in table {
@@ -124,6 +139,7 @@ mod tests {
             "# only words\n",
             "[frontend web]\nbind \":80\"\n",
             "global\nthreads = 2\n",
+            "frontend web\nbind = \":80\"\nbackend = \"b\"\n",
             "frontend.f.bind = \":80\"\n",
             "frontend.f = {\n bind = \":80\"\n}\n",
             "[global] # c\n",

@@ -1,7 +1,7 @@
 //! `[fe80::1%eth0]:80`: an IPv6 address with the interface that a link-local one needs. The numbers of interfaces are
 //! taken from the machine, as everything else about a configuration is not.
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use super::interface;
 
@@ -14,10 +14,17 @@ pub enum ScopeError {
     Unknown { scope: String, known: String },
     #[error("names an interface, which only a link-local address (fe80::) has; write it as `[{ip}]:{port}`")]
     Superfluous { ip: Ipv6Addr, port: u16 },
+    #[error("names an interface, which only a link-local IPv6 address (fe80::) has; write it as `{ip}:{port}`")]
+    V4 { ip: Ipv4Addr, port: u16 },
+    #[error("has no brackets around the address; write it as `[{0}]:{1}`")]
+    NoBrackets(String, u16),
 }
 
-/// `None`: the text is no IPv6 address and port, with or without an interface.
+/// `None`: the text is no IPv6 address and port, with or without an interface, and no other address with an interface.
 pub(crate) fn parse(text: &str) -> Option<Result<SocketAddr, ScopeError>> {
+    if let Some(error) = misplaced(text) {
+        return Some(Err(error));
+    }
     let (inside, port) = text.strip_prefix('[')?.split_once("]:")?;
     let (ip, scope) = inside.split_once('%').map_or((inside, None), |(ip, scope)| (ip, Some(scope)));
     let ip: Ipv6Addr = ip.parse().ok()?;
@@ -29,6 +36,19 @@ pub(crate) fn parse(text: &str) -> Option<Result<SocketAddr, ScopeError>> {
         Some(_) if !ip.is_unicast_link_local() => Err(ScopeError::Superfluous { ip, port }),
         Some(scope) => interface::index_of(scope).map_or_else(|| Err(unknown(scope)), with),
     })
+}
+
+/// An interface where none can be: behind an IPv4 address, or behind an IPv6 address without its brackets.
+fn misplaced(text: &str) -> Option<ScopeError> {
+    let (address, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?;
+    let (ip, _) = address.trim_matches(['[', ']']).split_once('%')?;
+    match ip.parse().ok()? {
+        IpAddr::V4(ip) => Some(ScopeError::V4 { ip, port }),
+        IpAddr::V6(_) if address.starts_with('[') => None,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(ScopeError::NoBrackets(address.to_owned(), port)),
+        IpAddr::V6(ip) => Some(ScopeError::Superfluous { ip, port }),
+    }
 }
 
 fn unknown(scope: &str) -> ScopeError {
@@ -71,5 +91,8 @@ mod tests {
         assert!(reason("[fe80::1%2147483647]:80").contains("does not have"));
         assert!(reason("[fe80::1%4294967295]:80").contains("does not have"));
         assert!(reason("[::1%lo]:80").contains("write it as `[::1]:80`"));
+        assert!(reason("::1%lo:80").contains("write it as `[::1]:80`"));
+        assert!(reason("fe80::1%lo:82").contains("write it as `[fe80::1%lo]:82`"));
+        assert!(reason("10.0.0.1%eth0:80").contains("IPv6 address (fe80::) has; write it as `10.0.0.1:80`"));
     }
 }

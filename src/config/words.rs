@@ -1,5 +1,7 @@
 //! Words for messages: what was probably meant, and how a piece of text is shown.
 
+use std::fmt::Display;
+
 /// The known word nearest to what was written, if it is near enough to be a slip of the fingers.
 pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |word: &str| word.to_ascii_lowercase().replace('-', "_");
@@ -44,8 +46,8 @@ pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>, last: &str) -
 }
 
 /// `1 server`, `2 servers`.
-pub(crate) fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(number: N, what: &str) -> String {
+    format!("{number} {what}{}", if number == N::from(1) { "" } else { "s" })
 }
 
 /// Names of frontends, backends and servers, as in HAProxy.

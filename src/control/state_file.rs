@@ -91,11 +91,11 @@ impl StateFile<'_> {
         }
     }
 
-    /// Replaces it. Blocks on the disk.
+    /// Replaces it, in a directory that is made again where it was removed. Blocks on the disk.
     pub(crate) fn save(&self, bytes: &[u8]) -> Result<(), SaveError> {
         // In an upgrade two processes may write at once: each its own.
         let temporary = format!("{}.new-{}", self.name, std::process::id());
-        let dir = PrivateDir::open(self.dir).map_err(io::Error::other);
+        let dir = PrivateDir::make(self.dir).map_err(io::Error::other);
         let saved = dir.and_then(|dir| dir.replace(&self.file_name(), &temporary, bytes));
         saved.map_err(|source| SaveError { path: self.path(), source })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::config::counted;
 use crate::engine::Engine;
 use crate::engine::inputs::{Jobs, LoopEvent};
 use crate::engine::stop_state::{StopAction, StopState, patience};
@@ -31,7 +32,9 @@ pub(super) fn drain(engine: &mut Engine) {
             && let StopState::Closing { patience } = state
         {
             let time = patience.map(|time| format!("up to {}", humantime::format_duration(time)));
-            tracing::info!("stopping: {open} sessions have {}", time.as_deref().unwrap_or("as long as they take"));
+            let have = if open == 1 { "has" } else { "have" };
+            let time = time.as_deref().unwrap_or("as long as it takes");
+            tracing::info!("stopping: {} {have} {time}", counted(open, "session"));
         }
         state.drain(Instant::now());
     }
@@ -45,7 +48,7 @@ pub(super) async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: Supervis
             if engine.stopping.as_mut().is_some_and(|state| state.hurry(patience, Instant::now())) {
                 return;
             }
-            tracing::warn!("stopping at once: {} sessions cut", engine.listeners.limit().used());
+            tracing::warn!("stopping at once: {} cut", counted(engine.listeners.limit().used(), "session"));
             end(engine, jobs).await;
         }
         SupervisorOrder::Progress(line) => engine.upgrade_status.report(line),
@@ -63,7 +66,8 @@ pub(super) async fn advance(engine: &mut Engine, jobs: &mut Jobs) {
     match action {
         StopAction::Wait => {}
         StopAction::Cut(over) => {
-            tracing::warn!("stopping: {open} sessions are cut now");
+            let are = if open == 1 { "is" } else { "are" };
+            tracing::warn!("stopping: {} {are} cut now", counted(open, "session"));
             engine.workers.iter().for_each(|worker| worker.cut(SessionFilter::All, By::Killed, over));
         }
         StopAction::End => end(engine, jobs).await,

@@ -223,8 +223,8 @@ impl Supervisor {
         if self.role.is_ending() {
             return print("reload ignored: the daemon is being stopped");
         }
-        self.reload_due = true;
-        if !self.can_reload() {
+        let waits = std::mem::replace(&mut self.reload_due, true);
+        if !waits && !self.can_reload() {
             print("reload: it is done as soon as an engine serves and no upgrade runs");
         }
     }

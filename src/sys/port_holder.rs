@@ -51,6 +51,12 @@ impl PortHolder {
         let is_own = |pid: u32| pid == std::process::id() || pid == parent || parent_of(pid) == Some(parent);
         self.processes.keys().any(|pid| is_own(*pid))
     }
+
+    /// Whether its program is called `lb`: it may hand its sockets over.
+    pub(crate) fn is_lb(&self) -> bool {
+        let program = |command: &String| command.split(' ').next().map(|word| Path::new(word).ends_with("lb"));
+        self.processes.values().any(|command| program(command) == Some(true))
+    }
 }
 
 /// `pid 7 (nginx: master process) listens on 0.0.0.0:80`.
@@ -161,7 +167,7 @@ fn parent_of(pid: u32) -> Option<u32> {
 const NAMED: usize = 2;
 /// Characters shown of a command line.
 const COMMAND: usize = 80;
-const SEARCH_LIMIT: Duration = Duration::from_millis(500);
+const SEARCH_LIMIT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -183,6 +189,16 @@ mod tests {
             );
             drop(listener);
             assert_eq!(holders(addr, false), []);
+        }
+    }
+
+    #[test]
+    fn a_balancer_is_known_by_its_program() {
+        for (command, expected) in [("/usr/bin/lb run", true), ("lb", true), ("nginx: lb", false), ("/opt/club", false)]
+        {
+            let processes = BTreeMap::from([(7, command.to_owned())]);
+            let holder = PortHolder { address: ([127, 0, 0, 1], 80).into(), uid: 0, inodes: vec![1], processes };
+            assert_eq!(holder.is_lb(), expected, "{command}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::output::harmless;
 use crate::cli::table::{Cell, Colour, Table};
+use crate::config::counted;
 use crate::control::admin::Status;
 use crate::control::admin::status::{BackendReport, EtcdSummary, Percentiles, ServerReport, ServerStatus};
 
@@ -81,10 +82,10 @@ fn head(status: &Status) -> String {
         writeln!(head, "etcd: {}", etcd_facts(etcd)).ok();
     }
     if status.log_lines_dropped > 0 {
-        writeln!(head, "log: {} lines dropped", status.log_lines_dropped).ok();
+        writeln!(head, "log: {} dropped", counted(status.log_lines_dropped, "line")).ok();
     }
     if status.message_lines_lost > 0 {
-        writeln!(head, "stderr: {} lines of messages lost", status.message_lines_lost).ok();
+        writeln!(head, "stderr: {} of messages lost", counted(status.message_lines_lost, "line")).ok();
     }
     head
 }

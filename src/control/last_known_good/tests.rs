@@ -60,9 +60,17 @@ fn a_file_with_a_right_checksum_and_wrong_content_is_damaged_too() {
 #[test]
 fn a_directory_that_cannot_be_written_is_an_error_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let gone = dir.path().join("gone");
+    let gone = dir.path().join("gone/too");
     let error = saved().save(&gone, "app").unwrap_err().to_string();
     assert!(error.contains("cannot write"), "{error}");
+}
+
+#[test]
+fn a_directory_that_was_removed_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let gone = dir.path().join("gone");
+    saved().save(&gone, "app").unwrap();
+    assert_eq!(Saved::load(&gone, "app").unwrap().unwrap(), saved());
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl ListenerError {
                 format!(": {holder}; stop it, or let it set SO_REUSEPORT too and run as the same user")
             }
             ([holder, ..], _) => {
-                format!(": {holder}; stop it, take over from it with --takeover, or share with `reuse_port = true`")
+                let takeover = if holder.is_lb() { " take over from it with --takeover," } else { "" };
+                format!(": {holder}; stop it,{takeover} or share with `reuse_port = true`")
             }
             ([], io::ErrorKind::AddrInUse) => " (another program listens there: ss -ltnp shows which)".to_owned(),
             ([], io::ErrorKind::PermissionDenied) => " (ports below 1024 need CAP_NET_BIND_SERVICE: run under the \
