@@ -188,7 +188,12 @@ mod tests {
                 text.contains(&format!("pid {} (", std::process::id())) && text.contains(bind.trim_end_matches('0'))
             );
             drop(listener);
-            assert_eq!(holders(addr, false), []);
+            // A child that another test starts meanwhile may hold it for a moment.
+            let is_gone = |_| {
+                std::thread::sleep(Duration::from_millis(10));
+                holders(addr, false).is_empty()
+            };
+            assert!((0..500).any(is_gone));
         }
     }
 
