@@ -75,11 +75,11 @@ impl Engines {
         self.draining.extend(self.active.take());
     }
 
-    /// When the next engine is to be killed.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
+    /// When the next engine is to be killed. `upgrading`: the active one is being replaced.
+    pub(crate) fn wake_at(&self, upgrading: bool) -> Option<Instant> {
         let stops = self.iter().filter_map(|engine| engine.stop_by);
         let active = self.active.as_ref();
-        let active = [active.and_then(EngineProcess::start_limit), active.and_then(EngineProcess::look_at)];
+        let active = [active.and_then(EngineProcess::start_limit), active.and_then(|engine| engine.look_at(upgrading))];
         stops.chain(active.into_iter().flatten()).min()
     }
 

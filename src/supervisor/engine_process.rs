@@ -372,9 +372,9 @@ impl EngineProcess {
     }
 
     /// When to look whether it hangs.
-    pub(crate) fn look_at(&self) -> Option<Instant> {
+    pub(crate) fn look_at(&self, upgrading: bool) -> Option<Instant> {
         let watched = self.serving_since.is_some() && self.stop_by.is_none() && !self.is_foreign();
-        self.watchdog.wake_at().filter(|_| watched)
+        self.watchdog.wake_at(upgrading).filter(|_| watched)
     }
 
     /// When it must be READY.

@@ -174,7 +174,8 @@ impl Supervisor {
         let Service { engines, restart, predecessor, manager, .. } = &self.service;
         let upgrade = self.role.upgrade().map(RunningUpgrade::wake_at);
         let successor = self.role.successor().map(|successor| successor.wake_at());
-        let service = [engines.wake_at(), restart.wake_at(), predecessor.wake_at(), manager.wake_at()];
+        let engines = engines.wake_at(self.role.upgrade().is_some());
+        let service = [engines, restart.wake_at(), predecessor.wake_at(), manager.wake_at()];
         service.into_iter().chain([upgrade, successor]).flatten().min()
     }
 

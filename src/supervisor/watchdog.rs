@@ -49,8 +49,8 @@ impl Watchdog {
     }
 
     /// When to look again; `None`: there is no limit.
-    pub(crate) fn wake_at(&self) -> Option<Instant> {
-        (!self.limit.is_zero()).then_some(self.looked + LOOK)
+    pub(crate) fn wake_at(&self, upgrading: bool) -> Option<Instant> {
+        (upgrading || !self.limit.is_zero()).then_some(self.looked + LOOK)
     }
 
     /// For how long it has been silent, if that is a hang: by its own limit, or by that of an upgrade.
@@ -142,9 +142,9 @@ mod tests {
         watchdog.set_busy(true);
         assert_eq!((watchdog.hang(false), watchdog.hang(true)), (None, None));
         watchdog.set_busy(false);
-        assert!(watchdog.hang(false).is_some() && watchdog.wake_at().is_some());
+        assert!(watchdog.hang(false).is_some() && watchdog.wake_at(false).is_some());
         watchdog.set_limit(Duration::ZERO);
-        assert_eq!((watchdog.hang(false), watchdog.wake_at()), (None, None));
-        assert!(watchdog.hang(true).is_some());
+        assert_eq!((watchdog.hang(false), watchdog.wake_at(false)), (None, None));
+        assert!(watchdog.hang(true).is_some() && watchdog.wake_at(true).is_some());
     }
 }
