@@ -20,6 +20,7 @@ mod flags;
 mod foreign;
 mod frontend;
 mod global;
+mod haproxy;
 pub(crate) mod interface;
 mod problem;
 mod proxy_version;

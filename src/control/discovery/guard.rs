@@ -45,7 +45,7 @@ pub(super) enum Departure {
 }
 
 /// Whether a server passes its checks. `None`: it has none, or none has come to an end yet.
-type Verdict<'a> = &'a dyn Fn(&str) -> Option<bool>;
+type Judgement<'a> = &'a dyn Fn(&str) -> Option<bool>;
 
 /// See the module.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Guard {
         left: BTreeMap<String, Departure>,
         fresh: bool,
         now: Instant,
-        verdict: Verdict<'_>,
+        verdict: Judgement<'_>,
     ) -> bool {
         if !self.delay.is_zero() {
             // Back, or back and away again with notice.
@@ -122,7 +122,7 @@ impl Guard {
     }
 
     /// Holds servers that are about to leave, if there is reason to.
-    fn hold(&mut self, wanted: &Servers, left: &BTreeMap<String, Departure>, now: Instant, verdict: Verdict<'_>) {
+    fn hold(&mut self, wanted: &Servers, left: &BTreeMap<String, Departure>, now: Instant, verdict: Judgement<'_>) {
         let unannounced = |name: &String| left.get(name) != Some(&Departure::Announced);
         let leaving: Vec<String> = self
             .applied
