@@ -110,8 +110,8 @@ pub mod internals {
 
     pub mod config {
         pub use crate::config::{
-            AdminState, Backend, Balance, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server, Weight, load,
-            parse,
+            AdminState, Backend, Balance, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server, ServerOptions,
+            Weight, load, parse,
         };
     }
 

@@ -21,6 +21,7 @@ pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
         maxconn: None,
         backup: false,
         disabled: false,
+        options: Arc::default(),
         drain: false,
         origin: MemberOrigin::Static,
     });

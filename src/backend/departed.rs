@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::loads::Loads;
 use super::server::{Member, MemberOrigin, MemberSpec, Server};
-use crate::config::Weight;
+use crate::config::{ServerOptions, Weight};
 use crate::stats::ServerStats;
 use crate::sys::addr::Addr;
 
@@ -48,10 +48,11 @@ impl DepartedServers {
                 maxconn: None,
                 backup: false,
                 disabled: false,
+                options: Arc::new(ServerOptions { check: None, ..ServerOptions::default() }),
                 drain: false,
                 origin: MemberOrigin::Static,
             };
-            let server = Arc::new(Server::new(&spec, None, loads)?);
+            let server = Arc::new(Server::new(&spec, loads)?);
             self.0.insert(name.to_owned(), Arc::new(Member { server, spec }));
         }
         self.0.get(name)

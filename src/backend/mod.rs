@@ -139,8 +139,8 @@ impl Backend {
     /// has none, or is DOWN before the first has ended.
     pub fn passes_checks(&self, server: &str) -> Option<bool> {
         let snapshot = self.snapshot.load();
-        snapshot.settings.check.as_ref()?;
         let member = snapshot.members.iter().find(|member| &*member.server.name == server)?;
+        member.spec.options.check.as_ref()?;
         let state = member.server.state();
         (state.is_up() || state.history.newest().is_some()).then(|| state.is_up())
     }
@@ -200,10 +200,10 @@ impl Backend {
             let was = known.remove(spec.name.as_str()).or_else(|| departed.get(&spec.name));
             let server = match was {
                 Some(was) => {
-                    retune(was, &spec, settings.check.as_ref(), now);
+                    retune(was, &spec, now);
                     Arc::clone(&was.server)
                 }
-                None => Arc::new(Server::new(&spec, settings.check.as_ref(), &self.loads).ok_or(TooManyServers)?),
+                None => Arc::new(Server::new(&spec, &self.loads).ok_or(TooManyServers)?),
             };
             members.push(Arc::new(Member { server, spec }));
         }
@@ -221,7 +221,7 @@ impl Backend {
         let found = members.iter_mut().find(|member| std::ptr::eq(&*member.server, server) && member.spec.addr != addr);
         if let Some(member) = found {
             let spec = MemberSpec { addr, ..member.spec.clone() };
-            retune(member, &spec, before.settings.check.as_ref(), now);
+            retune(member, &spec, now);
             *member = Arc::new(Member { server: Arc::clone(&member.server), spec });
             self.publish(Snapshot::new(Arc::clone(&before.settings), members, now));
         }
@@ -271,7 +271,7 @@ impl Backend {
 
     /// Begins to refresh the weights of a slow start from time to time. `false`: there is none, or this has begun.
     pub fn begin_warming(&self) -> bool {
-        self.snapshot.load().ramping && !self.warming.swap(true, Relaxed)
+        self.snapshot.load().ramping.is_some() && !self.warming.swap(true, Relaxed)
     }
 
     /// The next slow start must begin anew.
@@ -294,8 +294,8 @@ impl Backend {
 }
 
 /// Lets a server follow what has changed between two of its settings.
-fn retune(was: &Member, spec: &MemberSpec, check: Option<&config::Check>, now: Instant) {
-    let (server, before) = (&was.server, &was.spec);
+fn retune(was: &Member, spec: &MemberSpec, now: Instant) {
+    let (server, before, check) = (&was.server, &was.spec, spec.options.check.as_ref());
     let mut state = server.state();
     let afresh = before.addr != spec.addr;
     state.health = match (state.health, check) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::{CheckResult, Health, History, Transition};
 use super::loads::{Loads, Slot};
-use crate::config::{AdminState, Check, Weight};
+use crate::config::{AdminState, ServerOptions, Weight};
 use crate::stats::ServerStats;
 use crate::sys::addr::Addr;
 
@@ -55,7 +55,7 @@ pub enum MemberOrigin {
 }
 
 /// A server as it takes part in one snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MemberSpec {
     pub name: String,
     pub addr: Addr,
@@ -67,6 +67,7 @@ pub struct MemberSpec {
     pub backup: bool,
     /// Begins in MAINT.
     pub disabled: bool,
+    pub options: Arc<ServerOptions>,
     /// Its source says that it is about to leave: no new sessions.
     pub drain: bool,
     pub origin: MemberOrigin,
@@ -81,7 +82,8 @@ pub struct Member {
 
 impl Server {
     /// `None`: the backend has as many servers as it can have.
-    pub(super) fn new(spec: &MemberSpec, check: Option<&Check>, loads: &Arc<Loads>) -> Option<Self> {
+    pub(super) fn new(spec: &MemberSpec, loads: &Arc<Loads>) -> Option<Self> {
+        let check = spec.options.check.as_ref();
         let state = ServerState {
             health: check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
             admin: AdminState::configured(spec.disabled),

@@ -1,7 +1,7 @@
 //! One immutable state of a backend: its settings, its members, and the schedule over those that are usable.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,14 +16,14 @@ pub struct Snapshot {
     /// All servers, usable or not, in the order of the configuration, discovered ones behind.
     pub members: Vec<Arc<Member>>,
     pub(super) schedule: Schedule,
-    /// Some server's weight is still growing: refresh from time to time.
-    pub ramping: bool,
+    /// Some server's weight is still growing: refresh after this time, again and again.
+    pub ramping: Option<Duration>,
 }
 
 impl Snapshot {
     pub(super) fn empty(settings: Arc<config::Backend>) -> Self {
         let schedule = Schedule::new(settings.balance, Vec::new());
-        Self { settings, members: Vec::new(), schedule, ramping: false }
+        Self { settings, members: Vec::new(), schedule, ramping: None }
     }
 
     pub(super) fn new(settings: Arc<config::Backend>, members: Vec<Arc<Member>>, now: Instant) -> Self {
@@ -48,7 +48,7 @@ impl Snapshot {
 }
 
 /// Servers that may get sessions: the active ones, or else the backups (the first alone unless `allbackups`).
-fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> (Vec<Candidate>, bool) {
+fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> (Vec<Candidate>, Option<Duration>) {
     let able = |backup: bool| {
         members.iter().enumerate().filter(move |(_, member)| {
             member.spec.backup == backup && weight_of(member).get() > 0 && member.is_usable()
@@ -58,15 +58,17 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
     if chosen.is_empty() {
         chosen = able(true).take(if settings.allbackups { usize::MAX } else { 1 }).collect();
     }
-    let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(settings, member, now)).collect();
-    let ramping = percents.iter().any(|percent| *percent < 100);
+    let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(member, now)).collect();
+    let cold = chosen.iter().zip(&percents).filter(|(_, percent)| **percent < 100);
+    // In steps of 5 %.
+    let ramping = cold.map(|((_, member), _)| member.spec.options.slowstart / 20).min();
     let candidates = chosen.iter().zip(percents).map(|((index, member), percent)| {
         let weight = u32::from(weight_of(member).get());
         Candidate {
             member: *index,
             slot: member.server.slot(),
             // In steps of 5 %, since the cycle of turns grows with the scale.
-            weight: if ramping { (weight * 20 * percent / 100).max(1) } else { weight },
+            weight: if ramping.is_some() { (weight * 20 * percent / 100).max(1) } else { weight },
             maxconn: member
                 .spec
                 .maxconn
@@ -82,12 +84,12 @@ fn weight_of(member: &Member) -> Weight {
 }
 
 /// How far a server is in its slow start, in percent from 1 to 100.
-fn warmth(settings: &config::Backend, member: &Member, now: Instant) -> u32 {
-    let state = member.server.state();
-    let Some(since) = state.recovering_since.filter(|_| !settings.slowstart.is_zero()) else {
+fn warmth(member: &Member, now: Instant) -> u32 {
+    let (state, slowstart) = (member.server.state(), member.spec.options.slowstart);
+    let Some(since) = state.recovering_since.filter(|_| !slowstart.is_zero()) else {
         return 100;
     };
-    let done = now.saturating_duration_since(since).as_secs_f64() / settings.slowstart.as_secs_f64();
+    let done = now.saturating_duration_since(since).as_secs_f64() / slowstart.as_secs_f64();
     // Clamped to 1–100 before the conversion, which therefore neither truncates nor loses a sign.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let percent = (done * 100.0).clamp(1.0, 100.0) as u32;

@@ -16,6 +16,7 @@ fn spec(name: &str, port: u16) -> MemberSpec {
         maxconn: None,
         backup: false,
         disabled: false,
+        options: Arc::default(),
         drain: false,
         origin: MemberOrigin::Static,
     }
@@ -132,12 +133,11 @@ fn a_lease_that_returns_calls_the_next_in_line() {
 
 #[test]
 fn slow_start_grows_weight_and_maxconn_after_a_recovery_only() {
-    let mut slow = settings();
-    slow.slowstart = Duration::from_secs(100);
     let mut specs = vec![spec("a", 1), spec("b", 2)];
     specs[0].maxconn = Some(50);
-    let (backend, now) = backend(slow, specs);
-    assert!(!backend.snapshot().ramping);
+    Arc::make_mut(&mut specs[0].options).slowstart = Duration::from_secs(100);
+    let (backend, now) = backend(settings(), specs);
+    assert_eq!(backend.snapshot().ramping, None);
     let a = server(&backend, "a");
     backend.record(&a, result(CheckStatus::L4Con), 1, now);
     backend.record(&a, result(CheckStatus::L4Ok), 1, now);
@@ -151,7 +151,7 @@ fn slow_start_grows_weight_and_maxconn_after_a_recovery_only() {
     assert_eq!(of_a(Duration::ZERO), (1, 1));
     assert_eq!(of_a(Duration::from_secs(50)), (10, 25));
     assert_eq!(of_a(Duration::from_secs(100)), (1, 50));
-    assert!(!backend.snapshot().ramping);
+    assert_eq!(backend.snapshot().ramping, None);
 }
 
 #[test]
@@ -187,9 +187,9 @@ fn who_was_called_is_not_overtaken_by_a_newcomer() {
 
 #[test]
 fn a_server_that_returns_follows_what_changed_while_it_was_away() {
-    let mut unchecked = settings();
-    unchecked.check = None;
-    let (backend, now) = backend(unchecked, vec![spec("a", 1)]);
+    let mut unchecked = spec("a", 1);
+    Arc::make_mut(&mut unchecked.options).check = None;
+    let (backend, now) = backend(settings(), vec![unchecked]);
     let a = server(&backend, "a");
     // Sessions on it keep it alive.
     let _lease = backend.adopt("a", || Addr::UNKNOWN).unwrap();

@@ -1,13 +1,13 @@
 //! `[backend.NAME]`: a pool of servers and how it is used.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Balance;
-use super::check::{Check, CheckContext};
 use super::global::MAX_CONN;
-use super::proxy_version::ProxyVersion;
 use super::section::{Section, Shape, set};
 use super::server::Server;
+use super::server_options::{ServerOptions, UsualOptions};
 use super::timeouts::Timeouts;
 use super::value::RawValue;
 use super::words::shown;
@@ -22,21 +22,13 @@ pub struct Backend {
     /// When no server but backups is usable: all of them, not just the first. Default false.
     pub allbackups: bool,
     pub timeout: Timeouts,
-    /// `None`: no checks; servers are then always UP.
-    pub check: Option<Check>,
-    /// Live connects that fail count as failed checks. Default true (`observe = "layer4"`).
-    pub observe: bool,
-    /// Sessions of a server that goes DOWN are cut. Default false.
-    pub shutdown_sessions_when_down: bool,
-    /// Weight and maxconn of a server that comes back grow over this time. 0: at once (default).
-    pub slowstart: Duration,
-    /// PROXY protocol header towards the servers.
-    pub send_proxy: Option<ProxyVersion>,
+    /// Of discovered servers, and of others where they say nothing else.
+    pub options: Arc<ServerOptions>,
     /// Of the connections on both sides. Default: 60 s each.
     pub liveness: Liveness,
     /// etcd prefix with servers as keys.
     pub discovery: Option<String>,
-    /// Static servers, in the order of the file; names are unique; may be empty only with `discovery`.
+    /// Static servers, in the order of the file; names are unique; may be empty where that is said.
     pub servers: Vec<Server>,
 }
 
@@ -82,11 +74,7 @@ impl Backend {
             maxqueue: 10_000,
             allbackups: false,
             timeout: Timeouts::default(),
-            check: Some(Check::default()),
-            observe: true,
-            shutdown_sessions_when_down: false,
-            slowstart: Duration::ZERO,
-            send_proxy: None,
+            options: Arc::default(),
             liveness: Liveness { keepalive: Some(LIVENESS), user_timeout: Some(LIVENESS) },
             discovery: None,
             servers,
@@ -95,31 +83,30 @@ impl Backend {
 }
 
 impl Backend {
+    /// It has no servers and will have none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.discovery.is_none()
+    }
+
     pub(super) fn read(name: &str, section: &Section<'_>) -> Self {
         let mut backend = Self::new(name, Vec::new());
         backend.read_sessions(section);
         let timeout = section.section("timeout", &Timeouts::SHAPE, "timeout = { connect = \"5s\" }");
         let (timeouts, check_timeout) = timeout.as_ref().map(Timeouts::read).unwrap_or_default();
         backend.timeout = timeouts;
-        set(&mut backend.send_proxy, section.word("send_proxy", &ProxyVersion::WORDS));
-        let context = CheckContext { timeout: check_timeout, send_proxy: backend.send_proxy };
-        backend.check = match section.value("check") {
-            Some(value) => Check::read(&value, section.path("check"), &context),
-            None => Some(Check::unsaid(&context)),
-        };
-        set(&mut backend.observe, section.word("observe", &OBSERVE));
-        set(&mut backend.shutdown_sessions_when_down, section.word("on_marked_down", &ON_MARKED_DOWN));
-        set(&mut backend.slowstart, section.delay("slowstart"));
+        backend.options = Arc::new(ServerOptions::of_backend(section, check_timeout));
         set(&mut backend.liveness.keepalive, section.value("keepalive").and_then(keepalive));
         set(&mut backend.liveness.user_timeout, section.limit("user_timeout"));
         backend.discovery = discovery(section);
-        backend.servers = servers(section);
-        if backend.servers.is_empty()
-            && section.value("servers").is_none_or(|value| value.is_empty_table())
+        let usual = UsualOptions { section, check_timeout, options: Arc::clone(&backend.options) };
+        backend.servers = servers(section, &usual);
+        // An empty header was probably meant to be filled; an empty table beside its key is an answer.
+        if section.value("servers").is_none_or(|value| value.is_empty_table() && value.is_header())
             && section.value("discovery").is_none()
         {
             let name = section.name();
-            let what = format!("[{name}] has no servers; add [{name}.servers] with e.g. `app1 = \"10.0.0.1:8000\"`");
+            let example = format!("add [{name}.servers] with e.g. `app1 = \"10.0.0.1:8000\"`");
+            let what = format!("[{name}] has no servers; {example}, or write `servers = {{}}` to close its sessions");
             section.absent(what);
         }
         backend
@@ -191,7 +178,7 @@ impl Backend {
     pub(super) const DISCOVERY: Shape = Shape { keys: &["etcd"], foreign: &[("prefix", "write `etcd`")] };
 }
 
-fn servers(section: &Section<'_>) -> Vec<Server> {
+fn servers(section: &Section<'_>, usual: &UsualOptions<'_>) -> Vec<Server> {
     let Some(names) = section.names("servers", "servers = { app1 = \"10.0.0.1:8000\" }") else {
         return Vec::new();
     };
@@ -202,7 +189,7 @@ fn servers(section: &Section<'_>) -> Vec<Server> {
     }
     let read = |(name, value): &(&str, RawValue<'_>)| {
         value.check_name();
-        Server::read(name, value, names.path(name))
+        Server::read(name, value, names.path(name), usual)
     };
     entries.iter().filter_map(read).collect()
 }
@@ -231,8 +218,6 @@ fn keepalive(value: RawValue<'_>) -> Option<Option<Duration>> {
     Some(Some(idle))
 }
 
-const OBSERVE: [(&str, bool); 2] = [("layer4", true), ("none", false)];
-const ON_MARKED_DOWN: [(&str, bool); 2] = [("shutdown-sessions", true), ("none", false)];
 const MAX_RETRIES: i64 = 100;
 
 /// Kept for each session that waits for its server's first byte.

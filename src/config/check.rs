@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::check_kind::CheckKind;
 use super::proxy_version::ProxyVersion;
-use super::section::{Shape, set};
+use super::section::{Section, Shape, set};
 use super::value::RawValue;
 
 /// How a server is asked whether it is well.
@@ -112,17 +112,40 @@ impl Check {
         check
     }
 
-    /// `None`: no checks.
-    pub(super) fn read(value: &RawValue<'_>, path: String, context: &CheckContext) -> Option<Self> {
+    /// `own` is what a server says, `above` what its backend says for all of them. `None`: no checks.
+    pub(super) fn layered(
+        own: Option<RawValue<'_>>,
+        above: Option<RawValue<'_>>,
+        path: &str,
+        context: &CheckContext,
+    ) -> Option<Self> {
+        let (value, above) = match (own, above) {
+            (Some(own), Some(above)) if own.plain_flag() == Some(true) && above.is_table() => (above, None),
+            (Some(own), above) => (own, above.filter(RawValue::is_table)),
+            (None, Some(above)) => (above, None),
+            (None, None) => return Some(Self::unsaid(context)),
+        };
         match value.plain_flag() {
             Some(false) => return None,
             Some(true) => return Some(Self::unsaid(context)),
             None => {}
         }
         let example = "check = { type = \"tcp\", inter = \"2s\" }` or `check = false";
-        let section = value.section(path, &Self::SHAPE, example)?;
+        let section = value.section(path.to_owned(), &Self::SHAPE, example)?;
+        let Some(above) = above.and_then(|above| above.names(String::new(), "")) else {
+            return Some(Self::read(&section, context));
+        };
+        // The keys of one type say nothing about another one.
+        let kind_of = |value: RawValue<'_>| value.plain_text().map(str::to_owned);
+        let own = section.value("type");
+        let same_kind = own.is_none_or(|own| above.value("type").map(kind_of) == Some(kind_of(own)));
+        let table = section.over(&above, |key| same_kind || OF_ALL_TYPES.contains(&key));
+        Some(Self::read(&section.with(&table), context))
+    }
+
+    fn read(section: &Section<'_>, context: &CheckContext) -> Self {
         let mut check = Self::default();
-        set(&mut check.kind, CheckKind::read(&section));
+        set(&mut check.kind, CheckKind::read(section));
         set(&mut check.inter, section.duration("inter", "write a time such as \"2s\", or `check = false`"));
         let inter = check.inter;
         let duration = |key| section.duration(key, "leave it out, and `inter` holds");
@@ -138,7 +161,7 @@ impl Check {
         let elsewhere = check.port.is_some() || check.addr.is_some();
         let usual = if elsewhere { None } else { context.send_proxy };
         check.send_proxy = section.word("send_proxy", &ProxyVersion::WORDS).unwrap_or(usual);
-        Some(check)
+        check
     }
 
     pub(super) const SHAPE: Shape = Shape {
@@ -183,6 +206,9 @@ const INIT_STATES: [(&str, InitState); 4] = [
     ("down", InitState::Down),
     ("fully-down", InitState::FullyDown),
 ];
+
+const OF_ALL_TYPES: [&str; 11] =
+    ["type", "inter", "fastinter", "downinter", "rise", "fall", "timeout", "port", "addr", "init_state", "send_proxy"];
 
 /// Successes or failures in a row: with more a server would hardly ever change.
 const MAX_ROW: i64 = 1000;

@@ -29,6 +29,7 @@ mod scope;
 mod script;
 mod section;
 mod server;
+mod server_options;
 mod status;
 mod syntax;
 #[cfg(test)]
@@ -62,6 +63,7 @@ pub(crate) use problem::Problems;
 pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::ScriptStep;
 pub use server::Server;
+pub use server_options::ServerOptions;
 pub(crate) use timeouts::Timeouts;
 pub(crate) use unitless::unitless;
 pub use weight::Weight;

@@ -69,6 +69,8 @@ impl<'t> ProblemReport<'t> {
         let mut places = LineIndex::new(self.text);
         let mut found = self.found.into_inner();
         found.sort_by_key(|found| found.at);
+        // What servers inherit is read for each of them.
+        found.dedup_by(|a, b| a.at == b.at && a.message == b.message);
         let placed: Vec<_> = found.into_iter().map(|found| (places.of(found.at), found)).collect();
         let is_syntax = |found: &FoundProblem| matches!(found.kind, ProblemKind::Syntax | ProblemKind::Swallows);
         let broken = placed.iter().any(|(_, found)| is_syntax(found));

@@ -110,6 +110,22 @@ impl<'a> Section<'a> {
         self.value(key)?.names(self.path(key), example)
     }
 
+    /// Its table, and beneath it what `above` has for keys that it does not have itself, as far as `inherits` lets them.
+    pub(super) fn over(&self, above: &Section<'a>, inherits: impl Fn(&str) -> bool) -> DeTable<'a> {
+        let mut table = self.table.clone();
+        for (key, value) in above.table.iter().filter(|(key, _)| inherits(key.get_ref())) {
+            if !table.contains_key(key.get_ref().as_ref()) {
+                table.insert(key.clone(), value.clone());
+            }
+        }
+        table
+    }
+
+    /// The same section with the keys of `table`.
+    pub(super) fn with<'t>(&'t self, table: &'t DeTable<'t>) -> Section<'t> {
+        Section::new(self.name.clone(), self.at, table, self.report)
+    }
+
     pub(super) fn absent(&self, message: String) {
         self.report.absent(self.at, message);
     }

@@ -1,8 +1,11 @@
 //! `[backend.NAME.servers]`: the static members of a backend.
 
+use std::sync::Arc;
+
 use super::address::Address;
 use super::global::MAX_CONN;
 use super::section::{Shape, set};
+use super::server_options::{ServerOptions, UsualOptions};
 use super::value::RawValue;
 use super::weight::Weight;
 use super::words::shown;
@@ -18,6 +21,7 @@ pub struct Server {
     pub backup: bool,
     /// Starts in MAINT.
     pub disabled: bool,
+    pub options: Arc<ServerOptions>,
     /// Said by a discovered server that is about to leave; the file has no word for it.
     pub drain: bool,
 }
@@ -32,6 +36,7 @@ impl Server {
             maxconn: None,
             backup: false,
             disabled: false,
+            options: Arc::default(),
             drain: false,
         }
     }
@@ -39,16 +44,17 @@ impl Server {
 
 impl Server {
     /// `path`: as it would stand in a header, `backend.app.servers.app1`.
-    pub(super) fn read(name: &str, value: &RawValue<'_>, path: String) -> Option<Self> {
+    pub(super) fn read(name: &str, value: &RawValue<'_>, path: String, usual: &UsualOptions<'_>) -> Option<Self> {
         if value.plain_text().is_some() {
-            return Some(Self::new(name, address(value)?));
+            return Some(Self { options: Arc::clone(&usual.options), ..Self::new(name, address(value)?) });
         }
         let section = value.section(path, &Self::SHAPE, &format!("{} = \"10.0.0.1:8000\"", shown(name)))?;
         let weight = section.number("weight", 0..=i64::from(Weight::MAX)).and_then(Weight::new);
         let maxconn = section.number("maxconn", 1..=MAX_CONN);
         let (backup, disabled) = (section.flag("backup"), section.flag("disabled"));
+        let options = ServerOptions::of_server(&section, usual);
         let addr = section.required("addr", "\"10.0.0.1:8000\"");
-        let mut server = Self::new(name, address(&addr?)?);
+        let mut server = Self { options, ..Self::new(name, address(&addr?)?) };
         set(&mut server.weight, weight);
         server.maxconn = maxconn;
         set(&mut server.backup, backup);
@@ -57,22 +63,29 @@ impl Server {
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &["addr", "weight", "maxconn", "backup", "disabled"],
+        keys: &[
+            "addr",
+            "weight",
+            "maxconn",
+            "backup",
+            "disabled",
+            "check",
+            "observe",
+            "on_marked_down",
+            "slowstart",
+            "send_proxy",
+        ],
         foreign: &[
             ("address", "write `addr`"),
             ("host", "write `addr = \"HOST:PORT\"`"),
             ("port", "write `addr = \"HOST:PORT\"`"),
-            ("check", CHECK),
-            ("inter", CHECK),
-            ("fastinter", CHECK),
-            ("downinter", CHECK),
-            ("rise", CHECK),
-            ("fall", CHECK),
-            ("send_proxy", "write it in [backend.NAME], for all its servers"),
-            ("send_proxy_v2", "write `send_proxy = \"v2\"` in [backend.NAME], for all its servers"),
-            ("slowstart", "write it in [backend.NAME], for all its servers"),
-            ("observe", "write it in [backend.NAME], for all its servers"),
-            ("on_marked_down", "write it in [backend.NAME], for all its servers"),
+            ("inter", "write `check = { inter = \"2s\" }`"),
+            ("fastinter", "write `check = { fastinter = \"1s\" }`"),
+            ("downinter", "write `check = { downinter = \"5s\" }`"),
+            ("rise", "write `check = { rise = 2 }`"),
+            ("fall", "write `check = { fall = 3 }`"),
+            ("no_check", "write `check = false`"),
+            ("send_proxy_v2", "write `send_proxy = \"v2\"`"),
             ("maxqueue", "write it in [backend.NAME], whose servers share one queue"),
             ("resolvers", "leave it out: names are followed with the resolver of the system"),
             ("ssl", "leave it out: lb passes TLS through"),
@@ -84,5 +97,3 @@ fn address(value: &RawValue<'_>) -> Option<Address> {
     let parsed = value.text("10.0.0.1:8000")?.parse();
     parsed.map_err(|error| value.wrong(format!("is no address of a server: {error}"))).ok()
 }
-
-const CHECK: &str = "write `check = { … }` in [backend.NAME], for all its servers";

@@ -19,7 +19,7 @@ use self::places::ServerPlaces;
 use super::probe::{Farewell, probe};
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
 use crate::backend::{Backend, Change, Member, Server, Usability};
-use crate::config::{self, AdminState};
+use crate::config::{self, AdminState, ServerOptions};
 use crate::sys::addr::Addr;
 
 /// Called after a server went UP or DOWN, with what changed.
@@ -40,7 +40,7 @@ struct Task {
     server: Arc<Server>,
     /// What is checked, and how.
     addr: Addr,
-    settings: Arc<config::Backend>,
+    options: Arc<ServerOptions>,
     wake: Rc<Notify>,
     places: Rc<ServerPlaces>,
     handle: AbortHandle,
@@ -69,10 +69,7 @@ impl Checker {
     /// or the way to check has changed: the next time may be hours away. To be called after each change of its
     /// members. `several`: by name, the places of the servers that may be at more than one.
     pub(crate) fn sync(&self, backend: &Arc<Backend>, several: &HashMap<String, Vec<Addr>>) {
-        let (members, settings) = {
-            let snapshot = backend.snapshot();
-            (snapshot.members.clone(), Arc::clone(&snapshot.settings))
-        };
+        let members = backend.snapshot().members.clone();
         let mut tasks = self.tasks.borrow_mut();
         tasks.retain(|_, task| {
             let stays = !Arc::ptr_eq(&task.backend, backend)
@@ -83,7 +80,7 @@ impl Checker {
             stays
         });
         for member in &members {
-            let (server, addr) = (&member.server, &member.spec.addr);
+            let (server, addr, options) = (&member.server, &member.spec.addr, &member.spec.options);
             let task = tasks.entry(Arc::as_ptr(server)).or_insert_with(|| {
                 let (wake, places) = (Rc::new(Notify::new()), Rc::new(ServerPlaces::default()));
                 let work = CheckLoop {
@@ -98,17 +95,17 @@ impl Checker {
                     backend: Arc::clone(backend),
                     server: Arc::clone(server),
                     addr: addr.clone(),
-                    settings: Arc::clone(&settings),
+                    options: Arc::clone(options),
                     wake,
                     places,
                     handle,
                 }
             });
             task.places.set(several.get(&member.spec.name).cloned().unwrap_or_default());
-            if task.addr != *addr || task.settings.check != settings.check {
+            if task.addr != *addr || task.options.check != options.check {
                 task.wake.notify_one();
             }
-            (task.addr, task.settings) = (addr.clone(), Arc::clone(&settings));
+            (task.addr, task.options) = (addr.clone(), Arc::clone(options));
         }
         follow_up(backend, false);
     }
@@ -127,12 +124,11 @@ impl Checker {
     /// Takes in what traffic saw, and checks the server at once.
     pub(crate) fn observe(&self, backend: &Arc<Backend>, server: &Arc<Server>, seen: Seen) {
         let times = server.take_failures();
-        let settings = Arc::clone(&backend.snapshot().settings);
         let tasks = self.tasks.borrow();
         let task = tasks.get(&Arc::as_ptr(server));
         if task.is_some_and(|task| task.places.doubt()) {
             // Perhaps it is elsewhere: the check that follows finds out, and counts.
-        } else if settings.observe && settings.check.is_some() {
+        } else if task.is_some_and(|task| task.options.observe && task.options.check.is_some()) {
             let result = match seen {
                 Seen::Failed { cause, after } => Some(CheckResult::new(CheckStatus::L4Con, &cause, after)),
                 Seen::TimedOut { after } => {
@@ -175,19 +171,20 @@ impl CheckLoop {
     async fn run(self) {
         let Self { backend, server, wake, .. } = &self;
         // First checks are spread over the interval: a thousand servers are not asked at once.
-        let spread = settings(backend).check.as_ref().map_or(UNCHECKED, |check| check.inter);
+        let spread = member(backend, server).and_then(|member| Some(member.spec.options.check.as_ref()?.inter));
+        let spread = spread.unwrap_or(UNCHECKED);
         rest(backend, server, wake, spread.mul_f64(fastrand::f64())).await;
         while let Some(member) = member(backend, server) {
-            let settings = settings(backend);
+            let check = member.spec.options.check.as_ref();
             let idle = server.state().admin == AdminState::Maint;
-            let farewell = match &settings.check {
+            let farewell = match check {
                 Some(check) if !idle => self.check(check, &member).await,
                 // A server without checks is always UP, but one that traffic found dead is to be trusted again one day.
                 None if !idle && server.is_suspect() => self.rehabilitate(&member).await,
                 _ => Farewell::default(),
             };
             let health = server.state().health;
-            let interval = match (&settings.check, health) {
+            let interval = match (check, health) {
                 (Some(check), Some(health)) => health.next_interval(check),
                 _ => UNCHECKED,
             };
@@ -308,15 +305,12 @@ pub(crate) fn unusable(backend: &str) -> String {
 
 /// Lets the weights of a slow start grow, in the steps of 5 % of the schedule.
 async fn warm_up(backend: Arc<Backend>) {
-    while backend.snapshot().ramping {
-        sleep((settings(&backend).slowstart / 20).max(Duration::from_millis(50))).await;
+    loop {
+        let Some(step) = backend.snapshot().ramping else { break };
+        sleep(step.max(Duration::from_millis(50))).await;
         backend.refresh(Instant::now());
     }
     backend.end_warming();
-}
-
-fn settings(backend: &Backend) -> Arc<config::Backend> {
-    Arc::clone(&backend.snapshot().settings)
 }
 
 fn member(backend: &Backend, server: &Arc<Server>) -> Option<Arc<Member>> {
@@ -336,12 +330,9 @@ mod tests {
         let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = refusing.local_addr().unwrap();
         drop(refusing);
-        let settings = |inter| {
-            let mut settings = config::Backend::new("app", Vec::new());
-            settings.check.get_or_insert_default().inter = inter;
-            Arc::new(settings)
-        };
-        let apply = |backend: &Backend, settings| {
+        let settings = Arc::new(config::Backend::new("app", Vec::new()));
+        let apply = |backend: &Backend, inter| {
+            let check = Some(config::Check { inter, ..config::Check::default() });
             let spec = MemberSpec {
                 name: "a".into(),
                 addr: addr.into(),
@@ -350,15 +341,15 @@ mod tests {
                 maxconn: None,
                 backup: false,
                 disabled: false,
+                options: Arc::new(ServerOptions { check, ..ServerOptions::default() }),
                 drain: false,
                 origin: MemberOrigin::Static,
             };
-            backend.apply(settings, vec![spec], Instant::now()).unwrap();
+            backend.apply(Arc::clone(&settings), vec![spec], Instant::now()).unwrap();
         };
         // So long that its first check, somewhere within, does not come by chance.
-        let rarely = settings(Duration::from_secs(1 << 30));
-        let backend = Backend::new(Arc::clone(&rarely));
-        apply(&backend, rarely);
+        let backend = Backend::new(Arc::clone(&settings));
+        apply(&backend, Duration::from_secs(1 << 30));
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
         runtime.block_on(async {
             let down = Rc::new(Notify::new());
@@ -366,7 +357,7 @@ mod tests {
             let checker = Checker::new(Rc::new(move |_, _, _| told.notify_one()));
             checker.sync(&backend, &HashMap::new());
             tokio::task::yield_now().await;
-            apply(&backend, settings(Duration::from_secs(1)));
+            apply(&backend, Duration::from_secs(1));
             checker.sync(&backend, &HashMap::new());
             timeout(Duration::from_secs(10), down.notified()).await.unwrap();
         });

@@ -146,6 +146,9 @@ impl Session {
         preamble: &Preamble,
         search: &mut Search,
     ) -> Result<Option<Lease>, Ending> {
+        if search.settings.is_empty() {
+            return Err(Ending::over(By::Server, During::Connect));
+        }
         let mut hint = self.hint(search);
         let until = self.hold_until(search);
         let backend = Arc::clone(&self.backend);

@@ -62,6 +62,7 @@ impl Bench {
             maxconn: None,
             backup: false,
             disabled: false,
+            options: Arc::clone(&settings.options),
             drain: false,
             origin: MemberOrigin::Static,
         };

@@ -39,6 +39,7 @@ mod names_hang;
 mod names_places;
 mod names_survive;
 mod operating;
+mod per_server;
 mod ports;
 mod proxy_headers;
 mod queue;

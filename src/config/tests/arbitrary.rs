@@ -1,5 +1,6 @@
 //! Configurations of every kind, for the test that writes them down and reads them again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
@@ -103,9 +104,21 @@ fn backend() -> impl Strategy<Value = Backend> {
             servers,
         )| {
             let (retries, replay, maxqueue, slowstart, keepalive) = numbers;
+            let slowstart = Duration::from_millis(slowstart);
+            let options = ServerOptions { check, observe, shutdown_sessions_when_down: cut, slowstart, send_proxy };
+            let usual = Arc::new(options.clone());
+            let own = Arc::new(ServerOptions {
+                check: options.check.map(|check| Check { rise: Rise::new(7), send_proxy: None, ..check }),
+                observe: !observe,
+                shutdown_sessions_when_down: !cut,
+                slowstart: slowstart * 2,
+                send_proxy: Some(ProxyVersion::V2),
+            });
+            let unchecked = Arc::new(ServerOptions { check: None, ..ServerOptions::clone(&own) });
             let mut servers = servers;
             for (index, server) in servers.iter_mut().enumerate() {
                 server.name = format!("{}", 9 - index);
+                server.options = Arc::clone([&usual, &own, &unchecked, &usual, &own][index]);
             }
             Backend {
                 balance,
@@ -113,14 +126,10 @@ fn backend() -> impl Strategy<Value = Backend> {
                 maxqueue,
                 allbackups,
                 timeout,
-                check,
-                observe,
-                shutdown_sessions_when_down: cut,
-                slowstart: Duration::from_millis(slowstart),
-                send_proxy,
+                options: usual,
                 liveness: Liveness {
                     keepalive: (keepalive > 9).then_some(Duration::from_secs(keepalive)),
-                    user_timeout: (slowstart > 9).then_some(Duration::from_millis(slowstart)),
+                    user_timeout: (slowstart > Duration::from_millis(9)).then_some(slowstart),
                 },
                 discovery: discovers.then(|| "/p/".to_owned()),
                 ..Backend::new("", servers)

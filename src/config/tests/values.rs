@@ -1,5 +1,6 @@
 //! What is written is what is meant.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -11,7 +12,7 @@ fn backend(lines: &str) -> Backend {
 }
 
 fn check(lines: &str) -> Check {
-    backend(lines).check.expect("the backend has checks")
+    backend(lines).options.check.clone().expect("the backend has checks")
 }
 
 const fn seconds(seconds: u64) -> Duration {
@@ -25,7 +26,7 @@ fn queue_follows_connect_and_zero_is_no_limit() {
     assert_eq!((timeout.client, timeout.server), (None, None));
     let backend = backend("keepalive = \"0\"\nuser_timeout = \"0\"\nslowstart = \"0\"\nreplay = \"16k\"");
     assert_eq!(backend.liveness, Liveness::default());
-    assert_eq!((backend.slowstart, backend.retry.replay), (Duration::ZERO, 16384));
+    assert_eq!((backend.options.slowstart, backend.retry.replay), (Duration::ZERO, 16384));
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn intervals_of_a_check_follow_inter() {
     assert_eq!(all(&check("timeout.check = \"3s\"")), [2, 2, 2, 3]);
     assert_eq!(all(&check("timeout.check = \"3s\"\ncheck.inter = \"7s\"")), [7, 7, 7, 3]);
     assert_eq!(all(&check("timeout.check = \"3s\"\ncheck.timeout = \"4s\"")), [2, 2, 2, 4]);
-    assert_eq!(backend("check = false").check, None);
+    assert_eq!(backend("check = false").options.check, None);
 }
 
 #[test]
@@ -106,6 +107,53 @@ fn servers_keep_their_order_in_either_form() {
     assert_eq!((servers[1].weight.get(), servers[1].maxconn), (0, Some(5)));
     assert!(servers[1].backup && servers[1].disabled);
     assert_eq!(servers[2].addr, Address::Unix("/run/x".into()));
+}
+
+#[test]
+fn a_server_has_what_its_backend_says_unless_it_says_otherwise() {
+    let options = |backend_lines: &str, own: &str| {
+        let lines = format!("{backend_lines}\nservers.z = {{ addr = \"h:1\", {own} }}");
+        ServerOptions::clone(&backend(&lines).servers[1].options)
+    };
+    let usual = "slowstart = \"9s\"\nsend_proxy = \"v2\"\non_marked_down = \"shutdown-sessions\"\nobserve = \"none\"";
+    let inherited = options(usual, "weight = 2");
+    assert_eq!(inherited, *backend(usual).options);
+    assert_eq!(inherited.check.unwrap().send_proxy, Some(ProxyVersion::V2));
+    let own =
+        options(usual, "slowstart = \"1s\", send_proxy = \"v1\", on_marked_down = \"none\", observe = \"layer4\"");
+    assert_eq!((own.slowstart, own.send_proxy), (seconds(1), Some(ProxyVersion::V1)));
+    assert_eq!((own.shutdown_sessions_when_down, own.observe), (false, true));
+    assert_eq!(own.check.unwrap().send_proxy, Some(ProxyVersion::V1));
+    let shared = backend(usual);
+    assert!(Arc::ptr_eq(&shared.options, &shared.servers[0].options));
+}
+
+#[test]
+fn a_servers_check_has_the_keys_of_its_backends() {
+    let check = |above: &str, own: &str| {
+        let lines = format!("{above}\nservers.z = {{ addr = \"h:1\", check = {own} }}");
+        backend(&lines).servers[1].options.check.clone()
+    };
+    let above = "check = { type = \"http\", path = \"/p\", inter = \"7s\", fastinter = \"1s\", port = 81 }";
+    let own = check(above, "{ inter = \"3s\" }").unwrap();
+    assert_eq!((own.inter, own.fastinter, own.downinter, own.port), (seconds(3), seconds(1), seconds(3), Some(81)));
+    assert!(matches!(own.kind, CheckKind::Http { path, .. } if path == "/p"));
+    let own = check(above, "{ type = \"tcp\" }").unwrap();
+    assert_eq!((own.kind, own.inter), (CheckKind::Tcp, seconds(7)), "the path is left behind");
+    assert_eq!(check(above, "true").unwrap().inter, seconds(7));
+    assert_eq!(check(above, "false"), None);
+    assert_eq!(check("check = false", "true"), Some(Check::default()));
+    assert_eq!(check("check = false", "{ fall = 9 }").unwrap().fall, Fall::new(9));
+    assert_eq!(check("timeout.check = \"5s\"", "{ fall = 9 }").unwrap().timeout, seconds(5));
+}
+
+#[test]
+fn a_backend_may_have_no_servers_where_that_is_said() {
+    let text = "[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b]\nservers = {}\n";
+    assert!(parse("f", text).unwrap().backends[0].is_empty());
+    let header = text.replace("\nservers = {}", ".servers]").replace("[backend.b]", "[backend.b");
+    let said = parse("f", &header).unwrap_err().to_string();
+    assert!(said.contains("or write `servers = {}` to close its sessions"), "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::*;
 
 /// The text form of a configuration, every key spelt out.
 pub(super) fn written(config: &Config) -> String {
-    let mut out = Text(String::new());
+    let mut out = Text(String::new(), "\n");
     let Global { maxconn, threads, socket, state_dir, hard_stop_after, watchdog, log } = &config.global;
     out.header("global");
     out.maybe("maxconn", maxconn.map(|n| n.to_string()));
@@ -61,7 +61,8 @@ pub(super) fn written(config: &Config) -> String {
     out.0
 }
 
-struct Text(String);
+/// The text so far, and what stands behind each key.
+struct Text(String, &'static str);
 
 impl Text {
     fn header(&mut self, name: &str) {
@@ -69,7 +70,7 @@ impl Text {
     }
 
     fn key(&mut self, key: &str, value: impl std::fmt::Display) {
-        writeln!(self.0, "{key} = {value}").unwrap();
+        write!(self.0, "{key} = {value}{}", self.1).unwrap();
     }
 
     fn maybe(&mut self, key: &str, value: Option<String>) {
@@ -86,11 +87,7 @@ impl Text {
         self.key("replay", quoted(&backend.retry.replay.to_string()));
         self.key("maxqueue", backend.maxqueue);
         self.key("allbackups", backend.allbackups);
-        self.key("observe", quoted(if backend.observe { "layer4" } else { "none" }));
-        let cut = if backend.shutdown_sessions_when_down { "shutdown-sessions" } else { "none" };
-        self.key("on_marked_down", quoted(cut));
-        self.key("slowstart", duration(backend.slowstart));
-        self.key("send_proxy", proxy_word(backend.send_proxy));
+        self.options(&backend.options);
         self.key("keepalive", duration(backend.liveness.keepalive.unwrap_or_default()));
         self.key("user_timeout", duration(backend.liveness.user_timeout.unwrap_or_default()));
         self.maybe("discovery.etcd", backend.discovery.as_deref().map(quoted));
@@ -102,20 +99,33 @@ impl Text {
         self.maybe("timeout.tunnel", timeout.tunnel.map(duration));
         self.maybe("timeout.client_fin", timeout.client_fin.map(duration));
         self.maybe("timeout.server_fin", timeout.server_fin.map(duration));
-        match &backend.check {
-            None => self.key("check", false),
-            Some(check) => self.check(check),
-        }
         for server in &backend.servers {
+            let mut own = Self(String::new(), ", ");
+            if server.options != backend.options {
+                own.options(&server.options);
+            }
             let maxconn = server.maxconn.map(|n| format!("maxconn = {n}, ")).unwrap_or_default();
             let value = format!(
-                "{{ addr = {}, weight = {}, {maxconn}backup = {}, disabled = {} }}",
+                "{{ addr = {}, weight = {}, {maxconn}backup = {}, {}disabled = {} }}",
                 quoted(&server.addr.to_string()),
                 server.weight,
                 server.backup,
+                own.0,
                 server.disabled
             );
             self.key(&format!("servers.{}", quoted(&server.name)), value);
+        }
+    }
+
+    fn options(&mut self, options: &ServerOptions) {
+        self.key("observe", quoted(if options.observe { "layer4" } else { "none" }));
+        let cut = if options.shutdown_sessions_when_down { "shutdown-sessions" } else { "none" };
+        self.key("on_marked_down", quoted(cut));
+        self.key("slowstart", duration(options.slowstart));
+        self.key("send_proxy", proxy_word(options.send_proxy));
+        match &options.check {
+            None => self.key("check", false),
+            Some(check) => self.check(check),
         }
     }
 

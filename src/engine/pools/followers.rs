@@ -209,7 +209,7 @@ impl Followers {
 
     fn merge_found(&self, settings: &config::Backend) -> Merged {
         let none = Servers::new();
-        merge(&settings.servers, self.found.get(&settings.name).map_or(&none, |found| &**found))
+        merge(&settings.servers, &settings.options, self.found.get(&settings.name).map_or(&none, |found| &**found))
     }
 }
 

@@ -398,6 +398,7 @@ impl Pools {
                 maxconn: server.maxconn,
                 backup: server.backup,
                 disabled: server.disabled,
+                options: Arc::clone(&server.options),
                 drain: server.drain,
                 origin: if index < configured { MemberOrigin::Static } else { MemberOrigin::Discovered },
             })
@@ -410,7 +411,10 @@ impl Pools {
 /// Cuts the sessions of a server that went DOWN, where its backend is configured so.
 fn cut_when_down(workers: Workers) -> OnChange {
     std::rc::Rc::new(move |backend, server, change| {
-        if change.transition == Transition::WentDown && backend.snapshot().settings.shutdown_sessions_when_down {
+        let cuts = |member: &Arc<Member>| {
+            Arc::ptr_eq(&member.server, server) && member.spec.options.shutdown_sessions_when_down
+        };
+        if change.transition == Transition::WentDown && backend.snapshot().members.iter().any(cuts) {
             for worker in workers.iter() {
                 worker.cut(SessionFilter::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
             }

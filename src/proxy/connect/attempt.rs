@@ -62,7 +62,7 @@ impl Session {
         preamble: &[u8],
         may_move_on: bool,
     ) -> Result<ServerConnection, Missed> {
-        let mut first = match settings.send_proxy {
+        let mut first = match lease.member().spec.options.send_proxy {
             Some(version) => proxy_protocol::encode(version, self.record.client, self.local(client)),
             None => Vec::new(),
         };

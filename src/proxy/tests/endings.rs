@@ -137,7 +137,7 @@ fn a_unix_server_with_a_full_queue_is_busy_and_not_dead() {
 #[test]
 fn a_proxy_header_is_not_counted_as_the_clients_bytes() {
     let mut settings = config::Backend::new("app", Vec::new());
-    settings.send_proxy = Some(config::ProxyVersion::V2);
+    Arc::make_mut(&mut settings.options).send_proxy = Some(config::ProxyVersion::V2);
     let (addr, origin) = by_hand();
     let bench = Bench::with(settings, addr, 0);
     let mut client = connect(bench.addr);

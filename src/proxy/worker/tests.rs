@@ -55,6 +55,7 @@ fn a_dropped_notice_is_sent_again_at_the_next_failure() {
         maxconn: None,
         backup: false,
         disabled: false,
+        options: Arc::default(),
         drain: false,
         origin: MemberOrigin::Static,
     };

@@ -118,6 +118,7 @@ fn apply(backend: &Backend, servers: &Servers, sets: &Sets) {
         maxconn: server.maxconn,
         backup: server.backup,
         disabled: false,
+        options: Arc::default(),
         drain: server.drain,
         origin: MemberOrigin::Discovered,
     };

@@ -40,6 +40,22 @@ impl Haproxy {
         Self::start(port, &text, within)
     }
 
+    /// Balances a port of 127.0.0.1 by a backend `app` with these lines.
+    #[track_caller]
+    pub(crate) fn backend(lines: &str) -> Self {
+        let port = Port::reserve();
+        let text = format!("{BASICS}frontend web\n bind {}\n default_backend app\nbackend app\n{lines}\n", port.addr());
+        Self::start(port, &text, &[])
+    }
+
+    /// The status of a server of `app`, as `show stat` has it.
+    #[track_caller]
+    pub(crate) fn status(&self, server: &str) -> String {
+        let stat = self.command("show stat");
+        let row = stat.lines().find(|line| line.starts_with(&format!("app,{server},")));
+        row.and_then(|row| row.split(',').nth(17)).unwrap_or_else(|| panic!("no {server} in {stat}")).to_owned()
+    }
+
     /// Checks `servers` by `options`, in the backend's section and behind each server.
     #[track_caller]
     pub(crate) fn check(servers: &[SocketAddr], options: &str, server_options: &str) -> Self {

@@ -1,0 +1,76 @@
+//! How a server is used and watched. What a backend says holds for each of its servers that says nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::{Check, CheckContext};
+use super::proxy_version::ProxyVersion;
+use super::section::{Section, set};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerOptions {
+    /// `None`: no checks; the server is then always UP.
+    pub check: Option<Check>,
+    /// Live connects that fail count as failed checks. Default true (`observe = "layer4"`).
+    pub observe: bool,
+    /// Its sessions are cut when it goes DOWN. Default false.
+    pub shutdown_sessions_when_down: bool,
+    /// Weight and maxconn grow over this time when it comes back. 0: at once (default).
+    pub slowstart: Duration,
+    /// PROXY protocol header towards it.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+impl Default for ServerOptions {
+    /// With TCP checks.
+    fn default() -> Self {
+        Self {
+            check: Some(Check::default()),
+            observe: true,
+            shutdown_sessions_when_down: false,
+            slowstart: Duration::ZERO,
+            send_proxy: None,
+        }
+    }
+}
+
+/// A backend, as far as its servers inherit from it.
+pub(super) struct UsualOptions<'s> {
+    pub(super) section: &'s Section<'s>,
+    /// `timeout.check`.
+    pub(super) check_timeout: Option<Duration>,
+    pub(super) options: Arc<ServerOptions>,
+}
+
+impl ServerOptions {
+    /// Those that [backend.NAME] has for its servers.
+    pub(super) fn of_backend(section: &Section<'_>, check_timeout: Option<Duration>) -> Self {
+        let mut options = Self::default();
+        options.read(section);
+        let context = CheckContext { timeout: check_timeout, send_proxy: options.send_proxy };
+        options.check = Check::layered(None, section.value("check"), &section.path("check"), &context);
+        options
+    }
+
+    /// Those of a server with a table of its own.
+    pub(super) fn of_server(section: &Section<'_>, usual: &UsualOptions<'_>) -> Arc<Self> {
+        let mut options = Self::clone(&usual.options);
+        options.read(section);
+        let (own, above) = (section.value("check"), usual.section.value("check"));
+        if own.is_some() || options.send_proxy != usual.options.send_proxy {
+            let context = CheckContext { timeout: usual.check_timeout, send_proxy: options.send_proxy };
+            options.check = Check::layered(own, above, &section.path("check"), &context);
+        }
+        if options == *usual.options { Arc::clone(&usual.options) } else { Arc::new(options) }
+    }
+
+    fn read(&mut self, section: &Section<'_>) {
+        set(&mut self.send_proxy, section.word("send_proxy", &ProxyVersion::WORDS));
+        set(&mut self.observe, section.word("observe", &OBSERVE));
+        set(&mut self.shutdown_sessions_when_down, section.word("on_marked_down", &ON_MARKED_DOWN));
+        set(&mut self.slowstart, section.delay("slowstart"));
+    }
+}
+
+const OBSERVE: [(&str, bool); 2] = [("layer4", true), ("none", false)];
+const ON_MARKED_DOWN: [(&str, bool); 2] = [("shutdown-sessions", true), ("none", false)];
