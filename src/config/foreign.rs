@@ -1,7 +1,31 @@
-//! Texts that are no TOML at all, but the configuration of something else: one sentence instead of an error a line.
+//! What a text is: TOML, an haproxy.cfg, or the configuration of something else, which gets one sentence instead of an
+//! error a line.
 
-/// Where it shows, and what to do. `None`: it may be TOML, if with mistakes.
-pub(super) fn recognise(text: &str) -> Option<(usize, String)> {
+use super::haproxy::is_haproxy;
+
+/// What a configuration is written in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Form {
+    /// If with mistakes.
+    Toml,
+    /// Its first word says so.
+    Haproxy,
+    /// Where it shows, and what to do.
+    Foreign(usize, String),
+}
+
+impl Form {
+    pub(super) fn of(text: &str) -> Self {
+        let haproxy = lines(text).next().is_some_and(|(_, first)| is_haproxy(first));
+        match foreign(text) {
+            _ if haproxy && !is_mostly_toml(text) => Self::Haproxy,
+            Some((at, what)) => Self::Foreign(at, what),
+            None => Self::Toml,
+        }
+    }
+}
+
+fn foreign(text: &str) -> Option<(usize, String)> {
     if let Some(at) = text.find('\0') {
         return Some((at, "this has NUL characters, as UTF-16 has; save the file as UTF-8 text".to_owned()));
     }
@@ -14,9 +38,6 @@ pub(super) fn recognise(text: &str) -> Option<(usize, String)> {
         "YAML"
     } else if is_toml(first) || is_mostly_toml(text) {
         return None;
-    } else if is_haproxy(first) {
-        let remedy = "docs/haproxy.md says what differs and docs/configuration.md how each key is written";
-        return Some((at, format!("this looks like an haproxy.cfg, and lb reads TOML here; {remedy}")));
     } else if is_nginx(first) || lines(text).nth(1).is_some_and(|(_, second)| second == "{") {
         "an nginx.conf"
     } else if is_yaml(first) {
@@ -65,13 +86,6 @@ fn is_json(first: &str) -> bool {
     first.starts_with('{') || first == "[" || first.starts_with("[{")
 }
 
-/// A section begins with its word, and all but the first two have a name.
-fn is_haproxy(first: &str) -> bool {
-    let mut words = first.split_whitespace();
-    let section = words.next().is_some_and(|word| SECTIONS.contains(&word));
-    section && words.next().is_none_or(|name| name.starts_with('#') || !name.contains(['{', '=', ':']))
-}
-
 fn is_nginx(first: &str) -> bool {
     let code = first.split('#').next().unwrap_or_default().trim_end();
     code.ends_with(['{', ';']) || code.ends_with("{}")
@@ -82,37 +96,13 @@ fn is_yaml(first: &str) -> bool {
     first.starts_with("- ") || key.is_some_and(|(key, _)| !key.contains(' '))
 }
 
-/// Of haproxy.cfg.
-const SECTIONS: [&str; 12] = [
-    "global",
-    "defaults",
-    "frontend",
-    "backend",
-    "listen",
-    "userlist",
-    "resolvers",
-    "peers",
-    "mailers",
-    "program",
-    "cache",
-    "ring",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> (usize, String) {
-        recognise(text).unwrap_or_default()
-    }
-
     #[test]
     fn other_formats_are_recognised_at_their_first_line() {
         let table = [
-            ("# c\n\nglobal\n    maxconn 5\n", 5, "haproxy.cfg"),
-            ("frontend web\n    bind *:80\n    http-request set-header X a=b\n", 0, "haproxy.cfg"),
-            ("defaults # c\n mode tcp\n", 0, "haproxy.cfg"),
-            ("listen a 0.0.0.0\r\n  mode tcp\r\n", 0, "haproxy.cfg"),
             ("frontend:\n  web:\n    bind: \"0.0.0.0:80\"\n", 0, "YAML"),
             ("---\na: 1\n", 0, "YAML"),
             ("{\"frontend\": {}}", 0, "JSON"),
@@ -122,13 +112,31 @@ mod tests {
             ("http\n{\n  server\n  {\n  }\n}\n", 0, "nginx.conf"),
             ("%YAML 1.2\n---\na=b\n", 0, "YAML"),
             ("frontend:\n  args:\n    - x\n    a=b\n", 0, "YAML"),
-            ("global\n  maxconn 5\n  setenv A b\n  a=b\n", 0, "haproxy.cfg"),
             ("<?xml version=\"1.0\"?>\n<lb>\n  a=b\n</lb>\n", 0, "XML"),
             ("[\0f\0", 1, "UTF-16"),
         ];
         for (text, at, what) in table {
-            let (place, message) = said(text);
+            let Form::Foreign(place, message) = Form::of(text) else { panic!("{text:?}") };
             assert!(place == at && message.contains(what), "{text:?}: {place} {message}");
+        }
+    }
+
+    #[test]
+    fn an_haproxy_cfg_begins_with_the_word_of_a_section() {
+        for text in [
+            "# c\n\nglobal\n    maxconn 5\n",
+            "frontend web\n    bind *:80\n    http-request set-header X a=b\n",
+            "defaults # c\n mode tcp\n",
+            "listen a 0.0.0.0\r\n  mode tcp\r\n",
+            "listen 10.0.0.1:80\n",
+            "global\n  maxconn 5\n  setenv A b\n  a=b\n",
+            "\u{feff}global\n",
+            "\"global\"\n",
+            ".if defined(X)\nglobal\n.endif\n",
+            "global\n maxconn\0 5\n",
+            "fcgi-app x\n",
+        ] {
+            assert_eq!(Form::of(text), Form::Haproxy, "{text:?}");
         }
     }
 
@@ -145,7 +153,7 @@ mod tests {
             "[global] # c\n",
             "nonsense\n",
         ] {
-            assert_eq!(recognise(text), None, "{text:?}");
+            assert_eq!(Form::of(text), Form::Toml, "{text:?}");
         }
     }
 }

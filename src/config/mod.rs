@@ -70,6 +70,7 @@ pub use weight::Weight;
 pub(crate) use words::counted;
 
 use bind::Binds;
+use foreign::Form;
 use report::ProblemReport;
 use section::{Section, Shape};
 use value::RawValue;
@@ -121,8 +122,17 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problems> {
 /// Every problem of the text at once.
 pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
     let report = ProblemReport::new(text);
-    if let Some((at, message)) = foreign::recognise(text) {
-        return Err(report.only(file, at, message));
+    match Form::of(text) {
+        Form::Toml => {}
+        Form::Haproxy => {
+            let remedy = "docs/haproxy.md says what differs and docs/configuration.md how each key is written";
+            return Err(report.only(
+                file,
+                0,
+                format!("this looks like an haproxy.cfg, and lb reads TOML here; {remedy}"),
+            ));
+        }
+        Form::Foreign(at, message) => return Err(report.only(file, at, message)),
     }
     let mended = syntax::mend(&report);
     let tables = syntax::tables(&mended, &report);

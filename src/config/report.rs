@@ -116,7 +116,7 @@ impl<'t> ProblemReport<'t> {
 }
 
 /// Names and texts of the file may hold what a terminal obeys, and a problem is one line.
-fn one_line(message: String) -> String {
+pub(super) fn one_line(message: String) -> String {
     if !message.contains(char::is_control) {
         return message;
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::super::report::one_line;
 use super::spot::Spot;
 
 /// How well a line is carried over, best first.
@@ -97,7 +98,8 @@ impl Fates {
     fn add(&mut self, verdict: Verdict, at: Spot, reason: String, remedy: String) {
         let file = self.files.get(at.file).cloned().unwrap_or_else(|| Arc::from(""));
         let index = self.told.partition_point(|fate| fate.at <= at);
-        self.told.insert(index, Fate { file, at, verdict, reason, remedy });
+        let reason = one_line(reason);
+        self.told.insert(index, Fate { file, at, verdict, reason, remedy: one_line(remedy) });
     }
 
     /// The number of `ok` lines.
