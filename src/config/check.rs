@@ -139,7 +139,7 @@ impl Check {
         let kind_of = |value: RawValue<'_>| value.plain_text().map(str::to_owned);
         let own = section.value("type");
         let same_kind = own.is_none_or(|own| above.value("type").map(kind_of) == Some(kind_of(own)));
-        let table = section.over(&above, |key| same_kind || OF_ALL_TYPES.contains(&key));
+        let table = section.over(&above, |key| same_kind || Self::OF_ALL_TYPES.contains(&key));
         Some(Self::read(&section.with(&table), context))
     }
 
@@ -163,6 +163,21 @@ impl Check {
         check.send_proxy = section.word("send_proxy", &ProxyVersion::WORDS).unwrap_or(usual);
         check
     }
+
+    /// The keys that say the same for every type.
+    pub(super) const OF_ALL_TYPES: [&str; 11] = [
+        "type",
+        "inter",
+        "fastinter",
+        "downinter",
+        "rise",
+        "fall",
+        "timeout",
+        "port",
+        "addr",
+        "init_state",
+        "send_proxy",
+    ];
 
     pub(super) const SHAPE: Shape = Shape {
         keys: &[
@@ -206,9 +221,6 @@ const INIT_STATES: [(&str, InitState); 4] = [
     ("down", InitState::Down),
     ("fully-down", InitState::FullyDown),
 ];
-
-const OF_ALL_TYPES: [&str; 11] =
-    ["type", "inter", "fastinter", "downinter", "rise", "fall", "timeout", "port", "addr", "init_state", "send_proxy"];
 
 /// Successes or failures in a row: with more a server would hardly ever change.
 const MAX_ROW: i64 = 1000;

@@ -14,6 +14,7 @@ mod bind;
 mod check;
 mod check_kind;
 mod circle;
+mod defaults;
 mod etcd;
 mod file;
 mod flags;
@@ -135,7 +136,8 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
         Form::Foreign(at, message) => return Err(report.only(file, at, message)),
     }
     let mended = syntax::mend(&report);
-    let tables = syntax::tables(&mended, &report);
+    let mut tables = syntax::tables(&mended, &report);
+    defaults::spread(&mut tables, &report);
     let config = Config::read(&Section::root(tables.get_ref(), &report, &Config::SHAPE));
     report.finish(file)?;
     Ok(config)
@@ -195,9 +197,8 @@ impl Config {
     }
 
     const SHAPE: Shape = Shape {
-        keys: &["global", "etcd", "frontend", "backend"],
+        keys: &["global", "etcd", "defaults", "frontend", "backend"],
         foreign: &[
-            ("defaults", "write its keys in each [frontend.NAME] and [backend.NAME]"),
             ("listen", "write [frontend.NAME] and [backend.NAME]"),
             ("server", "write it in [backend.NAME.servers]"),
             ("servers", "write it in [backend.NAME.servers]"),

@@ -3,6 +3,7 @@
 use super::*;
 
 mod arbitrary;
+mod defaults;
 mod mistakes;
 mod properties;
 mod values;
@@ -29,6 +30,9 @@ fn the_sample_has_every_key() {
         ("global", Global::SHAPE),
         ("global.log", Log::SHAPE),
         ("etcd", Etcd::SHAPE),
+        // All keys of the sections that follow.
+        ("defaults.frontend", NONE),
+        ("defaults.backend", NONE),
         ("frontend.web", Frontend::SHAPE),
         ("backend.app", Backend::SHAPE),
         ("backend.app.timeout", Timeouts::SHAPE),
@@ -99,5 +103,6 @@ fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
     assert!(load(Path::new("/dev/zero")).unwrap_err().to_string().contains("it is larger than 16384 KiB"));
 }
 
+const NONE: Shape = Shape { keys: &[], foreign: &[] };
 const SAMPLE: &str = include_str!("../../systemd/lb.toml");
 const OF_OTHER_TYPES: [&str; 5] = ["method =", "path =", "host =", "status =", "steps ="];

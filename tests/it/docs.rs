@@ -100,6 +100,10 @@ fn accepted_keys() -> Entries {
                 // A server's check has the keys of its backend's, one reader for both.
                 continue;
             }
+            if place.name == "defaults" {
+                // The keys of the sections that take them.
+                continue;
+            }
             open.extend(place.below(key).into_iter().find(|inner| {
                 let text = inner.with(&format!("{UNKNOWN} = 1"));
                 // The table around it may be the one that does not know the key.

@@ -103,6 +103,7 @@ const PIECES: &[&str] = &[
     "backend",
     "[frontend.web]\n",
     "[backend.app]\n",
+    "[defaults.backend]\n",
     "[backend.app.servers]\n",
     "[global]\n",
     "[[backend.app]]\n",
