@@ -111,7 +111,7 @@ impl<'a> Section<'a> {
     }
 
     /// Its table, and beneath it what `above` has for keys that it does not have itself, as far as `inherits` lets them.
-    pub(super) fn over(&self, above: &Section<'a>, inherits: impl Fn(&str) -> bool) -> DeTable<'a> {
+    pub(super) fn over(&self, above: &Self, inherits: impl Fn(&str) -> bool) -> DeTable<'a> {
         let mut table = self.table.clone();
         for (key, value) in above.table.iter().filter(|(key, _)| inherits(key.get_ref())) {
             if !table.contains_key(key.get_ref().as_ref()) {
