@@ -1,5 +1,6 @@
 //! Counters and histograms: plain atomics that any thread may add to, without locks or ordering.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -30,9 +31,8 @@ pub struct FrontendStats {
     pub failed: Counter,
 }
 
-impl FrontendStats {
-    /// Adds all that `other` has counted.
-    pub fn absorb(&self, other: &Self) {
+impl Counts for FrontendStats {
+    fn absorb(&self, other: &Self) {
         let Self { sessions_total, bytes_in, bytes_out, failed } = other;
         self.sessions_total.add(sessions_total.value());
         self.bytes_in.add(bytes_in.value());
@@ -72,17 +72,6 @@ impl ServerStats {
         self.times.get_or_init(Box::default)
     }
 
-    /// Adds all that `other` has counted.
-    pub fn absorb(&self, other: &Self) {
-        self.add_counts(other);
-        if let Some(theirs) = other.times_if_any() {
-            let Times { queue, connect, session } = self.times();
-            queue.restore(&theirs.queue.counts());
-            connect.restore(&theirs.connect.counts());
-            session.restore(&theirs.session.counts());
-        }
-    }
-
     /// Adds what `other` has counted, without times.
     pub fn add_counts(&self, other: &Self) {
         for (ours, theirs) in self.counters().into_iter().zip(other.counters()) {
@@ -101,6 +90,74 @@ impl ServerStats {
         self.times.get().map(Box::as_ref)
     }
 }
+
+impl Counts for ServerStats {
+    fn absorb(&self, other: &Self) {
+        self.add_counts(other);
+        if let Some(theirs) = other.times_if_any() {
+            let Times { queue, connect, session } = self.times();
+            queue.restore(&theirs.queue.counts());
+            connect.restore(&theirs.connect.counts());
+            session.restore(&theirs.session.counts());
+        }
+    }
+}
+
+/// What can be added up.
+pub(crate) trait Counts: Default {
+    /// Adds all that `other` has counted.
+    fn absorb(&self, other: &Self);
+}
+
+/// What names have counted that are no more, for when they return: no total falls then. Of the oldest of very many names
+/// the sum alone remains.
+#[derive(Debug, Default)]
+pub(crate) struct Remembered<C> {
+    /// With a number that grows with every name.
+    by_name: BTreeMap<String, (u64, C)>,
+    next: u64,
+    /// Of all others.
+    sum: C,
+}
+
+impl<C: Counts> Remembered<C> {
+    /// The counts of a name that is no more, to be added to. The empty name stands for all that are forgotten.
+    pub(crate) fn of(&mut self, name: &str) -> &C {
+        if name.is_empty() {
+            return &self.sum;
+        }
+        if !self.by_name.contains_key(name) {
+            self.make_room();
+            self.next += 1;
+            self.by_name.insert(name.to_owned(), (self.next, C::default()));
+        }
+        &self.by_name[name].1
+    }
+
+    /// The counts of a name that returns.
+    pub(crate) fn take(&mut self, name: &str) -> Option<C> {
+        self.by_name.remove(name).map(|(_, counts)| counts)
+    }
+
+    /// All of them by name, with the sum of those that are forgotten under the empty name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &C)> {
+        let by_name = self.by_name.iter().map(|(name, (_, counts))| (name.as_str(), counts));
+        by_name.chain([("", &self.sum)])
+    }
+
+    fn make_room(&mut self) {
+        if self.by_name.len() < REMEMBERED {
+            return;
+        }
+        let oldest = self.by_name.iter().min_by_key(|(_, (number, _))| number).map(|(name, _)| name.clone());
+        if let Some(counts) = oldest.and_then(|name| self.take(&name)) {
+            self.sum.absorb(&counts);
+        }
+    }
+}
+
+/// Names of one kind at most. A deployment whose names never return must not fill the memory.
+const REMEMBERED: usize = 1024;
 
 /// A log-linear histogram of durations in microseconds that can be added to from any thread: eight buckets for each
 /// power of two, so that a quantile is at most an eighth too large. Reading goes through `hdrhistogram`, whose own
@@ -217,6 +274,21 @@ mod tests {
         assert_eq!(quantiles.count, 101);
         assert!((50_000..58_000).contains(&quantiles.p50), "{quantiles:?}");
         assert!(quantiles.max >= MAX_MICROS / 2);
+    }
+
+    #[test]
+    fn a_name_that_returns_finds_its_counts_and_of_too_many_the_sum_remains() {
+        let mut remembered = Remembered::<FrontendStats>::default();
+        let names: Vec<_> = (0..=REMEMBERED).map(|number| format!("f{number}")).collect();
+        names.iter().for_each(|name| remembered.of(name).sessions_total.add(2));
+        remembered.of("").sessions_total.add(5);
+        let total = |remembered: &Remembered<FrontendStats>| -> u64 {
+            remembered.iter().map(|(_, counts)| counts.sessions_total.value()).sum()
+        };
+        assert_eq!(total(&remembered), 2 * names.len() as u64 + 5);
+        assert!(remembered.take("f0").is_none(), "the oldest");
+        assert_eq!(remembered.take("f1").map(|counts| counts.sessions_total.value()), Some(2));
+        assert_eq!(remembered.iter().last().map(|(name, counts)| (name, counts.sessions_total.value())), Some(("", 7)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Servers that left a backend. One with open sessions stays until the last of them ends: it is shown, and it is the
-//! same server again if its name returns meanwhile. Of the others remains what they counted, so that no total falls.
+//! same server again if its name returns meanwhile. Of the others remains what they counted, by name: no total falls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,29 +7,52 @@ use std::sync::Arc;
 use super::loads::Loads;
 use super::server::{Member, MemberOrigin, MemberSpec, Server};
 use crate::config::{ServerOptions, Weight};
-use crate::stats::ServerStats;
+use crate::stats::{Counts, Remembered, ServerStats};
 use crate::sys::addr::Addr;
 
-/// The servers of a backend that are no members any more, by name.
+/// The servers of a backend that are no members any more.
 #[derive(Debug, Default)]
-pub(super) struct DepartedServers(BTreeMap<String, Arc<Member>>);
+pub(super) struct DepartedServers {
+    /// Those in use, by name.
+    leaving: BTreeMap<String, Arc<Member>>,
+    /// What the others have counted, without times.
+    counts: Remembered<ServerStats>,
+}
 
 impl DepartedServers {
     /// Takes members in that leave.
     pub(super) fn extend<'a>(&mut self, gone: impl Iterator<Item = &'a Arc<Member>>) {
-        self.0.extend(gone.map(|member| (member.spec.name.clone(), Arc::clone(member))));
+        self.leaving.extend(gone.map(|member| (member.spec.name.clone(), Arc::clone(member))));
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Arc<Member>> {
-        self.0.get(name)
+        self.leaving.get(name)
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+    /// The name is one of a member again, to which go the counts of those that had it before.
+    pub(super) fn returns(&mut self, member: &Member) {
+        self.leaving.remove(&member.spec.name);
+        if let Some(counts) = self.counts.take(&member.spec.name) {
+            member.server.stats.absorb(&counts);
+        }
+    }
+
+    /// Where counts go of a name that is no member: to the server that leaves, or to what is remembered. The empty name
+    /// stands for all that are forgotten.
+    pub(super) fn counts_of(&mut self, name: &str) -> &ServerStats {
+        match self.leaving.get(name) {
+            Some(member) => &member.server.stats,
+            None => self.counts.of(name),
+        }
+    }
+
+    /// What those counted by name that nothing uses any more.
+    pub(super) fn remembered(&self) -> impl Iterator<Item = (&str, &ServerStats)> {
+        self.counts.iter()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.0.values()
+        self.leaving.values()
     }
 
     /// The server of that name, or a new one that leaves already. `None`: there is no place for one more.
@@ -39,7 +62,7 @@ impl DepartedServers {
         addr: impl FnOnce() -> Addr,
         loads: &Arc<Loads>,
     ) -> Option<&Arc<Member>> {
-        if !self.0.contains_key(name) {
+        if !self.leaving.contains_key(name) {
             let spec = MemberSpec {
                 name: name.to_owned(),
                 addr: addr(),
@@ -52,19 +75,21 @@ impl DepartedServers {
                 drain: false,
                 origin: MemberOrigin::Static,
             };
-            let server = Arc::new(Server::new(&spec, loads)?);
-            self.0.insert(name.to_owned(), Arc::new(Member { server, spec }));
+            let member = Member { server: Arc::new(Server::new(&spec, loads)?), spec };
+            self.returns(&member);
+            self.leaving.insert(name.to_owned(), Arc::new(member));
         }
-        self.0.get(name)
+        self.leaving.get(name)
     }
 
-    /// Forgets the servers that nothing uses any more. Their counts go to `gone`.
-    pub(super) fn settle(&mut self, gone: &ServerStats) {
-        self.0.retain(|_, member| {
+    /// Forgets the servers that nothing uses any more, but not what they have counted.
+    pub(super) fn settle(&mut self) {
+        let Self { leaving, counts } = self;
+        leaving.retain(|name, member| {
             // Unique: no session counts on it any more, nor can one again. Unlike a look at the number of references,
             // this synchronizes with the last of them.
             let unused = Arc::get_mut(member).and_then(|member| Arc::get_mut(&mut member.server));
-            let unused = unused.map(|server| gone.absorb(&server.stats));
+            let unused = unused.map(|server| counts.of(name).add_counts(&server.stats));
             unused.is_none()
         });
     }

@@ -42,8 +42,6 @@ pub struct Backend {
     cursor: AtomicUsize,
     /// Servers that left. Locked by control, and for a session that is thawed on one of them.
     departed: Mutex<DepartedServers>,
-    /// What servers counted that are no more.
-    pub gone: ServerStats,
     sessions: AtomicU32,
     /// What was last found by [`Backend::usability`].
     usable: Mutex<Option<bool>>,
@@ -90,7 +88,6 @@ impl Backend {
             loads: Arc::default(),
             cursor: AtomicUsize::new(0),
             departed: Mutex::default(),
-            gone: ServerStats::default(),
             sessions: AtomicU32::new(0),
             usable: Mutex::default(),
             warming: AtomicBool::new(false),
@@ -150,21 +147,34 @@ impl Backend {
         self.sessions.load(Relaxed)
     }
 
-    /// Counts a session that came with its server from another process; limits do not apply to it. Else as
-    /// [`Backend::counting`].
+    /// Counts a session that came with its server from another process; limits do not apply to it. A name that is no
+    /// member is a server that left, at `addr`. `None`: there is no place for one more of these.
     pub fn adopt(self: &Arc<Self>, server: &str, addr: impl FnOnce() -> Addr) -> Option<Lease> {
-        let member = self.counting(server, addr)?;
+        let member = self.member(server).or_else(|| self.departed().get_or_make(server, addr, &self.loads).cloned())?;
         self.loads.take(member.server.slot(), u32::MAX);
         // After it was counted: the limit is not exceeded meanwhile.
         member.server.arrive();
         Some(Lease::new(self, &member))
     }
 
-    /// The server of that name, for what another process has counted on it. A name that is no member is a server that
-    /// left, at `addr`. `None`: there is no place for one more of these.
-    pub fn counting(&self, server: &str, addr: impl FnOnce() -> Addr) -> Option<Arc<Member>> {
-        let member = self.snapshot.load().members.iter().find(|member| &*member.server.name == server).cloned();
-        member.or_else(|| self.departed().get_or_make(server, addr, &self.loads).cloned())
+    /// The server of that name that may get sessions.
+    pub fn member(&self, server: &str) -> Option<Arc<Member>> {
+        self.snapshot.load().members.iter().find(|member| &*member.server.name == server).cloned()
+    }
+
+    /// Calls `add` with the counts of the server of that name, whether it is a member, leaves, or is no more. The empty name
+    /// stands for all those that are forgotten.
+    pub fn add_counts(&self, server: &str, add: impl FnOnce(&ServerStats)) {
+        match self.member(server) {
+            Some(member) => add(&member.server.stats),
+            None => add(self.departed().counts_of(server)),
+        }
+    }
+
+    /// Calls `see` with what servers counted that are no more, by name, and under the empty name with the sum of those that
+    /// are forgotten.
+    pub fn see_remembered(&self, mut see: impl FnMut(&str, &ServerStats)) {
+        self.departed().remembered().for_each(|(name, counts)| see(name, counts));
     }
 
     /// Servers that left and are still in use, or were a moment ago.
@@ -179,7 +189,7 @@ impl Backend {
         for member in self.snapshot.load().members.iter().chain(departed.iter()) {
             totals.add_counts(&member.server.stats);
         }
-        totals.add_counts(&self.gone);
+        departed.remembered().for_each(|(_, counts)| totals.add_counts(counts));
         totals
     }
 
@@ -207,11 +217,20 @@ impl Backend {
             };
             members.push(Arc::new(Member { server, spec }));
         }
-        members.iter().for_each(|member| departed.remove(&member.spec.name));
+        members.iter().for_each(|member| departed.returns(member));
         departed.extend(known.into_values());
         drop(departed);
         self.publish(Snapshot::new(settings, members, now));
         Ok(())
+    }
+
+    /// Lets all its servers leave: the backend is no more, and remembers what it counted for when it returns.
+    pub fn retire(&self, now: Instant) {
+        let before = self.snapshot.load_full();
+        if !before.members.is_empty() {
+            self.departed().extend(before.members.iter());
+            self.publish(Snapshot::new(Arc::clone(&before.settings), Vec::new(), now));
+        }
     }
 
     /// Moves a server to another of its addresses, where its health starts afresh.
@@ -288,7 +307,7 @@ impl Backend {
     /// The servers that left, without those that nothing uses any more.
     fn departed(&self) -> MutexGuard<'_, DepartedServers> {
         let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
-        departed.settle(&self.gone);
+        departed.settle();
         departed
     }
 }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use crate::control::admin::{Answer, ProgressSender, Request};
+use crate::control::admin::{Answer, ProgressSender, Request, Status};
 use crate::engine::admin_socket::PendingRequest;
 use crate::engine::inputs::Jobs;
 use crate::engine::pools::Administered;
@@ -25,8 +25,8 @@ pub(super) fn answer(engine: &mut Engine, jobs: &mut Jobs, pending: PendingReque
 fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
     let PendingRequest { request, progress, reply } = pending;
     let answer = match request {
-        Request::Status => Answer::value(&status::status(engine)),
-        Request::ServerList => Answer::value(&status::status(engine).backends),
+        Request::Status => Answer::value(&lasting_status(engine)),
+        Request::ServerList => Answer::value(&lasting_status(engine).backends),
         Request::SetServer { backend, server, state } => {
             administered(engine.pools.set_state(&backend, &server, state), &progress)
         }
@@ -46,6 +46,13 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
         }
     };
     reply.send(answer);
+}
+
+/// The status, once its counts are where they survive this engine's upgrade.
+fn lasting_status(engine: &mut Engine) -> Status {
+    let status = status::status(engine);
+    engine.succession.report_counts(&engine.listeners, &engine.pools);
+    status
 }
 
 /// Passes the request on to the supervisor, whose lines go to the asker.

@@ -66,7 +66,7 @@ impl AdminListener {
 
     /// Takes requests from now on.
     pub(super) fn serve(&mut self) -> Result<(), EngineError> {
-        let Some(BoundSocket { socket, .. }) = &self.bound else {
+        let Some(BoundSocket { socket, .. }) = self.bound.as_ref().filter(|_| self.server.is_none()) else {
             return Ok(());
         };
         let listener = socket.try_clone().and_then(|socket| UnixListener::from_std(socket.into()));

@@ -12,6 +12,7 @@ use crate::engine::inputs::{Jobs, LoopEvent};
 use crate::engine::workers::{Pulse, Workers};
 use crate::fault;
 use crate::handoff::control::{Heartbeat, Mode};
+use crate::handoff::peer::{Counted, PeerMessage};
 use crate::stats::FrontendStats;
 
 /// Sends the first heartbeat as soon as the workers answer. Counts from now on: those inherited from the previous engine
@@ -21,8 +22,25 @@ pub(super) fn begin(engine: &mut Engine, jobs: &mut Jobs) {
     next(engine, jobs, Duration::ZERO);
 }
 
+/// Leaves out counts, too, that come from the previous engine later.
+pub(super) fn inherit(engine: &mut Engine, counts: &PeerMessage) {
+    let inherited = &mut engine.origin.inherited;
+    match counts {
+        PeerMessage::Frontend(record) if engine.listeners.frontend(&record.name).is_some() => {
+            inherited.accepted += record.sessions_total;
+            inherited.failed += record.failed;
+        }
+        PeerMessage::Server(record) => {
+            let member = engine.pools.get(&record.backend).and_then(|backend| backend.member(&record.name));
+            let sessions = record.counts.iter().find(|count| count.what == Counted::Sessions as u32);
+            inherited.served += sessions.filter(|_| member.is_some()).map_or(0, |count| count.value);
+        }
+        _ => {}
+    }
+}
+
 /// Sends a heartbeat if the workers have answered, and waits for the next.
-pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<(), EngineError> {
+pub(super) fn beat(engine: &mut Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<(), EngineError> {
     match pulse {
         // The connections queued for that worker would wait for ever: better a new engine at once.
         Pulse::WorkerLost if engine.stopping.is_none() => return Err(EngineError::WorkerLost),
@@ -38,6 +56,7 @@ pub(super) fn beat(engine: &Engine, jobs: &mut Jobs, pulse: &Pulse) -> Result<()
             };
             // A failure passes, or the supervisor is gone, which is an order of its own.
             engine.reports.heartbeat(beat).ok();
+            engine.succession.report_counts(&engine.listeners, &engine.pools);
         }
         Pulse::Silent => {}
         Pulse::Failed => {
@@ -56,7 +75,7 @@ fn next(engine: &Engine, jobs: &mut Jobs, after: Duration) {
         LoopEvent::Pulse(feel(&workers, mode).await)
     };
     // After a panic the engine continues to serve. An upgrade sees the silence and is rolled back.
-    jobs.start_apart(pulse, Some(LoopEvent::Pulse(Pulse::Failed)));
+    jobs.start_apart(pulse, LoopEvent::Pulse(Pulse::Failed));
 }
 
 async fn feel(workers: &Workers, mode: Mode) -> Pulse {

@@ -46,6 +46,8 @@ pub(super) enum LoopEvent {
     Pulse(Pulse),
     Reload(ReloadStep),
     Handoff(Box<HandoffStep>),
+    /// The counts of the engine before are not waited for any longer.
+    CountsLate,
     /// For a stop: the queues of all listeners are served.
     ListenersClosed,
     /// The last admin requests are answered.
@@ -84,19 +86,10 @@ impl Jobs {
         self.0.spawn_local(job);
     }
 
-    /// Starts a job whose panic must not end the engine: `after_panic` is its result then; `None`: it has none.
-    pub(super) fn start_apart(
-        &mut self,
-        job: impl Future<Output = LoopEvent> + 'static,
-        after_panic: Option<LoopEvent>,
-    ) {
+    /// Starts a job whose panic must not end the engine: `after_panic` is its result then.
+    pub(super) fn start_apart(&mut self, job: impl Future<Output = LoopEvent> + 'static, after_panic: LoopEvent) {
         let job = spawn_local(job);
-        self.start(async {
-            match (job.await, after_panic) {
-                (Ok(event), _) | (Err(_), Some(event)) => event,
-                (Err(_), None) => pending().await,
-            }
-        });
+        self.start(async { job.await.unwrap_or(after_panic) });
     }
 
     /// The next result; waits for ever while there is no job. Cancel safe. A panic of a job of [`Jobs::start`]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::handoff::control::{Heartbeat, Mode};
 
-/// Where this engine stands in the life of the load balancer. Fixed once it serves.
+/// Where this engine stands in the life of the load balancer.
 #[derive(Debug, Clone)]
 pub(super) struct EngineOrigin {
     pub(super) mode: Mode,
@@ -15,7 +15,7 @@ pub(super) struct EngineOrigin {
     /// Of the load balancer when this engine started.
     pub(super) uptime: Duration,
     pub(super) started: Instant,
-    /// Counts of the previous engine, taken over before this one served.
+    /// Counts that were taken over from the previous engine.
     pub(super) inherited: Heartbeat,
 }
 

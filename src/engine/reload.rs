@@ -55,7 +55,7 @@ pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
                     timeout(NEW_NAMES, looked_up).await.ok();
                     LoopEvent::Reload(ReloadStep::NamesFound { asker, config })
                 };
-                return jobs.start_apart(found, Some(LoopEvent::Reload(ReloadStep::Failed)));
+                return jobs.start_apart(found, LoopEvent::Reload(ReloadStep::Failed));
             }
             Err(why) => finish(engine, asker, Err(why)),
         },
@@ -70,7 +70,7 @@ pub(super) fn advance(engine: &mut Engine, jobs: &mut Jobs, step: ReloadStep) {
                     retired.await;
                     LoopEvent::Reload(ReloadStep::Retired { asker, done })
                 };
-                jobs.start_apart(retired, Some(LoopEvent::Reload(ReloadStep::Failed)));
+                jobs.start_apart(retired, LoopEvent::Reload(ReloadStep::Failed));
                 return;
             }
             Err(why) => finish(engine, asker, Err(why)),
@@ -90,7 +90,7 @@ pub(super) fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
         report(engine, "reloading", true);
         let config = engine.config_reader.read(&engine.launch.source);
         let read = async { LoopEvent::Reload(ReloadStep::Read { asker, config: config.await }) };
-        jobs.start_apart(read, Some(LoopEvent::Reload(ReloadStep::Failed)));
+        jobs.start_apart(read, LoopEvent::Reload(ReloadStep::Failed));
     }
 }
 

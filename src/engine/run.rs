@@ -12,7 +12,7 @@ use crate::engine::error::EngineError;
 use crate::engine::inputs::{Inputs, Jobs, LoopEvent};
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::stop_state::{StopState, stop_limit};
-use crate::engine::succession::{Circumstances, HandoffFuture, HandoffNext, Succession};
+use crate::engine::succession::{Circumstances, HandoffFuture, HandoffNext, HandoffStep, Succession};
 use crate::engine::supervisor_link::SupervisorOrder;
 use crate::engine::{Engine, admin_requests, heartbeat, names, reload, stop};
 use crate::fault;
@@ -49,14 +49,13 @@ async fn handle(engine: &mut Engine, jobs: &mut Jobs, event: LoopEvent) -> Resul
         LoopEvent::LendingDue => lend(engine, jobs),
         LoopEvent::Pulse(pulse) => heartbeat::beat(engine, jobs, &pulse)?,
         LoopEvent::Reload(step) => reload::advance(engine, jobs, step),
-        LoopEvent::Handoff(step) => {
-            let now =
-                Circumstances { upgrading: engine.upgrade_status.is_running(), stopping: engine.stopping.is_some() };
-            let next = engine.succession.advance(*step, now, &engine.listeners, &engine.pools);
-            continue_handoff(engine, jobs, next);
+        LoopEvent::Handoff(step) => advance(engine, jobs, *step)?,
+        LoopEvent::CountsLate if engine.succession.awaits_counts() => {
+            engine.succession.expect_no_counts();
+            serve_admin(engine)?;
         }
         LoopEvent::ListenersClosed => stop::drain(engine),
-        LoopEvent::Ended | LoopEvent::Tick => {}
+        LoopEvent::CountsLate | LoopEvent::Ended | LoopEvent::Tick => {}
     }
     Ok(())
 }
@@ -67,6 +66,7 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Park(except) => park(engine, jobs, &except),
         SupervisorOrder::Resume => {
             engine.succession.end_move();
+            engine.succession.resume_counts(&engine.listeners, &engine.pools);
             engine.succession.reclaim(&engine.listeners, &engine.pools);
             engine.listeners.resume()?;
             engine.admin.serve()?;
@@ -122,15 +122,41 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
     engine.reports.ready(stop_limit(&engine.config), engine.config.global.watchdog)?;
     fault::point("engine.ready");
     engine.listeners.accept_all()?;
-    engine.admin.serve()?;
     if let Some(handoff) = engine.succession.receive() {
         start_handoff(jobs, handoff);
     }
+    if engine.succession.awaits_counts() {
+        jobs.start(async {
+            sleep(LATE_COUNTS).await;
+            LoopEvent::CountsLate
+        });
+    }
+    serve_admin(engine)?;
     heartbeat::begin(engine, jobs);
     names::report(engine);
     engine.pools.report_unusable();
     tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
     Ok(())
+}
+
+/// Not before the counts are complete that the engine before this one has answered with: no total falls.
+fn serve_admin(engine: &mut Engine) -> Result<(), EngineError> {
+    if engine.succession.awaits_counts() || engine.stopping.is_some() {
+        return Ok(());
+    }
+    engine.admin.serve()
+}
+
+/// Takes in a step of a hand-off.
+fn advance(engine: &mut Engine, jobs: &mut Jobs, step: HandoffStep) -> Result<(), EngineError> {
+    let awaited = engine.succession.awaits_counts();
+    if let Some(counts) = step.counts() {
+        heartbeat::inherit(engine, counts);
+    }
+    let now = Circumstances { upgrading: engine.upgrade_status.is_running(), stopping: engine.stopping.is_some() };
+    let next = engine.succession.advance(step, now, &engine.listeners, &engine.pools);
+    continue_handoff(engine, jobs, next);
+    if awaited { serve_admin(engine) } else { Ok(()) }
 }
 
 fn park(engine: &mut Engine, jobs: &mut Jobs, except: &[u64]) {
@@ -148,6 +174,7 @@ async fn parked(engine: &mut Engine, keeps_some: bool) -> Result<(), EngineError
     engine.succession.parked(keeps_some);
     engine.succession.lend(&engine.listeners, &engine.pools);
     engine.admin.park().await;
+    engine.succession.pass_counts(&engine.listeners, &engine.pools);
     engine.reports.parked()?;
     tracing::info!("parked: a new engine accepts");
     Ok(())
@@ -177,8 +204,8 @@ fn continue_handoff(engine: &Engine, jobs: &mut Jobs, next: HandoffNext) {
 }
 
 fn start_handoff(jobs: &mut Jobs, handoff: HandoffFuture) {
-    // After a panic this hand-off is silent, and a deadline ends it; the engine continues to serve.
-    jobs.start_apart(async { LoopEvent::Handoff(Box::new(handoff.await)) }, None);
+    let panicked = LoopEvent::Handoff(Box::new(HandoffStep::Panicked));
+    jobs.start_apart(async { LoopEvent::Handoff(Box::new(handoff.await)) }, panicked);
 }
 
 fn report_done(engine: &Engine, done: Done) {
@@ -189,6 +216,9 @@ fn report_done(engine: &Engine, done: Done) {
 
 /// How soon the new engine gets places of sessions that have ended in the old one.
 const LENDING: Duration = Duration::from_millis(20);
+
+/// The old engine parks within milliseconds after this one serves. `lb status` is not kept waiting for one that hangs.
+const LATE_COUNTS: Duration = Duration::from_secs(1);
 
 /// At the start, a worker that does not answer for so long hangs.
 const ANSWER: Duration = Duration::from_millis(1500);

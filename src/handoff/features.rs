@@ -26,7 +26,8 @@ codes! {
     pub(crate) enum Feature {
         /// Open sessions: sockets, residue, timers; includes sessions that still wait for a server.
         Sessions = 1,
-        /// Sums of frontends, backends and servers.
+        /// Sums of frontends, backends and servers. From version 2 on they are complete before the new engine answers for
+        /// both, and return to the old one if that has to continue.
         Counters = 2,
         /// Health with its position in rise and fall, administration, weight, slow start, history.
         Health = 3,
@@ -72,6 +73,11 @@ impl Agreed {
         self.0.iter().find(|(f, _)| *f == feature).map(|(_, version)| *version)
     }
 
+    /// Whether the new engine's counts return to the old one.
+    pub(crate) fn counts_return(&self) -> bool {
+        self.version(Feature::Counters).is_some_and(|version| version >= COUNTERS_RETURN)
+    }
+
     /// Whether a feature is handed over at all.
     pub(crate) fn has(&self, feature: Feature) -> bool {
         self.version(feature).is_some()
@@ -94,9 +100,13 @@ impl fmt::Display for Agreed {
 
 /// What this binary offers.
 pub(crate) fn offers() -> Vec<Offer> {
-    let standard = Feature::ALL.iter().map(|f| Offer { feature: *f as u32, oldest: 1, newest: 1 });
+    let newest = |f| if f == Feature::Counters { COUNTERS_RETURN } else { 1 };
+    let standard = Feature::ALL.iter().map(|f| Offer { feature: *f as u32, oldest: 1, newest: newest(*f) });
     adjusted(standard.collect(), BUILD_FEATURES.unwrap_or_default())
 }
+
+/// The version of [`Feature::Counters`] with counts that return.
+const COUNTERS_RETURN: u32 = 2;
 
 /// For tests of two versions against each other: `LB_HANDOFF_FEATURES="sessions=2-3,counters=0-0"` in the
 /// environment *of the build* changes what the binary claims to support. Released binaries are built without it.

@@ -1,9 +1,14 @@
 //! Messages between the old and the new engine of an upgrade, over the socket pair that the supervisor made.
 //!
 //! ```text
-//! old  GREETING  (NAMES | DISCOVERY | FRONTEND | SERVER | HELD)* STATE_END           HELD* RESIDUE* BATCH         COMMIT   ...  SUMS* END
-//! new  GREETING                                                            IMPORTED                         ACCEPT
+//! old  GREETING  (NAMES | DISCOVERY | SUMS | HELD)* STATE_END           HELD* SUMS* COUNTED         RESIDUE* BATCH         COMMIT   ...  SUMS* END
+//! new  GREETING                                               IMPORTED                       SUMS*                 ACCEPT
 //! ```
+//! **Counts.** SUMS are FRONTEND and SERVER. The old engine sends what it has counted since the last time: at the export,
+//! when it is parked (COUNTED: only now the new one answers `lb status`), and after the last session. The new engine sends
+//! all that it has counted, inherited counts included, until the first session comes: if it fails, the old one continues
+//! with these.
+//!
 //! **Places.** Limits (`maxconn`) hold for both engines together: HELD says how many places within each limit the old
 //! engine's sessions have, or may still take. The new engine leaves these alone; each session that moves brings its own,
 //! and what is left at END is free.
@@ -29,6 +34,7 @@ messages! {
         Imported(Imported) = 6 critical,
         Names(NamesRecord) = 7,
         Held(HeldPlaces) = 9,
+        Counted(CountsComplete) = 10,
         Residue(ResidueRecord) = 16 critical,
         Batch(Batch) = 17 critical,
         Accept(Accept) = 18 critical,
@@ -55,7 +61,7 @@ record! {
 }
 
 record! {
-    /// Counts of a frontend, to be added to the receiver's.
+    /// Counts of a frontend, to be added to the receiver's (by the old engine: the whole counts of the new one).
     pub struct FrontendRecord {
         1 => name: String,
         2 => sessions_total: u64,
@@ -66,7 +72,7 @@ record! {
 }
 
 record! {
-    /// A server: counts, to be added to the receiver's, and the knowledge about it.
+    /// A server: counts as in [`FrontendRecord`], and the knowledge about it.
     pub struct ServerRecord {
         1 => backend: String,
         2 => name: String,
@@ -184,6 +190,11 @@ record! {
         3 => server: Option<String>,
         4 => places: u32,
     }
+}
+
+record! {
+    /// The new engine has all counts that the old one has ever answered with.
+    pub struct CountsComplete {}
 }
 
 record! {

@@ -56,6 +56,7 @@ mod support;
 mod support_works;
 mod systemd;
 mod timeouts;
+mod totals;
 mod unprivileged;
 mod upgrade_bad_binary;
 mod upgrade_crashes;

@@ -76,16 +76,17 @@ impl Listeners {
         self.served.get(name).map(|served| &served.frontend)
     }
 
-    /// Those that left: with sessions, and what the others had counted.
+    /// Those that left.
     pub(super) fn departed(&self) -> &DepartedFrontends {
         &self.departed
     }
 
     /// Sessions that ever began, of all frontends there have been.
     pub(super) fn sessions_total(&self) -> u64 {
-        let served = self.served.values().map(|served| &served.frontend);
-        let stats = served.chain(self.departed.iter()).map(|frontend| &frontend.stats);
-        stats.chain([&self.departed.gone]).map(|stats| stats.sessions_total.value()).sum()
+        let served = self.served.values().map(|served| served.frontend.stats.sessions_total.value());
+        let mut total = served.sum();
+        self.departed.see(|_, counts| total += counts.sessions_total.value());
+        total
     }
 
     /// Listening sockets that this engine serves.
@@ -145,6 +146,7 @@ impl Listeners {
                 .departed
                 .returning(&settings.name)
                 .unwrap_or_else(|| Frontend::new(settings.clone(), Arc::clone(backend), Arc::clone(&self.limit)));
+            self.departed.recall(&frontend);
             Served { frontend, bound: Vec::new() }
         });
         served.frontend.reroute(settings.clone(), Arc::clone(backend));

@@ -29,7 +29,7 @@ use crate::sys::addr::Addr;
 /// All backends. Lives on the control thread.
 pub(super) struct Pools {
     backends: BTreeMap<String, Arc<Backend>>,
-    /// Backends that the configuration does not have, with sessions that are still open.
+    /// Backends that the configuration does not have, with sessions that are still open, or with what they counted.
     leaving: RefCell<BTreeMap<String, Arc<Backend>>>,
     checker: Checker,
     names: Names,
@@ -89,10 +89,18 @@ impl Pools {
             .unwrap_or_else(|| Arc::clone(self.leaving.borrow_mut().entry(backend.to_owned()).or_insert_with(made)))
     }
 
-    /// Backends that left and are still in use; the others are forgotten.
+    /// Backends that left. Of those that are not in use any more remains what they counted, for when they return.
     pub(super) fn leaving(&self) -> Vec<Arc<Backend>> {
         let mut leaving = self.leaving.borrow_mut();
-        leaving.retain(|_, backend| Arc::strong_count(backend) > 1);
+        let mut unused = 0;
+        leaving.retain(|_, backend| {
+            if Arc::strong_count(backend) > 1 {
+                return true;
+            }
+            backend.retire(Instant::now());
+            unused += 1;
+            unused <= REMEMBERED
+        });
         leaving.values().cloned().collect()
     }
 
@@ -421,6 +429,9 @@ fn cut_when_down(workers: Workers) -> OnChange {
         }
     })
 }
+
+/// Backends that left and are not in use, at most.
+const REMEMBERED: usize = 64;
 
 /// How long a start waits for etcd. A listing takes milliseconds, and the last known servers are there already.
 const FIRST_LISTING: Duration = Duration::from_secs(1);

@@ -13,9 +13,11 @@ use crate::handoff::peer::{End, PeerMessage, StateEnd};
 pub(in crate::engine) struct Export {
     pub(super) link: PeerLink,
     pub(super) agreed: Agreed,
-    /// The state at the export. The counts at the end are sent without it.
+    /// The state as last sent. What is sent next is counted without it.
     pub(super) sent: Baseline,
-    /// News about places that are still to be sent.
+    /// The new engine's counts, those that it has inherited included.
+    pub(super) heard: Baseline,
+    /// Counts and news about places that are still to be sent.
     pub(super) behind: VecDeque<PeerMessage>,
 }
 
@@ -28,6 +30,24 @@ impl Export {
                 Ok(false) => return,
                 // The move fails, too, and says so.
                 Err(_) => return self.behind.clear(),
+            }
+        }
+    }
+
+    /// Takes in what the new engine has counted.
+    pub(super) fn hear(&mut self) {
+        // An error is seen where the link is used next.
+        while let Ok(Some((message, _))) = self.link.try_receive() {
+            self.heard.take(message);
+        }
+    }
+
+    /// The answer that is due. Counts may come before it.
+    pub(super) async fn answer(&mut self) -> Result<PeerMessage, PeerLinkError> {
+        loop {
+            match self.link.answer().await?.0 {
+                message @ (PeerMessage::Frontend(_) | PeerMessage::Server(_)) => self.heard.take(message),
+                message => return Ok(message),
             }
         }
     }
@@ -45,13 +65,16 @@ pub(super) async fn export(
     }
     link.send(&PeerMessage::StateEnd(StateEnd {})).await?;
     match link.answer().await? {
-        (PeerMessage::Imported(_), _) => Ok(Export { link, agreed, sent, behind: VecDeque::new() }),
+        (PeerMessage::Imported(_), _) => {
+            Ok(Export { link, agreed, sent, heard: Baseline::default(), behind: VecDeque::new() })
+        }
         _ => Err(PeerLinkError::OutOfTurn),
     }
 }
 
 /// Sends the last counts and END.
 pub(super) async fn finish(mut export: Export, messages: Vec<PeerMessage>) -> Result<(), PeerLinkError> {
+    export.link.deafen();
     for message in &messages {
         export.link.send(message).await?;
     }

@@ -8,16 +8,18 @@ use crate::engine::pools::followers::found_before;
 use crate::engine::pools::{LastAddresses, Pools};
 use crate::engine::succession::peer_link::{PeerLink, PeerLinkError};
 use crate::engine::succession::state::take_state;
+use crate::handoff::features::Agreed;
 use crate::handoff::peer::{Imported, PeerMessage};
 
-/// Receives the state over `link` and takes it over. The servers of `config` must be there already.
+/// Receives the state over `link` and takes it over. The servers of `config` must be there already. Returns what both
+/// engines speak.
 pub(super) async fn import(
     link: &mut PeerLink,
     config: &Config,
     listeners: &Listeners,
     pools: &mut Pools,
-) -> Result<(), PeerLinkError> {
-    link.greet().await?;
+) -> Result<Agreed, PeerLinkError> {
+    let agreed = link.greet().await?;
     let state = receive(link).await?;
     // Names and found servers come first: the state of a server needs the server to be there.
     let (mut names, mut found, mut rest) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -41,7 +43,8 @@ pub(super) async fn import(
         take_state(listeners, pools, message)?;
     }
     pools.publish_all();
-    link.send(&PeerMessage::Imported(Imported {})).await
+    link.send(&PeerMessage::Imported(Imported {})).await?;
+    Ok(agreed)
 }
 
 fn last_addresses(state: &[PeerMessage]) -> LastAddresses<'_> {

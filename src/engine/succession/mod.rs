@@ -10,6 +10,7 @@ mod import;
 pub(crate) mod peer_link;
 mod places;
 mod receive;
+mod returns;
 mod send;
 mod session_codec;
 mod state;
@@ -24,6 +25,7 @@ use self::ghosts::Ghosts;
 use self::peer_link::{PeerLink, PeerLinkError};
 use self::places::Lending;
 use self::receive::{Arrival, Incoming, OfferedBatch};
+use self::returns::Returns;
 use self::send::{MovedOut, Mover};
 use self::state::{gather, take_state};
 use crate::config::Config;
@@ -34,7 +36,7 @@ use crate::engine::workers::Workers;
 use crate::fault;
 use crate::handoff::control::Done;
 use crate::handoff::features::{Agreed, Feature};
-use crate::handoff::peer::PeerMessage;
+use crate::handoff::peer::{CountsComplete, PeerMessage};
 use crate::proxy::frozen::Frozen;
 
 /// This engine's part in a hand-off. Lives on the control thread.
@@ -45,6 +47,10 @@ pub(super) struct Succession {
     exported: Option<Export>,
     /// New engine: the state is imported; sessions may come once it serves.
     imported: Option<PeerLink>,
+    /// New engine: the old one may have to continue.
+    returns: Option<Returns>,
+    /// New engine: the old one has counts that it has answered with and this one has not.
+    awaits_counts: bool,
     /// Old engine: the new one is about to accept, or does.
     lending: Option<Lending>,
     moving: Moving,
@@ -76,6 +82,8 @@ pub(super) enum HandoffStep {
     MovedOut(MovedOut),
     /// The last step of the old engine: the answer to MOVE.
     HandedOver(Done),
+    /// A stretch has panicked. What it held is lost.
+    Panicked,
     Arrived(Result<(Incoming, Arrival), PeerLinkError>),
     /// The sessions of a batch belong to this engine now.
     Given(Result<(Incoming, Vec<Frozen>), PeerLinkError>),
@@ -92,9 +100,28 @@ pub(super) enum HandoffNext {
     Over,
 }
 
+impl HandoffStep {
+    /// The counts in it, which are those of the other engine.
+    pub(super) fn counts(&self) -> Option<&PeerMessage> {
+        match self {
+            Self::Arrived(Ok((_, Arrival::State(message)))) => Some(message),
+            _ => None,
+        }
+    }
+}
+
 impl Succession {
     pub(super) fn new(workers: Workers) -> Self {
-        Self { workers, exported: None, imported: None, lending: None, moving: Moving::No, ghosts: Ghosts::default() }
+        Self {
+            workers,
+            exported: None,
+            imported: None,
+            returns: None,
+            awaits_counts: false,
+            lending: None,
+            moving: Moving::No,
+            ghosts: Ghosts::default(),
+        }
     }
 
     /// Whether sessions exist that no worker holds.
@@ -138,12 +165,53 @@ impl Succession {
         let Some(export) = self.exported.as_mut().filter(|export| export.agreed.has(Feature::Places)) else {
             return false;
         };
+        export.hear();
         // What waits is bounded: nothing further is given away until the new engine has heard of the last.
         if export.behind.is_empty() {
             export.behind.extend(lending.update(listeners, pools));
         }
         export.catch_up();
         true
+    }
+
+    /// Old engine: it is parked and answers no more. The new one gets what was counted since the export.
+    pub(super) fn pass_counts(&mut self, listeners: &Listeners, pools: &Pools) {
+        let Some(export) = self.exported.as_mut().filter(|export| export.agreed.counts_return()) else {
+            return;
+        };
+        let now = gather(listeners, pools);
+        export.behind.extend(now.messages_since(&export.sent, &export.agreed));
+        export.behind.push_back(PeerMessage::Counted(CountsComplete {}));
+        export.sent = now;
+        export.catch_up();
+    }
+
+    /// Old engine: it continues, with what the new one has counted.
+    pub(super) fn resume_counts(&mut self, listeners: &Listeners, pools: &Pools) {
+        if let Some(export) = &mut self.exported {
+            export.hear();
+            std::mem::take(&mut export.heard).restore(&export.sent, listeners, pools);
+        }
+    }
+
+    /// New engine: lets the old one know the counts that are about to be answered with.
+    pub(super) fn report_counts(&mut self, listeners: &Listeners, pools: &Pools) {
+        if let Some(returns) = &mut self.returns
+            && returns.report(listeners, pools).is_err()
+        {
+            // The old engine is no more, or hands over already.
+            self.returns = None;
+        }
+    }
+
+    /// New engine: whether the counts are not complete yet that the old one has answered with.
+    pub(super) fn awaits_counts(&self) -> bool {
+        self.awaits_counts
+    }
+
+    /// New engine: answers without them.
+    pub(super) fn expect_no_counts(&mut self) {
+        self.awaits_counts = false;
     }
 
     /// Old engine: all places are its own again.
@@ -193,7 +261,11 @@ impl Succession {
     ) -> Result<(), PeerLinkError> {
         let mut link = PeerLink::new(end)?;
         match import::import(&mut link, config, listeners, pools).await {
-            Ok(()) => self.imported = Some(link),
+            Ok(agreed) => {
+                self.awaits_counts = agreed.counts_return();
+                self.returns = self.awaits_counts.then(|| Returns::new(link.sender(), listeners, pools));
+                self.imported = Some(link);
+            }
             // The supervisor ends an engine that hangs, and this one is to serve in its place.
             Err(error) if !matches!(error, PeerLinkError::Silent) && link.is_dead().await => {
                 tracing::warn!("hand-off: {error}: serving without the state of the engine before this one");
@@ -249,6 +321,7 @@ impl Succession {
                 self.moving = Moving::No;
                 HandoffNext::Report(done)
             }
+            HandoffStep::Panicked => self.panicked(listeners, pools),
             HandoffStep::Arrived(Ok((incoming, arrival))) => self.arrived(incoming, arrival, now, listeners, pools),
             HandoffStep::Given(Ok((mut incoming, sessions))) => {
                 for session in sessions {
@@ -278,6 +351,10 @@ impl Succession {
                 places::refresh(pools, Some(&held));
                 HandoffNext::Wait(arrival(incoming))
             }
+            Arrival::State(PeerMessage::Counted(_)) => {
+                self.expect_no_counts();
+                HandoffNext::Wait(arrival(incoming))
+            }
             Arrival::State(message) => match take_state(listeners, pools, message) {
                 Ok(()) => HandoffNext::Wait(arrival(incoming)),
                 Err(error) => self.broken_off(&error, listeners, pools),
@@ -287,9 +364,11 @@ impl Succession {
             Arrival::Offer(offer) => {
                 fault::point("new.offered");
                 self.moving = Moving::In;
+                (self.returns, self.awaits_counts) = (None, false);
                 HandoffNext::Wait(acceptance(incoming, offer))
             }
             Arrival::End => {
+                self.end();
                 places::release(listeners, pools);
                 tracing::info!("hand-off: {} sessions taken over", incoming.taken());
                 HandoffNext::Over
@@ -298,10 +377,25 @@ impl Succession {
     }
 
     fn broken_off(&mut self, error: &PeerLinkError, listeners: &Listeners, pools: &Pools) -> HandoffNext {
-        self.moving = Moving::No;
+        self.end();
         places::release(listeners, pools);
         tracing::warn!("hand-off: broken off: {error}");
         HandoffNext::Over
+    }
+
+    fn panicked(&mut self, listeners: &Listeners, pools: &Pools) -> HandoffNext {
+        let moves = matches!(self.moving, Moving::Out(_));
+        self.end();
+        (self.exported, self.lending) = (None, None);
+        places::release(listeners, pools);
+        let why = "a bug of lb: the hand-off panicked, and stderr has the place";
+        tracing::error!("hand-off: {why}");
+        let left = listeners.limit().used().into();
+        if moves { HandoffNext::Report(Done { moved: 0, left, why: Some(why.to_owned()) }) } else { HandoffNext::Over }
+    }
+
+    fn end(&mut self) {
+        (self.moving, self.returns, self.awaits_counts) = (Moving::No, None, false);
     }
 
     /// Old engine: counts the sessions that stay and sends the counts since the export.

@@ -1,7 +1,9 @@
 //! An engine's end of the socket pair between the two engines of an upgrade. Lives on the control thread.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -33,13 +35,19 @@ pub(crate) enum PeerLinkError {
 /// The link to the other engine.
 #[derive(Debug)]
 pub(crate) struct PeerLink {
-    socket: AsyncFd<OwnedFd>,
+    sender: PeerSender,
     /// Readable once the other engine is dead.
     pidfd: AsyncFd<OwnedFd>,
     inbox: Inbox<PeerMessage>,
-    outbox: Outbox,
     /// A message could not be sent. It is never sent later, since this engine has acted upon the failure.
     broken: bool,
+}
+
+/// The sending half, also for others than the one that waits for messages.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerSender {
+    socket: Rc<AsyncFd<OwnedFd>>,
+    outbox: Rc<RefCell<Outbox>>,
 }
 
 /// The other engine answers a message within this time, or it hangs.
@@ -48,11 +56,11 @@ const SILENCE: Duration = Duration::from_secs(10);
 impl PeerLink {
     /// From the end that the supervisor gave.
     pub(crate) fn new(end: PeerEnd) -> io::Result<Self> {
+        let socket = Rc::new(socket::watch(end.socket, Interest::READABLE | Interest::WRITABLE)?);
         Ok(Self {
-            socket: socket::watch(end.socket, Interest::READABLE | Interest::WRITABLE)?,
+            sender: PeerSender { socket, outbox: Rc::new(RefCell::new(Outbox::new(0))) },
             pidfd: socket::watch(end.pidfd, Interest::READABLE)?,
             inbox: Inbox::new(0),
-            outbox: Outbox::new(0),
             broken: false,
         })
     }
@@ -80,7 +88,7 @@ impl PeerLink {
     ) -> Result<(), PeerLinkError> {
         let flush = async {
             while !self.try_send(message, fds)? {
-                self.socket.writable().await?.clear_ready();
+                self.sender.socket.writable().await?.clear_ready();
                 // What became writable in between is seen here, since the edge was cleared before.
                 if self.try_send(message, fds)? {
                     break;
@@ -98,19 +106,35 @@ impl PeerLink {
         if self.broken {
             return Err(PeerLinkError::OutOfTurn);
         }
-        Ok(self.outbox.send_now(self.socket.as_fd(), message, fds)?)
+        self.sender.send_now(message, fds)
+    }
+
+    /// For messages at any time.
+    pub(crate) fn sender(&self) -> PeerSender {
+        self.sender.clone()
+    }
+
+    /// The next message, if it is here.
+    pub(crate) fn try_receive(&mut self) -> Result<Option<Delivery<PeerMessage>>, PeerLinkError> {
+        Ok(self.inbox.receive(self.sender.socket.as_fd())?)
+    }
+
+    /// Takes no more messages. What is unread when a socket is closed makes the other end lose what it has not read either.
+    pub(crate) fn deafen(&mut self) {
+        // An error: the other end has gone, and has nothing to lose.
+        rustix::net::shutdown(self.sender.socket.as_fd(), rustix::net::Shutdown::Read).ok();
+        while let Ok(Some(_)) = self.try_receive() {}
     }
 
     /// The next message, whenever it comes. Cancel safe.
     pub(crate) async fn receive(&mut self) -> Result<Delivery<PeerMessage>, PeerLinkError> {
         loop {
-            if let Some(received) = self.inbox.receive(self.socket.as_fd())? {
+            if let Some(received) = self.try_receive()? {
                 return Ok(received);
             }
-            let mut ready = self.socket.readable().await?;
             // Read until it is empty, then clear, then look once more: what comes in between raises a new edge.
-            ready.clear_ready();
-            if let Some(received) = self.inbox.receive(self.socket.as_fd())? {
+            self.sender.socket.readable().await?.clear_ready();
+            if let Some(received) = self.try_receive()? {
                 return Ok(received);
             }
         }
@@ -124,6 +148,17 @@ impl PeerLink {
     /// Whether the other engine is dead for certain, waiting a little for it: a closed socket does not say so.
     pub(crate) async fn is_dead(&self) -> bool {
         timeout(Duration::from_secs(2), self.pidfd.readable()).await.is_ok_and(|ready| ready.is_ok())
+    }
+}
+
+impl PeerSender {
+    /// Sends at once, or returns false if there is no room.
+    pub(crate) fn try_send(&self, message: &PeerMessage) -> Result<bool, PeerLinkError> {
+        self.send_now(message, &[])
+    }
+
+    fn send_now(&self, message: &PeerMessage, fds: &[BorrowedFd<'_>]) -> Result<bool, PeerLinkError> {
+        Ok(self.outbox.borrow_mut().send_now(self.socket.as_fd(), message, fds)?)
     }
 }
 

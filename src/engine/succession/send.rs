@@ -156,11 +156,11 @@ impl Mover {
         let message = PeerMessage::Batch(batch.take_message());
         link.send_with(&message, &batch.descriptors()).await?;
         fault::point("old.offered");
-        match link.answer().await? {
-            (PeerMessage::Accept(accept), _) if accept.number == self.number => {}
+        match self.export.answer().await? {
+            PeerMessage::Accept(accept) if accept.number == self.number => {}
             _ => return Err(PeerLinkError::OutOfTurn),
         }
-        link.send(&PeerMessage::Commit(BatchCommit { number: self.number })).await
+        self.export.link.send(&PeerMessage::Commit(BatchCommit { number: self.number })).await
     }
 
     fn keep(&mut self, worker: usize, sessions: impl IntoIterator<Item = Frozen>) {

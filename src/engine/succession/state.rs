@@ -16,7 +16,6 @@ use crate::handoff::peer::{
     Timed,
 };
 use crate::stats::{self, Counter, FrontendStats, ServerStats, Times};
-use crate::sys::addr::Addr;
 use crate::sys::clock::millis;
 
 /// Stands for all servers of a backend, or all frontends, that are no more.
@@ -60,9 +59,40 @@ impl Baseline {
                 message = left.fold(message, |message, (_, left)| server_since(&message, Some(left)));
             }
             message.knowledge.clear();
-            messages.push(server_message(message, agreed));
+            if counts_anything(&message) {
+                messages.push(server_message(message, agreed));
+            }
         }
         messages
+    }
+
+    /// New engine: what has changed since `before`, as a whole.
+    pub(super) fn changes_since(&self, before: &Self) -> Vec<PeerMessage> {
+        let frontends = self.frontends.iter().filter(|(name, now)| before.frontends.get(*name) != Some(*now));
+        let servers = self.servers.iter().filter(|(key, now)| before.servers.get(*key) != Some(*now));
+        let frontends = frontends.map(|(_, frontend)| PeerMessage::Frontend(frontend.clone()));
+        frontends.chain(servers.map(|(_, server)| PeerMessage::Server(server.clone()))).collect()
+    }
+
+    /// Old engine: takes in the counts of the new one.
+    pub(super) fn take(&mut self, message: PeerMessage) {
+        match message {
+            PeerMessage::Frontend(record) => _ = self.frontends.insert(record.name.clone(), record),
+            PeerMessage::Server(record) => {
+                self.servers.insert((record.backend.clone(), record.name.clone()), record);
+            }
+            _ => {}
+        }
+    }
+
+    /// Old engine: adds what the new one has counted beyond `sent`.
+    pub(super) fn restore(&self, sent: &Self, listeners: &Listeners, pools: &Pools) {
+        for (name, frontend) in &self.frontends {
+            take_frontend(listeners, &frontend_since(frontend, sent.frontends.get(name)));
+        }
+        for (key, server) in &self.servers {
+            take_server(pools, &server_since(server, sent.servers.get(key)));
+        }
     }
 
     fn counts_since(&self, before: &Self, agreed: &Agreed) -> Vec<PeerMessage> {
@@ -78,23 +108,37 @@ impl Baseline {
     }
 }
 
-/// The present counts and state. What those counted that left stands under [`GONE`]: an older engine, which knows no such
-/// name, leaves it out.
+/// The present counts and state. The counts that stand for no name go under [`GONE`]: an older engine, which knows no
+/// such name, leaves them out.
 pub(super) fn gather(listeners: &Listeners, pools: &Pools) -> Baseline {
+    collect(listeners, pools, server_record, leaving_record)
+}
+
+/// The present counts alone, without times.
+pub(super) fn tally(listeners: &Listeners, pools: &Pools) -> Baseline {
+    let record = |backend: &str, member: &Member| counts_record(backend, &member.server.name, &member.server.stats);
+    collect(listeners, pools, record, record)
+}
+
+fn collect(
+    listeners: &Listeners,
+    pools: &Pools,
+    record: impl Fn(&str, &Member) -> ServerRecord,
+    leaving: impl Fn(&str, &Member) -> ServerRecord,
+) -> Baseline {
     let mut all = Baseline::default();
-    let departed = listeners.departed();
-    for frontend in listeners.iter().map(|(_, served)| &served.frontend).chain(departed.iter()) {
-        all.frontends.insert(frontend.name.to_string(), frontend_record(&frontend.name, &frontend.stats));
-    }
-    all.frontends.insert(GONE.to_owned(), frontend_record(GONE, &departed.gone));
-    let leaving = pools.leaving();
-    for backend in pools.iter().map(|(_, backend)| backend).chain(&leaving) {
+    let mut add = |name: &str, stats: &FrontendStats| {
+        all.frontends.insert(name.to_owned(), frontend_record(name, stats));
+    };
+    listeners.iter().for_each(|(name, served)| add(name, &served.frontend.stats));
+    listeners.departed().see(add);
+    let left = pools.leaving();
+    for backend in pools.iter().map(|(_, backend)| backend).chain(&left) {
         let members = backend.snapshot().members.clone();
-        let mut records: Vec<ServerRecord> =
-            members.iter().map(|member| server_record(&backend.name, member)).collect();
-        records.extend(backend.leaving().iter().map(|member| leaving_record(&backend.name, member)));
+        let mut records: Vec<_> = members.iter().map(|member| record(&backend.name, member)).collect();
+        records.extend(backend.leaving().iter().map(|member| leaving(&backend.name, member)));
         // After these: a server whose last session ends meanwhile is counted once.
-        records.push(counts_record(&backend.name, GONE, &backend.gone));
+        backend.see_remembered(|name, counts| records.push(counts_record(&backend.name, name, counts)));
         all.servers.extend(records.into_iter().map(|record| ((record.backend.clone(), record.name.clone()), record)));
     }
     all
@@ -104,10 +148,7 @@ pub(super) fn gather(listeners: &Listeners, pools: &Pools) -> Baseline {
 /// taken.
 pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMessage) -> Result<(), PeerLinkError> {
     match message {
-        PeerMessage::Frontend(record) => {
-            let frontend = listeners.frontend(&record.name).map(|frontend| &frontend.stats);
-            add_frontend(frontend.unwrap_or_else(|| &listeners.departed().gone), &record);
-        }
+        PeerMessage::Frontend(record) => take_frontend(listeners, &record),
         PeerMessage::Server(record) => take_server(pools, &record),
         PeerMessage::Held(held) => places::leave(listeners, pools, &held),
         // Once the first servers are there it comes too late.
@@ -117,16 +158,19 @@ pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMess
     Ok(())
 }
 
+fn take_frontend(listeners: &Listeners, record: &FrontendRecord) {
+    match listeners.frontend(&record.name) {
+        Some(frontend) => add_frontend(&frontend.stats, record),
+        None => listeners.departed().add_counts(&record.name, |stats| add_frontend(stats, record)),
+    }
+}
+
 fn take_server(pools: &Pools, record: &ServerRecord) {
     let backend = pools.get_or_leaving(&record.backend);
-    let addr = || record.addr.parse().unwrap_or(Addr::UNKNOWN);
-    let member = if record.name == GONE { None } else { backend.counting(&record.name, addr) };
-    let Some(member) = member else {
-        return add_server(&backend.gone, record);
-    };
-    add_server(&member.server.stats, record);
+    backend.add_counts(&record.name, |stats| add_server(stats, record));
     // Health belongs to an address.
     if let Some(knowledge) = record.knowledge.first()
+        && let Some(member) = backend.member(&record.name)
         && member.spec.addr.to_string() == record.addr
     {
         restore(&member, knowledge, Instant::now());
@@ -215,6 +259,11 @@ fn add_server(stats: &ServerStats, record: &ServerRecord) {
             ours.restore(&buckets);
         }
     }
+}
+
+fn counts_anything(record: &ServerRecord) -> bool {
+    let buckets = record.histograms.iter().flat_map(|histogram| &histogram.buckets);
+    record.counts.iter().any(|count| count.value > 0) || buckets.into_iter().any(|bucket| bucket.count > 0)
 }
 
 fn server_since(now: &ServerRecord, before: Option<&ServerRecord>) -> ServerRecord {

@@ -41,6 +41,7 @@ pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod takeover;
+pub(crate) mod totals;
 pub(crate) mod wait;
 pub(crate) mod waiting;
 pub(crate) mod witness;

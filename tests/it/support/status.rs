@@ -1,5 +1,6 @@
 //! The answer of `lb status --json`, read by the names of the documentation.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -50,6 +51,22 @@ impl Status {
     pub(crate) fn server(&self, path: &str) -> Entry {
         let (backend, server) = path.split_once('/').expect("written backend/server");
         named(&self.backend(backend).0["servers"], server)
+    }
+
+    /// Everything that only grows, by its place.
+    pub(crate) fn totals(&self) -> BTreeMap<String, u64> {
+        let mut totals = BTreeMap::new();
+        add_totals(&mut totals, "all", &self.0);
+        for kind in ["frontends", "backends"] {
+            for entry in self.0[kind].as_array().expect("a list") {
+                let place = format!("{kind} {}", entry["name"]);
+                add_totals(&mut totals, &place, entry);
+                for server in entry["servers"].as_array().into_iter().flatten() {
+                    add_totals(&mut totals, &format!("{place} {}", server["name"]), server);
+                }
+            }
+        }
+        totals
     }
 
     /// Names of the backend's servers, in order.
@@ -107,6 +124,12 @@ impl Entry {
     /// A part of the entry, of any type.
     pub(crate) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer)
+    }
+}
+
+fn add_totals(totals: &mut BTreeMap<String, u64>, place: &str, entry: &Value) {
+    for key in ["sessions_total", "bytes_in", "bytes_out", "connect_errors", "retries", "redispatches"] {
+        totals.extend(entry[key].as_u64().map(|total| (format!("{place} {key}"), total)));
     }
 }
 
