@@ -110,8 +110,8 @@ pub mod internals {
 
     pub mod config {
         pub use crate::config::{
-            AdminState, Backend, Balance, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server, ServerOptions,
-            Weight, load, parse,
+            AdminState, Backend, Balance, BindEntry, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server,
+            ServerOptions, Weight, load, parse,
         };
     }
 
@@ -133,6 +133,7 @@ pub mod internals {
         pub use crate::proxy::context::WorkerResources;
         pub use crate::proxy::frontend::Frontend;
         pub use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
+        pub use crate::proxy::gate::Gate;
         pub use crate::proxy::limit::Limit;
         pub use crate::proxy::worker::Worker;
     }

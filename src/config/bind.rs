@@ -1,13 +1,11 @@
-//! `bind`: where a frontend listens, and what is bound already.
+//! Where a frontend listens: the places that an element of `bind` names.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::scope::{self, ScopeError};
-use super::value::RawValue;
 
-/// Where a frontend listens.
+/// One place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Bind {
     /// A port of 0 asks the kernel for a free one.
@@ -32,54 +30,6 @@ impl From<SocketAddr> for Bind {
     }
 }
 
-/// What is bound so far.
-#[derive(Default)]
-pub(super) struct Binds {
-    /// By which frontend, and in which line.
-    taken: HashMap<Bind, (String, usize)>,
-}
-
-impl Binds {
-    /// Reads one bind of this frontend.
-    pub(super) fn read(&mut self, value: &RawValue<'_>, frontend: &str, v4v6: bool) -> Option<Bind> {
-        let bind = match parse(value.text("0.0.0.0:80")?) {
-            Ok(bind) => bind,
-            Err(error) => {
-                value.wrong(error);
-                return None;
-            }
-        };
-        if let Some(plain) = mapped(&bind).filter(|_| !v4v6) {
-            value.wrong(UnusableBind::Mapped(plain));
-            return None;
-        }
-        let line = value.report.line_of(value.key_at);
-        if let Some((owner, line)) = self.take(&bind, frontend, v4v6, line) {
-            value.wrong(format!("is bound already by [frontend.{owner}] in line {line}; keep one of them"));
-            return None;
-        }
-        Some(bind)
-    }
-
-    fn take(&mut self, bind: &Bind, frontend: &str, v4v6: bool, line: usize) -> Option<(String, usize)> {
-        let v4 = match bind {
-            // With port 0 the kernel finds a free one each time.
-            Bind::Address(addr) if addr.port() == 0 => return None,
-            Bind::Address(addr) if v4v6 && addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-                Some(Bind::Address((Ipv4Addr::UNSPECIFIED, addr.port()).into()))
-            }
-            Bind::Address(_) | Bind::Inherited(_) => None,
-        };
-        for bind in [Some(bind.clone()), v4].into_iter().flatten() {
-            if let Some(owner) = self.taken.get(&bind) {
-                return Some(owner.clone());
-            }
-            self.taken.insert(bind, (frontend.to_owned(), line));
-        }
-        None
-    }
-}
-
 /// Why a text is no address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnusableBind {
@@ -87,8 +37,12 @@ pub(super) enum UnusableBind {
     NoPort(String),
     #[error("has no address; write it as \"0.0.0.0:{0}\"")]
     OnlyPort(u16),
-    #[error("has no single port from 0 to 65535; write one bind for each port, e.g. \"0.0.0.0:80\"")]
+    #[error("has no range of ports from 1 to 65535, the lower one first; write e.g. \"0.0.0.0:8000-8010\"")]
     PortRange,
+    #[error("has more than {MOST_PORTS} ports; write several binds")]
+    ManyPorts,
+    #[error("has several ports; write one bind for each, e.g. \"0.0.0.0:80\", or a range, \"0.0.0.0:8000-8010\"")]
+    PortList,
     #[error("has a port that is no number from 0 to 65535; write e.g. \"0.0.0.0:80\"")]
     BadPort,
     #[error("is an IPv4 address in the form of IPv6; write \"{0}\"")]
@@ -103,13 +57,41 @@ pub(super) enum UnusableBind {
     BadDescriptor,
 }
 
-/// `1.2.3.4:80`, `[::]:80`, `:80` or `*:80` for all IPv4 addresses, as in HAProxy, and `fd@3` or `fd@web`.
-pub(super) fn parse(text: &str) -> Result<Bind, UnusableBind> {
-    match text.strip_prefix("fd@") {
-        Some(name) if is_descriptor(name) => Ok(Bind::Inherited(name.to_owned())),
-        Some(_) => Err(UnusableBind::BadDescriptor),
-        None => parse_address(text).map(Bind::Address),
+/// `1.2.3.4:80`, `[::]:80`, `:80` or `*:80` for all IPv4 addresses, as in HAProxy, `:8000-8010` for a range of ports, and
+/// `fd@3` or `fd@web`. At least one.
+pub(super) fn parse(text: &str) -> Result<Vec<Bind>, UnusableBind> {
+    if let Some(name) = text.strip_prefix("fd@") {
+        let inherited = is_descriptor(name).then(|| vec![Bind::Inherited(name.to_owned())]);
+        return inherited.ok_or(UnusableBind::BadDescriptor);
     }
+    let Some((host, first, last)) = port_range(text) else {
+        return Ok(vec![parse_address(text)?.into()]);
+    };
+    let first = parse_address(&format!("{host}:{first}"))?;
+    let ports = match last.parse() {
+        Ok(last) if first.port() > 0 && first.port() <= last => first.port()..=last,
+        _ => return Err(UnusableBind::PortRange),
+    };
+    if ports.len() > MOST_PORTS {
+        return Err(UnusableBind::ManyPorts);
+    }
+    let with_port = |port| {
+        let mut addr = first;
+        addr.set_port(port);
+        addr.into()
+    };
+    Ok(ports.map(with_port).collect())
+}
+
+/// `:8000-8010`: what is before the ports, and both of them.
+fn port_range(text: &str) -> Option<(&str, &str, &str)> {
+    let (host, ports) = text.rsplit_once(':')?;
+    let (first, last) = ports.split_once('-')?;
+    (is_number(first) && is_number(last)).then_some((host, first, last))
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// A number from 3 on (below are the standard streams), or a name as in sd_listen_fds_with_names(3).
@@ -144,7 +126,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, UnusableBind> {
 }
 
 /// `[::ffff:1.2.3.4]:80` as an IPv4 address. The kernel binds that form only where IPv6 sockets take IPv4 clients.
-fn mapped(bind: &Bind) -> Option<SocketAddr> {
+pub(super) fn mapped(bind: &Bind) -> Option<SocketAddr> {
     match bind {
         Bind::Address(SocketAddr::V6(addr)) => Some((addr.ip().to_ipv4_mapped()?, addr.port()).into()),
         Bind::Address(_) | Bind::Inherited(_) => None,
@@ -167,13 +149,15 @@ fn incomplete(text: &str) -> Option<UnusableBind> {
 }
 
 fn port_of(text: &str) -> Result<u16, UnusableBind> {
-    let is_digit = |b: u8| b.is_ascii_digit();
     let several = text.starts_with(|c: char| c.is_ascii_digit())
-        && text.bytes().all(|b| is_digit(b) || b"-, ".contains(&b))
-        && !text.bytes().all(is_digit);
-    let wrong = if several { UnusableBind::PortRange } else { UnusableBind::BadPort };
-    text.parse().ok().filter(|_| text.bytes().all(is_digit)).ok_or(wrong)
+        && text.bytes().all(|b| b.is_ascii_digit() || b"-, ".contains(&b))
+        && !is_number(text);
+    let wrong = if several { UnusableBind::PortList } else { UnusableBind::BadPort };
+    text.parse().ok().filter(|_| is_number(text)).ok_or(wrong)
 }
+
+/// Of one range: each worker has a socket for each of them.
+const MOST_PORTS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -182,14 +166,14 @@ mod tests {
     #[test]
     fn a_star_or_nothing_means_all_ipv4_addresses() {
         for text in ["0.0.0.0:80", "*:80", ":80"] {
-            assert_eq!(parse(text), Ok(Bind::Address("0.0.0.0:80".parse().unwrap())), "{text}");
+            assert_eq!(parse(text), Ok(vec![Bind::Address("0.0.0.0:80".parse().unwrap())]), "{text}");
         }
-        assert_eq!(parse("[::1]:0"), Ok(Bind::Address("[::1]:0".parse().unwrap())));
+        assert_eq!(parse("[::1]:0"), Ok(vec![Bind::Address("[::1]:0".parse().unwrap())]));
     }
 
     #[test]
     fn an_ipv4_address_in_the_form_of_ipv6_is_known() {
-        let plain = |text| mapped(&parse(text).unwrap()).map(|addr| addr.to_string());
+        let plain = |text| mapped(&parse(text).unwrap()[0]).map(|addr| addr.to_string());
         assert_eq!(plain("[::ffff:127.0.0.1]:9100").as_deref(), Some("127.0.0.1:9100"));
         for text in ["[::1]:80", "[::]:80", "127.0.0.1:80", "fd@3"] {
             assert_eq!(plain(text), None, "{text}");
@@ -199,11 +183,19 @@ mod tests {
     #[test]
     fn a_descriptor_is_named_by_its_number_or_its_name() {
         for text in ["fd@3", "fd@web", "fd@lb.socket", "fd@3rd"] {
-            assert_eq!(parse(text).unwrap().to_string(), text);
+            assert_eq!(parse(text).unwrap()[0].to_string(), text);
         }
         for text in ["fd@", "fd@2", "fd@03", "fd@+3", "fd@a b", "fd@a:b", "fd@99999999999"] {
             assert_eq!(parse(text), Err(UnusableBind::BadDescriptor), "{text}");
         }
+    }
+
+    #[test]
+    fn a_range_is_one_address_for_each_port() {
+        let addresses = |text| parse(text).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(addresses(":80-82").unwrap(), ["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:82"]);
+        assert_eq!(addresses("[::1]:65535-65535").unwrap(), ["[::1]:65535"]);
+        assert_eq!(addresses("10.0.0.1:1000-5095").unwrap().len(), 4096);
     }
 
     #[test]
@@ -214,8 +206,12 @@ mod tests {
             ("[::1]", UnusableBind::NoPort("[::1]".into())),
             ("*", UnusableBind::NoPort("*".into())),
             ("8080", UnusableBind::OnlyPort(8080)),
-            (":80-90", UnusableBind::PortRange),
-            ("*:80,81", UnusableBind::PortRange),
+            (":90-80", UnusableBind::PortRange),
+            (":0-80", UnusableBind::PortRange),
+            (":80-65536", UnusableBind::PortRange),
+            (":1000-5096", UnusableBind::ManyPorts),
+            ("*:80,81", UnusableBind::PortList),
+            ("*:80-", UnusableBind::PortList),
             (":-1", UnusableBind::BadPort),
             (":", UnusableBind::BadPort),
             (":+80", UnusableBind::BadPort),

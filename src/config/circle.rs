@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::address::Address;
 use super::backend::Backend;
 use super::bind::Bind;
+use super::bind_entry::BindEntry;
 use super::frontend::Frontend;
 
 /// An address where a frontend listens, and the backend that it leads to.
@@ -32,16 +33,16 @@ pub(crate) struct Target<'a> {
 impl Entrance {
     /// As configured, as far as the addresses are written there.
     pub(crate) fn all(frontends: &[Frontend]) -> Vec<Self> {
-        let entrance = |frontend: &Frontend, bind: &Bind| match bind {
+        let entrance = |frontend: &Frontend, entry: &BindEntry| match entry.bind {
             Bind::Address(addr) => Some(Self {
                 frontend: frontend.name.clone(),
                 backend: frontend.backend.clone(),
-                addr: *addr,
-                both: frontend.v4v6,
+                addr,
+                both: entry.v4v6,
             }),
             Bind::Inherited(_) => None,
         };
-        frontends.iter().flat_map(|one| one.bind.iter().filter_map(move |bind| entrance(one, bind))).collect()
+        frontends.iter().flat_map(|one| one.bind.iter().filter_map(move |entry| entrance(one, entry))).collect()
     }
 
     /// What is wrong with a server that leads back to itself through this entrance, as the end of a sentence.

@@ -38,10 +38,10 @@ impl Flags {
         let mut binds = Vec::new();
         for text in texts {
             match bind::parse(text) {
-                Ok(bind) if binds.contains(&bind) && !matches!(bind, Bind::Address(addr) if addr.port() == 0) => {
+                Ok(places) if places.iter().any(|bind| is_given(&binds, bind)) => {
                     self.wrong("--bind", format!("`{}` is given twice; keep one of them", shown(text)));
                 }
-                Ok(bind) => binds.push(bind),
+                Ok(places) => binds.extend(places),
                 Err(error) => self.wrong("--bind", format!("`{}` {error}", shown(text))),
             }
         }
@@ -85,6 +85,11 @@ impl Flags {
     fn wrong(&mut self, flag: &str, message: String) {
         self.problems.push(Problem { file: flag.to_owned(), line: 0, column: 0, message });
     }
+}
+
+/// With port 0 the kernel finds a free one each time.
+fn is_given(binds: &[Bind], bind: &Bind) -> bool {
+    binds.contains(bind) && !matches!(bind, Bind::Address(addr) if addr.port() == 0)
 }
 
 const NAME: &str = "lb";

@@ -1,5 +1,6 @@
 //! The text form as a whole: what the sample holds, how mistakes are reported, and that nothing panics.
 
+use super::timeouts::FrontendTimeouts;
 use super::*;
 
 mod arbitrary;
@@ -34,6 +35,7 @@ fn the_sample_has_every_key() {
         ("defaults.frontend", NONE),
         ("defaults.backend", NONE),
         ("frontend.web", Frontend::SHAPE),
+        ("frontend.web.timeout", FrontendTimeouts::SHAPE),
         ("backend.app", Backend::SHAPE),
         ("backend.app.timeout", Timeouts::SHAPE),
         ("backend.app.check", Check::SHAPE),
@@ -52,6 +54,10 @@ fn the_sample_has_every_key() {
             let has_header = headers.contains(&format!("[{name}.{key}]").as_str());
             assert!(stands || has_header, "[{name}] of the sample has no `{key}`");
         }
+    }
+    let bind: String = SAMPLE.lines().filter(|line| line.starts_with("#   ")).collect();
+    for key in BindEntry::SHAPE.keys {
+        assert!(bind.contains(&format!(" {key} = ")), "the sample has no `{key}` of a bind");
     }
     for key in script::SHAPE.keys.iter().chain(Backend::DISCOVERY.keys) {
         assert!(SAMPLE.contains(&format!("{{ {key} = ")), "the sample has no `{key}`");

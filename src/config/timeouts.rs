@@ -1,4 +1,4 @@
-//! `timeout` of a backend.
+//! `timeout` of a backend, and of a frontend.
 
 use std::time::Duration;
 
@@ -20,6 +20,16 @@ pub struct Timeouts {
     /// Replaces client (or tunnel) once the client has sent its FIN. Default: unset.
     pub client_fin: Option<Duration>,
     pub server_fin: Option<Duration>,
+}
+
+/// What a frontend says in place of its backend. `None`: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FrontendTimeouts {
+    /// `Some(None)`: no limit.
+    pub client: Option<Option<Duration>>,
+    pub client_fin: Option<Duration>,
+    /// Holds where the backend has none.
+    pub tunnel: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -47,6 +57,40 @@ impl Timeouts {
     pub(super) const SHAPE: Shape = Shape {
         keys: &["connect", "client", "server", "queue", "tunnel", "client_fin", "server_fin", "check"],
         foreign: &[
+            ("http_request", "leave it out: lb is always in TCP mode"),
+            ("http_keep_alive", "leave it out: lb is always in TCP mode"),
+            ("tarpit", "leave it out: lb is always in TCP mode"),
+        ],
+    };
+}
+
+impl FrontendTimeouts {
+    /// What holds for a session of this frontend on a backend with `timeouts`.
+    pub(crate) fn over(&self, timeouts: &Timeouts) -> Timeouts {
+        Timeouts {
+            client: self.client.unwrap_or(timeouts.client),
+            client_fin: self.client_fin.or(timeouts.client_fin),
+            tunnel: timeouts.tunnel.or(self.tunnel),
+            ..timeouts.clone()
+        }
+    }
+
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        Self {
+            client: section.limit("client"),
+            client_fin: section.duration("client_fin", "leave it out, and the timeout before it stays in force"),
+            tunnel: section.duration("tunnel", "leave it out, and client and server stay in force"),
+        }
+    }
+
+    pub(super) const SHAPE: Shape = Shape {
+        keys: &["client", "client_fin", "tunnel"],
+        foreign: &[
+            ("connect", "write it in [backend.NAME.timeout]"),
+            ("server", "write it in [backend.NAME.timeout]"),
+            ("server_fin", "write it in [backend.NAME.timeout]"),
+            ("queue", "write it in [backend.NAME.timeout]"),
+            ("check", "write it in [backend.NAME.timeout]"),
             ("http_request", "leave it out: lb is always in TCP mode"),
             ("http_keep_alive", "leave it out: lb is always in TCP mode"),
             ("tarpit", "leave it out: lb is always in TCP mode"),

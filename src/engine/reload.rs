@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::config::{Config, SocketPlace, counted};
+use crate::config::{BindEntry, Config, SocketPlace, counted};
 use crate::control::admin::Answer;
 use crate::control::state_file;
 use crate::engine::admin_place::{AdminPlaces, display_path};
@@ -218,8 +218,9 @@ fn fixed_settings(engine: &Engine, config: &Config) -> Vec<String> {
         ));
     }
     for frontend in &config.frontends {
-        let had = engine.listeners.frontend(&frontend.name).map(|frontend| frontend.route().settings.v4v6);
-        if had.is_some_and(|had| had != frontend.v4v6) {
+        let had = engine.listeners.frontend(&frontend.name).map(|frontend| frontend.route().settings.bind.clone());
+        let differs = |old: &BindEntry, new: &BindEntry| old.is_at(new) && old.v4v6 != new.v4v6;
+        if had.iter().flatten().any(|old| frontend.bind.iter().any(|new| differs(old, new))) {
             notes.push(format!(
                 "frontend {}: v4v6 of addresses that are bound already stays as it is until a restart",
                 frontend.name

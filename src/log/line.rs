@@ -67,7 +67,7 @@ pub struct SessionLine {
     pub retries: u32,
     pub redispatched: bool,
     /// Sessions in front of this one when it was queued.
-    pub queue_position: usize,
+    pub queue_position: u32,
 }
 
 /// HAProxy's tcplog: `client [time] frontend backend/server Tw/Tc/Tt bytes -- a/f/b/s/retries srvq/bckq`.

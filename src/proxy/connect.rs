@@ -156,7 +156,7 @@ impl Session {
         let Some(ticket) = backend.queue.join(maxqueue) else {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
-        self.record.queue_position = ticket.position();
+        self.record.queue_position = u32::try_from(ticket.position()).unwrap_or(u32::MAX);
         let mut may_look = ticket.position() == 0;
         loop {
             // After joining: a reload looks at the queue after it has changed the frontend.

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::context::Context;
 use super::frontend::{Frontend, Permit};
+use super::gate::Gate;
 use super::session;
 use crate::pace::{Backoff, OncePerSecond};
 use crate::runtime::executor::{spawn, yield_now};
@@ -31,7 +32,7 @@ impl Drop for WatchedListener {
 }
 
 /// Accepts until the task is aborted, which deregisters the socket and closes this descriptor of it.
-pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listener: OwnedFd) {
+pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, gate: Arc<Gate>, listener: OwnedFd) {
     let listener = match Registration::new(listener) {
         Ok(listener) => WatchedListener(listener),
         Err(error) => {
@@ -41,7 +42,7 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
     let mut pause = AcceptPause::default();
     loop {
         poll_fn(|cx| listener.0.poll_ready(cx, ReadySet::READ)).await;
-        if let Err(errno) = accept_burst(&context, &frontend, &listener.0).await {
+        if let Err(errno) = accept_burst(&context, &frontend, &gate, &listener.0).await {
             pause.after(errno, &frontend).await;
         } else {
             pause.backoff.reset();
@@ -50,11 +51,21 @@ pub(super) async fn accept(context: Rc<Context>, frontend: Arc<Frontend>, listen
 }
 
 /// Accepts until the queue is empty, or for a while.
-async fn accept_burst(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &Registration) -> Result<(), Errno> {
+async fn accept_burst(
+    context: &Rc<Context>,
+    frontend: &Arc<Frontend>,
+    gate: &Arc<Gate>,
+    listener: &Registration,
+) -> Result<(), Errno> {
     for _ in 0..BURST {
-        let permit = Permit::take(frontend).await;
+        // Before there is a permit: its places must not be kept while time passes.
+        while let Some(wait) = frontend.rate.wait(Instant::now()) {
+            Timer::after(wait).await;
+        }
+        let permit = Permit::take(frontend, gate).await;
         match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {
+                frontend.rate.count(Instant::now());
                 spawn(session::serve(Rc::clone(context), permit, client, peer));
             }
             Err(Errno::AGAIN) => {
@@ -73,11 +84,11 @@ async fn accept_burst(context: &Rc<Context>, frontend: &Arc<Frontend>, listener:
 
 /// Serves what waits in the queue of a listener that is about to be closed; closing would reset it. Limits do not
 /// apply: the kernel has completed these connections already.
-pub(super) fn serve_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, listener: &OwnedFd) {
+pub(super) fn serve_queue(context: &Rc<Context>, frontend: &Arc<Frontend>, gate: &Arc<Gate>, listener: &OwnedFd) {
     loop {
         match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {
-                spawn(session::serve(Rc::clone(context), Permit::force(frontend), client, peer));
+                spawn(session::serve(Rc::clone(context), Permit::force(frontend, Some(gate)), client, peer));
             }
             Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => {}
             Err(_) => return,

@@ -6,6 +6,7 @@
 pub(crate) mod context;
 pub(crate) mod frontend;
 pub(crate) mod frozen;
+pub(crate) mod gate;
 pub(crate) mod limit;
 pub(crate) mod worker;
 
@@ -14,6 +15,7 @@ mod flow;
 mod listener;
 mod preamble;
 mod pump;
+mod rate;
 mod record;
 mod registry;
 mod relay;

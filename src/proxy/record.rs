@@ -16,9 +16,10 @@ pub(super) struct SessionFacts {
     pub(super) accepted: SystemTime,
     pub(super) started: Instant,
     pub(super) queue: Option<Duration>,
-    pub(super) queue_position: usize,
+    pub(super) queue_position: u32,
     pub(super) connect: Option<Duration>,
-    pub(super) retries: u32,
+    /// A session is stored for each client: what fits into less is kept in less.
+    pub(super) retries: u16,
     pub(super) redispatched: bool,
     pub(super) server: Option<Arc<Server>>,
     /// What the counters contain already.

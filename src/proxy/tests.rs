@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::context::WorkerResources;
 use super::frontend::Frontend;
+use super::gate::Gate;
 use super::limit::Limit;
 use super::session;
 use super::worker::{ListenerId, Worker};
@@ -78,12 +79,13 @@ impl Bench {
             Worker::start(index, WorkerResources { log: log.clone(), notices: notices.clone(), pipes }).unwrap()
         };
         let workers = [worker(0), worker(1)];
-        let options =
-            ListenOptions { backlog: 64, defer_accept: None, v4v6: false, liveness: config::Liveness::default() };
-        let socket = bind(([127, 0, 0, 1], 0).into(), &options, false).unwrap();
+        let options = ListenOptions { backlog: 64, ..ListenOptions::default() };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = bind(any, &options, false).unwrap();
         listen(std::os::fd::AsFd::as_fd(&socket), &options).unwrap();
         let addr = local_addr(std::os::fd::AsFd::as_fd(&socket)).unwrap();
-        workers[0].listen(ListenerId(0), Arc::clone(&frontend), socket);
+        let gate = Gate::new(config::BindEntry::new(any.into()));
+        workers[0].listen(ListenerId(0), Arc::clone(&frontend), gate, socket);
         Self { workers, frontend, backend, addr, _notices: received }
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::context::{Context, WorkerResources};
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
+use super::gate::Gate;
 use super::registry::Order;
 use super::{listener, session};
 use crate::backend::{Backend, Server};
@@ -34,9 +35,9 @@ pub struct ListenerId(pub u64);
 
 #[derive(Debug)]
 enum Command {
-    Listen { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd },
+    Listen { id: ListenerId, frontend: Arc<Frontend>, gate: Arc<Gate>, socket: OwnedFd },
     Park { id: ListenerId, done: oneshot::Sender<()> },
-    Retire { id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd, done: oneshot::Sender<()> },
+    Retire { id: ListenerId, frontend: Arc<Frontend>, gate: Arc<Gate>, socket: OwnedFd, done: oneshot::Sender<()> },
     Cut { filter: SessionFilter, by: By, over: Duration },
     Freeze { max: usize, sink: mpsc::UnboundedSender<Frozen> },
     Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend> },
@@ -80,8 +81,8 @@ impl Worker {
     }
 
     /// Accepts connections from `socket` from now on.
-    pub fn listen(&self, id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd) {
-        self.command(Command::Listen { id, frontend, socket });
+    pub fn listen(&self, id: ListenerId, frontend: Arc<Frontend>, gate: Arc<Gate>, socket: OwnedFd) {
+        self.command(Command::Listen { id, frontend, gate, socket });
     }
 
     /// Stops accepting from a listener and closes this worker's descriptor of it; connections in its queue stay there as
@@ -96,9 +97,9 @@ impl Worker {
     }
 
     /// Parks a listener, serves what waits in its queue, and closes `socket`, which must be the last descriptor of it.
-    pub async fn retire(&self, id: ListenerId, frontend: Arc<Frontend>, socket: OwnedFd) {
+    pub async fn retire(&self, id: ListenerId, frontend: Arc<Frontend>, gate: Arc<Gate>, socket: OwnedFd) {
         let (done, retired) = oneshot::channel();
-        self.command(Command::Retire { id, frontend, socket, done });
+        self.command(Command::Retire { id, frontend, gate, socket, done });
         match retired.await {
             Ok(()) | Err(_) => {}
         }
@@ -117,7 +118,7 @@ impl Worker {
 
     /// Continues a frozen session of this engine, which counts as the frontend's from now on.
     pub fn thaw(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
-        self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend), backend });
+        self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend, None), backend });
     }
 
     /// Continues a session of another engine, in the place that was lent for it.
@@ -169,17 +170,17 @@ impl CommandLoop {
     fn execute(&mut self, command: Command) {
         let context = &self.context;
         match command {
-            Command::Listen { id, frontend, socket } => {
-                let task = spawn(listener::accept(Rc::clone(context), frontend, socket));
+            Command::Listen { id, frontend, gate, socket } => {
+                let task = spawn(listener::accept(Rc::clone(context), frontend, gate, socket));
                 self.listeners.insert(id, task);
             }
             Command::Park { id, done } => {
                 self.park(id);
                 reply(done, ());
             }
-            Command::Retire { id, frontend, socket, done } => {
+            Command::Retire { id, frontend, gate, socket, done } => {
                 self.park(id);
-                listener::serve_queue(&self.context, &frontend, &socket);
+                listener::serve_queue(&self.context, &frontend, &gate, &socket);
                 drop(socket);
                 reply(done, ());
             }

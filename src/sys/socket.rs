@@ -80,7 +80,7 @@ impl Liveness {
 }
 
 /// How a listening socket is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ListenOptions {
     pub backlog: u32,
     /// Accept after the first bytes have come; the kernel gives up waiting for them after about this many seconds.
@@ -88,6 +88,10 @@ pub(crate) struct ListenOptions {
     /// An IPv6 socket takes IPv4 clients too.
     pub v4v6: bool,
     pub liveness: Liveness,
+    /// Only connections that come in through this interface.
+    pub interface: Option<String>,
+    /// TCP Fast Open.
+    pub tfo: bool,
 }
 
 /// Binds. No connection comes before [`listen`]. `shared`: together with every socket of this user that is shared (SO_REUSEPORT).
@@ -99,6 +103,9 @@ pub(crate) fn bind(addr: SocketAddr, options: &ListenOptions, shared: bool) -> i
     socket.set_reuse_port(shared)?;
     if addr.is_ipv6() {
         socket.set_only_v6(!options.v4v6)?;
+    }
+    if let Some(name) = &options.interface {
+        socket.bind_device(Some(name.as_bytes()))?;
     }
     socket.bind(&addr.into())?;
     Ok(socket.into())
@@ -116,9 +123,15 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, options: &ListenOptions) -> io::Result<
     socket.set_tcp_nodelay(true)?;
     options.liveness.apply(fd)?;
     let seconds = options.defer_accept.map_or(0, |wait| wait.as_secs().max(1));
-    set_defer_accept(fd, i32::try_from(seconds).unwrap_or(i32::MAX))?;
+    set_tcp(fd, libc::TCP_DEFER_ACCEPT, i32::try_from(seconds).unwrap_or(i32::MAX))?;
+    let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+    match set_tcp(fd, libc::TCP_FASTOPEN, if options.tfo { backlog } else { 0 }) {
+        // A kernel without it has nothing to switch off.
+        Err(error) if options.tfo => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     // On a listening socket this changes the length of its queue and nothing else.
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+    socket.listen(backlog)
 }
 
 /// Takes one connection from the queue. `AGAIN` when it is empty.
@@ -203,12 +216,11 @@ pub(crate) fn peer(fd: BorrowedFd<'_>) -> Option<Addr> {
     peer.as_socket().map(Addr::Ip).or_else(|| Some(Addr::Unix(peer.as_pathname()?.to_owned())))
 }
 
-/// TCP_DEFER_ACCEPT, in seconds; 0 turns it off.
-fn set_defer_accept(listener: BorrowedFd<'_>, seconds: libc::c_int) -> io::Result<()> {
+/// An option of TCP whose value is an int.
+fn set_tcp(fd: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
-    let value = (&raw const seconds).cast();
+    let value = (&raw const value).cast();
     // SAFETY: the pointer names a c_int of the given length that outlives the call.
-    let result =
-        unsafe { libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, len) };
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, option, value, len) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

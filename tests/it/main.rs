@@ -4,6 +4,7 @@ mod admin_crowd;
 mod admin_place;
 mod any_hour;
 mod bad_peers;
+mod binds;
 mod bytes;
 mod checks;
 mod circles;

@@ -30,13 +30,12 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 frontend.backend = backends[usize::from(backend) % backends.len()].name.clone();
                 // A port of its own for each frontend, so that none is bound twice.
                 let port = 1 + u16::try_from(index).unwrap();
-                for bind in &mut frontend.bind {
-                    match bind {
+                for entry in &mut frontend.bind {
+                    match &mut entry.bind {
                         Bind::Address(addr) => addr.set_port(port),
                         Bind::Inherited(name) => *name = format!("web{port}"),
                     }
                 }
-                frontend.bind.dedup();
                 frontend
             });
             let frontends = frontends.collect();
@@ -73,14 +72,38 @@ fn global() -> impl Strategy<Value = Global> {
 
 fn frontend() -> impl Strategy<Value = Frontend> {
     let binds = proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1", "fd@3"], 1..4);
-    (binds, proptest::option::of(1..9999u32), any::<[bool; 3]>(), 1..9999u32).prop_map(
-        |(binds, maxconn, [accept_proxy, defer_accept, reuse_port], backlog)| Frontend {
+    let entry = |(text, mut entry): (&str, BindEntry)| {
+        entry.bind = bind::parse(text).unwrap().remove(0);
+        entry
+    };
+    let timeout = [proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time())];
+    let limits = [proptest::option::of(1..9999u32), proptest::option::of(1..9999u32)];
+    (binds, vec(bind_entry(), 4), limits, timeout, any::<[bool; 2]>()).prop_map(
+        move |(binds, entries, [maxconn, rate_limit], [client, client_fin, tunnel], [reuse_port, endless])| Frontend {
+            bind: binds.into_iter().zip(entries).map(entry).collect(),
             maxconn,
+            rate_limit,
+            timeout: FrontendTimeouts { client: endless.then_some(client), client_fin, tunnel },
+            reuse_port,
+            ..Frontend::new("", Vec::new(), "")
+        },
+    )
+}
+
+/// Options without a place; `v4v6` would make two of them meet.
+fn bind_entry() -> impl Strategy<Value = BindEntry> {
+    let words = (proptest::option::of("[a-z]{1,15}"), proptest::option::of("[a-z \"]{1,9}"));
+    (words, any::<[bool; 3]>(), 1..9999u32, proptest::option::of(1..9999u32), proptest::option::of(time())).prop_map(
+        |((interface, name), [accept_proxy, defer_accept, tfo], backlog, maxconn, user_timeout)| BindEntry {
+            interface,
+            name,
             accept_proxy,
             defer_accept,
             backlog,
-            reuse_port,
-            ..Frontend::new("", binds.into_iter().map(|text| bind::parse(text).unwrap()).collect(), "")
+            maxconn,
+            tfo,
+            user_timeout,
+            ..BindEntry::new(Bind::Inherited(String::new()))
         },
     )
 }

@@ -15,7 +15,11 @@ fn a_section_takes_what_it_does_not_say() {
                     balance = \"first\"\ntimeout = { connect = \"1s\", client = \"2s\" }\n";
     let plain = with("", "retries = 5\ntimeout = { client = \"3s\" }\n").unwrap();
     let config = with(defaults, "retries = 5\ntimeout = { client = \"3s\" }\n").unwrap();
-    assert!(config.frontends[0].v4v6 && config.frontends[0].backlog == 7 && config.frontends[0].maxconn.is_none());
+    assert!(
+        config.frontends[0].bind[0].v4v6
+            && config.frontends[0].bind[0].backlog == 7
+            && config.frontends[0].maxconn.is_none()
+    );
     let backend = &config.backends[0];
     assert_eq!((backend.retry.retries, backend.balance), (5, Balance::First));
     let second = std::time::Duration::from_secs(1);

@@ -29,6 +29,47 @@ fn queue_follows_connect_and_zero_is_no_limit() {
     assert_eq!((backend.options.slowstart, backend.retry.replay), (Duration::ZERO, 16384));
 }
 
+fn frontend(lines: &str) -> Frontend {
+    let text = format!("[frontend.f]\nbackend = \"b\"\n{lines}\n[backend.b]\nservers.a = \"h:1\"\n");
+    let mut config = parse("lb.toml", &text).unwrap_or_else(|problems| panic!("{problems}"));
+    config.frontends.remove(0)
+}
+
+#[test]
+fn an_element_of_bind_has_the_options_of_its_frontend_unless_it_says_otherwise() {
+    let lines = "accept_proxy = true\nbacklog = 7\nbind = [\":80\", { addr = \":81-82\", accept_proxy = false, \
+                 maxconn = 5, name = \"x\", interface = \"lo\", tfo = true, user_timeout = \"3s\", defer_accept = true }]";
+    let [plain, first, second] = <[BindEntry; 3]>::try_from(frontend(lines).bind).unwrap();
+    let with = |addr: &str| BindEntry { backlog: 7, ..BindEntry::new(Bind::Address(addr.parse().unwrap())) };
+    assert_eq!(plain, BindEntry { accept_proxy: true, ..with("0.0.0.0:80") });
+    let own = BindEntry {
+        maxconn: Some(5),
+        name: Some("x".to_owned()),
+        interface: Some("lo".to_owned()),
+        tfo: true,
+        user_timeout: Some(seconds(3)),
+        defer_accept: true,
+        ..with("0.0.0.0:81")
+    };
+    assert_eq!((first, second.to_string().as_str()), (own, "0.0.0.0:82 interface lo"));
+    let apart = frontend("bind = [\":80\", { addr = \":80\", interface = \"lo\" }]");
+    assert_eq!(apart.bind.len(), 2, "one address on two interfaces is two places");
+}
+
+#[test]
+fn a_timeout_of_the_frontend_is_above_the_backends_but_for_tunnel() {
+    let backend = backend("timeout = { client = \"1s\", client_fin = \"2s\", tunnel = \"3s\" }").timeout;
+    let held = |lines: &str| {
+        let held = frontend(&format!("bind = \":1\"\ntimeout = {lines}")).timeout.over(&backend);
+        (held.client, held.client_fin, held.tunnel)
+    };
+    assert_eq!(held("{}"), (Some(seconds(1)), Some(seconds(2)), Some(seconds(3))));
+    let all = "{ client = \"0\", client_fin = \"8s\", tunnel = \"9s\" }";
+    assert_eq!(held(all), (None, Some(seconds(8)), Some(seconds(3))));
+    let of_frontend = frontend(&format!("bind = \":1\"\ntimeout = {all}")).timeout;
+    assert_eq!(of_frontend.over(&Timeouts::default()).tunnel, Some(seconds(9)));
+}
+
 #[test]
 fn intervals_of_a_check_follow_inter() {
     let all = |check: &Check| [check.inter, check.fastinter, check.downinter, check.timeout].map(|d| d.as_secs());

@@ -45,15 +45,16 @@ pub(super) fn written(config: &Config) -> String {
     }
     for frontend in &config.frontends {
         out.header(&format!("frontend.{}", quoted(&frontend.name)));
-        let bind: Vec<_> = frontend.bind.iter().map(ToString::to_string).collect();
-        out.key("bind", format!("{bind:?}"));
+        let bind: Vec<_> = frontend.bind.iter().map(bind_entry).collect();
+        out.key("bind", format!("[{}]", bind.join(", ")));
         out.key("backend", quoted(&frontend.backend));
         out.maybe("maxconn", frontend.maxconn.map(|n| n.to_string()));
-        out.key("accept_proxy", frontend.accept_proxy);
-        out.key("defer_accept", frontend.defer_accept);
-        out.key("backlog", frontend.backlog);
-        out.key("v4v6", frontend.v4v6);
+        out.maybe("rate_limit", frontend.rate_limit.map(|n| n.to_string()));
         out.key("reuse_port", frontend.reuse_port);
+        let FrontendTimeouts { client, client_fin, tunnel } = frontend.timeout;
+        out.maybe("timeout.client", client.map(|limit| duration(limit.unwrap_or_default())));
+        out.maybe("timeout.client_fin", client_fin.map(duration));
+        out.maybe("timeout.tunnel", tunnel.map(duration));
     }
     for backend in &config.backends {
         out.backend(backend);
@@ -165,6 +166,21 @@ impl Text {
             }
         }
     }
+}
+
+fn bind_entry(entry: &BindEntry) -> String {
+    let mut out = Text(String::new(), ", ");
+    out.key("addr", quoted(&entry.bind.to_string()));
+    out.maybe("interface", entry.interface.as_deref().map(quoted));
+    out.maybe("name", entry.name.as_deref().map(quoted));
+    out.key("accept_proxy", entry.accept_proxy);
+    out.key("defer_accept", entry.defer_accept);
+    out.key("v4v6", entry.v4v6);
+    out.key("backlog", entry.backlog);
+    out.maybe("maxconn", entry.maxconn.map(|n| n.to_string()));
+    out.key("tfo", entry.tfo);
+    out.maybe("user_timeout", entry.user_timeout.map(duration));
+    format!("{{ {} }}", out.0.trim_end_matches(", "))
 }
 
 fn step(step: &ScriptStep) -> String {

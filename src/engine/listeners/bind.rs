@@ -11,14 +11,17 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use socket2::SockRef;
 
-use crate::config::{self, Bind, Entrance};
+use crate::config::{self, Bind, BindEntry, Entrance, Liveness};
 use crate::engine::listeners::inherited::InheritedListener;
 use crate::handoff::control::{Listener, ListenerKind};
+use crate::proxy::gate::Gate;
 use crate::proxy::worker::ListenerId;
 use crate::sys::fd;
 use crate::sys::port_holder::{PortHolder, holders};
@@ -27,8 +30,8 @@ use crate::sys::socket::{ListenOptions, bind, listen, local_addr, share};
 /// The sockets of one bind address.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// As configured; the port may be 0.
-    pub(crate) wanted: Bind,
+    /// As configured, with the options in force; the port may be 0.
+    pub(crate) gate: Arc<Gate>,
     /// As bound.
     pub(crate) addr: SocketAddr,
     /// At least one a worker; the n-th belongs to worker n modulo their number.
@@ -63,13 +66,13 @@ pub(crate) struct ListenerSlot {
 #[error("frontend {frontend}: cannot bind {bind}: {error}{remedy}")]
 pub(crate) struct ListenerError {
     frontend: String,
-    bind: Bind,
+    bind: String,
     error: io::Error,
     remedy: String,
 }
 
 impl ListenerError {
-    fn new(frontend: &config::Frontend, bind: &Bind, error: io::Error, holders: &[PortHolder]) -> Self {
+    fn new(frontend: &config::Frontend, bind: &BindEntry, error: io::Error, holders: &[PortHolder]) -> Self {
         let remedy = match (holders, error.kind()) {
             ([holder, ..], _) if frontend.reuse_port => {
                 format!(": {holder}; stop it, or let it set SO_REUSEPORT too and run as the same user")
@@ -79,13 +82,16 @@ impl ListenerError {
                 format!(": {holder}; stop it,{takeover} or share with `reuse_port = true`")
             }
             ([], io::ErrorKind::AddrInUse) => " (another program listens there: ss -ltnp shows which)".to_owned(),
+            ([], _) if bind.interface.is_some() && error.raw_os_error() == Some(libc::ENODEV) => {
+                " (this host has no interface of that name: ip link)".to_owned()
+            }
             ([], io::ErrorKind::PermissionDenied) => " (ports below 1024 need CAP_NET_BIND_SERVICE: run under the \
                 systemd unit, or setcap the binary)"
                 .to_owned(),
             ([], io::ErrorKind::AddrNotAvailable) => " (no interface of this host has that address)".to_owned(),
             ([], _) => String::new(),
         };
-        Self { frontend: frontend.name.clone(), bind: bind.clone(), error, remedy }
+        Self { frontend: frontend.name.clone(), bind: bind.to_string(), error, remedy }
     }
 }
 
@@ -95,7 +101,7 @@ impl Bound {
     /// process that is about to leave the address.
     pub(crate) fn new(
         frontend: &config::Frontend,
-        wanted: &Bind,
+        wanted: &BindEntry,
         inherited: Vec<InheritedListener>,
         workers: usize,
         patience: Duration,
@@ -112,23 +118,29 @@ impl Bound {
         // With port 0 the kernel chose one; the others of the group share it.
         let addr = local_addr(sockets[0].as_fd()).map_err(fail)?;
         while sockets.len() < workers {
-            sockets.push(group.further(&sockets[0], addr, &options(frontend)).map_err(fail)?);
+            sockets.push(group.further(&sockets[0], addr, &options(wanted)).map_err(fail)?);
         }
         let slot = |socket: OwnedFd| {
             let cookie = fd::cookie(socket.as_fd())?;
             Ok(ListenerSlot { id: next_id(), socket, cookie, parked: false })
         };
         let sockets = sockets.into_iter().map(slot).collect::<io::Result<_>>().map_err(fail)?;
-        Ok(Self { wanted: wanted.clone(), addr, sockets, group })
+        Ok(Self { gate: Gate::new(wanted.clone()), addr, sockets, group })
+    }
+
+    /// Whether it is where this element of a `bind` listens.
+    pub(crate) fn is_at(&self, entry: &BindEntry) -> bool {
+        self.gate.entry().is_at(entry)
     }
 
     /// The sockets as the supervisor lists them.
     pub(crate) fn described(&self, frontend: &str) -> impl Iterator<Item = (Listener, &OwnedFd)> {
+        let bind = self.gate.entry().to_string();
         (0..).zip(&self.sockets).map(move |(worker, slot)| {
             let listener = Listener {
                 kind: ListenerKind::Traffic,
                 frontend: frontend.to_owned(),
-                bind: self.wanted.to_string(),
+                bind: bind.clone(),
                 worker,
                 address: self.addr.to_string(),
                 cookie: slot.cookie,
@@ -148,25 +160,26 @@ impl Bound {
         }
     }
 
-    /// Listens, with these options; running listeners are given changed ones.
+    /// Listens, with the options in force; running listeners are given changed ones.
     pub(crate) fn listen(&self, frontend: &config::Frontend) -> Result<(), ListenerError> {
         let [first, others @ ..] = &self.sockets[..] else {
             return Ok(());
         };
-        let options = options(frontend);
+        let entry = self.gate.entry();
+        let options = options(&entry);
         let first = first.socket.as_fd();
         // Without SO_REUSEPORT, where that is to be told apart.
         if let Err(error) = listen(first, &options) {
             let holders = holders_after(&error, self.addr, &options);
             let own = are_own(&holders).then(|| share(first).and_then(|()| listen(first, &options)));
-            own.unwrap_or(Err(error)).map_err(|error| ListenerError::new(frontend, &self.wanted, error, &holders))?;
+            own.unwrap_or(Err(error)).map_err(|error| ListenerError::new(frontend, &entry, error, &holders))?;
         }
         let join = |fd| share(fd).and_then(|()| listen(fd, &options));
         let joined = match self.group {
             Group::HandedDown => Ok(()),
             _ => share(first).and_then(|()| others.iter().try_for_each(|slot| join(slot.socket.as_fd()))),
         };
-        joined.map_err(|error| ListenerError::new(frontend, &self.wanted, error, &[]))
+        joined.map_err(|error| ListenerError::new(frontend, &entry, error, &[]))
     }
 }
 
@@ -185,12 +198,12 @@ impl Group {
 /// The first socket of an address.
 fn bind_first(
     frontend: &config::Frontend,
-    wanted: &Bind,
+    wanted: &BindEntry,
     patience: Duration,
 ) -> Result<(Group, OwnedFd), ListenerError> {
     let fail = |error, holders: &[PortHolder]| ListenerError::new(frontend, wanted, error, holders);
-    let (options, shared) = (options(frontend), frontend.reuse_port);
-    let Bind::Address(addr) = *wanted else {
+    let (options, shared) = (options(wanted), frontend.reuse_port);
+    let Bind::Address(addr) = wanted.bind else {
         let text = "no listening TCP socket was handed down by that number or name (LISTEN_FDS, LISTEN_FDNAMES)";
         return Err(fail(io::Error::other(text), &[]));
     };
@@ -224,14 +237,16 @@ fn are_own(holders: &[PortHolder]) -> bool {
     !holders.is_empty() && holders.iter().all(PortHolder::is_own)
 }
 
-fn options(frontend: &config::Frontend) -> ListenOptions {
+fn options(entry: &BindEntry) -> ListenOptions {
     ListenOptions {
-        backlog: frontend.backlog,
+        backlog: entry.backlog,
         // The kernel stops waiting for the first bytes after about so long and hands the connection over as it is.
-        defer_accept: frontend.defer_accept.then_some(Duration::from_secs(3)),
-        v4v6: frontend.v4v6,
+        defer_accept: entry.defer_accept.then_some(Duration::from_secs(3)),
+        v4v6: entry.v4v6,
         // Sessions that last get their backend's own values later.
-        liveness: config::Liveness::default(),
+        liveness: Liveness { user_timeout: entry.user_timeout, ..Liveness::default() },
+        interface: entry.interface.clone(),
+        tfo: entry.tfo,
     }
 }
 
@@ -244,10 +259,14 @@ mod tests {
 
     use super::*;
 
-    fn bound(wanted: SocketAddr, frontend: &config::Frontend) -> Bound {
+    fn bound(entry: &BindEntry, frontend: &config::Frontend) -> Bound {
         let mut ids = 0..;
         let next_id = || ListenerId(ids.next().unwrap());
-        Bound::new(frontend, &wanted.into(), Vec::new(), 2, Duration::ZERO, next_id).unwrap()
+        Bound::new(frontend, entry, Vec::new(), 2, Duration::ZERO, next_id).unwrap()
+    }
+
+    fn entry(addr: SocketAddr) -> BindEntry {
+        BindEntry::new(addr.into())
     }
 
     fn waiting(bound: &Bound) -> u32 {
@@ -258,10 +277,10 @@ mod tests {
     #[test]
     fn connections_come_only_to_addresses_that_listen() {
         let frontend = config::Frontend::new("web", Vec::new(), "app");
-        let old = bound(([127, 0, 0, 1], 0).into(), &frontend);
+        let old = bound(&entry(([127, 0, 0, 1], 0).into()), &frontend);
         old.listen(&frontend).unwrap();
         // Bound for a reload that may still be refused.
-        let new = bound(old.addr, &frontend);
+        let new = bound(&entry(old.addr), &frontend);
         let clients: Vec<_> = (0..16).map(|_| TcpStream::connect(old.addr).unwrap()).collect();
         assert_eq!(waiting(&old), 16);
         new.listen(&frontend).unwrap();
@@ -270,11 +289,11 @@ mod tests {
 
     #[test]
     fn a_running_listener_takes_a_changed_backlog() {
-        let mut frontend = config::Frontend::new("web", Vec::new(), "app");
-        frontend.backlog = 7;
-        let bound = bound(([127, 0, 0, 1], 0).into(), &frontend);
+        let frontend = config::Frontend::new("web", Vec::new(), "app");
+        let entry = entry(([127, 0, 0, 1], 0).into());
+        let bound = bound(&entry, &frontend);
         for backlog in [7, 9] {
-            frontend.backlog = backlog;
+            bound.gate.change(BindEntry { backlog, ..entry.clone() });
             bound.listen(&frontend).unwrap();
             for slot in &bound.sockets {
                 assert_eq!(fd::accept_queue(slot.socket.as_fd()).unwrap().1, backlog);

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::SockRef;
 
-use crate::config::Bind;
+use crate::config::{Bind, BindEntry};
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::sys::fd;
 
@@ -64,15 +64,16 @@ impl Inherited {
 
     /// All sockets of a frontend's bind, in the order of their workers. There may be more or fewer than workers now:
     /// none may be closed while connections wait in it.
-    pub(crate) fn traffic(&mut self, frontend: &str, bind: &Bind) -> Vec<InheritedListener> {
-        let text = bind.to_string();
+    pub(crate) fn traffic(&mut self, frontend: &str, entry: &BindEntry) -> Vec<InheritedListener> {
+        let text = entry.to_string();
         let is_named = |held: &InheritedListener| {
             let Listener { kind, frontend: owner, bind, .. } = &held.listener;
             *kind == ListenerKind::Traffic && owner == frontend && *bind == text
         };
         let mut found = self.take(|held| is_named(held) || held.answers_to(&text));
-        if let (true, Bind::Address(SocketAddr::V4(addr))) = (found.is_empty(), bind)
+        if let (true, Bind::Address(SocketAddr::V4(addr))) = (found.is_empty(), &entry.bind)
             && addr.ip().is_unspecified()
+            && entry.interface.is_none()
         {
             found = self.take(|held| held.takes_both(addr.port()));
         }
@@ -140,10 +141,11 @@ mod tests {
         let address = unnamed.address.clone();
         inherited.add(unnamed, socket).unwrap();
         let workers = |found: Vec<InheritedListener>| found.iter().map(|h| h.listener.worker).collect::<Vec<_>>();
-        let any = Bind::Address("127.0.0.1:0".parse().unwrap());
+        let entry = |addr: &str| BindEntry::new(Bind::Address(addr.parse().unwrap()));
+        let any = entry("127.0.0.1:0");
         assert_eq!(workers(inherited.traffic("web", &any)), [0, 1]);
         assert_eq!(workers(inherited.traffic("web", &any)), [0_u32; 0]);
-        assert_eq!(workers(inherited.traffic("api", &Bind::Address(address.parse().unwrap()))), [0]);
+        assert_eq!(workers(inherited.traffic("api", &entry(&address))), [0]);
         let left: Vec<_> = inherited.left_over().iter().map(|held| held.listener.frontend.clone()).collect();
         assert_eq!(left, ["gone"]);
     }

@@ -106,7 +106,7 @@ impl Listeners {
         for frontend in &config.frontends {
             let mut missing = frontend.bind.clone();
             for have in self.served.get(&frontend.name).iter().flat_map(|served| &served.bound) {
-                if let Some(index) = missing.iter().position(|wanted| *wanted == have.wanted) {
+                if let Some(index) = missing.iter().position(|wanted| have.is_at(wanted)) {
                     missing.remove(index);
                 }
             }
@@ -132,7 +132,7 @@ impl Listeners {
         let mut entrances = Vec::new();
         for frontend in &config.frontends {
             let new = new.0.iter().filter(|(name, _)| *name == frontend.name).map(|(_, bound)| bound);
-            let stays = |bound: &&Bound| frontend.bind.contains(&bound.wanted);
+            let stays = |bound: &&Bound| frontend.bind.iter().any(|wanted| bound.is_at(wanted));
             let served = self.served.get(&frontend.name).into_iter().flat_map(|served| &served.bound).filter(stays);
             entrances.extend(served.chain(new).map(|bound| bound.entrance(frontend)));
         }
@@ -152,8 +152,8 @@ impl Listeners {
         served.frontend.reroute(settings.clone(), Arc::clone(backend));
         let mut wanted = settings.bind.clone();
         let leaves = |bound: &mut Bound| {
-            let place = wanted.iter().position(|addr| *addr == bound.wanted);
-            place.map(|index| wanted.remove(index)).is_none()
+            let place = wanted.iter().position(|entry| bound.is_at(entry));
+            place.map(|index| bound.gate.change(wanted.remove(index))).is_none()
         };
         let leaving: Vec<Bound> = served.bound.extract_if(.., leaves).collect();
         for bound in &served.bound {
@@ -194,8 +194,10 @@ impl Listeners {
     /// Lets the sessions of a frontend that still wait for a server follow to the one that has its address now.
     fn pass_on(&self, gone: &Frontend, config: &Config) {
         let settings = gone.route().settings.clone();
-        let mut heirs =
-            config.frontends.iter().filter(|heir| heir.bind.iter().any(|bind| settings.bind.contains(bind)));
+        let mut heirs = config
+            .frontends
+            .iter()
+            .filter(|heir| heir.bind.iter().any(|new| settings.bind.iter().any(|old| old.is_at(new))));
         if let Some(heir) = heirs.find_map(|heir| self.frontend(&heir.name)) {
             gone.reroute(settings, Arc::clone(&heir.route().backend));
         }
@@ -273,7 +275,7 @@ fn accept(
 ) -> Result<(), EngineError> {
     for (worker, slot) in with_workers(workers, &mut bound.sockets) {
         if wanted(slot) {
-            worker.listen(slot.id, Arc::clone(frontend), duplicate(&slot.socket)?);
+            worker.listen(slot.id, Arc::clone(frontend), Arc::clone(&bound.gate), duplicate(&slot.socket)?);
             slot.parked = false;
         }
     }
@@ -289,7 +291,7 @@ async fn retire(workers: &Workers, reports: &Reports, frontend: &Arc<Frontend>, 
         if let Err(error) = reports.unlisten(slot.cookie) {
             tracing::debug!("{error}");
         }
-        worker.retire(slot.id, Arc::clone(frontend), slot.socket).await;
+        worker.retire(slot.id, Arc::clone(frontend), Arc::clone(&bound.gate), slot.socket).await;
     }
     if was_served {
         tracing::info!("frontend {}: no longer listening on {}", frontend.name, named(&bound.addr));

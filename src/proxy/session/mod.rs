@@ -41,10 +41,8 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> {
     let frontend = permit.frontend();
     frontend.stats.sessions_total.add(1);
-    let (backend, introduced) = {
-        let route = frontend.route();
-        (Arc::clone(&route.backend), !route.settings.accept_proxy)
-    };
+    let backend = Arc::clone(&frontend.route().backend);
+    let introduced = !permit.gate().is_some_and(|gate| gate.entry().accept_proxy);
     let record = SessionFacts::new(peer, None, SystemTime::now(), Instant::now());
     let preamble = Preamble { introduced, ..Preamble::default() };
     Session::new(context, permit, backend, record).begin(client, preamble)
@@ -75,7 +73,7 @@ impl Session {
             Stage::Relaying { relay, server, queue, connect, retries, redispatched, .. } => {
                 self.record.queue = Some(queue);
                 self.record.connect = Some(connect);
-                self.record.retries = retries;
+                self.record.retries = u16::try_from(retries).unwrap_or(u16::MAX);
                 self.record.redispatched = redispatched;
                 self.resume(*relay, &server).await;
             }
@@ -180,7 +178,7 @@ impl Session {
     /// one's is given back.
     fn continue_here(self, unsent: Option<Box<Frozen>>) {
         if let Some(frozen) = unsent {
-            let permit = Permit::force(self.permit.frontend());
+            let permit = self.permit.again();
             spawn(thaw(Rc::clone(&self.context), permit, Arc::clone(&self.backend), *frozen));
         }
     }

@@ -33,7 +33,7 @@ impl Session {
             server,
             queue: self.record.queue.unwrap_or_default(),
             connect: self.record.connect.unwrap_or_default(),
-            retries: self.record.retries,
+            retries: self.record.retries.into(),
             redispatched: self.record.redispatched,
         })
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ending::AfterRelay;
 use super::state::Session;
 use crate::backend::Lease;
-use crate::config;
+use crate::config::{self, Liveness, Timeouts};
 use crate::proxy::relay::{Relay, RelayEnd};
 use crate::runtime::timer::{self, Timer};
 
@@ -58,7 +58,7 @@ impl Session {
         if !relay.has_closed_more() && !timer.is_due() {
             return Poll::Pending;
         }
-        let mut deadline = relay.deadline(&settings.timeout);
+        let mut deadline = relay.deadline(&self.timeouts(settings));
         loop {
             if let Some((at, _)) = deadline
                 && at < timer.due()
@@ -68,22 +68,28 @@ impl Session {
             ready!(timer.poll(cx));
             if !*settled {
                 *settled = true;
-                settle(relay, settings);
+                let own = self.permit.gate().and_then(|gate| gate.entry().user_timeout);
+                settle(relay, settings.liveness, own);
             }
             self.count(relay.bytes());
-            deadline = relay.deadline(&settings.timeout);
+            deadline = relay.deadline(&self.timeouts(settings));
             match deadline {
                 Some((at, side)) if at <= Instant::now() => return Poll::Ready(RelayEnd::Idle(side)),
                 _ => timer.reset(next_look(deadline.map(|(at, _)| at))),
             }
         }
     }
+
+    /// Those of the backend, and of the frontend as it is now.
+    fn timeouts(&self, settings: &config::Backend) -> Timeouts {
+        self.permit.frontend().route().settings.timeout.over(&settings.timeout)
+    }
 }
 
-/// Lets the kernel find dead peers of a session that lasts.
-fn settle(relay: &Relay, settings: &config::Backend) {
-    let liveness = settings.liveness;
-    for socket in [&relay.client, &relay.server] {
+/// Lets the kernel find dead peers of a session that lasts. `own`: the client's user timeout, where its bind has one.
+fn settle(relay: &Relay, liveness: Liveness, own: Option<Duration>) {
+    let of_client = Liveness { user_timeout: own.or(liveness.user_timeout), ..liveness };
+    for (socket, liveness) in [(&relay.client, of_client), (&relay.server, liveness)] {
         match liveness.apply(socket.as_fd()) {
             // Unix sockets have no such options; their peers do not vanish.
             Ok(()) | Err(_) => {}

@@ -159,7 +159,7 @@ impl Session {
                 self.backend.sessions(),
                 record.server.as_ref().map_or(0, |server| server.sessions()),
             ],
-            retries: record.retries,
+            retries: record.retries.into(),
             redispatched: record.redispatched,
             queue_position: record.queue_position,
         }
