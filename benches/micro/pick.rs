@@ -19,7 +19,7 @@ use super::pool;
 pub(crate) fn bench(criterion: &mut Criterion) {
     for (name, balance) in [
         ("roundrobin", Balance::RoundRobin),
-        ("random", Balance::Random),
+        ("random", Balance::RANDOM),
         ("source", Balance::Source),
         ("leastconn", Balance::LeastConn),
     ] {
@@ -57,7 +57,7 @@ fn picking(backend: &Arc<Backend>, threads: u8, picks: u64) -> Duration {
                     for pick in 0..picks {
                         let [.., high, low] = pick.to_be_bytes();
                         let client = IpAddr::V4(Ipv4Addr::new(10, thread, high, low));
-                        let hint = Hint { client: Some(client), avoid: None };
+                        let hint = Hint { client: Some(client), ..Hint::default() };
                         drop(black_box(backend.pick(&hint)));
                     }
                     began.elapsed()

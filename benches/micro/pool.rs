@@ -14,6 +14,7 @@ pub(crate) fn backend(balance: Balance, servers: u16) -> Arc<Backend> {
     let settings = Arc::new(settings);
     let backend = Backend::new(Arc::clone(&settings));
     let specs = (0..servers).map(|index| MemberSpec {
+        port_shift: None,
         host: None,
         name: format!("s{index}"),
         addr: SocketAddr::from(([10, 0, 0, 1], 1 + index)).into(),

@@ -66,6 +66,7 @@ impl DepartedServers {
             let spec = MemberSpec {
                 name: name.to_owned(),
                 addr: addr(),
+                port_shift: None,
                 host: None,
                 weight: Weight::default(),
                 maxconn: None,

@@ -107,6 +107,8 @@ impl Backend {
     /// Picks a server and counts a session on it. `None`: none is usable, or all are full.
     pub fn pick(self: &Arc<Self>, hint: &Hint) -> Option<Lease> {
         let snapshot = self.snapshot.load();
+        let elastic = snapshot.schedule.is_elastic();
+        let hint = if elastic { &Hint { busy: self.busy(hint.busy), ..*hint } } else { hint };
         let candidate = snapshot.schedule.take(&self.loads, &self.cursor, hint)?;
         Some(Lease::new(self, &snapshot.members[candidate.member]))
     }
@@ -115,7 +117,7 @@ impl Backend {
     pub fn pick_same(self: &Arc<Self>, slot: Slot) -> Option<Lease> {
         let snapshot = self.snapshot.load();
         let candidate = snapshot.schedule.candidates().iter().find(|c| c.slot == slot)?;
-        let taken = self.loads.take(slot, candidate.maxconn);
+        let taken = self.loads.take(slot, snapshot.schedule.limit(candidate, self.busy(1)));
         taken.then(|| Lease::new(self, &snapshot.members[candidate.member]))
     }
 
@@ -140,6 +142,18 @@ impl Backend {
         member.spec.options.check.as_ref()?;
         let state = member.server.state();
         (state.is_up() || state.history.newest().is_some()).then(|| state.is_up())
+    }
+
+    /// Sessions on its servers and in its queue, and so many more.
+    fn busy(&self, more: u32) -> u32 {
+        self.sessions().saturating_add(u32::try_from(self.queue.len()).unwrap_or(u32::MAX)).saturating_add(more)
+    }
+
+    /// One session more waits: where limits depend on that, there may be room for the first in line.
+    pub fn call_if_elastic(&self) {
+        if self.snapshot.load().schedule.is_elastic() {
+            self.queue.call_next();
+        }
     }
 
     /// Sessions on all servers now.

@@ -26,6 +26,8 @@ pub(crate) struct Candidate {
     pub weight: u32,
     /// `u32::MAX`: no limit.
     pub maxconn: u32,
+    /// The limit while the backend has few sessions.
+    pub minconn: u32,
     /// Identifies the server on the hash ring, whatever else changes.
     pub name_hash: u64,
 }
@@ -37,6 +39,8 @@ pub struct Hint {
     pub client: Option<IpAddr>,
     /// Slot of the server that has just failed this session.
     pub avoid: Option<Slot>,
+    /// Sessions of the backend, where limits depend on them.
+    pub busy: u32,
 }
 
 /// The usable servers in the order that an algorithm needs them.
@@ -44,15 +48,16 @@ pub struct Hint {
 pub(crate) struct Schedule {
     candidates: Vec<Candidate>,
     order: PickOrder,
+    /// Sessions of the backend at which a candidate has its whole `maxconn`.
+    fullconn: u32,
 }
 
 #[derive(Debug)]
 enum PickOrder {
-    /// Candidates repeated by weight and spread evenly; walked by a cursor (`roundrobin`) or at random.
-    Cycle {
-        turns: Vec<u16>,
-        random: bool,
-    },
+    /// Candidates repeated by weight and spread evenly; walked by a cursor.
+    Cycle(Vec<u16>),
+    /// So many turns are drawn.
+    Draw(Vec<u16>, u16),
     /// Reciprocal weights, so that the scan multiplies instead of dividing.
     Least(Vec<u64>),
     /// Points of a consistent hash ring, sorted.
@@ -71,15 +76,36 @@ enum Choosiness {
 impl Schedule {
     pub(crate) fn new(balance: Balance, candidates: Vec<Candidate>) -> Self {
         let order = match balance {
-            Balance::RoundRobin => PickOrder::Cycle { turns: spread(&candidates), random: false },
-            Balance::Random => PickOrder::Cycle { turns: spread(&candidates), random: true },
+            Balance::RoundRobin | Balance::StaticRr => PickOrder::Cycle(spread(&candidates)),
+            Balance::Random { draws } => PickOrder::Draw(spread(&candidates), draws),
             Balance::LeastConn => {
                 PickOrder::Least(candidates.iter().map(|c| RECIPROCAL / u64::from(c.weight)).collect())
             }
             Balance::Source => PickOrder::Ring(ring(&candidates)),
             Balance::First => PickOrder::First,
         };
-        Self { candidates, order }
+        Self { candidates, order, fullconn: 0 }
+    }
+
+    /// The same with limits that depend on the sessions of the backend.
+    pub(crate) fn with_fullconn(self, fullconn: u32) -> Self {
+        Self { fullconn, ..self }
+    }
+
+    /// Whether the limit of a candidate depends on the sessions of the backend.
+    pub(crate) fn is_elastic(&self) -> bool {
+        self.fullconn > 0
+    }
+
+    /// How many sessions a candidate may have while its backend has `busy`.
+    pub(crate) fn limit(&self, candidate: &Candidate, busy: u32) -> u32 {
+        let Candidate { minconn, maxconn, .. } = *candidate;
+        if minconn >= maxconn || busy >= self.fullconn {
+            return maxconn;
+        }
+        // Less than `maxconn`, since `busy` is less than `fullconn`.
+        let share = u64::from(busy) * u64::from(maxconn) / u64::from(self.fullconn);
+        minconn.max(u32::try_from(share).unwrap_or(maxconn))
     }
 
     pub(crate) fn candidates(&self) -> &[Candidate] {
@@ -109,15 +135,15 @@ impl Schedule {
             (pass != Choosiness::Best || !loads.is_suspect(c.slot))
                 && (pass == Choosiness::AvoidedToo || hint.avoid != Some(c.slot))
         };
-        let take = |c: &Candidate| allowed(c) && loads.take(c.slot, c.maxconn);
+        let take = |c: &Candidate| allowed(c) && loads.take(c.slot, self.limit(c, hint.busy));
         let quick = match &self.order {
-            PickOrder::Cycle { turns, random: false } => {
+            PickOrder::Cycle(turns) => {
                 let start = turn % turns.len();
                 let near = turns[start..].iter().chain(&turns[..start]).take(NEAR);
                 near.map(|index| &self.candidates[usize::from(*index)]).find(|c| take(c))
             }
-            PickOrder::Cycle { turns, random: true } => self.better_of_two(loads, turns, &allowed).filter(|c| take(c)),
-            PickOrder::Least(reciprocals) => return self.least(loads, reciprocals, turn, &allowed),
+            PickOrder::Draw(turns, draws) => self.best_drawn(loads, turns, *draws, &allowed).filter(|c| take(c)),
+            PickOrder::Least(reciprocals) => return self.least(loads, reciprocals, turn, hint.busy, &allowed),
             PickOrder::Ring(points) => {
                 let start = points.partition_point(|(point, _)| *point < hash_of(hint.client));
                 let near = points[start..].iter().chain(&points[..start]).take(NEAR);
@@ -131,17 +157,23 @@ impl Schedule {
         })
     }
 
-    /// Power of two choices, by sessions for each unit of weight.
-    fn better_of_two(&self, loads: &Loads, turns: &[u16], allowed: &impl Fn(&Candidate) -> bool) -> Option<&Candidate> {
-        let draw = || &self.candidates[usize::from(turns[fastrand::usize(..turns.len())])];
-        let (a, b) = (draw(), draw());
-        let busy = |c: &Candidate| u64::from(loads.apparent(c.slot)) * RECIPROCAL / u64::from(c.weight);
-        match (allowed(a), allowed(b)) {
-            (true, true) => Some(if busy(b) < busy(a) { b } else { a }),
-            (true, false) => Some(a),
-            (false, true) => Some(b),
-            (false, false) => None,
+    /// The least busy of some that are drawn, by sessions for each unit of weight.
+    fn best_drawn(
+        &self,
+        loads: &Loads,
+        turns: &[u16],
+        draws: u16,
+        allowed: &impl Fn(&Candidate) -> bool,
+    ) -> Option<&Candidate> {
+        let mut best: Option<(u64, &Candidate)> = None;
+        for _ in 0..draws {
+            let drawn = &self.candidates[usize::from(turns[fastrand::usize(..turns.len())])];
+            let busy = u64::from(loads.apparent(drawn.slot)) * RECIPROCAL / u64::from(drawn.weight);
+            if allowed(drawn) && best.is_none_or(|(least, _)| busy < least) {
+                best = Some((busy, drawn));
+            }
         }
+        best.map(|(_, drawn)| drawn)
     }
 
     /// HAProxy's key: 0 for an idle server, else (sessions + 1) / weight; the smallest wins. The scan starts at another
@@ -151,6 +183,7 @@ impl Schedule {
         loads: &Loads,
         reciprocals: &[u64],
         turn: usize,
+        busy: u32,
         allowed: &impl Fn(&Candidate) -> bool,
     ) -> Option<&Candidate> {
         let start = turn % self.candidates.len();
@@ -162,7 +195,7 @@ impl Schedule {
                 let load = loads.apparent(candidate.slot);
                 let key = if load == 0 { 0 } else { (u64::from(load) + 1) * reciprocals[index] };
                 if best.is_none_or(|(least, _)| key < least)
-                    && load & !SUSPECT < candidate.maxconn
+                    && load & !SUSPECT < self.limit(candidate, busy)
                     && allowed(candidate)
                 {
                     best = Some((key, index));
@@ -172,7 +205,7 @@ impl Schedule {
                 }
             }
             let candidate = &self.candidates[best?.1];
-            if loads.take(candidate.slot, candidate.maxconn) {
+            if loads.take(candidate.slot, self.limit(candidate, busy)) {
                 return Some(candidate);
             }
         }

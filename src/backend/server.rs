@@ -59,6 +59,8 @@ pub enum MemberOrigin {
 pub struct MemberSpec {
     pub name: String,
     pub addr: Addr,
+    /// The port is the one that the client came to and this added, and `addr` has none.
+    pub port_shift: Option<i32>,
     /// The host name that the address was looked up by; checks ask for it.
     pub host: Option<String>,
     pub weight: Weight,

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::loads::Loads;
 use super::scheduler::{Candidate, Schedule};
 use super::server::Member;
-use crate::config::{self, Weight};
+use crate::config::{self, Balance, Weight};
 
 #[derive(Debug)]
 pub struct Snapshot {
@@ -28,7 +28,9 @@ impl Snapshot {
 
     pub(super) fn new(settings: Arc<config::Backend>, members: Vec<Arc<Member>>, now: Instant) -> Self {
         let (candidates, ramping) = usable(&settings, &members, now);
+        let elastic = candidates.iter().any(|candidate| candidate.minconn < candidate.maxconn);
         let schedule = Schedule::new(settings.balance, candidates);
+        let schedule = if elastic { schedule.with_fullconn(settings.fullconn.unwrap_or(1)) } else { schedule };
         Self { settings, members, schedule, ramping }
     }
 
@@ -58,21 +60,23 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
     if chosen.is_empty() {
         chosen = able(true).take(if settings.allbackups { usize::MAX } else { 1 }).collect();
     }
-    let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(member, now)).collect();
+    // The shares of `static-rr` do not change.
+    let warmth = |member| if settings.balance == Balance::StaticRr { 100 } else { warmth(member, now) };
+    let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(member)).collect();
     let cold = chosen.iter().zip(&percents).filter(|(_, percent)| **percent < 100);
     // In steps of 5 %.
     let ramping = cold.map(|((_, member), _)| member.spec.options.slowstart / 20).min();
     let candidates = chosen.iter().zip(percents).map(|((index, member), percent)| {
         let weight = u32::from(weight_of(member).get());
+        let limit = |max: u32| (max * percent).div_ceil(100).max(1).saturating_sub(member.server.lent());
+        let maxconn = member.spec.maxconn.map_or(u32::MAX, limit);
         Candidate {
             member: *index,
             slot: member.server.slot(),
             // In steps of 5 %, since the cycle of turns grows with the scale.
             weight: if ramping.is_some() { (weight * 20 * percent / 100).max(1) } else { weight },
-            maxconn: member
-                .spec
-                .maxconn
-                .map_or(u32::MAX, |max| (max * percent).div_ceil(100).max(1).saturating_sub(member.server.lent())),
+            maxconn,
+            minconn: member.spec.options.minconn.map_or(maxconn, limit),
             name_hash: xxh3_64(member.spec.name.as_bytes()),
         }
     });

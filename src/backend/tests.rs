@@ -11,6 +11,7 @@ fn spec(name: &str, port: u16) -> MemberSpec {
     MemberSpec {
         name: name.into(),
         addr: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
+        port_shift: None,
         host: None,
         weight: Weight::default(),
         maxconn: None,

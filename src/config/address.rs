@@ -1,7 +1,7 @@
 //! The address of a server, as one writes it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -35,6 +35,35 @@ impl fmt::Display for Address {
             Self::Unix(path) => write!(f, "unix@{}", path.display()),
         }
     }
+}
+
+/// Reads an address that may leave its port to the client: `10.0.0.1` is the port that the client came to, and
+/// `10.0.0.1:+1000` is that plus 1000. `Some`: what is added to that port; the address then has the port 0.
+pub(super) fn parse_shifted(text: &str) -> Result<(Address, Option<i32>), AddressError> {
+    let shifted = text.rsplit_once(':').filter(|(_, shift)| shift.starts_with(['+', '-']));
+    let (host, shift) = match shifted {
+        Some((host, digits)) => {
+            let shift = digits.parse().ok().filter(|shift: &i32| is_number(&digits[1..]) && shift.abs() < 65536);
+            (host, shift.ok_or_else(|| AddressError::BadPort(digits.to_owned()))?)
+        }
+        None => (text, 0),
+    };
+    // Any port shows whether the rest is an address; one of IPv6 without brackets would take it for its last group.
+    let bare_v6 = host.parse::<Ipv6Addr>().is_ok();
+    match format!("{host}:1").parse() {
+        Ok(Address::Ip(mut addr)) if !bare_v6 => {
+            addr.set_port(0);
+            Ok((Address::Ip(addr), Some(shift)))
+        }
+        Ok(Address::Host(host, _)) => Ok((Address::Host(host, 0), Some(shift))),
+        _ => Ok((text.parse()?, None)),
+    }
+}
+
+/// The port that is so far from another one, as in HAProxy without a care for the ends.
+pub(crate) fn shifted(port: u16, shift: i32) -> u16 {
+    // Truncated on purpose.
+    (i32::from(port) + shift).rem_euclid(1 << 16) as u16
 }
 
 /// Why a text is no server address.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Balance;
+use super::frontend::Frontend;
 use super::global::MAX_CONN;
 use super::section::{Section, Shape, set};
 use super::server::Server;
@@ -19,6 +20,9 @@ pub struct Backend {
     pub retry: Retry,
     /// Sessions that may wait for a usable server at once. Default 10,000.
     pub maxqueue: u32,
+    /// Sessions at which each server has its whole `maxconn`; below, it has its share of them, and at least `minconn`.
+    /// Default: a tenth of what its frontends let in.
+    pub fullconn: Option<u32>,
     /// When no server but backups is usable: all of them, not just the first. Default false.
     pub allbackups: bool,
     pub timeout: Timeouts,
@@ -61,6 +65,9 @@ pub struct Liveness {
 /// Default of both limits of [`Liveness`] in a backend.
 const LIVENESS: Duration = Duration::from_secs(60);
 
+/// Stands for the limit of a frontend that depends on the machine.
+const UNKNOWN_MAXCONN: u32 = 10_000;
+
 /// The most servers a backend can have: each has a slot in a table of counters (`backend::Loads`).
 pub(crate) const MAX_SERVERS: usize = 4096;
 
@@ -72,6 +79,7 @@ impl Backend {
             balance: Balance::RoundRobin,
             retry: Retry::default(),
             maxqueue: 10_000,
+            fullconn: None,
             allbackups: false,
             timeout: Timeouts::default(),
             options: Arc::default(),
@@ -86,6 +94,15 @@ impl Backend {
     /// It has no servers and will have none.
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty() && self.discovery.is_none()
+    }
+
+    /// As in HAProxy: a tenth of what its frontends let in, each of them `maxconn` sessions where it has no limit itself.
+    pub(super) fn default_fullconn(&mut self, frontends: &[Frontend], maxconn: Option<u32>) {
+        if self.fullconn.is_none() && self.servers.iter().any(|server| server.options.minconn.is_some()) {
+            let leading = frontends.iter().filter(|frontend| frontend.backend == self.name);
+            let limits = leading.map(|frontend| frontend.maxconn.or(maxconn).unwrap_or(UNKNOWN_MAXCONN));
+            self.fullconn = Some((limits.fold(0, u32::saturating_add) / 10).max(1));
+        }
     }
 
     pub(super) fn read(name: &str, section: &Section<'_>) -> Self {
@@ -113,21 +130,24 @@ impl Backend {
     }
 
     fn read_sessions(&mut self, section: &Section<'_>) {
-        set(&mut self.balance, section.word("balance", &Balance::WORDS));
+        set(&mut self.balance, Balance::read(section));
         set(&mut self.retry.retries, section.number("retries", 0..=MAX_RETRIES));
         set(&mut self.retry.redispatch, section.flag("redispatch"));
         set(&mut self.retry.replay, section.value("replay").and_then(|value| value.size(MAX_REPLAY)));
         set(&mut self.maxqueue, section.number("maxqueue", 0..=MAX_CONN));
+        self.fullconn = section.number("fullconn", 1..=MAX_CONN);
         set(&mut self.allbackups, section.flag("allbackups"));
     }
 
     pub(super) const SHAPE: Shape = Shape {
         keys: &[
             "balance",
+            "random_draws",
             "retries",
             "redispatch",
             "replay",
             "maxqueue",
+            "fullconn",
             "allbackups",
             "timeout",
             "check",
@@ -135,6 +155,8 @@ impl Backend {
             "on_marked_down",
             "slowstart",
             "send_proxy",
+            "source",
+            "minconn",
             "keepalive",
             "user_timeout",
             "discovery",
@@ -146,7 +168,6 @@ impl Backend {
             ("default_server", "write the keys in [backend.NAME], for all its servers"),
             ("mode", "leave it out: lb is always in TCP mode"),
             ("maxconn", "write it in each server, or in [frontend.NAME]"),
-            ("fullconn", "leave it out: a server's `maxconn` does not change"),
             ("weight", "write it in the server: `app1 = { addr = \"10.0.0.1:8000\", weight = 2 }`"),
             ("bind", "write it in [frontend.NAME]"),
             ("connect", "write `timeout = { connect = \"5s\" }`"),

@@ -1,6 +1,6 @@
 //! `check` of a backend.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::check_kind::CheckKind;
@@ -32,6 +32,8 @@ pub struct Check {
     /// The check begins with the PROXY header that sessions send. Default: as `send_proxy`, but none with `port` or
     /// `addr`.
     pub send_proxy: Option<ProxyVersion>,
+    /// As that of sessions, without its port.
+    pub source: Option<SocketAddr>,
 }
 
 /// Successes in a row that bring a server UP; at least 1.
@@ -92,22 +94,33 @@ impl Default for Check {
             addr: None,
             init_state: InitState::Up,
             send_proxy: None,
+            source: None,
         }
     }
 }
 
 /// What the rest of its backend means for a check.
+#[derive(PartialEq)]
 pub(super) struct CheckContext {
     /// `timeout.check`.
     pub(super) timeout: Option<Duration>,
-    /// `send_proxy` of the backend.
+    /// `send_proxy` of the server.
     pub(super) send_proxy: Option<ProxyVersion>,
+    /// `source` of the server.
+    pub(super) source: Option<SocketAddr>,
+}
+
+impl CheckContext {
+    /// One port is enough for one connection at a time, which a session may have.
+    fn source(&self) -> Option<SocketAddr> {
+        self.source.map(|source| (source.ip(), 0).into())
+    }
 }
 
 impl Check {
     /// The check of a backend without that key.
     pub(super) fn unsaid(context: &CheckContext) -> Self {
-        let mut check = Self { send_proxy: context.send_proxy, ..Self::default() };
+        let mut check = Self { send_proxy: context.send_proxy, source: context.source(), ..Self::default() };
         set(&mut check.timeout, context.timeout);
         check
     }
@@ -144,7 +157,7 @@ impl Check {
     }
 
     fn read(section: &Section<'_>, context: &CheckContext) -> Self {
-        let mut check = Self::default();
+        let mut check = Self { source: context.source(), ..Self::default() };
         set(&mut check.kind, CheckKind::read(section));
         set(&mut check.inter, section.duration("inter", "write a time such as \"2s\", or `check = false`"));
         let inter = check.inter;

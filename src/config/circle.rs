@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::address::Address;
+use super::address::{Address, shifted};
 use super::backend::Backend;
 use super::bind::Bind;
 use super::bind_entry::BindEntry;
@@ -100,18 +100,26 @@ pub(super) fn written_circles<'a, 'e>(
     entrances: &'e [Entrance],
     backends: &'a [Backend],
 ) -> Vec<(Target<'a>, &'e Entrance)> {
-    let mut found = circles(entrances, &written(backends), |_| false);
+    let mut found = circles(entrances, &written(entrances, backends), |_| false);
     found.dedup_by_key(|(target, _)| (target.backend, target.server));
     found
 }
 
-/// Where the servers are, as far as that is written there; a server of `localhost` has two places.
-fn written(backends: &[Backend]) -> Vec<Target<'_>> {
+/// Where the servers are, as far as that is written there; a server of `localhost` has two places, and one without a port
+/// of its own a place for each port that its clients come to.
+fn written<'a>(entrances: &[Entrance], backends: &'a [Backend]) -> Vec<Target<'a>> {
     let mut targets = Vec::new();
     for backend in backends {
         for server in &backend.servers {
             let target = |addr| Target { backend: &backend.name, server: &server.name, addr };
-            targets.extend(places(&server.addr).into_iter().map(target));
+            let Some(shift) = server.port_shift else {
+                targets.extend(places(&server.addr).into_iter().map(target));
+                continue;
+            };
+            for entrance in entrances.iter().filter(|entrance| entrance.backend == backend.name) {
+                let port = shifted(entrance.addr.port(), shift);
+                targets.extend(places(&server.addr).into_iter().map(|addr| target((addr.ip(), port).into())));
+            }
         }
     }
     targets

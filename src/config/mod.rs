@@ -46,7 +46,7 @@ mod words;
 use std::io;
 use std::path::Path;
 
-pub(crate) use address::{Address, AddressError};
+pub(crate) use address::{Address, AddressError, shifted};
 pub use admin_state::AdminState;
 pub use backend::Backend;
 pub(crate) use backend::{Liveness, MAX_SERVERS};
@@ -150,16 +150,15 @@ impl Config {
         let global = root.section("global", &Global::SHAPE, "[global]");
         let etcd = root.section("etcd", &Etcd::SHAPE, "[etcd]");
         let etcd = etcd.as_ref().map(Etcd::read);
-        let backends = Self::read_backends(root, etcd.is_some());
+        let global = global.as_ref().map(Global::read).unwrap_or_default();
+        let mut backends = Self::read_backends(root, etcd.is_some());
         let frontends = Self::read_frontends(root);
+        for backend in &mut backends {
+            backend.default_fullconn(&frontends, global.maxconn);
+        }
         Self::refuse_circles(root, &frontends, &backends);
         let discovers = backends.iter().any(|backend| backend.discovery.is_some());
-        Self {
-            global: global.as_ref().map(Global::read).unwrap_or_default(),
-            etcd: etcd.filter(|_| discovers),
-            frontends,
-            backends,
-        }
+        Self { global, etcd: etcd.filter(|_| discovers), frontends, backends }
     }
 
     fn read_backends(root: &Section<'_>, has_etcd: bool) -> Vec<Backend> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::address::Address;
+use super::address::{self, Address};
 use super::global::MAX_CONN;
 use super::section::{Shape, set};
 use super::server_options::{ServerOptions, UsualOptions};
@@ -13,7 +13,10 @@ use super::words::shown;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     pub name: String,
+    /// Its port is 0 where `port_shift` says which one it is.
     pub addr: Address,
+    /// Its port is the one that the client came to, and this added.
+    pub port_shift: Option<i32>,
     pub weight: Weight,
     /// Sessions at once; more wait in the backend's queue. `None`: no limit.
     pub maxconn: Option<u32>,
@@ -32,6 +35,7 @@ impl Server {
         Self {
             name: name.into(),
             addr,
+            port_shift: None,
             weight: Weight::default(),
             maxconn: None,
             backup: false,
@@ -46,7 +50,7 @@ impl Server {
     /// `path`: as it would stand in a header, `backend.app.servers.app1`.
     pub(super) fn read(name: &str, value: &RawValue<'_>, path: String, usual: &UsualOptions<'_>) -> Option<Self> {
         if value.plain_text().is_some() {
-            return Some(Self { options: Arc::clone(&usual.options), ..Self::new(name, address(value)?) });
+            return Self::at(name, value, Arc::clone(&usual.options));
         }
         let section = value.section(path, &Self::SHAPE, &format!("{} = \"10.0.0.1:8000\"", shown(name)))?;
         let weight = section.number("weight", 0..=i64::from(Weight::MAX)).and_then(Weight::new);
@@ -54,12 +58,28 @@ impl Server {
         let (backup, disabled) = (section.flag("backup"), section.flag("disabled"));
         let options = ServerOptions::of_server(&section, usual);
         let addr = section.required("addr", "\"10.0.0.1:8000\"");
-        let mut server = Self { options, ..Self::new(name, address(&addr?)?) };
+        let mut server = Self::at(name, &addr?, options)?;
         set(&mut server.weight, weight);
-        server.maxconn = maxconn;
+        // As in HAProxy: alone, or where it is larger, it is the limit.
+        server.maxconn = maxconn.max(server.options.minconn);
         set(&mut server.backup, backup);
         set(&mut server.disabled, disabled);
         Some(server)
+    }
+
+    fn at(name: &str, value: &RawValue<'_>, options: Arc<ServerOptions>) -> Option<Self> {
+        let text = value.text("10.0.0.1:8000")?;
+        let parsed = address::parse_shifted(text);
+        let parsed = parsed.map_err(|error| value.wrong(format!("is no address of a server: {error}")));
+        let (addr, port_shift) = parsed.ok()?;
+        if port_shift.is_some() && options.check.as_ref().is_some_and(|check| check.port.is_none()) {
+            let plain = shown(text.rsplit_once(":+").or(text.rsplit_once(":-")).map_or(text, |(host, _)| host));
+            value.wrong(format!(
+                "has no port for its checks; write it as `{plain}:PORT`, or, to use the port that the client came to, \
+                 `check = {{ port = 8000 }}` or `check = false` beside it"
+            ));
+        }
+        Some(Self { port_shift, options, ..Self::new(name, addr) })
     }
 
     pub(super) const SHAPE: Shape = Shape {
@@ -74,6 +94,8 @@ impl Server {
             "on_marked_down",
             "slowstart",
             "send_proxy",
+            "source",
+            "minconn",
         ],
         foreign: &[
             ("address", "write `addr`"),
@@ -91,9 +113,4 @@ impl Server {
             ("ssl", "leave it out: lb passes TLS through"),
         ],
     };
-}
-
-fn address(value: &RawValue<'_>) -> Option<Address> {
-    let parsed = value.text("10.0.0.1:8000")?.parse();
-    parsed.map_err(|error| value.wrong(format!("is no address of a server: {error}"))).ok()
 }

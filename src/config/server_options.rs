@@ -1,11 +1,14 @@
 //! How a server is used and watched. What a backend says holds for each of its servers that says nothing else.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{Check, CheckContext};
+use super::global::MAX_CONN;
 use super::proxy_version::ProxyVersion;
 use super::section::{Section, set};
+use super::value::RawValue;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerOptions {
@@ -19,6 +22,10 @@ pub struct ServerOptions {
     pub slowstart: Duration,
     /// PROXY protocol header towards it.
     pub send_proxy: Option<ProxyVersion>,
+    /// Connections to it come from this address; port 0: any.
+    pub source: Option<SocketAddr>,
+    /// Sessions at once that it has in any case, while its backend has few; they grow up to `maxconn`.
+    pub minconn: Option<u32>,
 }
 
 impl Default for ServerOptions {
@@ -30,6 +37,8 @@ impl Default for ServerOptions {
             shutdown_sessions_when_down: false,
             slowstart: Duration::ZERO,
             send_proxy: None,
+            source: None,
+            minconn: None,
         }
     }
 }
@@ -47,7 +56,7 @@ impl ServerOptions {
     pub(super) fn of_backend(section: &Section<'_>, check_timeout: Option<Duration>) -> Self {
         let mut options = Self::default();
         options.read(section);
-        let context = CheckContext { timeout: check_timeout, send_proxy: options.send_proxy };
+        let context = options.context(check_timeout);
         options.check = Check::layered(None, section.value("check"), &section.path("check"), &context);
         options
     }
@@ -57,11 +66,15 @@ impl ServerOptions {
         let mut options = Self::clone(&usual.options);
         options.read(section);
         let (own, above) = (section.value("check"), usual.section.value("check"));
-        if own.is_some() || options.send_proxy != usual.options.send_proxy {
-            let context = CheckContext { timeout: usual.check_timeout, send_proxy: options.send_proxy };
+        let context = options.context(usual.check_timeout);
+        if own.is_some() || context != usual.options.context(usual.check_timeout) {
             options.check = Check::layered(own, above, &section.path("check"), &context);
         }
         if options == *usual.options { Arc::clone(&usual.options) } else { Arc::new(options) }
+    }
+
+    fn context(&self, timeout: Option<Duration>) -> CheckContext {
+        CheckContext { timeout, send_proxy: self.send_proxy, source: self.source }
     }
 
     fn read(&mut self, section: &Section<'_>) {
@@ -69,7 +82,19 @@ impl ServerOptions {
         set(&mut self.observe, section.word("observe", &OBSERVE));
         set(&mut self.shutdown_sessions_when_down, section.word("on_marked_down", &ON_MARKED_DOWN));
         set(&mut self.slowstart, section.delay("slowstart"));
+        set(&mut self.source, section.value("source").and_then(|value| source(&value)).map(Some));
+        set(&mut self.minconn, section.number("minconn", 1..=MAX_CONN).map(Some));
     }
+}
+
+fn source(value: &RawValue<'_>) -> Option<SocketAddr> {
+    let text = value.text("10.0.0.1")?;
+    let ip = text.trim_start_matches('[').trim_end_matches(']').parse().map(|ip: IpAddr| (ip, 0).into());
+    let source = ip.or_else(|_| text.parse()).ok();
+    if source.is_none() {
+        value.wrong("is no address of this machine; write e.g. \"10.0.0.1\", or \"10.0.0.1:7000\" for one port");
+    }
+    source
 }
 
 const OBSERVE: [(&str, bool); 2] = [("layer4", true), ("none", false)];

@@ -71,7 +71,7 @@ fn the_optional_keys_of_the_sample_are_valid_too() {
     let uncommented: Vec<_> = sample
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            // The names below belong to another type of check than the sample's.
+            // The names below belong to another type of check, or another balance, than the sample's.
             Some(rest) if OF_OTHER_TYPES.iter().any(|key| rest.starts_with(key)) => line,
             Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| is_key(key)) => rest,
             _ => line,
@@ -111,4 +111,4 @@ fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
 
 const NONE: Shape = Shape { keys: &[], foreign: &[] };
 const SAMPLE: &str = include_str!("../../systemd/lb.toml");
-const OF_OTHER_TYPES: [&str; 5] = ["method =", "path =", "host =", "status =", "steps ="];
+const OF_OTHER_TYPES: [&str; 6] = ["method =", "path =", "host =", "status =", "steps =", "random_draws ="];

@@ -214,7 +214,9 @@ impl CheckLoop {
     async fn rehabilitate(&self, member: &Member) -> Farewell {
         let check = config::Check::default();
         let (result, farewell) = probe(&check, &member.spec.addr, None).await;
-        if result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
+        // Where the port is each client's, only a session can find out.
+        let anywhere = member.spec.port_shift.is_some();
+        if anywhere || result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
             self.server.trust();
             self.backend.queue.call(usize::MAX);
         }
@@ -336,6 +338,7 @@ mod tests {
             let spec = MemberSpec {
                 name: "a".into(),
                 addr: addr.into(),
+                port_shift: None,
                 host: None,
                 weight: config::Weight::default(),
                 maxconn: None,

@@ -66,12 +66,12 @@ async fn ask<'a>(
 ) -> Result<Passed, ProbeFailure> {
     match &check.kind {
         CheckKind::Tcp => {
-            let open = Conn::open(place, Talk::Nothing, check.send_proxy).await?;
+            let open = Conn::open(place, Talk::Nothing, check).await?;
             *conn = check.send_proxy.map(|_| open);
             Ok(Passed { status: CheckStatus::L4Ok, code: None })
         }
         CheckKind::Http { method, path, host, status } => {
-            let conn = conn.insert(Conn::open(place, Talk::Something, check.send_proxy).await?);
+            let conn = conn.insert(Conn::open(place, Talk::Something, check).await?);
             // A check that goes to another address does not ask for this server.
             let name = if check.addr.is_some() { None } else { name };
             let host = host.as_ref().map_or_else(|| http::host(place, name), Clone::clone);

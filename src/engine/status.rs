@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::health::{CheckResult, ResultSource};
-use crate::backend::{Backend, Member};
+use crate::backend::{Backend, Member, MemberSpec};
 use crate::config::{self, Address};
 use crate::control::admin::status::{
     self, CheckReport, Percentiles, ServerReport, ServerStatus, ServerTimes, Status, StatusPhase,
@@ -129,7 +129,7 @@ fn server(member: &Member) -> ServerReport {
         |of: fn(&crate::stats::Times) -> &Histogram| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
     ServerReport {
         name: server.name.to_string(),
-        addr: member.spec.addr.named(),
+        addr: shown_addr(&member.spec),
         status: match member.status() {
             "UP" => ServerStatus::Up,
             "DOWN" => ServerStatus::Down,
@@ -156,6 +156,18 @@ fn server(member: &Member) -> ServerReport {
             connect_ms: times(|times| &times.connect),
             session_ms: times(|times| &times.session),
         },
+    }
+}
+
+/// As in the configuration.
+fn shown_addr(spec: &MemberSpec) -> String {
+    let addr = spec.addr.named();
+    match spec.port_shift {
+        None => addr,
+        Some(shift) => {
+            let host = addr.strip_suffix(":0").unwrap_or(&addr);
+            if shift == 0 { host.to_owned() } else { format!("{host}:{shift:+}") }
+        }
     }
 }
 

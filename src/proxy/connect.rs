@@ -136,7 +136,7 @@ impl Session {
     }
 
     fn hint(&self, search: &Search) -> Hint {
-        Hint { client: self.record.client.map(|client| client.ip()), avoid: search.avoid }
+        Hint { client: self.record.client.map(|client| client.ip()), avoid: search.avoid, busy: 1 }
     }
 
     /// A lease after a time in the queue. `None`: the frontend leads to another backend, where the search begins anew.
@@ -157,6 +157,9 @@ impl Session {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
         self.record.queue_position = u32::try_from(ticket.position()).unwrap_or(u32::MAX);
+        // From now on it counts as one in the queue.
+        hint.busy = 0;
+        backend.call_if_elastic();
         let mut may_look = ticket.position() == 0;
         loop {
             // After joining: a reload looks at the queue after it has changed the frontend.

@@ -58,6 +58,7 @@ impl Bench {
         let spec = MemberSpec {
             name: "a".into(),
             addr: origin.into(),
+            port_shift: None,
             host: None,
             weight: config::Weight::default(),
             maxconn: None,

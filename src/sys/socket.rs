@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_quickack;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, acceptfrom_with, recv, send};
@@ -149,7 +150,8 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
 /// Begins to connect. The socket may be usable at once or later; it becomes writable once the
 /// connect has ended. Errors are those that need no answer from the network (no route, no free port, unix socket refused).
 /// `speaks`: bytes are sent as soon as it is connected, and the handshake's last ACK waits for them: a segment less.
-pub(crate) fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
+/// `source` as for [`bind_source`].
+pub(crate) fn connect(addr: &Addr, source: Option<SocketAddr>, speaks: bool) -> io::Result<OwnedFd> {
     let (domain, target) = match addr {
         Addr::Ip(ip) => (Domain::for_address(*ip), SockAddr::from(*ip)),
         Addr::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
@@ -162,6 +164,9 @@ pub(crate) fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
             Ok(()) | Err(_) => {}
         }
     }
+    if let Some(source) = source.filter(|_| domain != Domain::UNIX) {
+        bind_source(socket.as_fd(), source)?;
+    }
     match socket.connect(&target) {
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -170,13 +175,30 @@ pub(crate) fn connect(addr: &Addr, speaks: bool) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Fails if a socket that is connected to `addr` is its own other end, and resets it, so that the port is free at once.
+/// Lets a socket connect from this address of the machine. With port 0 the kernel chooses one when the other end is known
+/// (ip(7), IP_BIND_ADDRESS_NO_PORT), so that connections to different places may have the same.
+pub(crate) fn bind_source(fd: BorrowedFd<'_>, source: SocketAddr) -> io::Result<()> {
+    if source.port() == 0 {
+        setsockopt(&fd, sockopt::IpBindAddressNoPort, &true)?;
+    } else {
+        SockRef::from(&fd).set_reuse_address(true)?;
+    }
+    SockRef::from(&fd).bind(&source.into())
+}
+
+/// Fails if a socket that is connected to `addr` is its own other end, and resets it, so that the port is free at once. An
+/// `addr` with port 0 stands for one with any.
 ///
 /// While no process listens on a port of this host from which local ports are taken, a connect to it may get that port as
 /// its own, and TCP then connects the socket with itself ("simultaneous open"): all that is sent comes back.
 pub(crate) fn not_to_itself(fd: BorrowedFd<'_>, addr: &Addr) -> io::Result<()> {
     let Addr::Ip(addr) = addr else {
         return Ok(());
+    };
+    let actual = if addr.port() == 0 { peer(fd) } else { None };
+    let addr = match &actual {
+        Some(Addr::Ip(actual)) => actual,
+        _ => addr,
     };
     // Another port cannot be given to a connect, which saves the call.
     if !LOCAL_PORTS.contains(&addr.port()) {

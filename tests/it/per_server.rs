@@ -1,6 +1,7 @@
 //! What is said of one server holds for that one, and beside it the others are as their backend says.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use crate::support::client::{HANG, connect, greeting, read_to_end};
@@ -8,6 +9,7 @@ use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
+use crate::support::port::Port;
 use crate::support::wait::{eventually, eventually_eq};
 
 #[test]
@@ -92,4 +94,95 @@ fn a_backend_without_servers_closes_at_once() {
     eventually(HANG, "its line", || {
         lb.stdout().lines().any(|line| line.contains("none/<NOSRV>") && line.contains(" SC ")).then_some(())
     });
+}
+
+#[test]
+fn a_server_may_have_the_port_that_the_client_came_to() {
+    let origin = Origin::start_on("127.0.0.2:0".parse().unwrap(), Behaviour::SpeakFirst(b"a".to_vec()));
+    let port = origin.addr().port();
+    for (shift, came_to) in [("", port), (":+1", port - 1), (":-1", port + 1)] {
+        let config = Config::bare().bind(&format!("[\"127.0.0.4:{came_to}\"]")).server_with(
+            "a",
+            format!("127.0.0.2{shift}"),
+            "check = false",
+        );
+        let lb = Lb::start(&config);
+        let at = SocketAddr::from(([127, 0, 0, 3], came_to));
+        let haproxy = Haproxy::backend_at(at, &format!(" server a 127.0.0.2{shift}"));
+        for addr in [lb.addr("web"), haproxy.addr()] {
+            assert_eq!(greeting(addr).unwrap(), "a", "{shift} at {addr}");
+        }
+        assert_eq!(lb.status().server("app/a").text("addr"), format!("127.0.0.2{shift}"));
+    }
+}
+
+#[test]
+fn connections_to_servers_come_from_the_source_that_is_written() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let config = Config::bare()
+        .backend("source = \"127.0.0.7\"\ncheck = { type = \"http\", inter = \"100ms\", init_state = \"fully-up\", fall = 9 }")
+        .server("a", server);
+    let lb = Lb::start(&config);
+    let peer = || listener.accept().unwrap().1.ip().to_string();
+    assert_eq!(peer(), "127.0.0.7", "of a check");
+    let _client = connect(lb.addr("web")).unwrap();
+    assert!((0..3).all(|_| peer() == "127.0.0.7"), "of checks and the session");
+    drop(lb);
+    let port = Port::reserve();
+    let source = SocketAddr::from(([127, 0, 0, 7], port.number()));
+    let own = format!("source = \"{source}\", check = false");
+    let lb = Lb::start(&Config::bare().server_with("a", server, &own));
+    drop(port);
+    let _client = connect(lb.addr("web")).unwrap();
+    assert_eq!(listener.accept().unwrap().1, source);
+}
+
+#[test]
+fn a_limit_between_minconn_and_maxconn_grows_as_in_haproxy() {
+    let origin = Origin::named("a");
+    let limits = "minconn = 2, maxconn = 10";
+    let config = Config::new()
+        .backend("balance = \"leastconn\"\nfullconn = 20\ntimeout = { queue = \"30s\" }")
+        .server_with("a", origin.addr(), limits);
+    let lb = Lb::start(&config);
+    let haproxy = Haproxy::backend(&format!(
+        " balance leastconn\n fullconn 20\n timeout queue 30s\n server a {} minconn 2 maxconn 10",
+        origin.addr()
+    ));
+    let ours = || lb.status().server("app/a").number("sessions");
+    let theirs = || haproxy.stat("a", "scur");
+    let mut open = Vec::new();
+    for _ in 0..24 {
+        open.extend([lb.addr("web"), haproxy.addr()].map(|addr| connect(addr).unwrap()));
+        let came = open.len() as u64 / 2;
+        eventually_eq(HANG, came, || lb.status().frontend("web").number("sessions"));
+        eventually_eq(HANG, came, || haproxy.stat("BACKEND", "scur"));
+        let limit = (came / 2).clamp(2, 10).min(came);
+        eventually_eq(HANG, (limit, limit), || (ours(), theirs()));
+    }
+}
+
+#[test]
+fn static_round_robin_has_fixed_weights() {
+    let servers = ["a", "b"].map(Origin::named);
+    let [a, b] = servers.each_ref().map(Origin::addr);
+    let config = Config::new().backend("balance = \"static-rr\"").server_with("a", a, "weight = 3").server("b", b);
+    let lb = Lb::start(&config);
+    let haproxy = Haproxy::backend(&format!(" balance static-rr\n server a {a} weight 3\n server b {b}"));
+    // HAProxy's map of servers has 16 places for each unit of weight.
+    let share = |addr| (0..64).filter(|_| greeting(addr).unwrap() == "a").count();
+    let shares = [lb.addr("web"), haproxy.addr()].map(share);
+    assert!(shares[0] == 48 && shares[1].abs_diff(48) < 4, "{shares:?}");
+    assert!(haproxy.command("set server app/a weight 5").contains("static"));
+    let refused = lb.command(&["server", "weight", "app/a", "5"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("can have 0 and 3"));
+    lb.command_ok(&["server", "weight", "app/a", "0"]);
+    haproxy.command("set server app/a weight 0%");
+    assert_eq!([lb.addr("web"), haproxy.addr()].map(share), [0, 0]);
+    lb.command_ok(&["server", "weight", "app/a", "3"]);
+    haproxy.command("set server app/a weight 100%");
+    let shares = [lb.addr("web"), haproxy.addr()].map(share);
+    assert!(shares[0] == 48 && shares[1].abs_diff(48) < 4, "{shares:?}");
 }

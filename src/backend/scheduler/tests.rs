@@ -19,6 +19,7 @@ impl SchedulerBench {
                 slot: loads.allot().unwrap(),
                 weight: *weight,
                 maxconn: u32::MAX,
+                minconn: u32::MAX,
                 name_hash: xxh3_64(format!("s{member}").as_bytes()),
             })
             .collect();
@@ -30,9 +31,21 @@ impl SchedulerBench {
     }
 
     fn from(&self, client: u32) -> usize {
-        let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: None };
+        let hint = Hint { client: Some(Ipv4Addr::from(client).into()), ..Hint::default() };
         self.take(&hint).unwrap()
     }
+}
+
+#[test]
+fn a_limit_grows_with_the_sessions_of_the_backend_as_in_haproxy() {
+    let SchedulerBench { schedule, .. } = SchedulerBench::new(Balance::RoundRobin, &[1]);
+    let schedule = schedule.with_fullconn(50);
+    let candidate = Candidate { minconn: 2, maxconn: 10, ..schedule.candidates()[0].clone() };
+    for (busy, limit) in [(0, 2), (9, 2), (10, 2), (15, 3), (49, 9), (50, 10), (u32::MAX, 10)] {
+        assert_eq!(schedule.limit(&candidate, busy), limit, "{busy}");
+    }
+    let fixed = Candidate { minconn: 10, ..candidate };
+    assert_eq!(schedule.limit(&fixed, 0), 10);
 }
 
 #[test]
@@ -104,7 +117,7 @@ fn removing_one_server_moves_only_its_clients() {
 
 #[test]
 fn random_keeps_the_load_even() {
-    let bench = SchedulerBench::new(Balance::Random, &[1; 20]);
+    let bench = SchedulerBench::new(Balance::RANDOM, &[1; 20]);
     for _ in 0..20_000 {
         bench.take(&Hint::default()).unwrap();
     }
@@ -122,25 +135,29 @@ fn first_fills_one_server_before_the_next() {
 
 #[test]
 fn suspects_and_the_avoided_are_the_last_resort() {
-    for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
+    for balance in
+        [Balance::RoundRobin, Balance::StaticRr, Balance::LeastConn, Balance::RANDOM, Balance::Source, Balance::First]
+    {
         let bench = SchedulerBench::new(balance, &[1; 3]);
         bench.loads.set_suspect(Slot(0), true);
         for client in 0..50 {
-            let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: Some(Slot(1)) };
+            let hint = Hint { client: Some(Ipv4Addr::from(client).into()), avoid: Some(Slot(1)), busy: 0 };
             assert_eq!(bench.take(&hint), Some(2), "{balance}");
         }
         bench.loads.set_suspect(Slot(2), true);
-        let hint = Hint { client: None, avoid: Some(Slot(1)) };
+        let hint = Hint { avoid: Some(Slot(1)), ..Hint::default() };
         assert!(bench.take(&hint).is_some_and(|m| m != 1), "{balance}: a suspect before the avoided");
         let alone = SchedulerBench::new(balance, &[1]);
         alone.loads.set_suspect(Slot(0), true);
-        assert_eq!(alone.take(&Hint { client: None, avoid: Some(Slot(0)) }), Some(0), "{balance}");
+        assert_eq!(alone.take(&Hint { avoid: Some(Slot(0)), ..Hint::default() }), Some(0), "{balance}");
     }
 }
 
 #[test]
 fn full_servers_are_passed_over() {
-    for balance in [Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First] {
+    for balance in
+        [Balance::RoundRobin, Balance::StaticRr, Balance::LeastConn, Balance::RANDOM, Balance::Source, Balance::First]
+    {
         let mut bench = SchedulerBench::new(balance, &[1; 100]);
         bench.schedule.candidates.iter_mut().for_each(|c| c.maxconn = 1);
         for _ in 0..100 {

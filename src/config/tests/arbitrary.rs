@@ -111,7 +111,15 @@ fn bind_entry() -> impl Strategy<Value = BindEntry> {
 fn backend() -> impl Strategy<Value = Backend> {
     let words = (
         proptest::sample::select(
-            &[Balance::RoundRobin, Balance::LeastConn, Balance::Random, Balance::Source, Balance::First][..],
+            &[
+                Balance::RoundRobin,
+                Balance::StaticRr,
+                Balance::LeastConn,
+                Balance::RANDOM,
+                Balance::Random { draws: 7 },
+                Balance::Source,
+                Balance::First,
+            ][..],
         ),
         any::<[bool; 5]>(),
         proxy_version(),
@@ -128,25 +136,44 @@ fn backend() -> impl Strategy<Value = Backend> {
         )| {
             let (retries, replay, maxqueue, slowstart, keepalive) = numbers;
             let slowstart = Duration::from_millis(slowstart);
-            let options = ServerOptions { check, observe, shutdown_sessions_when_down: cut, slowstart, send_proxy };
+            let source = cut.then(|| "10.0.0.9:0".parse().unwrap());
+            let check = check.map(|check| Check { source, ..check });
+            let options = ServerOptions {
+                check,
+                observe,
+                shutdown_sessions_when_down: cut,
+                slowstart,
+                send_proxy,
+                source,
+                minconn: observe.then_some(retries + 1),
+            };
             let usual = Arc::new(options.clone());
             let own = Arc::new(ServerOptions {
-                check: options.check.map(|check| Check { rise: Rise::new(7), send_proxy: None, ..check }),
+                check: options.check.clone().map(|check| Check {
+                    rise: Rise::new(7),
+                    send_proxy: None,
+                    source: Some("[::1]:0".parse().unwrap()),
+                    ..check
+                }),
                 observe: !observe,
                 shutdown_sessions_when_down: !cut,
                 slowstart: slowstart * 2,
                 send_proxy: Some(ProxyVersion::V2),
+                source: Some("[::1]:9".parse().unwrap()),
+                minconn: Some(5),
             });
             let unchecked = Arc::new(ServerOptions { check: None, ..ServerOptions::clone(&own) });
             let mut servers = servers;
             for (index, server) in servers.iter_mut().enumerate() {
                 server.name = format!("{}", 9 - index);
                 server.options = Arc::clone([&usual, &own, &unchecked, &usual, &own][index]);
+                server.maxconn = server.maxconn.max(server.options.minconn);
             }
             Backend {
                 balance,
                 retry: Retry { retries, redispatch, replay },
                 maxqueue,
+                fullconn: Some(maxqueue + 1),
                 allbackups,
                 timeout,
                 options: usual,
@@ -210,6 +237,7 @@ fn check() -> impl Strategy<Value = Check> {
                 addr: addr.then(|| "::1".parse().unwrap()),
                 init_state,
                 send_proxy,
+                source: None,
             }
         })
 }

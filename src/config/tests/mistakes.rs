@@ -43,7 +43,8 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
         "lb.toml:3:11: `backend = \"ap\"` is no backend, did you mean \"app\"?\n\
          lb.toml:5:1: unknown key `blance` in [backend.app], did you mean `balance`?\n\
          lb.toml:6:11: `retries = 101` is out of range; write a number from 0 to 100\n\
-         lb.toml:7:13: `a = \"h\"` is no address of a server: has no port; write it as `h:PORT`\n\
+         lb.toml:7:13: `a = \"h\"` has no port for its checks; write it as `h:PORT`, or, to use the port that the client \
+         came to, `check = { port = 8000 }` or `check = false` beside it\n\
          lb.toml:8:1: [frontend.two] has no `backend`; write `backend = \"NAME\"`\n\
          lb.toml:9:9: `\"*:80\"` is bound already by [frontend.web] in line 2; keep one of them\n\
          lb.toml:10:2: unknown key `listen`; write [frontend.NAME] and [backend.NAME]"
@@ -156,7 +157,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ("frontend.f", "acceptproxy = true", "1: unknown key `acceptproxy` in [frontend.f], did you mean `accept_proxy`?"),
 ("backend.b", "blance = \"first\"", "1: unknown key `blance` in [backend.b], did you mean `balance`?"),
 ("backend.b", "balance = \"rondrobin\"", "11: `balance = \"rondrobin\"` is unknown, did you mean \"roundrobin\"?"),
-("backend.b", "balance = \"uri\"", "11: `balance = \"uri\"` is unknown; write \"roundrobin\" or \"leastconn\" or \"random\" or \"source\" or \"first\""),
+("backend.b", "balance = \"uri\"", "11: `balance = \"uri\"` is unknown; write \"roundrobin\" or \"static-rr\" or \"leastconn\" or \"random\" or \"source\" or \"first\""),
 ("backend.b", "retries = \"3\"", "11: `retries = \"3\"` is a string; write `retries = 3`"),
 ("backend.b", "retries = -1", "11: `retries = -1` is out of range; write a number from 0 to 100"),
 ("backend.b", "retries = 99999999999999999999", "11: `retries = 99999999999999999999` is out of range; write a number from 0 to 100"),
@@ -193,7 +194,6 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ("backend.b", "client-fin = \"1s\"", "1: unknown key `client-fin` in [backend.b]; write `timeout = { client_fin = \"30s\" }`"),
 ("backend.b", "server = \"h:1\"", "1: unknown key `server` in [backend.b]; write `app1 = \"10.0.0.1:8000\"` in [backend.b.servers]"),
 ("backend.b", "mode = \"tcp\"", "1: unknown key `mode` in [backend.b]; leave it out: lb is always in TCP mode"),
-("backend.b", "fullconn = 5", "1: unknown key `fullconn` in [backend.b]; leave it out: a server's `maxconn` does not change"),
 ("backend.b", "observe = \"layer7\"", "11: `observe = \"layer7\"` is unknown, did you mean \"layer4\"?"),
 ("backend.b", "on_marked_down = true", "18: `on_marked_down = true` is true or false; write a string, e.g. `on_marked_down = \"shutdown-sessions\"`"),
 ("backend.b", "send_proxy = \"v3\"", "14: `send_proxy = \"v3\"` is unknown, did you mean \"v1\"?"),
@@ -228,12 +228,15 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ("backend.b", "check = { addr = \"h\" }", "18: `addr = \"h\"` is no IP address; write e.g. \"10.0.0.1\", and its port as `port = 8000`"),
 ("backend.b", "check = { port = 0 }", "18: `port = 0` is out of range; write a number from 1 to 65535"),
 ("backend.b", "check = { init_state = \"upp\" }", "24: `init_state = \"upp\"` is unknown, did you mean \"up\"?"),
-("backend.b.servers", "b = \"1.2.3.4\"", "5: `b = \"1.2.3.4\"` is no address of a server: has no port; write it as `1.2.3.4:PORT`"),
+("backend.b.servers", "b = \"1.2.3.4\"", "5: `b = \"1.2.3.4\"` has no port for its checks; write it as `1.2.3.4:PORT`, or, to use the port that the client came to, `check = { port = 8000 }` or `check = false` beside it"),
+("backend.b.servers", "b = { addr = \"h:+70000\", check = false }", "14: `addr = \"h:+70000\"` is no address of a server: port `+70000` is not a number from 1 to 65535"),
+("backend.b.servers", "b = \"h:-1\"", "5: `b = \"h:-1\"` has no port for its checks; write it as `h:PORT`, or, to use the port that the client came to, `check = { port = 8000 }` or `check = false` beside it"),
 ("backend.b.servers", "b = \"::1\"", "5: `b = \"::1\"` is no address of a server: has no port; write it as `[::1]:PORT`"),
 ("backend.b.servers", "b = \"h:0\"", "5: `b = \"h:0\"` is no address of a server: port `0` is not a number from 1 to 65535"),
 ("backend.b.servers", "b = \"a b:1\"", "5: `b = \"a b:1\"` is no address of a server: `a b` is neither an IP address nor a host name; write `HOST:PORT`"),
 ("backend.b.servers", "b = \"unix@x\"", "5: `b = \"unix@x\"` is no address of a server: the path after `unix@` must be absolute and shorter than 108 bytes"),
-("backend.b.servers", "b = \"[::1]\"", "5: `b = \"[::1]\"` is no address of a server: has no port; write it as `[::1]:PORT`"),
+("backend.b.servers", "b = \"[::1]\"", "5: `b = \"[::1]\"` has no port for its checks; write it as `[::1]:PORT`, or, to use the port that the client came to, `check = { port = 8000 }` or `check = false` beside it"),
+
 ("backend.b.servers", "b = \"fe80::1%lo\"", "5: `b = \"fe80::1%lo\"` is no address of a server: has no port; write it as `[fe80::1%lo]:PORT`"),
 ("backend.b.servers", "b = \":80\"", "5: `b = \":80\"` is no address of a server: has no host; write it as `127.0.0.1:80`, or with the host's name"),
 ("backend.b.servers", "b = \"*:80\"", "5: `b = \"*:80\"` is no address of a server: has no host; write it as `127.0.0.1:80`, or with the host's name"),
@@ -247,6 +250,9 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 ("backend.b.servers", "b = 5", "5: `b = 5` is a whole number; write `b = \"10.0.0.1:8000\"`"),
 ("backend.b.servers", "b = { weight = 300 }", "5: [backend.b.servers.b] has no `addr`; write `addr = \"10.0.0.1:8000\"`\n16: `weight = 300` is out of range; write a number from 0 to 256"),
 ("backend.b.servers", "b = { addr = \"h:1\", weight = 257, maxconn = 0 }", "30: `weight = 257` is out of range; write a number from 0 to 256\n45: `maxconn = 0` is out of range; write a number from 1 to 10000000"),
+("backend.b", "random_draws = 3", "1: `random_draws` belongs to `balance = \"random\"`; write that beside it"),
+("backend.b", "fullconn = 0", "12: `fullconn = 0` is out of range; write a number from 1 to 10000000"),
+("backend.b", "source = \"eth0\"", "10: `source = \"eth0\"` is no address of this machine; write e.g. \"10.0.0.1\", or \"10.0.0.1:7000\" for one port"),
 ("backend.b.servers", "b = { addr = \"h:1\", check = 5 }", "29: `check = 5` is a whole number; write `check = { type = \"tcp\", inter = \"2s\" }` or `check = false`"),
 ("backend.b.servers", "b = { addr = \"h:1\", check = { path = \"/\" } }", "31: `path` belongs to another type of check; write `type = \"http\"` beside it"),
 ("backend.b.servers", "b = { addr = \"h:1\", observe = \"layer7\" }", "31: `observe = \"layer7\"` is unknown, did you mean \"layer4\"?"),

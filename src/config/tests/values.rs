@@ -189,6 +189,40 @@ fn a_servers_check_has_the_keys_of_its_backends() {
 }
 
 #[test]
+fn a_port_may_be_the_one_that_the_client_came_to() {
+    for (text, addr, shift) in [
+        ("10.0.0.1:80", "10.0.0.1:80", None),
+        ("10.0.0.1", "10.0.0.1:0", Some(0)),
+        ("[::1]", "[::1]:0", Some(0)),
+        ("10.0.0.1:+1000", "10.0.0.1:0", Some(1000)),
+        ("[::1]:-7", "[::1]:0", Some(-7)),
+        ("app-1.example:+5", "app-1.example:0", Some(5)),
+        ("unix@/run/x:+5", "unix@/run/x:+5", None),
+    ] {
+        let server = backend(&format!("check.port = 81\nservers.z = \"{text}\"")).servers.remove(1);
+        assert_eq!((server.addr.to_string(), server.port_shift), (addr.to_owned(), shift), "{text}");
+    }
+    assert_eq!(shifted(80, 1000), 1080);
+    assert_eq!((shifted(5, -6), shifted(65535, 1)), (65535, 0), "as in HAProxy");
+}
+
+#[test]
+fn minconn_alone_is_maxconn_and_fullconn_is_a_tenth_of_what_comes() {
+    let backend_of = |frontend: &str, own: &str| {
+        let text = format!(
+            "[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n{frontend}\n[backend.b]\nservers.a = {{ addr = \"h:1\", {own} }}\n"
+        );
+        parse("f", &text).unwrap().backends.remove(0)
+    };
+    let limits = |backend: &Backend| (backend.servers[0].options.minconn, backend.servers[0].maxconn);
+    let backend = backend_of("maxconn = 500", "minconn = 3, maxconn = 9");
+    assert_eq!((limits(&backend), backend.fullconn), ((Some(3), Some(9)), Some(50)));
+    assert_eq!(limits(&backend_of("", "minconn = 3")), (Some(3), Some(3)));
+    assert_eq!(limits(&backend_of("", "minconn = 3, maxconn = 2")), (Some(3), Some(3)));
+    assert_eq!(backend_of("maxconn = 500", "maxconn = 9").fullconn, None);
+}
+
+#[test]
 fn a_backend_may_have_no_servers_where_that_is_said() {
     let text = "[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b]\nservers = {}\n";
     assert!(parse("f", text).unwrap().backends[0].is_empty());

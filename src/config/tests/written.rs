@@ -83,6 +83,10 @@ impl Text {
     fn backend(&mut self, backend: &Backend) {
         self.header(&format!("backend.{}", quoted(&backend.name)));
         self.key("balance", quoted(&backend.balance.to_string()));
+        if let Balance::Random { draws } = backend.balance {
+            self.key("random_draws", draws);
+        }
+        self.maybe("fullconn", backend.fullconn.map(|n| n.to_string()));
         self.key("retries", backend.retry.retries);
         self.key("redispatch", backend.retry.redispatch);
         self.key("replay", quoted(&backend.retry.replay.to_string()));
@@ -124,6 +128,8 @@ impl Text {
         self.key("on_marked_down", quoted(cut));
         self.key("slowstart", duration(options.slowstart));
         self.key("send_proxy", proxy_word(options.send_proxy));
+        self.maybe("source", options.source.map(|addr| quoted(&addr.to_string())));
+        self.maybe("minconn", options.minconn.map(|n| n.to_string()));
         match &options.check {
             None => self.key("check", false),
             Some(check) => self.check(check),

@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use super::failure::ProbeFailure;
-use crate::config::ProxyVersion;
+use crate::config::{Check, ProxyVersion};
 use crate::proxy_protocol;
 use crate::sys::addr::Addr;
-use crate::sys::socket::not_to_itself;
+use crate::sys::socket::{bind_source, not_to_itself};
 
 /// An open connection; dropped, it is reset.
 pub(super) enum Conn {
@@ -35,10 +35,11 @@ pub(super) enum Talk {
 
 impl Conn {
     /// Connects, and sends the PROXY header of a connection of our own if one is wanted.
-    pub(super) async fn open(addr: &Addr, talk: Talk, proxy: Option<ProxyVersion>) -> Result<Self, ProbeFailure> {
+    pub(super) async fn open(addr: &Addr, talk: Talk, check: &Check) -> Result<Self, ProbeFailure> {
+        let proxy = check.send_proxy;
         let talk = if proxy.is_some() { Talk::Something } else { talk };
         let mut conn = match addr {
-            Addr::Ip(addr) => open_tcp(*addr, talk).await.map(Self::Tcp),
+            Addr::Ip(addr) => open_tcp(*addr, talk, check.source).await.map(Self::Tcp),
             Addr::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
         }
         .map_err(|err| ProbeFailure::connecting(&err))?;
@@ -119,13 +120,16 @@ impl Conn {
     }
 }
 
-async fn open_tcp(addr: SocketAddr, talk: Talk) -> io::Result<TcpStream> {
+async fn open_tcp(addr: SocketAddr, talk: Talk, source: Option<SocketAddr>) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_zero_linger()?;
     match talk {
         Talk::Nothing => SockRef::from(&socket).set_tcp_quickack(false)?,
         // Steps of a script are small writes, which must not wait for each other's ACK.
         Talk::Something => socket.set_nodelay(true)?,
+    }
+    if let Some(source) = source {
+        bind_source(socket.as_fd(), source)?;
     }
     let stream = socket.connect(addr).await?;
     not_to_itself(stream.as_fd(), &Addr::Ip(addr))?;

@@ -31,7 +31,7 @@ pub(super) async fn ask<'a>(
     };
     let silent = steps.iter().all(|step| matches!(step, ScriptStep::Connect));
     let talk = if silent { Talk::Nothing } else { Talk::Something };
-    let mut conn = last.insert(Conn::open(place, talk, check.send_proxy).await?);
+    let mut conn = last.insert(Conn::open(place, talk, check).await?);
     let mut before: Option<&ScriptStep> = None;
     for step in steps {
         match step {
@@ -41,7 +41,7 @@ pub(super) async fn ask<'a>(
                 if !silent {
                     conn.will_close_in_order();
                 }
-                conn = last.insert(Conn::open(place, talk, check.send_proxy).await?);
+                conn = last.insert(Conn::open(place, talk, check).await?);
             }
             ScriptStep::Send(bytes) => {
                 progress.phase = ProbePhase::Sending;

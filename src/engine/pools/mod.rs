@@ -14,7 +14,7 @@ use self::circles::{Circles, CirclesFound, CircularPlace};
 use self::followers::Followers;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
-use crate::config::{self, Address, AdminState, Config, Entrance, Weight};
+use crate::config::{self, Address, AdminState, Balance, Config, Entrance, Weight};
 use crate::control::checker::{Checker, OnChange, Seen, follow_up, unusable};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
@@ -332,6 +332,11 @@ impl Pools {
     pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<Administered, String> {
         let weight = Weight::new(weight).ok_or_else(|| format!("weight {weight} is not from 0 to {}", Weight::MAX))?;
         let (backend, found) = self.find(backend, server)?;
+        let is_static = backend.snapshot().settings.balance == Balance::StaticRr;
+        if is_static && weight.get() > 0 && weight != found.spec.weight {
+            let own = found.spec.weight;
+            return Err(format!("balance static-rr has fixed weights: {server} can have 0 and {own}"));
+        }
         found.server.state().weight = Some(weight);
         backend.refresh(Instant::now());
         tracing::info!("backend {}: server {server} has weight {weight} by the operator", backend.name);
@@ -400,6 +405,7 @@ impl Pools {
             }
             Some(MemberSpec {
                 addr,
+                port_shift: server.port_shift,
                 host: server.addr.host().map(str::to_owned),
                 name: server.name.clone(),
                 weight: server.weight,

@@ -1,12 +1,14 @@
 //! One attempt to connect a server, and the ways in which it fails.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use crate::backend::Lease;
-use crate::config;
+use crate::config::{self, shifted};
 use crate::log::During;
 use crate::proxy::Finding;
 use crate::proxy::session::state::{Ending, Interrupt, Session};
@@ -67,12 +69,30 @@ impl Session {
             None => Vec::new(),
         };
         first.extend_from_slice(preamble);
-        let (socket, sent) = begin(&lease.member().spec.addr, &first).map_err(Missed::Attempt)?;
-        if let Some(sent) = sent {
-            return ServerConnection { socket, first, sent }.not_to_itself(lease);
-        }
+        let socket = {
+            let addr = self.target(client, lease);
+            let source = lease.member().spec.options.source;
+            let (socket, sent) = begin(&addr, source, &first).map_err(Missed::Attempt)?;
+            if let Some(sent) = sent {
+                return ServerConnection { socket, first, sent }.not_to_itself(lease);
+            }
+            socket
+        };
         Box::pin(self.await_connected(client, lease, settings, &socket, may_move_on)).await?;
         ServerConnection { socket, first, sent: 0 }.not_to_itself(lease)
+    }
+
+    /// Where this session is to be connected: some servers have the port that the client came to.
+    fn target<'l>(&mut self, client: &Socket, lease: &'l Lease) -> Cow<'l, Addr> {
+        let spec = &lease.member().spec;
+        match (spec.port_shift, &spec.addr) {
+            (Some(shift), Addr::Ip(addr)) => {
+                let mut addr = *addr;
+                addr.set_port(shifted(self.local(client).map_or(0, |local| local.port()), shift));
+                Cow::Owned(Addr::Ip(addr))
+            }
+            _ => Cow::Borrowed(&spec.addr),
+        }
     }
 
     /// Waits until `socket` is connected.
@@ -108,10 +128,10 @@ impl Session {
 
 /// Begins to connect, and sends at once: on a loopback or a LAN the connection often stands by then. `Some` bytes sent
 /// mean that it does.
-fn begin(addr: &Addr, bytes: &[u8]) -> Result<(Socket, Option<usize>), ConnectFailure> {
+fn begin(addr: &Addr, source: Option<SocketAddr>, bytes: &[u8]) -> Result<(Socket, Option<usize>), ConnectFailure> {
     // Keepalive is set once a session lasts; most are over before it could matter.
     let speaks = !bytes.is_empty();
-    let fd = socket::connect(addr, speaks).map_err(classify)?;
+    let fd = socket::connect(addr, source, speaks).map_err(classify)?;
     let sent = match bytes {
         [] => None,
         bytes => socket::try_send(fd.as_fd(), bytes).map_err(classify)?,

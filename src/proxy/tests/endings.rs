@@ -121,7 +121,7 @@ fn a_unix_server_with_a_full_queue_is_busy_and_not_dead() {
     socket.listen(0).unwrap();
     let addr = Addr::Unix(path);
     // Fills the queue.
-    let _one = crate::sys::socket::connect(&addr, false).unwrap();
+    let _one = crate::sys::socket::connect(&addr, None, false).unwrap();
 
     let mut settings = config::Backend::new("app", Vec::new());
     settings.timeout.queue = Duration::from_millis(10);

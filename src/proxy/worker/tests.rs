@@ -50,6 +50,7 @@ fn a_dropped_notice_is_sent_again_at_the_next_failure() {
     let spec = MemberSpec {
         name: "a".into(),
         addr: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
+        port_shift: None,
         host: None,
         weight: config::Weight::default(),
         maxconn: None,

@@ -112,6 +112,7 @@ async fn serve(
 fn apply(backend: &Backend, servers: &Servers, sets: &Sets) {
     let spec = |(name, server): (&String, &Discovered)| MemberSpec {
         name: name.clone(),
+        port_shift: None,
         host: None,
         addr: SocketAddr::from(([10, 0, 0, 1], 80)).into(),
         weight: server.weight,

@@ -43,7 +43,13 @@ impl Haproxy {
     /// Balances a port of 127.0.0.1 by a backend `app` with these lines.
     #[track_caller]
     pub(crate) fn backend(lines: &str) -> Self {
-        let port = Port::reserve();
+        Self::backend_at("127.0.0.1:0".parse().unwrap(), lines)
+    }
+
+    /// As `backend`, at this address.
+    #[track_caller]
+    pub(crate) fn backend_at(addr: SocketAddr, lines: &str) -> Self {
+        let port = Port::reserve_at(addr);
         let text = format!("{BASICS}frontend web\n bind {}\n default_backend app\nbackend app\n{lines}\n", port.addr());
         Self::start(port, &text, &[])
     }
