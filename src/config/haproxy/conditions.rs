@@ -101,7 +101,9 @@ fn lone(word: &str) -> String {
 }
 
 fn alone(word: &str, rest: &[&str]) -> Result<(), String> {
-    rest.first().map_or(Ok(()), |argument| Err(format!("Unexpected argument '{}' for '{word}'.", shown(argument))))
+    rest.first()
+        .filter(|argument| !argument.is_empty())
+        .map_or(Ok(()), |argument| Err(format!("Unexpected argument '{}' for '{word}'.", shown(argument))))
 }
 
 const MOST_NESTED: usize = 100;

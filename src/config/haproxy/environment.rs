@@ -68,29 +68,24 @@ impl Environment {
 
     /// Does what a line of `global` says. `None`: its first word is none of those that set variables.
     pub(super) fn obey(&mut self, words: &[&str]) -> Option<Result<(), Unset>> {
-        // An empty word ends the arguments.
-        let mut words = words.split(|word| word.is_empty()).next().unwrap_or_default().iter().copied();
-        let word = words.next()?;
-        let arguments: Vec<_> = words.collect();
-        let is_name = |name: &&str| !name.contains('=');
-        let wrong = |name: &str| Unset::Name(word.to_owned(), name.to_owned());
-        Some(match (word, arguments.as_slice()) {
-            ("setenv" | "presetenv", []) | ("setenv" | "presetenv", [_]) => Err(Unset::NoValue(word.to_owned())),
-            ("setenv" | "presetenv", [name, ..]) if !is_name(name) => Err(wrong(name)),
-            ("setenv", [name, value, ..]) => {
-                self.set(name, value);
+        let (word, rest) = words.split_first()?;
+        let at = |index: usize| rest.get(index).copied().unwrap_or_default();
+        let names = rest.split(|name| name.is_empty()).next().unwrap_or_default();
+        let wrong = |name: &str| Err(Unset::Name((*word).to_owned(), name.to_owned()));
+        Some(match *word {
+            "setenv" | "presetenv" if at(1).is_empty() => Err(Unset::NoValue((*word).to_owned())),
+            "setenv" | "presetenv" if at(0).is_empty() || at(0).contains('=') => wrong(at(0)),
+            "presetenv" if self.get(at(0)).is_some() => Ok(()),
+            "setenv" | "presetenv" => {
+                self.set(at(0), at(1));
                 Ok(())
             }
-            ("presetenv", [name, value, ..]) => {
-                self.variables.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());
-                Ok(())
+            "unsetenv" if names.is_empty() => Err(Unset::NoName((*word).to_owned())),
+            "unsetenv" => {
+                names.iter().take_while(|name| !name.contains('=')).for_each(|name| drop(self.variables.remove(*name)));
+                names.iter().find(|name| name.contains('=')).map_or(Ok(()), |name| wrong(name))
             }
-            ("unsetenv", []) => Err(Unset::NoName(word.to_owned())),
-            ("unsetenv", names) => {
-                names.iter().take_while(|name| is_name(name)).for_each(|name| drop(self.variables.remove(*name)));
-                names.iter().find(|name| !is_name(name)).map_or(Ok(()), |name| Err(wrong(name)))
-            }
-            ("resetenv", names) => {
+            "resetenv" => {
                 // `.FILE` and its like are no variables of the process.
                 self.variables.retain(|name, _| name.starts_with('.') || names.contains(&name.as_str()));
                 Ok(())

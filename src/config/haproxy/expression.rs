@@ -4,7 +4,6 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::super::words::shown;
 use super::environment::Environment;
 
 /// What is wrong with a condition; HAProxy's sentence.
@@ -27,12 +26,12 @@ pub(super) fn holds(text: &str, environment: &Environment) -> Result<bool, BadCo
         return Ok(false);
     }
     let mut reader = ConditionReader { text, at: 0, environment };
-    let holds = reader.any(MOST_DEEP)?.ok_or_else(|| reader.unparsable("", 0))?;
+    let holds = reader.any(MOST_DEEP)?.ok_or_else(|| BadCondition { at: reader.at, ..reader.unparsable("", 0) })?;
     reader.skip_blanks();
     match reader.rest().chars().next() {
         None => Ok(holds),
         Some(c) => {
-            let what = format!("unexpected character '{c}' at the end of conditional expression '{}'", shown(text));
+            let what = format!("unexpected character '{c}' at the end of conditional expression '{}'", text);
             Err(BadCondition { what, at: reader.at })
         }
     }
@@ -56,6 +55,7 @@ impl<'t> ConditionReader<'t> {
     /// Parts joined by `operator`; `what` names them in errors.
     fn joined(&mut self, operator: &str, what: &str, mut deep: usize, part: fn(&mut Self, usize) -> Answer) -> Answer {
         let mut answer = None;
+        let mut first_operator = None;
         loop {
             if self.rest().is_empty() {
                 return Ok(answer);
@@ -63,8 +63,7 @@ impl<'t> ConditionReader<'t> {
             if deep == 0 {
                 return Err(self.unparsable(what, self.at));
             }
-            let start = self.at;
-            let holds = part(self, deep - 1)?.ok_or_else(|| self.unparsable(what, start))?;
+            let holds = part(self, deep - 1)?.ok_or_else(|| self.unparsable(what, self.at))?;
             let both = |one: bool| if operator == "&&" { one && holds } else { one || holds };
             let so_far = answer.map_or(holds, both);
             answer = Some(so_far);
@@ -74,8 +73,10 @@ impl<'t> ConditionReader<'t> {
                 return Ok(answer);
             }
             self.skip_blanks();
+            let first_operator = *first_operator.get_or_insert(behind);
             if self.rest().is_empty() {
-                return Err(self.unparsable("", behind));
+                self.at = first_operator;
+                return Ok(None);
             }
             deep -= 1;
         }
@@ -109,7 +110,7 @@ impl<'t> ConditionReader<'t> {
         let holds = self.any(deep - 1)?.ok_or_else(|| self.unparsable("", start))?;
         self.skip_blanks();
         if !self.take(")") {
-            let what = format!("expected ')' after conditional expression '{}'", shown(&self.text[start..]));
+            let what = format!("expected ')' after conditional expression '{}'", &self.text[start..]);
             return Err(BadCondition { what, at: start });
         }
         self.skip_blanks();
@@ -158,8 +159,7 @@ impl<'t> ConditionReader<'t> {
             return Err(format!("missing arguments (got {}/{count}), type 'string' expected", arguments.len()));
         }
         if has_parentheses && !self.take(")") {
-            let before =
-                if self.rest().is_empty() { String::new() } else { format!(" before '{}'", shown(self.rest())) };
+            let before = if self.rest().is_empty() { String::new() } else { format!(" before '{}'", self.rest()) };
             return Err(format!("expected ')'{before}"));
         }
         Ok(arguments)
@@ -179,7 +179,7 @@ impl<'t> ConditionReader<'t> {
                 }
                 ('"' | '\'', None) => open = Some(c),
                 (_, Some(quote)) if quote == c => open = None,
-                ('\\', None | Some('"')) => match chars.next_if(|(_, next)| "\\\"', ()tnr".contains(*next)) {
+                ('\\', None | Some('"')) => match chars.next_if(|(_, next)| "\\\"' tnr".contains(*next)) {
                     Some((_, 't')) => argument.push('\t'),
                     Some((_, 'n')) => argument.push('\n'),
                     Some((_, 'r')) => argument.push('\r'),
@@ -208,7 +208,7 @@ impl<'t> ConditionReader<'t> {
     }
 
     fn unparsable(&self, what: &str, at: usize) -> BadCondition {
-        BadCondition { what: format!("unparsable conditional {what}expression '{}'", shown(&self.text[at..])), at }
+        BadCondition { what: format!("unparsable conditional {what}expression '{}'", &self.text[at..]), at }
     }
 }
 
@@ -278,7 +278,8 @@ mod tests {
             ("streq(a b,a)", false),
             ("streq( a,a)", false),
             ("streq(,)", true),
-            (r#"streq("a,b",a\,b)"#, true),
+            (r#"streq("a, b","a,"\ b)"#, true),
+            (r#"streq("a\)",a\\")")"#, true),
             (r"streq('a\',a\\)", true),
             ("strneq(a,b)", true),
             ("strstr(abc,b)", true),
@@ -314,6 +315,8 @@ mod tests {
             ("(1", "1: expected ')' after conditional expression '(1'"),
             ("()", "2: unparsable conditional expression ')'"),
             ("1 &&", "3: unparsable conditional expression '&&'"),
+            ("1&&1 && ", "2: unparsable conditional expression '&&1 && '"),
+            ("0 ||", "3: unparsable conditional expression '0 ||'"),
             ("1 && && 0", "6: unparsable conditional expression '&& 0'"),
             ("0 && bad(", "6: unparsable conditional expression 'bad('"),
             ("!", "1: unparsable conditional expression '!'"),

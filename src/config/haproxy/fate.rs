@@ -98,7 +98,8 @@ impl Fates {
     fn add(&mut self, verdict: Verdict, at: Spot, reason: String, remedy: String) {
         let file = self.files.get(at.file).cloned().unwrap_or_else(|| Arc::from(""));
         let index = self.told.partition_point(|fate| fate.at <= at);
-        let reason = one_line(reason);
+        let end = reason.floor_char_boundary(LONGEST);
+        let reason = one_line(if end < reason.len() { format!("{}…", &reason[..end]) } else { reason });
         self.told.insert(index, Fate { file, at, verdict, reason, remedy: one_line(remedy) });
     }
 
@@ -130,3 +131,6 @@ impl fmt::Display for Fates {
         Ok(())
     }
 }
+
+/// Of a reason: it may quote a line that is as long as its file.
+const LONGEST: usize = 1000;

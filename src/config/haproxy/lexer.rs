@@ -3,7 +3,7 @@
 
 use super::environment::Environment;
 
-/// What stands on a line, its words not empty unless it says so.
+/// What stands on a line. What follows its last blank is a word, too, if an empty one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct LexedLine {
     pub(super) words: Vec<LexedWord>,
@@ -74,10 +74,6 @@ pub(super) fn lex(line: &str, environment: &Environment) -> Result<LexedLine, Un
     lexer.skip_blanks();
     lexer.begin_word();
     lexer.run()?;
-    // What follows the last blank is no word, though `""` would be one elsewhere.
-    if lexer.read.words.last().is_some_and(|word| word.bytes.is_empty()) {
-        lexer.read.words.pop();
-    }
     Ok(lexer.read)
 }
 

@@ -69,6 +69,7 @@ impl FileReader<'_> {
                 return self.error(0, "", what, "mend the first ones");
             }
             if let Some(at) = line.find('\0') {
+                lines.extend(self.read_line(&line[..at]));
                 let what = format!("Stray NUL character at position {}", at + 1);
                 return self.error(at, line, what, "save the file as text; what follows is not read");
             }
@@ -114,13 +115,13 @@ impl FileReader<'_> {
         };
         let comment = lexed.comment.map(|at| text[at..].trim_end_matches('\r').to_owned());
         let comment_at = lexed.comment.map_or(0, |at| at - 1);
-        let first = lexed.words.first().map_or(&b"."[..], |word| &word.bytes);
-        if !self.conditions.hold() && first.first() != Some(&b'.') {
+        if !self.conditions.hold() && !lexed.words.first().is_some_and(|word| word.bytes.starts_with(b".")) {
             return None;
         }
         let mut words = self.words(text, &lexed);
-        let at = words.first().map_or_else(|| self.spot(comment_at, text), |word| word.at);
-        let is_done = words.is_empty() || {
+        let is_blank = words.iter().all(|word| word.text.is_empty()) && words.len() < 2;
+        let at = words.first().filter(|_| !is_blank).map_or_else(|| self.spot(comment_at, text), |word| word.at);
+        let is_done = is_blank || {
             let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
             self.do_here(&texts, at)
         };
@@ -129,6 +130,8 @@ impl FileReader<'_> {
         }
         if is_done {
             words.clear();
+        } else if words.last().is_some_and(|word| word.text.is_empty()) {
+            words.pop();
         }
         Some(Line { words, comment, at })
     }
@@ -172,7 +175,9 @@ impl FileReader<'_> {
             let remedy = "known are `.if`, `.elif`, `.else`, `.endif`, `.notice`, `.warning`, `.alert` and `.diag`";
             return self.tell(Err(format!("unknown directive '{}'", shown(word))), at, remedy);
         }
-        if let [_, argument, ..] = rest {
+        if let [_, argument, ..] = rest
+            && !argument.is_empty()
+        {
             let what = format!("Unexpected argument '{}' for '{word}'", shown(argument));
             return self.tell(Err(what), at, "use quotes if the message should contain spaces");
         }

@@ -85,6 +85,7 @@ fn what_cannot_be_read_has_haproxys_words_and_a_remedy() {
         ("a b\rc", "f:2:4: notice: a carriage return ends the line for HAProxy; the rest is not read; "),
         ("a b\\x00c", "f:2:3: notice: `\\x00` ends the word for HAProxy; the rest is not read; "),
         ("\"\" a", "f:2:1: ignored: the line begins with an empty word, and HAProxy skips it; "),
+        (".notice a\0b", "f:2:1: notice: 'a'"),
         ("a\0b", "f:2:2: error: Stray NUL character at position 2; "),
         ("[a]", "f:2:1: ignored: the scope `a` means nothing; "),
         ("[a] b", "f:2:1: error: character 'b' is not permitted after scope declaration; "),
