@@ -7,6 +7,7 @@ mod arguments;
 mod ask;
 mod check;
 mod demo;
+mod haproxy;
 mod output;
 mod register;
 mod reload;
@@ -31,10 +32,13 @@ use ask::AdminSocket;
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let _last_words = voice::begin();
-    run_command(std::env::args_os())
+    run_command(std::env::args_os().collect())
 }
 
-fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+fn run_command(arguments: Vec<OsString>) -> ExitCode {
+    if haproxy::is_meant(&arguments) {
+        return haproxy::run(arguments).into();
+    }
     let line = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line,
         Err(error) => return usage(&error).into(),
@@ -51,6 +55,7 @@ fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         CliCommand::Reload(args) => reload::run(&args, &socket),
         CliCommand::Upgrade(args) => upgrade::run(args, &socket),
         CliCommand::Demo(args) => demo::run(args),
+        CliCommand::Version => output::print(concat!("lb ", env!("CARGO_PKG_VERSION"), "\n")),
         CliCommand::Completions { shell } => completions(shell),
         CliCommand::DemoServer(args) => demo::serve(args),
         CliCommand::DemoChild(args) => demo::become_child(args),

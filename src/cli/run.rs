@@ -14,24 +14,28 @@ use crate::config;
 use crate::engine::launch::{ConfigSource, LaunchOptions};
 use crate::engine::process;
 use crate::handoff::channel::CONFIG_VARIABLE;
-use crate::supervisor::{self, KeptConfig};
+use crate::supervisor::{self, KeptConfig, RunOptions, TakeoverOptions};
 use crate::sys::fd;
 
 /// This process becomes the supervisor; it starts the engine with the same arguments.
 pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
-    let probation = args.probation;
-    let linger = args.linger;
-    let takeover = args.takeover.map(|path| supervisor::TakeoverOptions { path, probation, linger });
-    let config = match kept(&args.config) {
-        Ok(config) => config,
+    let (probation, linger) = (args.probation, args.linger);
+    let takeover = args.takeover.map(|path| TakeoverOptions { path, probation, linger });
+    let mut config = args.config;
+    config.file = config.file.or(args.path);
+    match options(&config, socket) {
+        Ok(options) => ExitStatus::from_code(supervisor::run(RunOptions { takeover, ..options })),
         Err(problem) => {
             output::complain(&problem);
-            return ExitStatus::BadInput;
+            ExitStatus::BadInput
         }
-    };
-    let args = words(&args.config, socket.given());
-    let code = supervisor::run(supervisor::RunOptions { args, takeover, config });
-    ExitStatus::from_code(code)
+    }
+}
+
+/// The options of a supervisor with this configuration.
+pub(super) fn options(config: &ConfigArgs, socket: AdminSocket) -> Result<RunOptions, String> {
+    let (kept, args) = (kept(config)?, words(config, socket.given()));
+    Ok(RunOptions { args, takeover: None, config: kept, adopted: Vec::new(), once_serving: None })
 }
 
 pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {

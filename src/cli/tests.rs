@@ -16,6 +16,8 @@ fn right_lines_are_taken() {
     let lines = [
         "lb run",
         "lb run -f a.toml",
+        "lb run a.toml",
+        "lb version",
         "lb --socket /x run",
         "lb run --socket /x --bind 127.0.0.1:80 --bind [::1]:80 --server a=1.2.3.4:80 --server unix@/x",
         "lb run --takeover /run/lb/handoff.sock --probation 1s -f a.toml",

@@ -1,5 +1,6 @@
 //! Where the admin socket is: the one place that is named, or the first of the usual ones that can be had.
 
+use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, SocketPlace};
 use crate::engine::launch::LaunchOptions;
+use crate::handoff::channel::SHARE_VARIABLE;
 use crate::sys::local::{self, Claim, ClaimError, LocalKind, PathId};
 use crate::sys::private_dir::PrivateDir;
 
@@ -137,10 +139,17 @@ pub(super) fn leads_somewhere(path: &Path) -> bool {
 }
 
 /// Listens at the path, with the lock of its directory if that can be opened. Refuses when another process answers there,
-/// since two would share the traffic.
+/// since two would share the traffic; the program that this one replaces loses its path.
 fn claim(path: &Path, folder: &Path) -> Result<OwnedFd, NoAdminSocket> {
     let lock = fs::File::open(folder).ok().map(|folder| local::lock(folder, Instant::now() + LOCK_LIMIT)).transpose();
-    let (problem, answered) = match lock.and_then(|_lock| local::claim(path, LocalKind::Stream, BACKLOG)) {
+    let claimed = lock.and_then(|_lock| match local::claim(path, LocalKind::Stream, BACKLOG) {
+        Ok(Claim::Answered(_)) if env::var_os(SHARE_VARIABLE).is_some() => {
+            fs::remove_file(path)?;
+            local::claim(path, LocalKind::Stream, BACKLOG)
+        }
+        claimed => claimed,
+    });
+    let (problem, answered) = match claimed {
         Ok(Claim::Bound(socket)) => return Ok(socket),
         Ok(Claim::Answered(_)) | Err(ClaimError::Crowded) => {
             ("another lb answers there; stop it first, or give this one its own --socket".to_owned(), true)

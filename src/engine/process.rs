@@ -27,7 +27,7 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
     let blocked = signals::begin(&[]);
     resources::reserve_descriptors();
     let outcome = blocked
-        .and_then(|_| process::set_name(c"lb"))
+        .and_then(|_| process::set_name())
         .and_then(|()| Builder::new_current_thread().enable_all().build_local(LocalOptions::default()))
         .map_err(EngineError::system("cannot start the control thread"))
         .and_then(|runtime| {

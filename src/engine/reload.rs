@@ -4,6 +4,7 @@
 //! between it happens at once.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::stop_state::stop_limit;
 use crate::engine::{Engine, limits, names};
 use crate::exit::ExitStatus;
+use crate::handoff::channel::SHARE_VARIABLE;
 use crate::sys::resources;
 
 /// Applies the first configuration, on listeners that the previous engine has left, where it has. Nothing is accepted
@@ -32,9 +34,19 @@ pub(super) fn apply_first(
     inherited: &mut Inherited,
     patience: Duration,
 ) -> Result<(), EngineError> {
-    let prepared = engine.listeners.bind_new(&config, inherited, patience)?;
+    let prepared = match env::var_os(SHARE_VARIABLE) {
+        None => engine.listeners.bind_new(&config, inherited, patience)?,
+        Some(_) => engine.listeners.bind_new(&sharing(&config), inherited, patience)?,
+    };
     // No frontend runs yet that could leave an address.
     commit(engine, config, prepared).map(drop)
+}
+
+/// Beside another program, which ends once this one serves.
+fn sharing(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.frontends.iter_mut().for_each(|frontend| frontend.reuse_port = true);
+    config
 }
 
 /// Reloads, now or when the reloads asked for before are over.

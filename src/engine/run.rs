@@ -4,6 +4,7 @@
 //! admin requests and heartbeats continue while names are looked up, sessions move or a worker is slow to answer. Orders
 //! alone wait while GO, PARK or the ends of a stop are under way, since the next order builds upon them.
 
+use std::env;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -16,7 +17,9 @@ use crate::engine::succession::{Circumstances, HandoffFuture, HandoffNext, Hando
 use crate::engine::supervisor_link::SupervisorOrder;
 use crate::engine::{Engine, admin_requests, heartbeat, names, reload, stop};
 use crate::fault;
+use crate::handoff::channel::STARTER_VARIABLE;
 use crate::handoff::control::{Done, Stop, UpgradePhase};
+use crate::sys::process;
 
 /// Runs an engine that is prepared, until its end.
 pub(super) async fn run(mut engine: Engine, mut inputs: Inputs) -> Result<(), EngineError> {
@@ -120,6 +123,9 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
         return Err(EngineError::Hangs);
     }
     engine.reports.ready(stop_limit(&engine.config), engine.config.global.watchdog)?;
+    if env::var_os(STARTER_VARIABLE).is_some() {
+        process::leave_streams().map_err(EngineError::system("cannot open /dev/null"))?;
+    }
     fault::point("engine.ready");
     engine.listeners.accept_all()?;
     if let Some(handoff) = engine.succession.receive() {

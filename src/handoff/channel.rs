@@ -23,6 +23,13 @@ pub(crate) const STATE_VARIABLE: &str = "LB_SUPERVISOR_FD";
 /// configuration, where that came through a pipe.
 pub(crate) const CONFIG_VARIABLE: &str = "LB_CONFIG_FD";
 
+/// In the environment of a supervisor that becomes a daemon: the number of a pipe to the process that has started it; of
+/// an engine: it gives up the streams of that process once it serves.
+pub(crate) const STARTER_VARIABLE: &str = "LB_STARTER_FD";
+
+/// In the environment of a first engine that replaces another program: it shares the addresses with it until that ends.
+pub(crate) const SHARE_VARIABLE: &str = "LB_SHARE_PORTS";
+
 /// Why a connection is over.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChannelError {

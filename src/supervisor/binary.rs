@@ -79,6 +79,15 @@ impl Binary {
         Self { fd, path }
     }
 
+    /// Whether its path leads to another program meanwhile.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let own = self.fd.try_clone().and_then(|fd| File::from(fd).metadata());
+        match (own, self.path.metadata()) {
+            (Ok(own), Ok(now)) => (own.dev(), own.ino()) != (now.dev(), now.ino()),
+            _ => false,
+        }
+    }
+
     /// The arguments of a process of this program: its name, then `args`.
     pub(crate) fn command_line(&self, args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         [self.path.clone().into_os_string()].into_iter().chain(args).collect()

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,15 +14,16 @@ use crate::log::voice;
 use crate::supervisor::binary::{self, Binary};
 use crate::supervisor::children::Engines;
 use crate::supervisor::engine_process::LOST_VARIABLE;
-use crate::supervisor::handed_down::handed_down;
+use crate::supervisor::handed_down::{adopt, handed_down};
 use crate::supervisor::kept_names::KeptNames;
 use crate::supervisor::listeners::HeldListeners;
-use crate::supervisor::options::RunOptions;
+use crate::supervisor::options::{RunOptions, TakeoverOptions};
 use crate::supervisor::reexec::record::{Inheritance, SupervisorRecord};
 use crate::supervisor::restart::Restart;
 use crate::supervisor::role::Role;
 use crate::supervisor::service::Service;
 use crate::supervisor::systemd::ServiceManager;
+use crate::supervisor::takeover::by_pid;
 use crate::supervisor::takeover::predecessor::Predecessor;
 use crate::supervisor::takeover::socket::{Claimed, TakeoverSocket, TakeoverSocketError};
 use crate::supervisor::takeover::successor::Successor;
@@ -50,8 +52,8 @@ impl BootError {
 
 /// Prepares the process and starts the first engine, unless one is inherited or another supervisor is to be asked first.
 /// Signals must be blocked.
-pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service), BootError> {
-    process::set_name(c"lb")?;
+pub(crate) fn boot(mut options: RunOptions, now: Instant) -> Result<(Role, Service), BootError> {
+    process::set_name()?;
     process::own_files();
     resources::raise_descriptor_limit();
     voice::start();
@@ -61,12 +63,13 @@ pub(crate) fn boot(options: RunOptions, now: Instant) -> Result<(Role, Service),
     let inherited = env::var_os(STATE_VARIABLE).map(|number| SupervisorRecord::take_over(&number, now));
     let inheritance = match inherited {
         Some(inheritance) => inheritance?,
-        None => fresh()?,
+        None => fresh(std::mem::take(&mut options.adopted))?,
     };
     let Inheritance { generation, age, binary, listeners, engines, ready, takeover_socket, names } = inheritance;
     let claimed = match (&options.takeover, takeover_socket) {
         (Some(own), Some(socket)) => Some(Claimed::Ours(TakeoverSocket::restore(own.path.clone(), socket))),
         (Some(own), None) => Some(TakeoverSocket::claim(&own.path)?),
+        (None, _) if process::is_haproxy() => claim_by_pid(&mut options),
         (None, _) => None,
     };
     let (socket, successor) = match (claimed, &options.takeover) {
@@ -109,10 +112,18 @@ fn start(service: &mut Service, now: Instant) -> Result<Role, ChannelError> {
     Ok(Role::Starting)
 }
 
-fn fresh() -> io::Result<Inheritance> {
+/// Where `haproxy -sf` finds this process.
+fn claim_by_pid(options: &mut RunOptions) -> Option<Claimed> {
+    let (path, socket) = by_pid::claim()?;
+    options.takeover = Some(TakeoverOptions { path, probation: None, linger: false });
+    Some(Claimed::Ours(socket))
+}
+
+fn fresh(adopted: Vec<OwnedFd>) -> io::Result<Inheritance> {
     let binary = Binary::own(binary::started_from()?).map_err(io::Error::other)?;
     let mut listeners = HeldListeners::default();
     listeners.keep_handed_down(handed_down());
+    listeners.keep_handed_down(adopted.into_iter().filter_map(|socket| adopt(socket).ok()).collect());
     Ok(Inheritance {
         generation: 1,
         age: Duration::ZERO,

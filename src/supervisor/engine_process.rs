@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::handoff::channel::{CONFIG_VARIABLE, CONTROL_VARIABLE, ChannelError, Delivery, STATE_VARIABLE};
+use crate::handoff::channel::{
+    CONFIG_VARIABLE, CONTROL_VARIABLE, ChannelError, Delivery, SHARE_VARIABLE, STATE_VARIABLE,
+};
 use crate::handoff::control::{
     Control, Heartbeat, Hello, Listener, Mode, NamesPart, ProcessKind, Ready, Start, Stop, StopMode,
 };
@@ -413,7 +415,7 @@ pub(crate) fn hello() -> Hello {
 
 /// The environment for children: without the variables that are meant for this process alone.
 pub(crate) fn child_env(options: &RunOptions) -> Vec<(OsString, OsString)> {
-    const OURS: [&str; 11] = [
+    const OURS: [&str; 12] = [
         "NOTIFY_SOCKET",
         "LISTEN_FDS",
         "LISTEN_PID",
@@ -425,9 +427,11 @@ pub(crate) fn child_env(options: &RunOptions) -> Vec<(OsString, OsString)> {
         CONFIG_VARIABLE,
         STATE_VARIABLE,
         LOST_VARIABLE,
+        SHARE_VARIABLE,
     ];
     let inherited = env::vars_os().filter(|(name, _)| !OURS.iter().any(|ours| name == ours));
-    inherited.chain(options.config.as_ref().map(KeptConfig::variable)).collect()
+    let share = options.shares_ports().then(|| (SHARE_VARIABLE.into(), "1".into()));
+    inherited.chain(options.config.as_ref().map(KeptConfig::variable)).chain(share).collect()
 }
 
 /// How long an engine may take from its start to READY, outside of upgrades.

@@ -42,6 +42,15 @@ pub(crate) fn handed_down() -> Vec<(Listener, OwnedFd)> {
     found
 }
 
+/// A TCP socket of a program that is replaced, for the frontend that binds its address.
+pub(crate) fn adopt(socket: OwnedFd) -> io::Result<(Listener, OwnedFd)> {
+    let known = listener(-1, "", &socket)?;
+    match known.kind {
+        ListenerKind::Traffic => Ok((Listener { bind: known.address.clone(), ..known }, socket)),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 /// Number and name of each descriptor of LISTEN_FDS. None, if they are meant for another process.
 fn passed_by_manager() -> Vec<(RawFd, String)> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());

@@ -15,11 +15,14 @@ pub(crate) mod boot;
 pub(crate) mod children;
 pub(crate) mod connection;
 pub(crate) mod engine_process;
+pub(crate) mod getsocks;
 pub(crate) mod handed_down;
 pub(crate) mod kept_names;
 pub(crate) mod listeners;
 pub(crate) mod messages;
 pub(crate) mod notify_queue;
+pub(crate) mod old_processes;
+pub(crate) mod once_serving;
 pub(crate) mod options;
 pub(crate) mod reexec;
 pub(crate) mod restart;
@@ -38,6 +41,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub(crate) use getsocks::get_sockets;
+pub(crate) use old_processes::{OldEnd, OldProcesses};
+pub(crate) use once_serving::OnceServing;
 pub(crate) use options::{KeptConfig, RunOptions, TakeoverOptions};
 
 use binary::Binary;
@@ -216,7 +222,16 @@ impl Supervisor {
                 }
                 SignalRequest::Reload => self.reload(),
                 SignalRequest::Upgrade => self.request_upgrade(None, None, None, now),
+                SignalRequest::Renew => self.renew(now),
             }
+        }
+    }
+
+    /// An upgrade reads the configuration, too.
+    fn renew(&mut self, now: Instant) {
+        match self.refusal(UpgradeKind::Upgrade) {
+            None if self.service.binary.is_replaced() => self.request_upgrade(None, None, None, now),
+            _ => self.reload(),
         }
     }
 

@@ -10,16 +10,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::handoff::channel::{CONFIG_VARIABLE, STATE_VARIABLE};
+use crate::supervisor::once_serving::OnceServing;
 use crate::sys::{fd, process};
 
 /// The command line of `lb run`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct RunOptions {
     /// Arguments that engines get, too.
     pub args: Vec<OsString>,
     /// Arguments of the supervisor alone.
     pub takeover: Option<TakeoverOptions>,
     pub config: Option<KeptConfig>,
+    /// Listening sockets of another program that this one replaces.
+    pub adopted: Vec<OwnedFd>,
+    /// What is done once it serves.
+    pub once_serving: Option<OnceServing>,
 }
 
 /// A configuration that came through a descriptor of this process, such as a pipe: read once, and kept for every engine.
@@ -42,6 +47,11 @@ impl RunOptions {
     pub(crate) fn words(&self) -> impl Iterator<Item = OsString> {
         let takeover = self.takeover.iter().flat_map(TakeoverOptions::words);
         ["run".into()].into_iter().chain(takeover).chain(self.args.iter().cloned())
+    }
+
+    /// Whether addresses are shared with a process that is to end once this one serves.
+    pub(crate) fn shares_ports(&self) -> bool {
+        self.once_serving.as_ref().is_some_and(|once_serving| !once_serving.old.is_empty())
     }
 
     /// Whether the process waits for TERM or INT after it was taken over.

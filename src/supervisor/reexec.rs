@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use crate::handoff::channel::{CONFIG_VARIABLE, STATE_VARIABLE};
+use crate::handoff::channel::{CONFIG_VARIABLE, STARTER_VARIABLE, STATE_VARIABLE};
 use crate::log::voice;
 use crate::supervisor::engine_process::LOST_VARIABLE;
 use crate::supervisor::options::KeptConfig;
@@ -62,7 +62,7 @@ fn inherited<'a>(service: &'a Service, record: BorrowedFd<'a>) -> Vec<BorrowedFd
 
 /// NOTIFY_SOCKET and WATCHDOG_* stay: the pid is the same. The sockets of LISTEN_FDS were taken at the first start.
 fn is_dropped(name: &OsString) -> bool {
-    [STATE_VARIABLE, CONFIG_VARIABLE, LOST_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
+    [STATE_VARIABLE, CONFIG_VARIABLE, STARTER_VARIABLE, LOST_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]
         .iter()
         .any(|dropped| name == dropped)
 }

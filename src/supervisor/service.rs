@@ -18,6 +18,7 @@ use crate::supervisor::options::RunOptions;
 use crate::supervisor::restart::Restart;
 use crate::supervisor::stderr::print;
 use crate::supervisor::systemd::ServiceManager;
+use crate::supervisor::takeover::by_pid;
 use crate::supervisor::takeover::predecessor::Predecessor;
 
 /// The parts that exist in every role.
@@ -86,7 +87,21 @@ impl Service {
     /// The service manager counts the service as started, with every listening socket in its store.
     pub(crate) fn announce_ready(&mut self, pid: u32) {
         self.listeners.store(&self.manager);
+        if let Some(once_serving) = self.options.once_serving.take() {
+            self.follow_pid();
+            once_serving.perform();
+        }
         self.manager.ready(&format!("serving, engine {pid}"));
+    }
+
+    /// The takeover socket of a predecessor that was named by its pid gets the name of this one.
+    fn follow_pid(&mut self) {
+        if let Some(own) = &mut self.options.takeover
+            && let Some(path) = by_pid::own_path_beside(&own.path)
+        {
+            self.predecessor.rename(&path);
+            own.path = path;
+        }
     }
 
     /// Orders the engines to stop and closes the queues of clients: duplicates alone would keep accepting connections.

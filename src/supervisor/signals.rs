@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::handoff::control::Stop;
-use crate::sys::signals;
+use crate::sys::{process, signals};
 
 /// The blocked signals of this process.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) enum SignalRequest {
     Reload,
     /// USR2.
     Upgrade,
+    /// HUP and USR2 to `haproxy`: as `Reload`, and as `Upgrade` where there is another binary.
+    Renew,
 }
 
 impl SignalQueue {
@@ -36,14 +38,17 @@ impl SignalQueue {
 
     /// The next pending signal that means something, if there is one. The others are taken as well, without an effect.
     pub(crate) fn next(&self) -> Option<SignalRequest> {
+        let as_haproxy = process::is_haproxy();
         while let Ok(Some(info)) = self.0.read_signal() {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD) => return Some(SignalRequest::Reap),
+                Ok(signal @ Signal::SIGTERM) if as_haproxy => return Some(SignalRequest::Stop(signal, Stop::NOW)),
                 Ok(signal @ Signal::SIGTERM) => return Some(SignalRequest::Stop(signal, Stop::DRAIN)),
                 Ok(signal @ Signal::SIGINT) => return Some(SignalRequest::Stop(signal, Stop::NOW)),
                 Ok(signal @ (Signal::SIGUSR1 | Signal::SIGQUIT)) => {
                     return Some(SignalRequest::Stop(signal, Stop::SOFT));
                 }
+                Ok(Signal::SIGHUP | Signal::SIGUSR2) if as_haproxy => return Some(SignalRequest::Renew),
                 Ok(Signal::SIGHUP) => return Some(SignalRequest::Reload),
                 Ok(Signal::SIGUSR2) => return Some(SignalRequest::Upgrade),
                 _ => {}

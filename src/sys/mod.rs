@@ -7,6 +7,7 @@ pub(crate) mod credentials;
 pub mod fd;
 pub mod local;
 pub(crate) mod local_ip;
+pub(crate) mod other_process;
 pub(crate) mod output;
 pub(crate) mod pipe;
 pub(crate) mod port_holder;

@@ -157,7 +157,8 @@ fn command_of(pid: u32) -> String {
     }
 }
 
-fn parent_of(pid: u32) -> Option<u32> {
+/// The pid of the parent process.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()

@@ -3,18 +3,23 @@
 //! Rule: a program is opened once, checked through that descriptor, and executed through it, so that what was
 //! checked is what runs. Nothing here decides which program may be executed.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 
+use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use rustix::process::{Pid, PidfdFlags};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// A program about to be started: descriptor, arguments (the first is its name) and the whole environment.
 pub(crate) struct Program<'a> {
@@ -71,9 +76,35 @@ pub(crate) fn memfd(name: &str) -> io::Result<OwnedFd> {
     Ok(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?)
 }
 
-/// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor.
-pub(crate) fn set_name(name: &CStr) -> io::Result<()> {
-    Ok(nix::sys::prctl::set_name(name)?)
+/// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor; `haproxy` if it was started under
+/// that name, by which scripts look for it.
+pub(crate) fn set_name() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_name(if is_haproxy() { c"haproxy" } else { c"lb" })?)
+}
+
+/// Whether this program was started under the name `haproxy`.
+pub(crate) fn is_haproxy() -> bool {
+    env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("haproxy"))
+}
+
+/// The program that this process runs, to be executed again.
+pub(crate) fn own_program() -> io::Result<OwnedFd> {
+    Ok(open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+/// Leaves the terminal that it was started from, as a daemon does.
+pub(crate) fn leave_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Gives up the standard streams of the process that started this one.
+pub(crate) fn leave_streams() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
 }
 
 /// Lets this process and its children use the files that they make: an inherited umask may take that from the owner.
@@ -158,7 +189,6 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
 

@@ -42,6 +42,9 @@ pub(crate) enum CliCommand {
     Upgrade(UpgradeArgs),
     Register(Box<RegisterArgs>),
     Demo(DemoArgs),
+    /// Print the version
+    #[command(after_help = "Example:\n  lb version")]
+    Version,
     /// Print a completion script
     #[command(after_help = "Example:\n  lb completions bash > /etc/bash_completion.d/lb")]
     Completions {

@@ -35,6 +35,9 @@ Signals:
 Environment:
   LB_LOG  messages on stderr: error, warn, info (default), debug, trace")]
 pub(crate) struct RunArgs {
+    /// Configuration file, as with `-f`
+    #[arg(value_name = "FILE", conflicts_with_all = ["file", "bind", "server"])]
+    pub(crate) path: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Take over from the lb that listens at PATH, if there is one, and listen there for a successor

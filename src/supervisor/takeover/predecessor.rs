@@ -124,6 +124,13 @@ impl Predecessor {
         self.callers.clear();
     }
 
+    /// Moves the path.
+    pub(crate) fn rename(&mut self, path: &Path) {
+        if let Some(Err(error)) = self.socket.as_mut().map(|socket| socket.rename(path)) {
+            print(format!("takeover: {} cannot be made: {error}", path.display()));
+        }
+    }
+
     /// Removes the path.
     pub(crate) fn unlink(&self) {
         self.socket.iter().for_each(TakeoverSocket::unlink);

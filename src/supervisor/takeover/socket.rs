@@ -126,6 +126,15 @@ impl TakeoverSocket {
         self.socket.try_clone()
     }
 
+    /// Moves the path, if it is still the one that was opened: the socket listens there from now on.
+    pub(crate) fn rename(&mut self, path: &Path) -> io::Result<()> {
+        if self.path != path && local::path_id(&self.path) == self.id {
+            fs::rename(&self.path, path)?;
+            self.path = path.to_owned();
+        }
+        Ok(())
+    }
+
     /// Removes the path, if it is still the one that was opened.
     pub(crate) fn unlink(&self) {
         if let Some(id) = self.id {

@@ -4,6 +4,7 @@
 //! Time passes by itself only in `wait::observe`, where a span is the subject of the test or the pace of its load.
 
 pub(crate) mod ab;
+pub(crate) mod as_haproxy;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;

@@ -1,0 +1,71 @@
+//! `haproxy -D`: the process that the operator has started waits until another one, which it starts, serves.
+//!
+//! That one is executed, not forked, and finds a pipe to this one in its environment: so no thread is lost on the way.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::ExitStatus;
+use super::line::HaproxyLine;
+use crate::handoff::channel::STARTER_VARIABLE;
+use crate::sys::process::{Program, leave_session, spawn};
+use crate::sys::{fd, process};
+
+/// Whether another process is to be started.
+pub(super) fn is_wanted(line: &HaproxyLine) -> bool {
+    line.daemon && env::var_os(STARTER_VARIABLE).is_none()
+}
+
+/// Starts it and returns once it serves or has failed; it has printed why.
+pub(super) fn start(arguments: &[OsString]) -> Result<ExitStatus, String> {
+    let (ready, mut child) = launch(arguments).map_err(|error| format!("cannot start a daemon: {error}"))?;
+    match serves(ready) {
+        Ok(true) => Ok(ExitStatus::Done),
+        Ok(false) => Ok(ExitStatus::Failed),
+        Err(error) => {
+            // Its engine ends with it.
+            child.kill().ok();
+            Err(format!("the daemon does not serve: {error}"))
+        }
+    }
+}
+
+/// In the daemon: the pipe to the process that waits. It leaves the session of that one.
+pub(super) fn starter(line: &HaproxyLine) -> io::Result<Option<File>> {
+    let Some(number) = env::var_os(STARTER_VARIABLE).filter(|_| line.daemon) else {
+        return Ok(None);
+    };
+    let number = number.to_str().and_then(|number| number.parse().ok()).ok_or(io::ErrorKind::InvalidInput)?;
+    let pipe = fd::inherit(number)?;
+    leave_session()?;
+    Ok(Some(pipe.into()))
+}
+
+fn launch(arguments: &[OsString]) -> io::Result<(PipeReader, Child)> {
+    let (ready, starter) = io::pipe()?;
+    let number = starter.as_raw_fd().to_string();
+    let env: Vec<_> = env::vars_os().chain([(STARTER_VARIABLE.into(), number.into())]).collect();
+    let own = process::own_program()?;
+    let program = Program { binary: own.as_fd(), args: arguments, env: &env };
+    let child = spawn(&program, &[starter.as_fd()], Stdio::inherit(), Stdio::inherit())?;
+    Ok((ready, child))
+}
+
+/// Waits for its word, or for its end.
+fn serves(mut ready: PipeReader) -> io::Result<bool> {
+    let limit = PollTimeout::try_from(LIMIT).expect("some minutes fit");
+    if poll(&mut [PollFd::new(ready.as_fd(), PollFlags::POLLIN)], limit)? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    Ok(ready.read(&mut [0])? > 0)
+}
+
+/// Longer than a start and a takeover may take.
+const LIMIT: Duration = Duration::from_secs(180);

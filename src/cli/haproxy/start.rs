@@ -1,0 +1,53 @@
+//! `haproxy -f FILE`: the supervisor, in this process.
+
+use std::fs::File;
+use std::time::Duration;
+
+use super::daemon::starter;
+use super::line::HaproxyLine;
+use super::reading::{Reading, file};
+use super::report::HaproxyReport;
+use crate::cli::arguments::ConfigArgs;
+use crate::cli::ask::AdminSocket;
+use crate::cli::{ExitStatus, run};
+use crate::supervisor::{self, OldProcesses, OnceServing, RunOptions, TakeoverOptions, get_sockets};
+
+/// Serves until it is stopped.
+pub(super) fn start(line: HaproxyLine, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
+    match Reading::of(&line, report)? {
+        Reading::Fine => {}
+        Reading::NoListener => {
+            return Err(
+                "[haproxy.main()] No enabled listener found (check for 'bind' directives) ! Exiting.".to_owned()
+            );
+        }
+        Reading::Wrong => return Ok(ExitStatus::Failed),
+    }
+    line.notices.iter().for_each(|notice| report.notice(notice));
+    if let Some(path) = &line.pid_file
+        && File::options().write(true).create(true).truncate(false).open(path).is_err()
+    {
+        return Err(format!("[haproxy.main()] Cannot create pidfile {}", path.display()));
+    }
+    let starter = starter(&line).map_err(|error| format!("cannot become a daemon: {error}"))?;
+    let config = ConfigArgs { file: Some(file(&line)?), bind: Vec::new(), server: Vec::new() };
+    let options = run::options(&config, AdminSocket::new(None))?;
+    let old = OldProcesses::find(&line.old, line.old_end);
+    let takeover = old.takeover_path().map(|path| TakeoverOptions { path, probation: Some(PROBATION), linger: false });
+    let adopted = match (&line.old_socket, &takeover) {
+        (_, Some(_)) => Vec::new(),
+        (Some(path), None) => get_sockets(path).map_err(|error| error.to_string())?,
+        (None, None) => old.listening().unwrap_or_else(|error| {
+            report.notice(&format!(
+                "the listening sockets of the old process cannot be duplicated ({error}), only shared"
+            ));
+            Vec::new()
+        }),
+    };
+    let once_serving = Some(OnceServing { pid_file: line.pid_file, old, starter });
+    let code = supervisor::run(RunOptions { takeover, adopted, once_serving, ..options });
+    Ok(if code == 0 { ExitStatus::Done } else { ExitStatus::Failed })
+}
+
+/// How long a new engine must serve before the sessions of an old `lb` move to it: scripts wait for it.
+const PROBATION: Duration = Duration::from_secs(2);

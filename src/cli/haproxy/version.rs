@@ -1,0 +1,65 @@
+//! What `haproxy -v`, `-vv` and a wrong command line print.
+
+use std::{env, fs};
+
+use crate::cli::{ExitStatus, output};
+use crate::log::voice;
+use crate::sys::resources::cores;
+
+/// HAProxy's level first, which tools compare, then this program's own.
+pub(super) const VERSION: &str = concat!("2.8.0-lb", env!("CARGO_PKG_VERSION"));
+
+/// `-v`
+pub(super) fn show() -> ExitStatus {
+    output::print(&version())
+}
+
+/// `-vv`
+pub(super) fn show_features() -> ExitStatus {
+    let threads = cores();
+    output::print(&format!(
+        "{}Build options :\n  TARGET  = linux-glibc\n  OPTIONS = USE_SYSTEMD=1\n\n\
+         Feature list : +ACCEPT4 +EPOLL +LINUX_SPLICE -LUA -OPENSSL -PCRE2 -PROMEX -QUIC +SYSTEMD +THREAD -ZLIB\n\n\
+         Built with multi-threading support (MAX_THREADS={threads}, default={threads}).\n\n\
+         Available polling systems :\n      epoll : pref=300,  test result OK\nTotal: 1 (1 usable), will use epoll.\n",
+        version()
+    ))
+}
+
+/// A line that is not understood: the version on stdout and the usage on stderr, as scripts find them.
+pub(super) fn show_usage() -> ExitStatus {
+    output::print(&version());
+    voice::write_all(USAGE);
+    ExitStatus::Failed
+}
+
+fn version() -> String {
+    let kernel = ["ostype", "osrelease", "version"].map(|name| fs::read_to_string(format!("/proc/sys/kernel/{name}")));
+    let kernel = kernel.map(|part| part.unwrap_or_default().trim().to_owned()).join(" ");
+    format!(
+        "HAProxy version {VERSION} {RELEASED}\nStatus: this is lb {}, which stands where HAProxy stood.\nRunning on: {kernel} {}\n",
+        env!("CARGO_PKG_VERSION"),
+        env::consts::ARCH
+    )
+}
+
+/// As in `show info`.
+const RELEASED: &str = "2026/11/25";
+
+const USAGE: &str = "\
+Usage : haproxy [-f <cfgfile>]* [ -vdVD ] [ -p <pidfile> ] [ -C <dir> ] [-- <cfgfile>*]
+        -v displays version ; -vv shows known build options.
+        -d, -db stay in the foreground ; the other -d flags are accepted.
+        -V enters verbose mode (disables quiet mode)
+        -D goes daemon ; -C changes to <dir> before loading files.
+        -W, -Ws run a supervisor in the foreground ; systemd is notified.
+        -q quiet mode : don't display messages
+        -c check mode : only check config files and exit
+        -p writes the pid of the supervisor to this file
+        -dW warnings are errors ; -dr is the default
+        -n, -N, -m, -L, -S are accepted with a notice
+        -sf/-st [pid ]* takes over from lb with these pids; a HAProxy finishes/terminates
+        -x <unix_socket> get listening sockets from a HAProxy's stats socket
+        haproxy run, check, status and the other commands of lb are there, too.
+
+";

@@ -1,0 +1,213 @@
+//! Started under the name `haproxy`: its command lines, beside the real one.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Output;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::as_haproxy::{AsHaproxy, Daemon, name_of};
+use crate::support::client::{HANG, greeting};
+use crate::support::config::Config;
+use crate::support::origin::Origin;
+use crate::support::port::Port;
+use crate::support::proc;
+use crate::support::wait::eventually;
+
+/// `@OK@` is a good configuration, `@BAD@` one with an error in its third line, `@NONE@` one without a frontend.
+#[test]
+fn exit_codes_and_streams_are_those_of_haproxy() {
+    let home = AsHaproxy::new();
+    home.write(
+        "ok.cfg",
+        "defaults\n mode tcp\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n\
+        frontend f\n bind 127.0.0.1:18080\n default_backend b\nbackend b\n server s 127.0.0.1:18081\n",
+    );
+    home.write("bad.cfg", "frontend f\n default_backend b\n binde 127.0.0.1:18080\nbackend b\n");
+    home.write(
+        "none.cfg",
+        "backend b\n mode tcp\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:18081\n",
+    );
+    home.write(
+        "ok.toml",
+        "[frontend.f]\nbind = \"127.0.0.1:18080\"\nbackend = \"b\"\n[backend.b.servers]\ns = \"127.0.0.1:18081\"\n",
+    );
+    home.write(
+        "bad.toml",
+        "[frontend.f]\nbackend = \"b\"\nbinde = \"127.0.0.1:18080\"\n[backend.b.servers]\ns = \"127.0.0.1:1\"\n",
+    );
+    home.write("none.toml", "[backend.b.servers]\ns = \"127.0.0.1:18081\"\n");
+    let lines = [
+        "-c -f @OK@",
+        "-c -q -f @OK@",
+        "-c -q -V -f @OK@",
+        "-c -V -f @OK@",
+        "-c -- @OK@",
+        "-c -C @DIR@ -f @OK@",
+        "-c -C @DIR@/none -f @OK@",
+        "-Ws -f @OK@ -c -q -S @DIR@/master.sock",
+        "-c -f @OK@ -sf",
+        "-c -f @OK@ -sf 1 2 -q",
+        "-c -f @OK@ -st abc",
+        "-c -f @OK@ -n 10 -N 5 -m 100 -L peer -x @DIR@/none -p @DIR@/none/pid",
+        "-c -f @OK@ -D -db -W -dr -dp -de -dV -dM -d",
+        "-c -f @OK@ -p",
+        "-c -f",
+        "-c -f @BAD@",
+        "-c -q -f @BAD@",
+        "-D -f @BAD@",
+        "-D -q -f @BAD@",
+        "-W -db -f @BAD@",
+        "-c -f @NONE@",
+        "-c -q -f @NONE@",
+        "-D -f @NONE@",
+        "-c -f @DIR@/missing",
+        "-f @DIR@/missing",
+        "-D -f @OK@ -p @DIR@/none/pid",
+        "-db -f @OK@ -x @DIR@/none",
+        "",
+        "-c",
+        "-D",
+        "-Z",
+        "--help",
+        "-v",
+        "-vv",
+        "-v -Z",
+        "-vq",
+    ];
+    for line in lines {
+        let files = |kind: &str| {
+            ["OK", "BAD", "NONE"].iter().fold(line.to_owned(), |line, name| {
+                line.replace(&format!("@{name}@"), &format!("@DIR@/{}.{kind}", name.to_lowercase()))
+            })
+        };
+        let (real, ours) = (home.run_real(&files("cfg")), home.run(&files("toml")));
+        assert_eq!(facts(&ours), facts(&real), "haproxy {line}\n{ours:?}\n{real:?}");
+    }
+}
+
+/// What scripts look at: the code, the answer, and whether there is a message.
+fn facts(output: &Output) -> (Option<i32>, String, Vec<String>) {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let answer = match out.lines().next().unwrap_or_default() {
+        version if version.starts_with("HAProxy version 2.") => "HAProxy version 2".to_owned(),
+        _ => out.into_owned(),
+    };
+    let mut labels: Vec<_> = err.lines().filter_map(|line| Some(line.split_once(']')?.0.to_owned())).collect();
+    labels.retain(|label| label.starts_with("[ALERT"));
+    labels.dedup();
+    (output.status.code(), answer, labels)
+}
+
+#[test]
+fn a_daemon_returns_when_it_serves_and_leaves_its_pid_and_its_name() {
+    let (home, origin, port) = (AsHaproxy::new(), Origin::named("one"), Port::reserve());
+    home.write("lb.toml", &config(&origin, port.addr()));
+    let output = home.run("-D -f @DIR@/lb.toml -p @DIR@/pid -q");
+    let daemon = Daemon(home.pid("pid"));
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    assert_eq!(greeting(port.addr()).unwrap(), "one");
+    let all = proc::tree(daemon.0);
+    assert_eq!(all.len(), 2);
+    for pid in all {
+        assert_eq!(name_of(pid), "haproxy");
+        for stream in 0..3 {
+            let target = fs::read_link(format!("/proc/{pid}/fd/{stream}")).unwrap();
+            assert_eq!(target.to_str(), Some("/dev/null"), "{pid} {stream}");
+        }
+    }
+    // A second one cannot have the port: nothing changes, also not the pid file.
+    home.write("second.toml", &config(&origin, port.addr()).replace("lb.sock", "second.sock"));
+    let second = home.run("-D -f @DIR@/second.toml -p @DIR@/pid");
+    let words = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{words}");
+    assert!(words.contains(&port.addr().to_string()), "{words}");
+    assert_eq!(home.pid("pid"), daemon.0);
+    // TERM ends it at once, as init scripts expect.
+    let _session = TcpStream::connect(port.addr()).unwrap();
+    eventually(HANG, "a session", || (origin.open() == 1).then_some(()));
+    kill(Pid::from_raw(daemon.0), Signal::SIGTERM).unwrap();
+    daemon.wait();
+}
+
+#[test]
+fn usr2_reloads_and_upgrades_where_the_binary_has_changed() {
+    let home = AsHaproxy::with_own_binary();
+    let (one, two, port) = (Origin::named("one"), Origin::named("two"), Port::reserve());
+    home.write("lb.toml", &config(&one, port.addr()));
+    let lb = home.start("lb", "-W -db -f @DIR@/lb.toml -p @DIR@/pid");
+    assert_eq!(home.pid("pid"), lb.process.pid());
+    let engine = home.status().number("engine_pid");
+    for (signal, origin, name) in [(Signal::SIGUSR2, &two, "two"), (Signal::SIGHUP, &one, "one")] {
+        home.write("lb.toml", &config(origin, port.addr()));
+        lb.process.signal(signal);
+        wait_for_server(port.addr(), name);
+        assert_eq!(home.status().number("engine_pid"), engine);
+    }
+    home.replace_binary();
+    home.write("lb.toml", &config(&two, port.addr()));
+    lb.process.signal(Signal::SIGUSR2);
+    eventually(HANG, "another engine", || (home.status().number("engine_pid") != engine).then_some(()));
+    wait_for_server(port.addr(), "two");
+    eventually(HANG, "one engine", || (proc::tree(lb.process.pid()).len() == 2).then_some(()));
+    for pid in proc::tree(lb.process.pid()) {
+        assert_eq!(name_of(pid), "haproxy");
+    }
+    // The new program knows its name, too.
+    home.write("lb.toml", &config(&one, port.addr()));
+    lb.process.signal(Signal::SIGUSR2);
+    wait_for_server(port.addr(), "one");
+}
+
+#[test]
+fn the_unit_of_the_distribution_starts_it_unchanged() {
+    let (home, one, two, port) = (AsHaproxy::new(), Origin::named("one"), Origin::named("two"), Port::reserve());
+    let unit = fs::read_to_string("/lib/systemd/system/haproxy.service").expect("the package haproxy is installed");
+    let words = |key: &str| -> Vec<String> {
+        let lines = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let options = "-S @DIR@/master.sock";
+        let filled = |line: &str| {
+            let line = line.replace("$CONFIG", "@DIR@/lb.toml").replace("$PIDFILE", "@DIR@/pid");
+            line.replace("$EXTRAOPTS", options)
+        };
+        lines.map(filled).collect()
+    };
+    let line = |text: &str| text.strip_prefix("/usr/sbin/haproxy ").expect("it runs haproxy").to_owned();
+    home.write("lb.toml", &config(&one, port.addr()));
+    let mut lb = home.start("lb", &line(&words("ExecStart")[0]));
+    assert_eq!(greeting(port.addr()).unwrap(), "one");
+    assert_eq!(home.pid("pid"), lb.process.pid());
+    let reload = words("ExecReload");
+    home.write("lb.toml", "nonsense");
+    assert_eq!(home.run(&line(&reload[0])).status.code(), Some(1));
+    home.write("lb.toml", &config(&two, port.addr()));
+    assert_eq!(home.run(&line(&reload[0])).status.code(), Some(0));
+    assert_eq!(reload[1], "/bin/kill -USR2 $MAINPID");
+    lb.process.signal(Signal::SIGUSR2);
+    wait_for_server(port.addr(), "two");
+    lb.process.signal(Signal::SIGTERM);
+    assert_eq!(lb.process.wait(HANG).code(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_an_error_of_the_start() {
+    let (home, origin) = (AsHaproxy::new(), Origin::named("one"));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    home.write("lb.toml", &config(&origin, taken.local_addr().unwrap()));
+    for line in ["-D -f @DIR@/lb.toml", "-db -f @DIR@/lb.toml", "-W -db -f @DIR@/lb.toml"] {
+        let output = home.run(line);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}: {words}");
+        assert!(words.contains("cannot bind"), "{line}: {words}");
+    }
+}
+
+fn wait_for_server(addr: SocketAddr, name: &str) {
+    eventually(HANG, "the new server", || (greeting(addr).ok()? == name).then_some(()));
+}
+
+fn config(origin: &Origin, addr: SocketAddr) -> String {
+    let config = Config::new().bind(&format!("[\"{addr}\"]")).origins([origin]);
+    config.global("socket = \"@DIR@/lb.sock\"").text()
+}

@@ -1,0 +1,165 @@
+//! `haproxy -sf PID`: a running HAProxy, or an `lb`, is replaced under load.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
+use crate::support::ab::Ab;
+use crate::support::as_haproxy::{AsHaproxy, Foreground};
+use crate::support::client::HANG;
+use crate::support::config::Config;
+use crate::support::figure::figure;
+use crate::support::limits::{alone, amount};
+use crate::support::origin::{Behaviour, Origin};
+use crate::support::ping_pong::PingPong;
+use crate::support::port::Port;
+use crate::support::process::Process;
+use crate::support::wait::eventually;
+
+/// Two servers and the ports of two frontends in front of them.
+struct Site {
+    home: AsHaproxy,
+    http: Origin,
+    echo: Origin,
+    ports: [Port; 2],
+}
+
+impl Site {
+    fn new() -> Self {
+        let (http, echo) = (Origin::start(Behaviour::Http(100)), Origin::start(Behaviour::Echo));
+        let site = Self { home: AsHaproxy::new(), http, echo, ports: [(); 2].map(|()| Port::reserve()) };
+        site.write_for_lb();
+        let (http, echo) = (site.http.server(), site.echo.server());
+        site.home.write(
+            "haproxy.cfg",
+            &format!(
+                "global\n maxconn 2000\n stats socket @DIR@/admin.sock level admin expose-fd listeners\n\
+                 defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
+                 listen http\n bind {}\n server a {http}\nlisten echo\n bind {}\n server a {echo}\n",
+                site.addr(0),
+                site.addr(1)
+            ),
+        );
+        site
+    }
+
+    fn addr(&self, frontend: usize) -> SocketAddr {
+        self.ports[frontend].addr()
+    }
+
+    fn write_for_lb(&self) {
+        let table = format!(
+            "[frontend.echo]\nbind = \"{}\"\nbackend = \"echo\"\n[backend.echo.servers]\na = \"{}\"\n",
+            self.addr(1),
+            self.echo.server()
+        );
+        let config = Config::new().bind(&format!("[\"{}\"]", self.addr(0))).origins([&self.http]).table(&table);
+        self.home.write("lb.toml", &config.global("socket = \"@DIR@/lb.sock\"").text());
+    }
+
+    fn start_haproxy(&self, flags: &str) -> Process {
+        let process = self.home.start_real("old", &format!("{flags} -db -f @DIR@/haproxy.cfg"));
+        for port in &self.ports {
+            eventually(HANG, "haproxy accepts", || TcpStream::connect(port.addr()).ok());
+        }
+        process
+    }
+
+    /// Replaces `old` by `lb` under load; `flags` name it.
+    fn replace(&self, story: &str, mut old: Process, flags: &str) -> Foreground {
+        let _alone = alone();
+        let sessions = PingPong::start(self.addr(1), 50);
+        let mut ab = Ab::start(self.addr(0), amount(20_000, 200_000), 8, &[]);
+        eventually(HANG, "load", || (self.http.requests() > 500).then_some(()));
+        let lb = self.home.start("new", &format!("-db -f @DIR@/lb.toml {flags}"));
+        let served = self.http.requests();
+        assert!(ab.is_running(), "it came too late for the load");
+        eventually(HANG, "load", || (self.http.requests() > served + 500).then_some(()));
+        sessions.run_for(200);
+        assert!(old.ended().is_none(), "the old one cut its sessions: {}", old.stderr());
+        let sessions = sessions.finish();
+        sessions.assert_unharmed();
+        let report = ab.finish();
+        figure(&format!("ab while {story}"), &report);
+        report.assert_flawless();
+        assert!(old.wait(HANG).success(), "{}", old.stderr());
+        assert!(self.home.status().frontend("web").number("sessions_total") > 500);
+        lb
+    }
+}
+
+#[test]
+fn a_haproxy_that_hands_out_its_sockets_is_replaced_without_a_refused_connection() {
+    let site = Site::new();
+    let old = site.start_haproxy("");
+    let flags = format!("-x @DIR@/admin.sock -sf {}", old.pid());
+    site.replace("HAProxy is replaced, with -x", old, &flags);
+}
+
+#[test]
+fn a_haproxy_is_replaced_without_its_help() {
+    let site = Site::new();
+    let old = site.start_haproxy("");
+    let flags = format!("-sf {}", old.pid());
+    site.replace("HAProxy is replaced, without -x", old, &flags);
+}
+
+#[test]
+fn the_workers_of_a_master_are_replaced() {
+    let site = Site::new();
+    let old = site.start_haproxy("-W");
+    let flags = format!("-sf {}", old.pid());
+    site.replace("a master and its worker are replaced", old, &flags);
+}
+
+#[test]
+fn a_haproxy_whose_sockets_cannot_be_had_shares_its_ports_until_the_new_one_serves() {
+    let site = Site::new();
+    let mut old = site.start_haproxy("");
+    let sessions = PingPong::start(site.addr(1), 5);
+    let line = format!(
+        "--bounding-set=-sys_ptrace --inh-caps=-sys_ptrace -- @DIR@/haproxy -db -f @DIR@/lb.toml -sf {}",
+        old.pid()
+    );
+    let lb = site.home.start_by(Path::new("setpriv"), "new", &line);
+    assert!(lb.process.stderr().contains("only shared"), "{}", lb.process.stderr());
+    sessions.run_for(50);
+    sessions.finish().assert_unharmed();
+    old.wait(HANG);
+    PingPong::start(site.addr(1), 5).finish().assert_unharmed();
+}
+
+#[test]
+fn an_lb_hands_its_sessions_to_the_next_one_by_its_pid() {
+    let _alone = alone();
+    let site = Site::new();
+    let mut old = site.home.start("first", "-W -db -f @DIR@/lb.toml -p @DIR@/pid");
+    let sessions = PingPong::start(site.addr(1), 50);
+    let mut ab = Ab::start(site.addr(0), amount(20_000, 200_000), 8, &[]);
+    for generation in 2..4 {
+        let name = format!("next{generation}");
+        let line = format!("-W -db -f @DIR@/lb.toml -p @DIR@/pid -x @DIR@/admin.sock -sf {}", site.home.pid("pid"));
+        let new = site.home.start(&name, &line);
+        // It has nothing left.
+        let status = old.process.wait(HANG);
+        assert!(status.success(), "{status}: {}", old.process.stderr());
+        assert_eq!(site.home.status().number("generation"), generation);
+        assert_eq!(site.home.pid("pid"), new.process.pid());
+        old = new;
+    }
+    sessions.run_for(200);
+    sessions.finish().assert_unharmed();
+    let busy = ab.is_running();
+    let report = ab.finish();
+    figure("ab while lb replaces lb as haproxy -sf", format!("{report}{}", if busy { "" } else { ", ended early" }));
+    report.assert_flawless();
+}
+
+#[test]
+fn a_process_that_is_no_haproxy_is_left_alone() {
+    let site = Site::new();
+    let mut other = Process::start("other", &site.home.path(""), std::process::Command::new("sleep").arg("1000"));
+    let lb = site.home.start("lb", &format!("-db -f @DIR@/lb.toml -st {} 999999999", other.pid()));
+    eventually(HANG, "the message", || lb.process.stderr().contains("is no haproxy").then_some(()));
+    PingPong::start(site.addr(1), 1).finish().assert_unharmed();
+    assert!(other.ended().is_none());
+}
