@@ -18,8 +18,10 @@ pub struct Conversations(Rc<Table>);
 struct Table {
     /// Oldest first.
     open: RefCell<Vec<Rc<Conversation>>>,
+    /// The users of the connections that wait for a place.
+    waiting: RefCell<Vec<u32>>,
     max: usize,
-    /// One has ended.
+    /// One has ended, or waits no more.
     ended: Notify,
 }
 
@@ -30,6 +32,13 @@ struct Conversation {
     /// No request has come yet.
     idle: Cell<bool>,
     evicted: Notify,
+}
+
+/// A connection that waits for a place.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    table: Rc<Table>,
+    uid: u32,
 }
 
 /// A place among them; dropping it gives it back.
@@ -48,12 +57,12 @@ impl Default for Conversations {
 impl Conversations {
     /// At most `max` at once, and three quarters of them of one user; more wait.
     pub fn new(max: usize) -> Self {
-        Self(Rc::new(Table { open: RefCell::default(), max, ended: Notify::new() }))
+        Self(Rc::new(Table { open: RefCell::default(), waiting: RefCell::default(), max, ended: Notify::new() }))
     }
 
     /// Ready when every connection has its last answer. To be asked after `serve` was dropped.
     pub async fn over(&self) {
-        while self.len() > 0 {
+        while self.len() > 0 || !self.0.waiting.borrow().is_empty() {
             self.0.ended.notified().await;
         }
     }
@@ -63,20 +72,45 @@ impl Conversations {
         self.0.open.borrow().len()
     }
 
-    /// Waits a little for a place for a connection of this user. `None`: all are taken by conversations that do something.
-    pub(super) async fn admit(&self, uid: u32) -> Option<Place> {
+    /// Takes a connection of this user in, which then waits for a place without holding up others. Waits itself only while
+    /// as many of one user wait as can be answered.
+    pub(super) async fn receive(&self, uid: u32) -> Newcomer {
+        while self.0.waiting.borrow().iter().filter(|other| **other == uid).count() >= self.0.max {
+            // Each of them waits for a while only.
+            timeout(LOOK, self.0.ended.notified()).await.ok();
+        }
+        self.0.waiting.borrow_mut().push(uid);
+        Newcomer { table: Rc::clone(&self.0), uid }
+    }
+}
+
+impl Newcomer {
+    /// Waits a little for a place. `None`: all are taken by conversations that do something.
+    pub(super) async fn admit(self) -> Option<Place> {
+        let Self { table, uid } = &self;
         let by = Instant::now() + PATIENCE;
-        while !self.0.has_room(uid) {
-            self.0.evict(uid);
-            let turn = timeout(LOOK, self.0.ended.notified());
+        while !table.has_room(*uid) {
+            table.evict(*uid);
+            let turn = timeout(LOOK, table.ended.notified());
             if timeout_at(by, turn).await.is_err() {
                 return None;
             }
         }
         let (idle, evicted) = (Cell::new(true), Notify::new());
-        let own = Rc::new(Conversation { uid, since: Instant::now(), idle, evicted });
-        self.0.open.borrow_mut().push(Rc::clone(&own));
-        Some(Place { table: Rc::clone(&self.0), own })
+        let own = Rc::new(Conversation { uid: *uid, since: Instant::now(), idle, evicted });
+        table.open.borrow_mut().push(Rc::clone(&own));
+        Some(Place { table: Rc::clone(table), own })
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        let mut waiting = self.table.waiting.borrow_mut();
+        if let Some(place) = waiting.iter().position(|uid| *uid == self.uid) {
+            waiting.remove(place);
+        }
+        drop(waiting);
+        self.table.ended.notify_waiters();
     }
 }
 
@@ -135,3 +169,35 @@ const GRACE: Duration = Duration::from_millis(200);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a newcomer waits while all are active.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "local")]
+    async fn a_user_at_its_share_holds_up_no_other() {
+        let all = Conversations::new(4);
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            let place = all.receive(7).await.admit().await.unwrap();
+            place.is_active();
+            places.push(place);
+        }
+        let waits = tokio::task::spawn_local(all.receive(7).await.admit());
+        let before = Instant::now();
+        assert!(all.receive(0).await.admit().await.is_some(), "another user");
+        assert!(before.elapsed() < PATIENCE / 2, "{before:?}");
+        assert!(waits.await.unwrap().is_none());
+        assert!(before.elapsed() >= PATIENCE, "{before:?}");
+    }
+
+    #[tokio::test(flavor = "local")]
+    async fn those_that_wait_are_bounded_and_belong_to_the_end() {
+        let all = Conversations::new(2);
+        let newcomers = [all.receive(7).await, all.receive(7).await];
+        assert!(timeout(LOOK * 2, all.receive(7)).await.is_err(), "a third one");
+        assert!(timeout(LOOK * 2, all.over()).await.is_err());
+        drop(newcomers);
+        all.over().await;
+    }
+}

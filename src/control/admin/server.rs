@@ -81,8 +81,9 @@ where
                 let Some(uid) = trusted_user(&stream) else {
                     continue;
                 };
-                let (place, handler) = (conversations.admit(uid).await, Rc::clone(&handler));
+                let (newcomer, handler) = (conversations.receive(uid).await, Rc::clone(&handler));
                 tokio::task::spawn_local(async move {
+                    let place = newcomer.admit().await;
                     if let Err(error) = converse(stream, limits, place, &*handler).await {
                         tracing::debug!(%error, "admin client lost");
                     }
