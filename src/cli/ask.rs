@@ -20,6 +20,8 @@ pub(super) struct AdminSocket {
 pub(super) struct Refusal {
     pub(super) status: ExitStatus,
     pub(super) message: String,
+    /// The engine that was asked did not come to an answer.
+    pub(super) lost: bool,
 }
 
 impl AdminSocket {
@@ -40,11 +42,15 @@ impl AdminSocket {
             Ok(Answer::Error { exit, message, .. }) => {
                 // A refusal is never success, whatever number came with it.
                 let status = Some(ExitStatus::from_code(exit)).filter(|status| *status != ExitStatus::Done);
-                Err(Refusal { status: status.unwrap_or(ExitStatus::Failed), message: harmless_lines(&message) })
+                let (status, message) = (status.unwrap_or(ExitStatus::Failed), harmless_lines(&message));
+                Err(Refusal { status, message, lost: false })
             }
             Ok(Answer::Ok(value)) => Ok(value),
             Ok(other) => unreachable!("the client returns the last answer only, not {other:?}"),
-            Err(error) => Err(Refusal { status: ExitStatus::Failed, message: explain(&error) }),
+            Err(error) => {
+                let lost = matches!(error, ClientError::Closed(_) | ClientError::Silent { .. });
+                Err(Refusal { status: ExitStatus::Failed, message: self.explain(&error), lost })
+            }
         }
     }
 
@@ -67,16 +73,32 @@ impl AdminSocket {
         Err(refusal.unwrap_or_else(|| ClientError::NoSocket(SYSTEM_SOCKET.into())))
     }
 
+    /// What went wrong, with all places where a daemon was looked for.
+    fn explain(&self, error: &ClientError) -> String {
+        let text = explain(error);
+        let ClientError::NoSocket(first) = error else { return text };
+        let others = usual_sockets().into_iter().filter(|path| self.given.is_none() && path != first);
+        let others: Vec<_> = others.map(|path| path.display().to_string()).collect();
+        let with_others = |first| format!("{first}, nor {}", others.join(" or "));
+        let first = first.display().to_string();
+        if others.is_empty() { text } else { text.replacen(&first, &with_others(&first), 1) }
+    }
+
     /// Sends a request and prints the outcome: the daemon's message, or with `json` its whole answer.
     pub(super) fn ask_and_show(&self, request: &Request, json: bool) -> ExitStatus {
-        match self.ask(request) {
-            Ok(value) if json => output::print(&format!("{value}\n")),
-            Ok(value) => match sentence(&value) {
-                Some(text) => output::print(&format!("{}\n", harmless_lines(&text))),
-                None => ExitStatus::Done,
-            },
-            Err(refusal) => refusal.show(),
-        }
+        show(self.ask(request), json)
+    }
+}
+
+/// Prints an outcome: the daemon's message, or with `json` its whole answer.
+pub(super) fn show(outcome: Result<Value, Refusal>, json: bool) -> ExitStatus {
+    match outcome {
+        Ok(value) if json => output::print(&format!("{value}\n")),
+        Ok(value) => match sentence(&value) {
+            Some(text) => output::print(&format!("{}\n", harmless_lines(&text))),
+            None => ExitStatus::Done,
+        },
+        Err(refusal) => refusal.show(),
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn parse<T: DeserializeOwned>(value: Value) -> Result<T, Refusal> {
     serde_json::from_value(value).map_err(|error| Refusal {
         status: ExitStatus::Failed,
         message: format!("cannot read the daemon's answer: {error}; it may be of another version; try --json"),
+        lost: false,
     })
 }
 

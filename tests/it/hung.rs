@@ -77,6 +77,21 @@ fn an_upgrade_away_from_a_hung_engine_succeeds_without_its_sessions() {
     client.ping();
 }
 
+#[test]
+fn an_upgrade_whose_old_engine_hangs_meanwhile_tells_its_outcome() {
+    let origin = Origin::start(Behaviour::Echo);
+    let dir = tempdir().unwrap();
+    let fault = dir.path().join("fault");
+    let lb = Lb::options().config(&Config::new().origins([&origin])).env("LB_FAULT", &fault).start();
+    let hung = lb.engine();
+    arm(&fault, "engine.park", "stop");
+    let output = lb.command(&["upgrade", "--probation", "100ms"]);
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("serves, the old one was lost with its sessions"), "{said}");
+    assert_ne!(lb.engine(), hung);
+}
+
 /// Sends a signal; one that stops is waited for, since a thread may still run for a moment.
 fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();

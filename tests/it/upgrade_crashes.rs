@@ -30,7 +30,7 @@ fn the_old_engine_killed_at_any_step_refuses_no_connection() {
             let _sessions = PingPong::start(stage.addr, 4);
             let output = stage.upgrade(point);
             // The command was connected to the killed engine; the new one was READY, so that the upgrade is done.
-            assert_eq!(output.status.code(), Some(1), "{point}: {output:?}");
+            assert_eq!(output.status.code(), Some(7), "{point}: {output:?}");
             eventually(HANG, "the supervisor's message", || {
                 stage.lb.stderr().contains("the old one was lost").then_some(())
             });
