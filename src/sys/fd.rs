@@ -35,7 +35,7 @@ pub enum RecvError {
     #[error("a message longer than {0} bytes")]
     TooLong(usize),
     /// Fewer descriptors arrived than were sent (MSG_CTRUNC): RLIMIT_NOFILE is reached, or there were too many.
-    #[error("descriptors of a message were lost: this process has none left")]
+    #[error("descriptors of a message were lost: this process has none left, and its limit (RLIMIT_NOFILE) is too low")]
     LostDescriptors,
     #[error(transparent)]
     Io(#[from] io::Error),

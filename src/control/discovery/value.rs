@@ -1,7 +1,7 @@
 //! One key of a source: its name and its value, made a server.
 //!
-//! A value is `host:port`, as it is written for HAProxy through confd, or a JSON object with `addr`, `weight`, `maxconn`,
-//! `backup` and `drain`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
+//! A value is `host:port`, as it is written for HAProxy through confd, the same as a JSON text, or a JSON object with
+//! `addr`, `weight`, `maxconn`, `backup` and `drain`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
 //! since the writer of a key must not reach the sockets of this machine.
 
 use std::collections::BTreeMap;
@@ -79,6 +79,10 @@ impl Discovered {
         }
         if text.starts_with('{') {
             return parse_json(text);
+        }
+        if text.starts_with('"') {
+            let text: String = serde_json::from_str(text).map_err(|error| ValueError::Json(error.to_string()))?;
+            return Ok((Self::new(parse_addr(text.trim())?), 0));
         }
         Ok((Self::new(parse_addr(text)?), 0))
     }
@@ -161,7 +165,8 @@ fn maxconn_of(value: &Value) -> Result<Option<u32>, ValueError> {
 
 fn flag_of(field: &'static str, value: &Value) -> Result<bool, ValueError> {
     let text = || value.as_str().and_then(|text| text.trim().parse().ok());
-    value.as_bool().or_else(text).ok_or(ValueError::BadField { field, wanted: "true or false" })
+    let number = || number_of(value).filter(|number| *number <= 1).map(|number| number == 1);
+    value.as_bool().or_else(text).or_else(number).ok_or(ValueError::BadField { field, wanted: "true or false" })
 }
 
 /// The longest server name.
@@ -206,9 +211,12 @@ mod tests {
             r#"{"addr":" 10.0.0.1:80\n","weight":"","maxconn":"","backup":"","drain":""}"#,
             r#"{"addr":"10.0.0.1:80","weight":"1","maxconn":"0","backup":"false"}"#,
             r#"{"addr":"10.0.0.1:80","weight":1.0,"maxconn":0.0}"#,
+            r#"{"addr":"10.0.0.1:80","backup":0,"drain":"0"}"#,
+            " \"10.0.0.1:80\"\n",
         ] {
             assert_eq!(ok(value), plain, "{value}");
         }
+        assert!(ok(r#"{"addr":"10.0.0.1:80","backup":1}"#).backup);
         assert_eq!(ok(r#"{"addr":"10.0.0.1:80","weight":"7","maxconn":100.0}"#).weight.get(), 7);
     }
 
@@ -237,6 +245,9 @@ mod tests {
             (r#"{"addr":"a:1","weight":-1}"#, "`weight` must be"),
             (r#"{"addr":"a:1","weight":1.5}"#, "`weight` must be"),
             (r#"{"addr":"a:1","backup":"yes"}"#, "`backup` must be"),
+            (r#"{"addr":"a:1","backup":2}"#, "`backup` must be"),
+            ("\"unix@/run/docker.sock\"", "unix socket"),
+            ("\"10.0.0.1:80", "not JSON"),
             (r#"{"addr":"a:1","drain":"soon"}"#, "`drain` must be"),
             (r#"{"addr":"a:1","#, "not JSON"),
         ];

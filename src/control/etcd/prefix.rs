@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::options::{FoundServers, Options};
 use super::status::{AppliedFrom, HeldServer, SourceStatus};
 use crate::backend::Backend;
+use crate::config::counted;
 use crate::control::discovery::{Discovery, Event, HoldReason, Leaving, Listing, RejectedKey, Relist};
 
 /// See the module.
@@ -170,7 +171,8 @@ impl FollowedPrefix {
             let delay = held.values().map(|held| held.until).max().map(|until| until - now);
             let seconds = delay.unwrap_or_default().as_secs();
             warn!(
-                "backend {backend}: {count} servers {why} and are kept for {seconds} s; `lb server accept {backend}` lets them go",
+                "backend {backend}: {} {why}, kept for {seconds} s; `lb server accept {backend}` lets go at once",
+                counted(count as u64, "server"),
                 backend = self.backend.name
             );
             state.holds_total += count;
@@ -267,6 +269,6 @@ fn count_by_why(held: impl Iterator<Item = HoldReason>) -> impl Iterator<Item = 
             HoldReason::Lease => lease += 1,
         }
     }
-    let counts = [(mass, "left etcd at once"), (lease, "lost their lease but pass their checks")];
+    let counts = [(mass, "left etcd at once"), (lease, "without a lease, but with passing checks")];
     counts.into_iter().filter(|(count, _)| *count > 0)
 }

@@ -83,6 +83,7 @@ async fn ask(system: &SystemNames, name: &Name, kind: RecordType) -> Answered {
                 code => Answered::Failure(format!("the name server answers {}", code.to_str())),
             };
         }
+        Err(NetError::NoConnections) => return Answered::Failure(NO_SERVER.to_owned()),
         Err(error) => return Answered::Failure(error.to_string()),
     };
     let addresses = usable(lookup.answers().iter().filter_map(|record| record.data.ip_addr()));
@@ -131,6 +132,8 @@ fn has_route(ip: IpAddr) -> bool {
 fn silence() -> String {
     format!("no answer within {} s", LIMIT.as_secs())
 }
+
+const NO_SERVER: &str = "no name server of /etc/resolv.conf answers; name one there that does";
 
 /// For one look-up.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -28,7 +28,7 @@ use self::receive::{Arrival, Incoming, OfferedBatch};
 use self::returns::Returns;
 use self::send::{MovedOut, Mover};
 use self::state::{gather, take_state};
-use crate::config::Config;
+use crate::config::{Config, counted};
 use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
 use crate::engine::supervisor_link::PeerEnd;
@@ -370,7 +370,7 @@ impl Succession {
             Arrival::End => {
                 self.end();
                 places::release(listeners, pools);
-                tracing::info!("hand-off: {} sessions taken over", incoming.taken());
+                tracing::info!("hand-off: {} taken over", counted(incoming.taken() as u64, "session"));
                 HandoffNext::Over
             }
         }

@@ -1,5 +1,6 @@
 //! Outcome: how an upgrade ended: an exit code and one sentence for the requester.
 
+use crate::config::counted;
 use crate::exit::ExitStatus;
 use crate::handoff::control::Done;
 
@@ -59,8 +60,8 @@ impl Outcome {
     pub(crate) fn done(kind: UpgradeKind, pid: u32, done: &Done, seconds: f64) -> Self {
         let Done { moved, left, why } = done;
         let why = why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-        let text =
-            format!("{kind} in {seconds:.1} s: engine {pid} serves, {moved} sessions moved, {left} left to drain{why}");
+        let moved = counted(*moved, "session");
+        let text = format!("{kind} in {seconds:.1} s: engine {pid} serves, {moved} moved, {left} left to drain{why}");
         Self { exit: if *left == 0 { ExitStatus::Done } else { ExitStatus::SessionsLeft }, text }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::{info, warn};
 
 use super::FollowedPrefix;
+use crate::config::counted;
 use crate::control::etcd::status::AppliedFrom;
 use crate::control::last_known_good::Saved;
 use crate::control::state_file::SaveError;
@@ -35,7 +36,7 @@ impl FollowedPrefix {
         state.heard = Some(Instant::now());
         state.file_age_s = now_s().saturating_sub(saved.saved_at);
         let (count, revision) = (servers.len(), saved.revision);
-        info!("backend {}: {count} servers as last known at revision {revision}", self.backend());
+        info!("backend {}: {} as last known at revision {revision}", self.backend(), counted(count as u64, "server"));
         self.send(&state);
     }
 
