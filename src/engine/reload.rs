@@ -155,7 +155,7 @@ fn apply(engine: &mut Engine, config: Config) -> Result<(String, LeavingListener
 /// From here on nothing is refused; what still goes wrong is reported and left out. Returns the addresses that are left.
 fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<LeavingListeners, EngineError> {
     let Engine { listeners, pools, log, workers, .. } = engine;
-    pools.look_for_circles(&config, Some(listeners.entrances(&config, &prepared)));
+    pools.look_for_circles(&config, Some(listeners.entrances(&config, &prepared)), |_| true);
     for settings in &config.backends {
         pools.apply(settings.clone())?;
     }

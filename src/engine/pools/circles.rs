@@ -4,7 +4,8 @@
 //! Two balancers that lead to each other are not found: a connection does not show where it has been. The limits of
 //! `maxconn` bound them.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) struct CirclesFound {
 #[derive(Debug, Default)]
 pub(super) struct Circles {
     entrances: Vec<Entrance>,
+    /// The servers of each backend with their places, as last told.
+    servers: BTreeMap<String, Vec<(String, Vec<Addr>)>>,
     /// The reason for each.
     found: BTreeMap<CircularPlace, String>,
     /// When it was looked for last.
@@ -42,21 +45,24 @@ impl Circles {
     }
 
     /// Looks again. `entrances`: where the frontends listen, if that is changing; `servers`: those of a backend with their
-    /// places. Says what is new.
+    /// places, if these may have changed. Says what is new.
     pub(super) fn look(
         &mut self,
         config: &Config,
         entrances: Option<Vec<Entrance>>,
-        servers: impl FnMut(&config::Backend) -> Vec<(String, Vec<Addr>)>,
+        mut servers: impl FnMut(&config::Backend) -> Option<Vec<(String, Vec<Addr>)>>,
     ) -> CirclesFound {
         self.looked = Some(Instant::now());
         self.entrances = entrances.unwrap_or_else(|| std::mem::take(&mut self.entrances));
-        let servers: Vec<_> = config.backends.iter().map(servers).collect();
+        self.servers.retain(|name, _| config.backends.iter().any(|backend| backend.name == *name));
+        for backend in &config.backends {
+            self.servers.extend(servers(backend).map(|servers| (backend.name.clone(), servers)));
+        }
         let mut targets = Vec::new();
-        for (backend, servers) in config.backends.iter().zip(&servers) {
+        for (backend, servers) in &self.servers {
             let placed = servers.iter().flat_map(|(server, places)| places.iter().map(move |place| (server, place)));
             targets.extend(placed.filter_map(|(server, place)| match place {
-                Addr::Ip(addr) => Some(Target { backend: &backend.name, server, addr: *addr }),
+                Addr::Ip(addr) => Some(Target { backend, server, addr: *addr }),
                 Addr::Unix(_) => None,
             }));
         }
@@ -64,6 +70,9 @@ impl Circles {
             let key = (target.backend.to_owned(), target.server.to_owned(), target.addr);
             (key, format!("{} {}", target.addr, entrance.reason()))
         };
+        // Asked of the kernel once a look: many servers share an address, and several frontends a port.
+        let known = RefCell::new(HashMap::new());
+        let is_local = |addr: SocketAddr| *known.borrow_mut().entry(addr.ip()).or_insert_with(|| is_local(addr));
         let found: BTreeMap<_, _> = circles(&self.entrances, &targets, is_local).into_iter().map(named).collect();
         let mut new = Vec::new();
         for (key, why) in found.iter().filter(|(key, why)| self.found.get(*key) != Some(*why)) {

@@ -141,13 +141,18 @@ impl Pools {
     }
 
     /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out when a
-    /// backend is next applied. `entrances`: where the frontends listen from now on. Returns whether others were found
-    /// than before.
-    pub(super) fn look_for_circles(&mut self, config: &Config, entrances: Option<Vec<Entrance>>) -> bool {
+    /// backend is next applied. `entrances`: where the frontends listen from now on; `concerned`: backends whose servers
+    /// may be others than at the last look. Returns whether others were found than before.
+    pub(super) fn look_for_circles(
+        &mut self,
+        config: &Config,
+        entrances: Option<Vec<Entrance>>,
+        concerned: impl Fn(&config::Backend) -> bool,
+    ) -> bool {
         let Self { circles, followers, names, .. } = self;
         let CirclesFound { changed, new } = circles.look(config, entrances, |backend| {
-            let merged = followers.merge(backend);
-            merged.servers.iter().map(|server| (server.name.clone(), names.places(&server.addr))).collect()
+            let merged = concerned(backend).then(|| followers.merge(backend))?;
+            Some(merged.servers.iter().map(|server| (server.name.clone(), names.places(&server.addr))).collect())
         });
         new.iter().for_each(|place| self.cut_circle(place));
         changed
@@ -171,7 +176,7 @@ impl Pools {
 
     /// Takes changed names or discovered servers in: the same settings with other servers, for these backends.
     pub(super) fn refresh(&mut self, config: &Config, concerned: impl Fn(&config::Backend) -> bool) {
-        let all = self.look_for_circles(config, None);
+        let all = self.look_for_circles(config, None, &concerned);
         for settings in config.backends.iter().filter(|settings| all || concerned(settings)) {
             if let Err(error) = self.apply(settings.clone()) {
                 tracing::error!("{error}");
@@ -264,6 +269,9 @@ impl Pools {
     /// Takes the addresses that have been found in. Returns them for the backends concerned.
     pub(super) fn learn(&mut self, config: &Config) -> bool {
         let changed = self.names.learn();
+        if changed.is_empty() {
+            return false;
+        }
         let concerned: BTreeSet<_> = config
             .backends
             .iter()
@@ -271,7 +279,7 @@ impl Pools {
             .map(|settings| settings.name.clone())
             .collect();
         self.refresh(config, |settings| concerned.contains(&settings.name));
-        !changed.is_empty()
+        true
     }
 
     /// Takes over from another process where servers were last, for names that are not known otherwise.
