@@ -1,9 +1,6 @@
 //! What a removed server counted is never lost, and as long as it has sessions it is shown.
 
-use std::io::{Read, Write};
-use std::net::SocketAddr;
-
-use crate::support::client::{HANG, connect};
+use crate::support::client::{HANG, established};
 use crate::support::config::Config;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
@@ -18,7 +15,7 @@ fn a_server_that_leaves_is_shown_with_its_sessions_and_no_total_falls() {
     let addr = lb.addr("web");
     let mut totals = Totals::default();
     let open = PingPong::start(addr, 4);
-    (0..6).for_each(|_| echo_once(addr));
+    (0..6).for_each(|_| drop(established(addr)));
     totals.check(&lb);
 
     lb.reload(&Config::new().server("b", b.server()));
@@ -43,7 +40,7 @@ fn a_server_that_leaves_is_shown_with_its_sessions_and_no_total_falls() {
 
     // The same name for another server, and a last upgrade.
     lb.reload(&Config::new().server("a", c.server()));
-    (0..2).for_each(|_| echo_once(addr));
+    (0..2).for_each(|_| drop(established(addr)));
     assert_eq!(totals.check(&lb).server("app/a").number("sessions_total"), 7);
     lb.reload(&Config::new().server("other", c.server()));
     totals.check(&lb);
@@ -61,7 +58,7 @@ fn a_backend_and_a_frontend_that_leave_keep_what_they_counted() {
     ));
     let lb = Lb::start(&with_old);
     let open = PingPong::start(lb.addr("old"), 3);
-    echo_once(lb.addr("web"));
+    drop(established(lb.addr("web")));
     let sessions = || lb.status().number("sessions_total");
     assert_eq!(sessions(), 4);
     lb.reload(&config);
@@ -76,10 +73,4 @@ fn a_backend_and_a_frontend_that_leave_keep_what_they_counted() {
     open.run_for(100);
     open.finish().assert_unharmed();
     eventually_eq(HANG, (4, false), || (sessions(), lb.command_ok(&["status"]).contains("old/o")));
-}
-
-fn echo_once(addr: SocketAddr) {
-    let mut stream = connect(addr).unwrap();
-    stream.write_all(b"once").unwrap();
-    stream.read_exact(&mut [0; 4]).unwrap();
 }

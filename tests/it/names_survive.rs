@@ -18,8 +18,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[test]
 fn an_upgrade_a_reload_and_crashes_without_name_servers_lose_no_server() {
-    let (dns, origin) = (NameServer::start(), Origin::named("app"));
-    dns.put("app.example", &[HERE]);
+    let (dns, origin) = stage();
     let config = config(&origin);
     let lb = dns.options().config(&config).start();
     // One more that is found during a reload.
@@ -44,8 +43,7 @@ fn an_upgrade_a_reload_and_crashes_without_name_servers_lose_no_server() {
 
 #[test]
 fn a_restart_without_name_servers_begins_with_the_addresses_of_state_dir() {
-    let (dns, origin) = (NameServer::start(), Origin::named("app"));
-    dns.put("app.example", &[HERE]);
+    let (dns, origin) = stage();
     let state = tempfile::tempdir().unwrap();
     let config = config(&origin).global(&format!("state_dir = \"{}\"", state.path().display()));
     let saved = || {
@@ -76,8 +74,7 @@ fn a_restart_without_name_servers_begins_with_the_addresses_of_state_dir() {
 
 #[test]
 fn a_takeover_without_name_servers_loses_no_server() {
-    let (dns, origin) = (NameServer::start(), Origin::named("app"));
-    dns.put("app.example", &[HERE]);
+    let (dns, origin) = stage();
     let place = TakeoverDir::new(&config(&origin));
     let options = || {
         let path = place.path().display().to_string();
@@ -98,8 +95,7 @@ fn a_takeover_without_name_servers_loses_no_server() {
 
 #[test]
 fn an_upgrade_from_the_first_release_without_name_servers_loses_no_server() {
-    let (dns, origin) = (NameServer::start(), Origin::named("app"));
-    dns.put("app.example", &[HERE]);
+    let (dns, origin) = stage();
     let dir = tempfile::tempdir().unwrap();
     let (old, new) = (dir.path().join("old"), dir.path().join("new"));
     copy_of_old_build(&old);
@@ -111,6 +107,13 @@ fn an_upgrade_from_the_first_release_without_name_servers_loses_no_server() {
     dns.heal();
     lb.command_ok(&["upgrade", "--binary", old.to_str().unwrap(), "--probation", "50ms"]);
     assert_serves(&lb, "back at the first release");
+}
+
+/// A name server that knows the name of an origin.
+fn stage() -> (NameServer, Origin) {
+    let (dns, origin) = (NameServer::start(), Origin::named("app"));
+    dns.put("app.example", &[HERE]);
+    (dns, origin)
 }
 
 fn config(origin: &Origin) -> Config {

@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::client::{HANG, connect, greeting, read_to_end};
+use crate::support::client::{HANG, established, greeting, read_to_end};
 use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::{BINARY, Lb};
@@ -23,7 +23,7 @@ use crate::support::wait::{eventually, eventually_eq, observe};
 #[test]
 fn usr1_lets_every_session_finish_as_haproxy_does_and_quit_as_nginx_does() {
     for signal in [Signal::SIGUSR1, Signal::SIGQUIT] {
-        let (_origin, mut lb, addr) = stage("");
+        let (_origin, mut lb, addr) = Lb::echoing("");
         let mut session = established(addr);
         lb.signal(signal);
         lb.wait_for_notice("STOPPING=1");
@@ -47,14 +47,14 @@ fn usr1_lets_every_session_finish_as_haproxy_does_and_quit_as_nginx_does() {
 
 #[test]
 fn a_soft_stop_ends_at_the_limit_that_is_written_or_when_int_or_term_shorten_it() {
-    let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "1s""#);
+    let (_origin, mut lb, addr) = Lb::echoing(r#"hard_stop_after = "1s""#);
     let session = established(addr);
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGUSR1);
     assert!(lb.wait(HANG).success());
     assert!(watch.by_the_clock() >= Duration::from_secs(1) && watch.elapsed() < Duration::from_secs(5), "{watch:?}");
     drop(session);
-    let (_origin, mut lb, addr) = stage("");
+    let (_origin, mut lb, addr) = Lb::echoing("");
     let _session = established(addr);
     lb.signal(Signal::SIGUSR1);
     eventually(HANG, "new connections refused", || TcpStream::connect(addr).err());
@@ -70,7 +70,7 @@ fn a_soft_stop_ends_at_the_limit_that_is_written_or_when_int_or_term_shorten_it(
 
 #[test]
 fn no_signal_is_deadly_by_accident_to_the_supervisor_or_the_engine() {
-    let (_origin, mut lb, addr) = stage("");
+    let (_origin, mut lb, addr) = Lb::echoing("");
     let engine = lb.engine();
     let mut session = established(addr);
     for number in HARMLESS.iter().copied().chain(34..=64) {
@@ -166,18 +166,6 @@ fn register_and_its_command_are_as_robust() {
 }
 
 /// A balancer in front of an echo.
-fn stage(global: &str) -> (Origin, Lb, SocketAddr) {
-    let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(&Config::new().global(global).origins([&origin]));
-    let addr = lb.addr("web");
-    (origin, lb, addr)
-}
-
-fn established(addr: SocketAddr) -> TcpStream {
-    let mut stream = connect(addr).unwrap();
-    echo(&mut stream);
-    stream
-}
 
 fn echo(stream: &mut TcpStream) {
     stream.write_all(b"x").unwrap();

@@ -1,17 +1,15 @@
 //! Stopping: no session is cut before its time, no new one is accepted, and the process ends.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::client::{HANG, connect, read_to_end};
-use crate::support::config::Config;
+use crate::support::client::{HANG, connect, established, read_to_end};
 use crate::support::figure::figure;
 use crate::support::lb::Lb;
 use crate::support::machine::Stopwatch;
-use crate::support::origin::{Behaviour, Origin};
 use crate::support::outcome::Ending;
 use crate::support::ping_pong::PingPong;
 use crate::support::proc;
@@ -19,7 +17,7 @@ use crate::support::wait::eventually;
 
 #[test]
 fn term_without_sessions_ends_at_once() {
-    let (_origin, mut lb, addr) = stage("");
+    let (_origin, mut lb, addr) = Lb::echoing("");
     let children = proc::descendants(lb.pid());
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGTERM);
@@ -37,7 +35,7 @@ fn term_without_sessions_ends_at_once() {
 
 #[test]
 fn term_lets_sessions_finish_and_takes_no_new_ones() {
-    let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "60s""#);
+    let (_origin, mut lb, addr) = Lb::echoing(r#"hard_stop_after = "60s""#);
     let sessions = PingPong::start(addr, 5);
     lb.signal(Signal::SIGTERM);
     lb.wait_for_notice("STOPPING=1");
@@ -50,7 +48,7 @@ fn term_lets_sessions_finish_and_takes_no_new_ones() {
 
 #[test]
 fn term_cuts_what_is_left_when_its_time_is_up() {
-    let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "1s""#);
+    let (_origin, mut lb, addr) = Lb::echoing(r#"hard_stop_after = "1s""#);
     let session = established(addr);
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGTERM);
@@ -61,7 +59,7 @@ fn term_cuts_what_is_left_when_its_time_is_up() {
 
 #[test]
 fn int_ends_within_a_second() {
-    let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "60s""#);
+    let (_origin, mut lb, addr) = Lb::echoing(r#"hard_stop_after = "60s""#);
     let _session = established(addr);
     let watch = Stopwatch::start();
     lb.signal(Signal::SIGINT);
@@ -72,7 +70,7 @@ fn int_ends_within_a_second() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "60s""#);
+    let (_origin, mut lb, addr) = Lb::echoing(r#"hard_stop_after = "60s""#);
     let _session = established(addr);
     lb.signal(Signal::SIGTERM);
     lb.wait_for_notice("STOPPING=1");
@@ -86,7 +84,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn connections_accepted_by_the_kernel_before_term_are_still_served() {
     // For its client each of these is complete before the signal, whether or not a worker has seen it.
-    let (_origin, mut lb, addr) = stage(r#"hard_stop_after = "20s""#);
+    let (_origin, mut lb, addr) = Lb::echoing(r#"hard_stop_after = "20s""#);
     let mut clients: Vec<TcpStream> = (0..200).map(|_| connect(addr).unwrap()).collect();
     lb.signal(Signal::SIGTERM);
     for client in &mut clients {
@@ -97,19 +95,4 @@ fn connections_accepted_by_the_kernel_before_term_are_still_served() {
         assert_eq!(read_to_end(client), (b"hello".to_vec(), Ending::Fin));
     }
     assert!(lb.wait(HANG).success());
-}
-
-fn stage(global: &str) -> (Origin, Lb, SocketAddr) {
-    let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(&Config::new().global(global).origins([&origin]));
-    let addr = lb.addr("web");
-    (origin, lb, addr)
-}
-
-/// A session that has had an answer.
-fn established(addr: SocketAddr) -> TcpStream {
-    let mut stream = connect(addr).unwrap();
-    stream.write_all(b"x").unwrap();
-    stream.read_exact(&mut [0]).unwrap();
-    stream
 }

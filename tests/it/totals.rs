@@ -1,12 +1,9 @@
 //! No total that was shown once ever falls: through upgrades, through one that is rolled back, and when names go and return.
 
-use std::io::{Read, Write};
-use std::net::SocketAddr;
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::client::{HANG, connect};
+use crate::support::client::{HANG, established};
 use crate::support::config::Config;
 use crate::support::failing_upgrade::FailingUpgrade;
 use crate::support::fault::arm;
@@ -88,8 +85,8 @@ fn what_returns_after_a_while_without_sessions_has_its_counts_again() {
     let lb = Lb::start(&with_old);
     let mut totals = Totals::default();
     let mut sessions = 3;
-    (0..sessions).for_each(|_| echo_once(lb.addr("old")));
-    (0..6).for_each(|_| echo_once(lb.addr("web")));
+    (0..sessions).for_each(|_| drop(established(lb.addr("old"))));
+    (0..6).for_each(|_| drop(established(lb.addr("web"))));
     // The relay counts the last bytes after it has sent them.
     eventually_eq(HANG, 3, || totals.check(&lb).backend("old").number("sessions_total"));
     for away in [&["status"][..], &["upgrade", "--probation", "0s"], &["reload"]] {
@@ -104,13 +101,7 @@ fn what_returns_after_a_while_without_sessions_has_its_counts_again() {
         let of = [status.frontend("old"), status.backend("old"), status.server("old/o")];
         assert_eq!(of.map(|entry| entry.number("sessions_total")), [sessions; 3], "{away:?}");
         assert_eq!(status.server("app/other").number("sessions_total"), 3, "{away:?}");
-        echo_once(lb.addr("old"));
+        drop(established(lb.addr("old")));
         sessions += 1;
     }
-}
-
-fn echo_once(addr: SocketAddr) {
-    let mut stream = connect(addr).unwrap();
-    stream.write_all(b"once").unwrap();
-    stream.read_exact(&mut [0; 4]).unwrap();
 }

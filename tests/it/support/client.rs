@@ -15,6 +15,15 @@ use super::stream::{Verifier, fill};
 /// Longer than any pause a session may have here; silence for this long is a hang.
 pub(crate) const HANG: Duration = Duration::from_secs(20);
 
+/// A session before an echoing server that has had an answer.
+#[track_caller]
+pub(crate) fn established(addr: SocketAddr) -> TcpStream {
+    let mut stream = connect(addr).unwrap();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+    stream
+}
+
 #[derive(Debug)]
 pub(crate) struct Client {
     stream: TcpStream,

@@ -15,6 +15,7 @@ use super::config::Config;
 use super::figure::figure;
 use super::machine::Stopwatch;
 use super::notify::Notify;
+use super::origin::{Behaviour, Origin};
 use super::proc;
 use super::process::{Process, run};
 use super::status::Status;
@@ -60,6 +61,15 @@ impl Lb {
     }
 
     /// Starts `lb run FLAGS...`.
+    /// Before one server that echoes, with this line in `[global]`; and where clients connect.
+    #[track_caller]
+    pub(crate) fn echoing(global: &str) -> (Origin, Self, SocketAddr) {
+        let origin = Origin::start(Behaviour::Echo);
+        let lb = Self::start(&Config::new().global(global).origins([&origin]));
+        let addr = lb.addr("web");
+        (origin, lb, addr)
+    }
+
     #[track_caller]
     pub(crate) fn start_with_flags(flags: &[&str]) -> Self {
         let mut options = Self::options();
