@@ -15,7 +15,11 @@ impl Totals {
     /// The status, none of whose totals is smaller than it was at any call before.
     #[track_caller]
     pub(crate) fn check(&mut self, lb: &Lb) -> Status {
-        let status = lb.status();
+        self.take(lb.status())
+    }
+
+    #[track_caller]
+    fn take(&mut self, status: Status) -> Status {
         for (name, now) in status.totals() {
             let before = self.0.insert(name.clone(), now).unwrap_or(0);
             assert!(before <= now, "{name}: {before}, then {now}");
@@ -30,7 +34,11 @@ impl Totals {
         thread::scope(|scope| {
             let polls = scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    self.check(lb);
+                    let output = lb.command(&["status", "--json"]);
+                    // An engine that is killed may owe an answer.
+                    if output.status.success() {
+                        self.take(Status::parse(&String::from_utf8_lossy(&output.stdout)));
+                    }
                 }
                 self.check(lb);
             });
