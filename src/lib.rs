@@ -129,7 +129,7 @@ pub mod internals {
     }
 
     pub mod proxy {
-        pub use crate::log::SessionLog;
+        pub use crate::log::{ClientName, SessionLog};
         pub use crate::proxy::context::WorkerResources;
         pub use crate::proxy::frontend::Frontend;
         pub use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};

@@ -66,6 +66,7 @@ fn batch(sessions: u64) -> PeerMessage {
             flows: vec![flow(), flow()],
         }],
         waiting: Vec::new(),
+        unix: None,
     };
     PeerMessage::Batch(Batch { number: 1, sessions: (0..sessions).map(session).collect() })
 }

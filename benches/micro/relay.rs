@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use criterion::{Criterion, Throughput};
 use lb::internals::backend::Backend;
 use lb::internals::config::{self, Balance};
+use lb::internals::proxy::ClientName;
 use lb::internals::proxy::Frontend;
 use lb::internals::proxy::Limit;
 use lb::internals::proxy::SessionLog;
@@ -110,7 +111,7 @@ impl Proxy {
         };
         let frozen = Frozen {
             frontend: Arc::clone(&self.frontend.name),
-            client: None,
+            client: ClientName::Unknown,
             local: None,
             accepted: SystemTime::now(),
             age: Duration::ZERO,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use super::scope::{self, ScopeError};
 
@@ -13,6 +14,11 @@ pub enum Bind {
     /// A listening socket that the parent process has handed down: `fd@3` by its number, `fd@web` by its name in
     /// LISTEN_FDNAMES. The text after the `@`.
     Inherited(String),
+    /// A unix socket, written `/path` or `unix@/path`.
+    Unix(PathBuf),
+    /// A unix socket in the abstract namespace of Linux, `abns@name`. As with HAProxy its address has the full length:
+    /// zeros follow the name.
+    Abstract(String),
 }
 
 impl fmt::Display for Bind {
@@ -20,6 +26,8 @@ impl fmt::Display for Bind {
         match self {
             Self::Address(addr) => addr.fmt(f),
             Self::Inherited(name) => write!(f, "fd@{name}"),
+            Self::Unix(path) => write!(f, "unix@{}", path.display()),
+            Self::Abstract(name) => write!(f, "abns@{name}"),
         }
     }
 }
@@ -55,14 +63,28 @@ pub(super) enum UnusableBind {
     BadAddress,
     #[error("names no socket; write `fd@3`, by its number from 3 on, or `fd@web`, by its name in LISTEN_FDNAMES")]
     BadDescriptor,
+    #[error("is no path of a socket, which is absolute and has at most 97 bytes; write e.g. \"/run/web.sock\"")]
+    BadPath,
+    #[error("names no socket; write `abns@` and a name of 1 to 107 bytes")]
+    BadName,
 }
 
-/// `1.2.3.4:80`, `[::]:80`, `:80` or `*:80` for all IPv4 addresses, as in HAProxy, `:8000-8010` for a range of ports, and
-/// `fd@3` or `fd@web`. At least one.
+/// `1.2.3.4:80`, `[::]:80`, `:80` or `*:80` for all IPv4 addresses, as in HAProxy, `:8000-8010` for a range of ports,
+/// `fd@3` or `fd@web`, `/path` or `unix@/path`, and `abns@name`. At least one.
 pub(super) fn parse(text: &str) -> Result<Vec<Bind>, UnusableBind> {
     if let Some(name) = text.strip_prefix("fd@") {
         let inherited = is_descriptor(name).then(|| vec![Bind::Inherited(name.to_owned())]);
         return inherited.ok_or(UnusableBind::BadDescriptor);
+    }
+    if let Some(name) = text.strip_prefix("abns@") {
+        // sun_path holds 108 bytes, of which the first is zero (unix(7)).
+        let good = (1..=107).contains(&name.len()) && !name.contains('\0');
+        return if good { Ok(vec![Bind::Abstract(name.to_owned())]) } else { Err(UnusableBind::BadName) };
+    }
+    if let Some(path) = text.strip_prefix("unix@").or_else(|| text.starts_with('/').then_some(text)) {
+        // As in HAProxy: the name under which a socket is made is longer.
+        let good = path.starts_with('/') && path.len() <= MOST_PATH && !path.ends_with('/') && !path.contains('\0');
+        return if good { Ok(vec![Bind::Unix(path.into())]) } else { Err(UnusableBind::BadPath) };
     }
     let Some((host, first, last)) = port_range(text) else {
         return Ok(vec![parse_address(text)?.into()]);
@@ -129,7 +151,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, UnusableBind> {
 pub(super) fn mapped(bind: &Bind) -> Option<SocketAddr> {
     match bind {
         Bind::Address(SocketAddr::V6(addr)) => Some((addr.ip().to_ipv4_mapped()?, addr.port()).into()),
-        Bind::Address(_) | Bind::Inherited(_) => None,
+        Bind::Address(_) | Bind::Inherited(_) | Bind::Unix(_) | Bind::Abstract(_) => None,
     }
 }
 
@@ -159,6 +181,9 @@ fn port_of(text: &str) -> Result<u16, UnusableBind> {
 /// Of one range: each worker has a socket for each of them.
 const MOST_PORTS: usize = 4096;
 
+/// sun_path holds 108 bytes with its terminating NUL; a dot and a pid come behind the path until it is published.
+const MOST_PATH: usize = 97;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +212,22 @@ mod tests {
         }
         for text in ["fd@", "fd@2", "fd@03", "fd@+3", "fd@a b", "fd@a:b", "fd@99999999999"] {
             assert_eq!(parse(text), Err(UnusableBind::BadDescriptor), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_or_an_abstract_name() {
+        for (text, shown) in
+            [("/run/x.sock", "unix@/run/x.sock"), ("unix@/run/x", "unix@/run/x"), ("abns@a b", "abns@a b")]
+        {
+            assert_eq!(parse(text).unwrap()[0].to_string(), shown);
+        }
+        assert!(parse(&format!("/{}", "a".repeat(96))).is_ok());
+        for text in ["unix@run/x", "unix@", "/", "/run/", &format!("/{}", "a".repeat(97))] {
+            assert_eq!(parse(text), Err(UnusableBind::BadPath), "{text}");
+        }
+        for text in ["abns@", &format!("abns@{}", "a".repeat(108))] {
+            assert_eq!(parse(text), Err(UnusableBind::BadName), "{text}");
         }
     }
 

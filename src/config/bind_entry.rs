@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::bind::{self, Bind, UnusableBind};
 use super::global::MAX_CONN;
 use super::section::{Section, Shape, set};
+use super::socket_access::SocketAccess;
 use super::value::RawValue;
 
 /// A place to listen at. What the element does not say is as in its frontend.
@@ -32,6 +34,10 @@ pub struct BindEntry {
     pub tfo: bool,
     /// TCP_USER_TIMEOUT of the client's side. `None`: as the backend's.
     pub user_timeout: Option<Duration>,
+    /// Of a unix socket.
+    pub access: SocketAccess,
+    /// Which one of its frontend's, from 1: HAProxy's id of the listener, which stands for a client without an address.
+    pub number: u16,
 }
 
 impl BindEntry {
@@ -48,6 +54,20 @@ impl BindEntry {
             maxconn: None,
             tfo: false,
             user_timeout: None,
+            access: SocketAccess::default(),
+            number: 1,
+        }
+    }
+
+    /// Whether it is a unix socket, with a path or without.
+    pub(crate) fn is_unix(&self) -> bool {
+        matches!(self.bind, Bind::Unix(_) | Bind::Abstract(_))
+    }
+
+    pub(crate) fn unix_path(&self) -> Option<&Path> {
+        match &self.bind {
+            Bind::Unix(path) => Some(path),
+            Bind::Address(_) | Bind::Inherited(_) | Bind::Abstract(_) => None,
         }
     }
 
@@ -70,6 +90,7 @@ impl BindEntry {
         self.interface = section.value("interface").and_then(interface);
         self.maxconn = section.number("maxconn", 1..=MAX_CONN);
         set(&mut self.tfo, section.flag("tfo"));
+        self.access = SocketAccess::read(section);
         self.user_timeout = section.duration("user_timeout", "leave it out, and the backend's holds");
     }
 
@@ -85,6 +106,9 @@ impl BindEntry {
             "maxconn",
             "tfo",
             "user_timeout",
+            "mode",
+            "user",
+            "group",
         ],
         foreign: &[
             ("v6only", "leave it out: that is the default; `v4v6 = true` is the opposite"),
@@ -162,7 +186,7 @@ impl Binds {
             Bind::Address(addr) if entry.v4v6 && addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
                 Some(Bind::Address((Ipv4Addr::UNSPECIFIED, addr.port()).into()))
             }
-            Bind::Address(_) | Bind::Inherited(_) => None,
+            Bind::Address(_) | Bind::Inherited(_) | Bind::Unix(_) | Bind::Abstract(_) => None,
         };
         for bind in [Some(entry.bind.clone()), v4].into_iter().flatten() {
             let place = (bind, entry.interface.clone());

@@ -40,7 +40,7 @@ impl Entrance {
                 addr,
                 both: entry.v4v6,
             }),
-            Bind::Inherited(_) => None,
+            Bind::Inherited(_) | Bind::Unix(_) | Bind::Abstract(_) => None,
         };
         frontends.iter().flat_map(|one| one.bind.iter().filter_map(move |entry| entrance(one, entry))).collect()
     }

@@ -29,7 +29,7 @@ impl Frontend {
     pub fn new(name: impl Into<String>, bind: Vec<Bind>, backend: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            bind: bind.into_iter().map(BindEntry::new).collect(),
+            bind: numbered(bind.into_iter().map(BindEntry::new)),
             backend: backend.into(),
             maxconn: None,
             rate_limit: None,
@@ -50,7 +50,7 @@ impl Frontend {
             if list.is_empty() {
                 bind.wrong("names no address; write e.g. `bind = [\"0.0.0.0:80\"]`");
             }
-            frontend.bind = list.iter().flat_map(|value| binds.read(value, name, &common)).collect();
+            frontend.bind = numbered(list.iter().flat_map(|value| binds.read(value, name, &common)));
         }
         if let Some(value) = section.required("backend", "\"NAME\"")
             && let Some(backend) = value.text("app")
@@ -98,6 +98,14 @@ impl Frontend {
 
 /// More than any host accepts.
 const MAX_RATE: i64 = 10_000_000;
+
+fn numbered(entries: impl Iterator<Item = BindEntry>) -> Vec<BindEntry> {
+    (1..=u16::MAX)
+        .chain(std::iter::repeat(u16::MAX))
+        .zip(entries)
+        .map(|(number, entry)| BindEntry { number, ..entry })
+        .collect()
+}
 
 fn unknown(backend: &str, backends: &[&str]) -> String {
     if let Some(near) = nearest(backend, backends.iter().copied()) {

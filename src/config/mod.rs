@@ -32,6 +32,7 @@ mod script;
 mod section;
 mod server;
 mod server_options;
+mod socket_access;
 mod status;
 mod syntax;
 #[cfg(test)]
@@ -67,6 +68,7 @@ pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::ScriptStep;
 pub use server::Server;
 pub use server_options::ServerOptions;
+pub(crate) use socket_access::SocketAccess;
 pub(crate) use timeouts::Timeouts;
 pub(crate) use unitless::unitless;
 pub use weight::Weight;

@@ -11,10 +11,10 @@ use crate::control::admin::status::{
 };
 use crate::engine::Engine;
 use crate::engine::listeners::Served;
+use crate::engine::listeners::bind::Bound;
 use crate::handoff::control::UpgradePhase;
 use crate::log::voice;
 use crate::stats::Histogram;
-use crate::sys::addr::named;
 use crate::sys::clock::millis;
 
 /// The engine at this moment.
@@ -110,7 +110,7 @@ fn frontend(served: &Served) -> status::FrontendReport {
     let route = frontend.route();
     status::FrontendReport {
         name: frontend.name.to_string(),
-        bind: bound.iter().map(|bound| named(&bound.addr)).collect(),
+        bind: bound.iter().map(Bound::shown).collect(),
         backend: route.backend.name.to_string(),
         maxconn: frontend.limit.max().min(frontend.global.max()).into(),
         sessions: frontend.limit.used().into(),

@@ -262,6 +262,8 @@ record! {
         7 => relay: Vec<RelayRecord>,
         /// For one without a server.
         8 => waiting: Vec<Waiting>,
+        /// Its client came by a unix socket: the number of the bind.
+        9 => unix: Option<u32>,
     }
 }
 
@@ -363,6 +365,7 @@ mod tests {
             age_us: 0,
             relay,
             waiting: vec![],
+            unix: None,
         };
         let relay = |flows| RelayRecord {
             backend: String::new(),

@@ -1,10 +1,10 @@
 //! The session line: what one session was, in HAProxy's tcplog format.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::client_name::ClientName;
 use crate::sys::clock;
 
 /// Which side or cause ended a session: the first letter of HAProxy's termination state.
@@ -47,7 +47,7 @@ pub struct Termination {
 /// The facts of one session.
 #[derive(Debug, Clone)]
 pub struct SessionLine {
-    pub client: Option<SocketAddr>,
+    pub client: ClientName,
     pub accepted: SystemTime,
     pub frontend: Arc<str>,
     pub backend: Arc<str>,
@@ -73,12 +73,9 @@ pub struct SessionLine {
 /// HAProxy's tcplog: `client [time] frontend backend/server Tw/Tc/Tt bytes -- a/f/b/s/retries srvq/bckq`.
 impl fmt::Display for SessionLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.client {
-            Some(client) => write!(f, "{}:{}", client.ip(), client.port())?,
-            None => f.write_str("-:0")?,
-        }
         let server = self.server.as_deref().unwrap_or("<NOSRV>");
-        write!(f, " [{}] {} {}/{server} ", clock::log_time(self.accepted), self.frontend, self.backend)?;
+        let accepted = clock::log_time(self.accepted);
+        write!(f, "{} [{accepted}] {} {}/{server} ", self.client, self.frontend, self.backend)?;
         write!(f, "{}/{}/{}", PhaseMillis(self.queue), PhaseMillis(self.connect), PhaseMillis(Some(self.total)))?;
         let [process, frontend, backend, on_server] = self.sessions;
         let plus = if self.redispatched { "+" } else { "" };
@@ -133,7 +130,7 @@ pub(super) mod tests {
 
     pub(in crate::log) fn line() -> SessionLine {
         SessionLine {
-            client: Some("10.0.1.2:33313".parse().unwrap()),
+            client: ClientName::Ip("10.0.1.2:33313".parse().unwrap()),
             accepted: SystemTime::UNIX_EPOCH,
             frontend: "fnt".into(),
             backend: "bck".into(),
@@ -162,7 +159,9 @@ pub(super) mod tests {
     #[test]
     fn a_session_without_server_is_marked() {
         let ending = Termination { by: By::ServerTimeout, during: During::Queue };
-        let text = SessionLine { server: None, queue: None, connect: None, ending, client: None, ..line() }.to_string();
+        let text =
+            SessionLine { server: None, queue: None, connect: None, ending, client: ClientName::Unknown, ..line() }
+                .to_string();
         assert!(text.contains(" bck/<NOSRV> -1/-1/5007 212 sQ ") && text.starts_with("-:0 ["), "{text}");
     }
 }

@@ -136,7 +136,7 @@ impl Session {
     }
 
     fn hint(&self, search: &Search) -> Hint {
-        Hint { client: self.record.client.map(|client| client.ip()), avoid: search.avoid, busy: 1 }
+        Hint { client: self.record.client.ip(), avoid: search.avoid, busy: 1 }
     }
 
     /// A lease after a time in the queue. `None`: the frontend leads to another backend, where the search begins anew.

@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::log::ClientName;
 use crate::sys::pipe::Pipe;
 
 #[derive(Debug)]
 pub struct Frozen {
     pub frontend: Arc<str>,
     /// The client as in logs and PROXY headers.
-    pub client: Option<SocketAddr>,
+    pub client: ClientName,
     /// The address it connected to, as in PROXY headers.
     pub local: Option<SocketAddr>,
     pub accepted: SystemTime,

@@ -7,7 +7,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::session::state::{Ending, Interrupt, Session};
-use crate::log::{By, During};
+use crate::log::{By, ClientName, During};
 use crate::proxy_protocol::{self, Decoded};
 use crate::runtime::stream::{ReadEnd, Received, Socket};
 use crate::sys::socket;
@@ -72,7 +72,7 @@ impl Session {
                 // A new vector: one that has held a long header keeps its memory for as long as the session waits.
                 preamble.bytes = preamble.bytes.split_off(len);
                 preamble.introduced = true;
-                self.record.client = src.or(self.record.client);
+                self.record.client = ClientName::or(src, self.record.client);
                 self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());
                 Ok(true)
             }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Server;
+use crate::log::ClientName;
 
 /// The facts of a session for its log line.
 #[derive(Debug)]
 pub(super) struct SessionFacts {
     /// The real client, which is not the connection's peer behind another proxy.
-    pub(super) client: Option<SocketAddr>,
+    pub(super) client: ClientName,
     /// Boxed: only PROXY headers contain it.
     pub(super) local: Option<Box<SocketAddr>>,
     pub(super) accepted: SystemTime,
@@ -33,12 +34,7 @@ pub(super) struct ByteCounts {
 }
 
 impl SessionFacts {
-    pub(super) fn new(
-        client: Option<SocketAddr>,
-        local: Option<SocketAddr>,
-        accepted: SystemTime,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(client: ClientName, local: Option<SocketAddr>, accepted: SystemTime, started: Instant) -> Self {
         Self {
             client,
             local: local.map(Box::new),

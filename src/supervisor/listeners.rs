@@ -27,7 +27,7 @@ pub(crate) struct HeldListener {
     pub declined: bool,
     /// The fd store of the service manager holds a duplicate.
     pub stored: bool,
-    /// Identity of an admin socket's path: only the path that was bound is removed.
+    /// Identity of a unix socket's path: only the path that was bound is removed.
     pub path_id: Option<local::PathId>,
 }
 
@@ -41,10 +41,7 @@ impl HeldListeners {
             return Err(io::Error::other("the socket is not the one that was announced"));
         }
         if !self.0.iter().any(|held| held.listener.cookie == listener.cookie) {
-            let path_id = match listener.kind {
-                ListenerKind::Admin => local::path_id(Path::new(&listener.address)),
-                ListenerKind::Traffic => None,
-            };
+            let path_id = path_of(&listener).and_then(local::path_id);
             let socket = Arc::new(socket);
             self.0.push(HeldListener { listener, socket, tentative, declined: false, stored: false, path_id });
         }
@@ -99,6 +96,7 @@ impl HeldListeners {
 
     /// The new engine failed: its sockets are dropped.
     pub(crate) fn retract(&mut self) {
+        self.0.iter().filter(|held| held.tentative).for_each(HeldListener::unlink);
         self.0.retain(|held| !held.tentative);
         for held in &mut self.0 {
             held.declined = false;
@@ -134,14 +132,11 @@ impl HeldListeners {
     /// Whether a connection waits in one of the accept queues.
     pub(crate) fn has_waiting(&self) -> bool {
         let traffic = |held: &&HeldListener| held.listener.kind == ListenerKind::Traffic;
-        self.0
-            .iter()
-            .filter(traffic)
-            .any(|held| fd::accept_queue(held.socket.as_fd()).is_ok_and(|(waiting, _)| waiting > 0))
+        self.0.iter().filter(traffic).any(|held| fd::has_waiting(held.socket.as_fd()))
     }
 
-    /// Removes the admin socket's path.
-    pub(crate) fn unlink_admin(&self) {
+    /// Removes the paths of all unix sockets.
+    pub(crate) fn unlink_paths(&self) {
         self.0.iter().for_each(HeldListener::unlink);
     }
 
@@ -161,10 +156,18 @@ impl HeldListeners {
 }
 
 impl HeldListener {
-    /// Removes an admin socket's path, if it is still the one that was bound.
+    /// Removes a unix socket's path, if it is still the one that was bound.
     fn unlink(&self) {
-        if let Some(id) = self.path_id {
-            local::unlink(Path::new(&self.listener.address), id);
+        if let (Some(path), Some(id)) = (path_of(&self.listener), self.path_id) {
+            local::unlink(path, id);
         }
+    }
+}
+
+/// Where clients find a unix socket. The kernel knows one for traffic by the name under which it was made.
+fn path_of(listener: &Listener) -> Option<&Path> {
+    match listener.kind {
+        ListenerKind::Admin => Some(Path::new(&listener.address)),
+        ListenerKind::Traffic => listener.bind.strip_prefix("unix@").map(Path::new),
     }
 }

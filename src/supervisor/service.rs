@@ -124,7 +124,7 @@ impl Service {
 
     /// Removes the paths of the admin socket and the takeover socket, if they are still those that were bound.
     pub(crate) fn unlink_paths(&self) {
-        self.listeners.unlink_admin();
+        self.listeners.unlink_paths();
         self.predecessor.unlink();
     }
 }

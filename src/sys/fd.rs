@@ -16,6 +16,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname, getsockopt, socketpair,
     sockopt,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -123,7 +124,7 @@ pub fn not_listening(fd: BorrowedFd<'_>) -> Option<&'static str> {
     }
 }
 
-/// Where a socket is bound, as configurations write it: `ADDRESS:PORT`, or the path of a unix socket.
+/// Where a socket is bound, as configurations write it: `ADDRESS:PORT`, the path of a unix socket, or `abns@NAME`.
 pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
     let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     if let Some(v4) = address.as_sockaddr_in() {
@@ -131,6 +132,9 @@ pub fn bound_to(socket: BorrowedFd<'_>) -> io::Result<String> {
     }
     if let Some(v6) = address.as_sockaddr_in6() {
         return Ok(SocketAddrV6::from(*v6).to_string());
+    }
+    if let Some(name) = address.as_unix_addr().and_then(UnixAddr::as_abstract) {
+        return Ok(format!("abns@{}", String::from_utf8_lossy(name).trim_end_matches('\0')));
     }
     let path = address.as_unix_addr().and_then(UnixAddr::path);
     let path = path.ok_or_else(|| io::Error::other("neither an internet socket nor one with a path"))?;
@@ -153,6 +157,12 @@ pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
     }
     // For a listening socket the kernel uses two fields that mean something else otherwise (tcp_get_info).
     Ok((info.tcpi_unacked, info.tcpi_sacked))
+}
+
+/// Whether a connection waits in a listener's accept queue.
+pub fn has_waiting(listener: BorrowedFd<'_>) -> bool {
+    let mut watched = [PollFd::new(&listener, PollFlags::IN)];
+    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether a descriptor survives `execve`.

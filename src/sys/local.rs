@@ -1,16 +1,21 @@
 //! Local sockets with a path: non-blocking, close-on-exec.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::UnixCredentials;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::fd;
 
 /// The type of a local socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +118,35 @@ pub fn bind(path: &Path, kind: LocalKind) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// An address in the abstract namespace of Linux: a zero, the name, and zeros up to the full length.
+pub fn abstract_address(name: &str) -> PathBuf {
+    let mut bytes = vec![0];
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.resize(SUN_PATH, 0);
+    OsString::from_vec(bytes).into()
+}
+
+/// What listens at an address, as far as a connect shows it: its credentials. `None`: nothing does.
+pub fn occupant(path: &Path) -> Result<Option<UnixCredentials>, ClaimError> {
+    if !path.as_os_str().as_bytes().starts_with(&[0]) {
+        match fs::symlink_metadata(path) {
+            Ok(facts) if !facts.file_type().is_socket() => return Err(ClaimError::NotASocket),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match connect(path, LocalKind::Stream) {
+        Ok(socket) => Ok(Some(fd::peer_credentials(socket.as_fd())?)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Ok(None),
+            io::ErrorKind::WouldBlock => Err(ClaimError::Crowded),
+            _ if Errno::from_io_error(&error) == Some(Errno::PROTOTYPE) => Err(ClaimError::NotASocket),
+            _ => Err(error.into()),
+        },
+    }
+}
+
 /// Starts to listen; at most `backlog` connections wait.
 pub fn listen(socket: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     SockRef::from(&socket).listen(backlog)
@@ -143,4 +177,6 @@ fn open(kind: LocalKind) -> io::Result<Socket> {
     Socket::new(Domain::UNIX, kind.nonblocking().cloexec(), None)
 }
 
+/// Bytes of the address of a unix socket (unix(7)).
+const SUN_PATH: usize = 108;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);

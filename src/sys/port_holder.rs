@@ -1,5 +1,5 @@
-//! Which processes listen on a TCP port of this network namespace, as `/proc` shows it: for the message that an address is
-//! taken, and to tell the own sockets from those of others.
+//! Which processes listen on a TCP port of this network namespace, as `/proc` shows it, or on a unix socket: for the message
+//! that an address is taken, and to tell the own sockets from those of others.
 //!
 //! Limits: the descriptors of other users' processes can only be read by root, so that of such a socket only the user is
 //! known; and the search among all processes ends after a while.
@@ -12,12 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::UnixCredentials;
 use nix::unistd::getppid;
 
 /// Listening sockets of one address, and the processes that have them open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PortHolder {
-    address: SocketAddr,
+    address: String,
     uid: u32,
     inodes: Vec<u64>,
     /// By pid; empty where they may not be read.
@@ -31,13 +32,19 @@ pub(crate) fn holders(addr: SocketAddr, both: bool) -> Vec<PortHolder> {
     let mut found: Vec<PortHolder> = Vec::new();
     for (path, v6) in tables {
         for (address, uid, inode) in listening(Path::new(path), v6).filter(|(other, ..)| meet(addr, both, *other)) {
-            match found.iter_mut().find(|holder| holder.address == address && holder.uid == uid) {
+            match found.iter_mut().find(|holder| holder.address == address.to_string() && holder.uid == uid) {
                 Some(holder) => holder.inodes.push(inode),
-                None => found.push(PortHolder { address, uid, inodes: vec![inode], processes: BTreeMap::new() }),
+                None => found.push(PortHolder {
+                    address: address.to_string(),
+                    uid,
+                    inodes: vec![inode],
+                    processes: BTreeMap::new(),
+                }),
             }
         }
     }
-    found.sort_by_key(|holder| holder.address != addr);
+    let wanted = addr.to_string();
+    found.sort_by_key(|holder| holder.address != wanted);
     if !found.is_empty() {
         name_processes(&mut found);
     }
@@ -45,6 +52,13 @@ pub(crate) fn holders(addr: SocketAddr, both: bool) -> Vec<PortHolder> {
 }
 
 impl PortHolder {
+    /// The process that listens on a unix socket; its pid is that of the one which began to, and may be gone.
+    pub(crate) fn of_unix(address: String, of: UnixCredentials) -> Self {
+        let pid = of.pid().cast_unsigned();
+        let processes = Some(command_of(pid)).filter(|command| !command.is_empty()).map(|command| (pid, command));
+        Self { address, uid: of.uid(), inodes: Vec::new(), processes: processes.into_iter().collect() }
+    }
+
     /// Whether it is this process, its parent, or another child of its parent: another engine of the same balancer.
     pub(crate) fn is_own(&self) -> bool {
         let parent = getppid().as_raw().cast_unsigned();
@@ -182,7 +196,7 @@ mod tests {
             let listener = TcpListener::bind(bind).unwrap();
             let addr = listener.local_addr().unwrap();
             let found = holders(addr, false);
-            assert_eq!(found[0].address, addr);
+            assert_eq!(found[0].address, addr.to_string());
             assert!(found[0].is_own());
             let text = found[0].to_string();
             assert!(
@@ -203,7 +217,7 @@ mod tests {
         for (command, expected) in [("/usr/bin/lb run", true), ("lb", true), ("nginx: lb", false), ("/opt/club", false)]
         {
             let processes = BTreeMap::from([(7, command.to_owned())]);
-            let holder = PortHolder { address: ([127, 0, 0, 1], 80).into(), uid: 0, inodes: vec![1], processes };
+            let holder = PortHolder { address: "127.0.0.1:80".to_owned(), uid: 0, inodes: vec![1], processes };
             assert_eq!(holder.is_lb(), expected, "{command}");
         }
     }

@@ -1,7 +1,7 @@
 //! Elements of `bind` with options of their own, ranges of ports, and what a frontend says about rate and time.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::client::{HANG, connect, greeting, read_to_end};
@@ -32,6 +32,7 @@ fn each_bind_has_its_own_options_also_after_a_reload_and_an_upgrade() {
     let introduced = |port: &Port| {
         let mut client = connect(port.addr()).unwrap();
         client.write_all(b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\n").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
         read_to_end(&client).0 == b"a"
     };
     assert_eq!(greeting(ports[0].addr()).unwrap(), "a");

@@ -60,6 +60,7 @@ mod support_works;
 mod systemd;
 mod timeouts;
 mod totals;
+mod unix_binds;
 mod unprivileged;
 mod upgrade_bad_binary;
 mod upgrade_crashes;

@@ -34,6 +34,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                     match &mut entry.bind {
                         Bind::Address(addr) => addr.set_port(port),
                         Bind::Inherited(name) => *name = format!("web{port}"),
+                        Bind::Unix(path) => *path = format!("/run/{port}").into(),
+                        Bind::Abstract(name) => *name = format!("{port}"),
                     }
                 }
                 frontend
@@ -71,16 +73,19 @@ fn global() -> impl Strategy<Value = Global> {
 }
 
 fn frontend() -> impl Strategy<Value = Frontend> {
-    let binds = proptest::sample::subsequence(vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1", "fd@3"], 1..4);
-    let entry = |(text, mut entry): (&str, BindEntry)| {
-        entry.bind = bind::parse(text).unwrap().remove(0);
-        entry
+    let binds = proptest::sample::subsequence(
+        vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1", "fd@3", "/s", "abns@s"],
+        1..4,
+    );
+    let entry = |(number, (text, entry)): (u16, (&str, BindEntry))| {
+        let bind = bind::parse(text).unwrap().remove(0);
+        BindEntry { bind, number, ..entry }
     };
     let timeout = [proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time())];
     let limits = [proptest::option::of(1..9999u32), proptest::option::of(1..9999u32)];
     (binds, vec(bind_entry(), 4), limits, timeout, any::<[bool; 2]>()).prop_map(
         move |(binds, entries, [maxconn, rate_limit], [client, client_fin, tunnel], [reuse_port, endless])| Frontend {
-            bind: binds.into_iter().zip(entries).map(entry).collect(),
+            bind: (1..).zip(binds.into_iter().zip(entries)).map(entry).collect(),
             maxconn,
             rate_limit,
             timeout: FrontendTimeouts { client: endless.then_some(client), client_fin, tunnel },
@@ -93,8 +98,12 @@ fn frontend() -> impl Strategy<Value = Frontend> {
 /// Options without a place; `v4v6` would make two of them meet.
 fn bind_entry() -> impl Strategy<Value = BindEntry> {
     let words = (proptest::option::of("[a-z]{1,15}"), proptest::option::of("[a-z \"]{1,9}"));
-    (words, any::<[bool; 3]>(), 1..9999u32, proptest::option::of(1..9999u32), proptest::option::of(time())).prop_map(
-        |((interface, name), [accept_proxy, defer_accept, tfo], backlog, maxconn, user_timeout)| BindEntry {
+    let access = (proptest::option::of(0..0o1000u32), proptest::option::of("[a-z0-9]{1,9}"))
+        .prop_map(|(mode, user)| SocketAccess { mode, group: user.clone(), user });
+    let times = (proptest::option::of(1..9999u32), proptest::option::of(time()));
+    (words, any::<[bool; 3]>(), 1..9999u32, times, access).prop_map(
+        |((interface, name), [accept_proxy, defer_accept, tfo], backlog, (maxconn, user_timeout), access)| BindEntry {
+            access,
             interface,
             name,
             accept_proxy,

@@ -49,6 +49,7 @@ fn an_element_of_bind_has_the_options_of_its_frontend_unless_it_says_otherwise()
         tfo: true,
         user_timeout: Some(seconds(3)),
         defer_accept: true,
+        number: 2,
         ..with("0.0.0.0:81")
     };
     assert_eq!((first, second.to_string().as_str()), (own, "0.0.0.0:82 interface lo"));

@@ -186,6 +186,9 @@ fn bind_entry(entry: &BindEntry) -> String {
     out.maybe("maxconn", entry.maxconn.map(|n| n.to_string()));
     out.key("tfo", entry.tfo);
     out.maybe("user_timeout", entry.user_timeout.map(duration));
+    out.maybe("mode", entry.access.mode.map(|mode| quoted(&format!("{mode:04o}"))));
+    out.maybe("user", entry.access.user.as_deref().map(quoted));
+    out.maybe("group", entry.access.group.as_deref().map(quoted));
     format!("{{ {} }}", out.0.trim_end_matches(", "))
 }
 

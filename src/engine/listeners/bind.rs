@@ -20,9 +20,11 @@ use socket2::SockRef;
 
 use crate::config::{self, Bind, BindEntry, Entrance, Liveness};
 use crate::engine::listeners::inherited::InheritedListener;
+use crate::engine::listeners::unix::{self, UnixFailure, UnixPlace};
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::proxy::gate::Gate;
 use crate::proxy::worker::ListenerId;
+use crate::sys::addr::named;
 use crate::sys::fd;
 use crate::sys::port_holder::{PortHolder, holders};
 use crate::sys::socket::{ListenOptions, bind, listen, local_addr, share};
@@ -32,8 +34,10 @@ use crate::sys::socket::{ListenOptions, bind, listen, local_addr, share};
 pub(crate) struct Bound {
     /// As configured, with the options in force; the port may be 0.
     pub(crate) gate: Arc<Gate>,
-    /// As bound.
-    pub(crate) addr: SocketAddr,
+    /// As the kernel has it: in a group of TCP sockets an address that the others share, `None` for a unix socket.
+    pub(crate) addr: Option<SocketAddr>,
+    /// Of a unix socket with a path.
+    place: Option<UnixPlace>,
     /// At least one a worker; the n-th belongs to worker n modulo their number.
     pub(crate) sockets: Vec<ListenerSlot>,
     group: Group,
@@ -48,6 +52,18 @@ enum Group {
     Inherited,
     /// From the parent of the supervisor: it is not only ours, and stays as it is.
     HandedDown,
+    /// A unix socket: there is one, which all workers accept from.
+    Unix,
+}
+
+/// Where the first socket comes from, and what may be in its way.
+#[derive(Debug, Default)]
+pub(crate) struct BoundOrigin {
+    pub(crate) inherited: Vec<InheritedListener>,
+    /// Another listener of this engine has the path of this unix socket, and leaves it.
+    pub(crate) own: bool,
+    /// How long to wait for another process that is about to leave the address.
+    pub(crate) patience: Duration,
 }
 
 /// One listening socket.
@@ -79,8 +95,14 @@ impl ListenerError {
             }
             ([holder, ..], _) => {
                 let takeover = if holder.is_lb() { " take over from it with --takeover," } else { "" };
-                format!(": {holder}; stop it,{takeover} or share with `reuse_port = true`")
+                let other =
+                    if bind.is_unix() { "choose another path or name" } else { "share with `reuse_port = true`" };
+                format!(": {holder}; stop it,{takeover} or {other}")
             }
+            ([], io::ErrorKind::AddrInUse) if bind.is_unix() => {
+                " (another program listens there: ss -lxp shows which)".to_owned()
+            }
+            ([], _) if bind.is_unix() => String::new(),
             ([], io::ErrorKind::AddrInUse) => " (another program listens there: ss -ltnp shows which)".to_owned(),
             ([], _) if bind.interface.is_some() && error.raw_os_error() == Some(libc::ENODEV) => {
                 " (this host has no interface of that name: ip link)".to_owned()
@@ -97,26 +119,38 @@ impl ListenerError {
 
 impl Bound {
     /// Takes over what there is, then binds until each worker has a socket. New ones get no connection before
-    /// [`Bound::listen`]: should another address fail, none is lost with them. `patience`: how long to wait for another
-    /// process that is about to leave the address.
+    /// [`Bound::listen`]: should another address fail, none is lost with them.
     pub(crate) fn new(
         frontend: &config::Frontend,
         wanted: &BindEntry,
-        inherited: Vec<InheritedListener>,
+        origin: BoundOrigin,
         workers: usize,
-        patience: Duration,
         mut next_id: impl FnMut() -> ListenerId,
     ) -> Result<Self, ListenerError> {
         let fail = |error| ListenerError::new(frontend, wanted, error, &[]);
-        let (group, mut sockets) = match inherited.first() {
-            None => bind_first(frontend, wanted, patience).map(|(group, first)| (group, vec![first]))?,
+        let BoundOrigin { inherited, own, patience } = origin;
+        let (group, mut sockets, place) = match inherited.first() {
+            None if wanted.is_unix() => {
+                let bound = unix::bind(wanted, own, patience);
+                let (first, place) = bound.map_err(|failure| unix_error(frontend, wanted, failure))?;
+                (Group::Unix, vec![first], place)
+            }
+            None => bind_first(frontend, wanted, patience).map(|(group, first)| (group, vec![first], None))?,
             Some(held) => {
-                let group = if held.is_handed_down() { Group::HandedDown } else { Group::Inherited };
-                (group, inherited.into_iter().map(|held| held.socket).collect::<Vec<_>>())
+                let group = match held.is_handed_down() {
+                    _ if wanted.is_unix() => Group::Unix,
+                    true => Group::HandedDown,
+                    false => Group::Inherited,
+                };
+                let place = wanted.unix_path().and_then(UnixPlace::inherited);
+                (group, inherited.into_iter().map(|held| held.socket).collect::<Vec<_>>(), place)
             }
         };
         // With port 0 the kernel chose one; the others of the group share it.
-        let addr = local_addr(sockets[0].as_fd()).map_err(fail)?;
+        let addr = match group {
+            Group::Unix => None,
+            _ => Some(local_addr(sockets[0].as_fd()).map_err(fail)?),
+        };
         while sockets.len() < workers {
             sockets.push(group.further(&sockets[0], addr, &options(wanted)).map_err(fail)?);
         }
@@ -125,7 +159,7 @@ impl Bound {
             Ok(ListenerSlot { id: next_id(), socket, cookie, parked: false })
         };
         let sockets = sockets.into_iter().map(slot).collect::<io::Result<_>>().map_err(fail)?;
-        Ok(Self { gate: Gate::new(wanted.clone()), addr, sockets, group })
+        Ok(Self { gate: Gate::new(wanted.clone()), addr, place, sockets, group })
     }
 
     /// Whether it is where this element of a `bind` listens.
@@ -133,16 +167,24 @@ impl Bound {
         self.gate.entry().is_at(entry)
     }
 
+    /// Where it listens, for people.
+    pub(crate) fn shown(&self) -> String {
+        self.addr.as_ref().map_or_else(|| self.gate.entry().to_string(), named)
+    }
+
     /// The sockets as the supervisor lists them.
     pub(crate) fn described(&self, frontend: &str) -> impl Iterator<Item = (Listener, &OwnedFd)> {
         let bind = self.gate.entry().to_string();
+        let first = self.sockets.first().map(|slot| &slot.socket);
+        // A unix socket keeps the name under which it was made.
+        let address = first.and_then(|first| fd::bound_to(first.as_fd()).ok()).unwrap_or_default();
         (0..).zip(&self.sockets).map(move |(worker, slot)| {
             let listener = Listener {
                 kind: ListenerKind::Traffic,
                 frontend: frontend.to_owned(),
                 bind: bind.clone(),
                 worker,
-                address: self.addr.to_string(),
+                address: address.clone(),
                 cookie: slot.cookie,
             };
             (listener, &slot.socket)
@@ -150,14 +192,15 @@ impl Bound {
     }
 
     /// Where it lets clients of this frontend in.
-    pub(crate) fn entrance(&self, frontend: &config::Frontend) -> Entrance {
+    pub(crate) fn entrance(&self, frontend: &config::Frontend) -> Option<Entrance> {
         let only_v6 = |slot: &ListenerSlot| SockRef::from(&slot.socket).only_v6().unwrap_or(true);
-        Entrance {
+        let addr = self.addr?;
+        Some(Entrance {
             frontend: frontend.name.clone(),
             backend: frontend.backend.clone(),
-            addr: self.addr,
-            both: self.addr.is_ipv6() && !self.sockets.first().is_none_or(only_v6),
-        }
+            addr,
+            both: addr.is_ipv6() && !self.sockets.first().is_none_or(only_v6),
+        })
     }
 
     /// Listens, with the options in force; running listeners are given changed ones.
@@ -167,10 +210,15 @@ impl Bound {
         };
         let entry = self.gate.entry();
         let options = options(&entry);
+        let Some(addr) = self.addr else {
+            let given = self.place.as_ref().map_or(Ok(()), |place| place.give(&entry.access));
+            let listens = given.and_then(|()| unix::listen(&first.socket, entry.backlog));
+            return listens.map_err(|error| ListenerError::new(frontend, &entry, error, &[]));
+        };
         let first = first.socket.as_fd();
         // Without SO_REUSEPORT, where that is to be told apart.
         if let Err(error) = listen(first, &options) {
-            let holders = holders_after(&error, self.addr, &options);
+            let holders = holders_after(&error, addr, &options);
             let own = are_own(&holders).then(|| share(first).and_then(|()| listen(first, &options)));
             own.unwrap_or(Err(error)).map_err(|error| ListenerError::new(frontend, &entry, error, &holders))?;
         }
@@ -181,16 +229,38 @@ impl Bound {
         };
         joined.map_err(|error| ListenerError::new(frontend, &entry, error, &[]))
     }
+
+    /// Lets clients find it. `own` as in [`BoundOrigin`].
+    pub(crate) fn publish(&mut self, frontend: &config::Frontend, own: bool) -> Result<(), ListenerError> {
+        let entry = self.gate.entry();
+        let published = self.place.as_mut().map_or(Ok(()), |place| place.publish(own));
+        published.map_err(|failure| unix_error(frontend, &entry, failure))
+    }
+
+    /// Lets clients find it no longer, before its queue is served to the end. At the end of the service the supervisor does
+    /// that: it may be that the service alone is replaced, and its sockets stay.
+    pub(crate) fn unpublish(&self) {
+        self.place.iter().for_each(UnixPlace::unlink);
+    }
 }
 
 impl Group {
     /// A socket for a worker that has none yet: one more of the group, or where there can be none (the first one was
     /// handed down, or belongs to another user) a duplicate, so that the workers accept from the same queue.
-    fn further(self, first: &OwnedFd, addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
-        match self {
-            Self::New { shared } => bind(addr, options, shared),
-            Self::Inherited => bind(addr, options, true).or_else(|_| first.try_clone()),
-            Self::HandedDown => first.try_clone(),
+    fn further(self, first: &OwnedFd, addr: Option<SocketAddr>, options: &ListenOptions) -> io::Result<OwnedFd> {
+        match (self, addr) {
+            (Self::New { shared }, Some(addr)) => bind(addr, options, shared),
+            (Self::Inherited, Some(addr)) => bind(addr, options, true).or_else(|_| first.try_clone()),
+            _ => first.try_clone(),
+        }
+    }
+}
+
+fn unix_error(frontend: &config::Frontend, wanted: &BindEntry, failure: UnixFailure) -> ListenerError {
+    match failure {
+        UnixFailure::Io(error) => ListenerError::new(frontend, wanted, error, &[]),
+        UnixFailure::Taken(holder) => {
+            ListenerError::new(frontend, wanted, io::ErrorKind::AddrInUse.into(), holder.as_slice())
         }
     }
 }
@@ -262,7 +332,7 @@ mod tests {
     fn bound(entry: &BindEntry, frontend: &config::Frontend) -> Bound {
         let mut ids = 0..;
         let next_id = || ListenerId(ids.next().unwrap());
-        Bound::new(frontend, entry, Vec::new(), 2, Duration::ZERO, next_id).unwrap()
+        Bound::new(frontend, entry, BoundOrigin::default(), 2, next_id).unwrap()
     }
 
     fn entry(addr: SocketAddr) -> BindEntry {
@@ -280,8 +350,9 @@ mod tests {
         let old = bound(&entry(([127, 0, 0, 1], 0).into()), &frontend);
         old.listen(&frontend).unwrap();
         // Bound for a reload that may still be refused.
-        let new = bound(&entry(old.addr), &frontend);
-        let clients: Vec<_> = (0..16).map(|_| TcpStream::connect(old.addr).unwrap()).collect();
+        let addr = old.addr.unwrap();
+        let new = bound(&entry(addr), &frontend);
+        let clients: Vec<_> = (0..16).map(|_| TcpStream::connect(addr).unwrap()).collect();
         assert_eq!(waiting(&old), 16);
         new.listen(&frontend).unwrap();
         drop(clients);

@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::config::{Bind, BindEntry};
 use crate::handoff::control::{Listener, ListenerKind};
-use crate::sys::fd;
+use crate::sys::{fd, local};
 
 /// One of them.
 #[derive(Debug)]
@@ -66,9 +66,12 @@ impl Inherited {
     /// none may be closed while connections wait in it.
     pub(crate) fn traffic(&mut self, frontend: &str, entry: &BindEntry) -> Vec<InheritedListener> {
         let text = entry.to_string();
+        // A unix socket serves whichever frontend has its path by now: there can be no other one beside it. In another
+        // container the path may lead elsewhere: then it is left to the engine there.
+        let is_here = entry.unix_path().is_none_or(|path| local::path_id(path).is_some());
         let is_named = |held: &InheritedListener| {
             let Listener { kind, frontend: owner, bind, .. } = &held.listener;
-            *kind == ListenerKind::Traffic && owner == frontend && *bind == text
+            *kind == ListenerKind::Traffic && *bind == text && is_here && (owner == frontend || entry.is_unix())
         };
         let mut found = self.take(|held| is_named(held) || held.answers_to(&text));
         if let (true, Bind::Address(SocketAddr::V4(addr))) = (found.is_empty(), &entry.bind)

@@ -6,24 +6,24 @@
 pub(crate) mod bind;
 pub(crate) mod departed;
 pub(crate) mod inherited;
+mod unix;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::bind::{Bound, ListenerSlot};
+use self::bind::{Bound, BoundOrigin, ListenerSlot};
 use self::departed::DepartedFrontends;
 use self::inherited::Inherited;
 use crate::backend::Backend;
-use crate::config::{self, Config, Entrance};
+use crate::config::{self, BindEntry, Config, Entrance};
 use crate::engine::error::EngineError;
 use crate::engine::supervisor_link::Reports;
 use crate::engine::workers::Workers;
 use crate::proxy::frontend::Frontend;
 use crate::proxy::limit::Limit;
 use crate::proxy::worker::{ListenerId, Worker};
-use crate::sys::addr::named;
 
 /// All frontends and their sockets. Lives on the control thread.
 pub(super) struct Listeners {
@@ -95,7 +95,7 @@ impl Listeners {
         u32::try_from(bound.map(|bound| bound.sockets.len()).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// Binds what is new. Nothing that runs is touched. `patience` as in [`Bound::new`].
+    /// Binds what is new. Nothing that runs is touched. `patience` as in [`BoundOrigin`].
     pub(super) fn bind_new(
         &mut self,
         config: &Config,
@@ -111,12 +111,13 @@ impl Listeners {
                 }
             }
             for wanted in missing {
-                let held = inherited.traffic(&frontend.name, &wanted);
+                let own = self.has_unix(&wanted);
+                let origin = BoundOrigin { inherited: inherited.traffic(&frontend.name, &wanted), own, patience };
                 let next_id = || {
                     self.next_id += 1;
                     ListenerId(self.next_id - 1)
                 };
-                let bound = Bound::new(frontend, &wanted, held, self.workers.count(), patience, next_id)?;
+                let bound = Bound::new(frontend, &wanted, origin, self.workers.count(), next_id)?;
                 new.push((frontend, bound));
             }
         }
@@ -124,7 +125,16 @@ impl Listeners {
         for (frontend, bound) in &new {
             bound.listen(frontend)?;
         }
+        for (frontend, bound) in &mut new {
+            let own = self.has_unix(&bound.gate.entry());
+            bound.publish(frontend, own)?;
+        }
         Ok(NewlyBound(new.into_iter().map(|(frontend, bound)| (frontend.name.clone(), bound)).collect()))
+    }
+
+    /// Whether a listener has the path of this unix socket.
+    fn has_unix(&self, entry: &BindEntry) -> bool {
+        entry.is_unix() && self.served.values().flat_map(|served| &served.bound).any(|bound| bound.is_at(entry))
     }
 
     /// Where the frontends of this configuration listen, with what was bound for it.
@@ -134,7 +144,7 @@ impl Listeners {
             let new = new.0.iter().filter(|(name, _)| *name == frontend.name).map(|(_, bound)| bound);
             let stays = |bound: &&Bound| frontend.bind.iter().any(|wanted| bound.is_at(wanted));
             let served = self.served.get(&frontend.name).into_iter().flat_map(|served| &served.bound).filter(stays);
-            entrances.extend(served.chain(new).map(|bound| bound.entrance(frontend)));
+            entrances.extend(served.chain(new).filter_map(|bound| bound.entrance(frontend)));
         }
         entrances
     }
@@ -161,6 +171,7 @@ impl Listeners {
                 tracing::warn!("{error}");
             }
         }
+        leaving.iter().for_each(Bound::unpublish);
         leaving.into_iter().map(|bound| (Arc::clone(&served.frontend), bound)).collect()
     }
 
@@ -176,7 +187,7 @@ impl Listeners {
             if self.accepting {
                 accept(&self.workers, &served.frontend, &mut bound, |_| true)?;
             }
-            tracing::info!("frontend {name}: listening on {}", named(&bound.addr));
+            tracing::info!("frontend {name}: listening on {}", bound.shown());
             served.bound.push(bound);
         }
         Ok(())
@@ -187,6 +198,7 @@ impl Listeners {
         let is_gone = |name: &String, _: &mut Served| !config.frontends.iter().any(|frontend| frontend.name == *name);
         let gone: Vec<Served> = self.served.extract_if(.., is_gone).map(|(_, served)| served).collect();
         gone.iter().for_each(|gone| self.pass_on(&gone.frontend, config));
+        gone.iter().flat_map(|gone| &gone.bound).for_each(Bound::unpublish);
         self.departed.extend(gone.iter().map(|served| Arc::clone(&served.frontend)));
         gone.into_iter().flat_map(Served::leave).collect()
     }
@@ -284,6 +296,7 @@ fn accept(
 
 async fn retire(workers: &Workers, reports: &Reports, frontend: &Arc<Frontend>, bound: Bound) {
     let was_served = bound.sockets.iter().any(|slot| !slot.parked);
+    let shown = bound.shown();
     for (worker, slot) in with_workers(workers, bound.sockets) {
         if slot.parked {
             continue;
@@ -294,7 +307,7 @@ async fn retire(workers: &Workers, reports: &Reports, frontend: &Arc<Frontend>, 
         worker.retire(slot.id, Arc::clone(frontend), Arc::clone(&bound.gate), slot.socket).await;
     }
     if was_served {
-        tracing::info!("frontend {}: no longer listening on {}", frontend.name, named(&bound.addr));
+        tracing::info!("frontend {}: no longer listening on {shown}", frontend.name);
     }
 }
 

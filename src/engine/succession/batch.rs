@@ -83,6 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::log::ClientName;
     use crate::proxy::frozen::{FrozenFlow, FrozenRelay, Stage};
     use crate::sys::pipe::{PIPE_BYTES, Pipe};
 
@@ -103,7 +104,7 @@ mod tests {
         };
         Frozen {
             frontend: Arc::clone(&name),
-            client: addr,
+            client: ClientName::or(addr, ClientName::Unknown),
             local: addr,
             accepted: SystemTime::now(),
             age: Duration::MAX,

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
 use crate::handoff::peer::{Direction, FlowRecord, RelayRecord, ResidueRecord, SessionRecord, Waiting};
+use crate::log::ClientName;
 use crate::proxy::frozen::{Frozen, FrozenFlow, FrozenRelay, Stage};
 use crate::sys::clock::millis;
 use crate::sys::pipe::Pipe;
@@ -22,12 +23,13 @@ pub(super) fn describe(key: u64, frozen: &Frozen) -> SessionRecord {
     let mut session = SessionRecord {
         key,
         frontend: frozen.frontend.to_string(),
-        client: frozen.client.map(|addr| addr.to_string()),
+        client: frozen.client.addr().map(|addr| addr.to_string()),
         local: frozen.local.map(|addr| addr.to_string()),
         accepted_ms: since_epoch(frozen.accepted),
         age_us: micros(frozen.age),
         relay: Vec::new(),
         waiting: Vec::new(),
+        unix: frozen.client.unix().map(u32::from),
     };
     match &frozen.stage {
         Stage::Waiting { ended, introduced, waited, backend, .. } => session.waiting.push(Waiting {
@@ -128,7 +130,10 @@ pub(super) fn unpack(
     };
     Ok(Frozen {
         frontend: session.frontend.into(),
-        client: session.client.and_then(|addr| addr.parse().ok()),
+        client: ClientName::or(
+            session.client.and_then(|addr| addr.parse().ok()),
+            session.unix.and_then(|number| number.try_into().ok()).map_or(ClientName::Unknown, ClientName::Unix),
+        ),
         local: session.local.and_then(|addr| addr.parse().ok()),
         accepted: SystemTime::UNIX_EPOCH
             .checked_add(Duration::from_millis(session.accepted_ms))

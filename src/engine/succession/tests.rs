@@ -57,6 +57,7 @@ fn offer(number: u64) -> (PeerMessage, OwnedFd) {
         accepted_ms: 0,
         age_us: 0,
         relay: Vec::new(),
+        unix: None,
         waiting: vec![Waiting { ended: false, introduced: true, waited_us: 0, backend: String::new() }],
     };
     let batch = Batch { number, sessions: vec![session] };

@@ -65,7 +65,7 @@ impl Session {
         may_move_on: bool,
     ) -> Result<ServerConnection, Missed> {
         let mut first = match lease.member().spec.options.send_proxy {
-            Some(version) => proxy_protocol::encode(version, self.record.client, self.local(client)),
+            Some(version) => proxy_protocol::encode(version, self.record.client.addr(), self.local(client)),
             None => Vec::new(),
         };
         first.extend_from_slice(preamble);

@@ -25,7 +25,7 @@ use super::relay::Relay;
 use super::replay::Replay;
 use crate::backend::{Backend, Lease};
 use crate::config;
-use crate::log::{By, During, Termination};
+use crate::log::{By, ClientName, During, Termination};
 use crate::runtime::executor::spawn;
 use crate::runtime::stream::{ReadEnd, Socket};
 use crate::runtime::timer;
@@ -42,8 +42,10 @@ pub(super) fn serve(
     let frontend = permit.frontend();
     frontend.stats.sessions_total.add(1);
     let backend = Arc::clone(&frontend.route().backend);
-    let introduced = !permit.gate().is_some_and(|gate| gate.entry().accept_proxy);
-    let record = SessionFacts::new(peer, None, SystemTime::now(), Instant::now());
+    let entry = permit.gate().map(|gate| gate.entry());
+    let introduced = !entry.as_ref().is_some_and(|entry| entry.accept_proxy);
+    let name = ClientName::or(peer, entry.map_or(ClientName::Unknown, |entry| ClientName::Unix(entry.number)));
+    let record = SessionFacts::new(name, None, SystemTime::now(), Instant::now());
     let preamble = Preamble { introduced, ..Preamble::default() };
     Session::new(context, permit, backend, record).begin(client, preamble)
 }
