@@ -3,25 +3,38 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::net::lookup_host;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::arguments::CheckArgs;
 use super::{ExitStatus, output};
-use crate::config::{self, Address, Config, Entrance, Target, circles, counted};
+use crate::config::{self, Address, Config, Entrance, HaproxyReading, Problem, Target, circles, counted, shown_paths};
 use crate::sys::local_ip::is_local;
 
 pub(super) fn run(args: &CheckArgs) -> ExitStatus {
-    let file = args.file.display();
-    match config::load(&args.file) {
+    let paths = args.files.paths();
+    let file = shown_paths(&paths);
+    let found = match config::read_haproxy(&paths) {
+        Ok(Some(reading)) => return haproxy(&file, reading, args),
+        Ok(None) => config::load(&paths[0]),
+        Err(problems) => Err(problems),
+    };
+    match found {
         Ok(config) => {
             let here = circles_here(&config);
+            if args.json {
+                return answer(&file, Vec::new(), here, Some(&config));
+            }
             if here.is_empty() {
                 return output::print(&format!("{file}: {}\n", summary(&config)));
             }
             let lines: Vec<_> = here.iter().map(|what| format!("{file}: {what}")).collect();
             output::complain(&format!("{file}: {}\n{}", counted(here.len(), "error"), lines.join("\n")));
+        }
+        Err(problems) if args.json => {
+            return answer(&file, problems.iter().map(of_toml).collect(), Vec::new(), None);
         }
         Err(problems) => {
             // Editors look for the place at the beginning of a line.
@@ -30,6 +43,46 @@ pub(super) fn run(args: &CheckArgs) -> ExitStatus {
         }
     }
     ExitStatus::BadInput
+}
+
+/// Each line's fate: answers to stdout if the file can be used, messages to stderr if not.
+fn haproxy(file: &str, reading: HaproxyReading, args: &CheckArgs) -> ExitStatus {
+    let here = reading.config().map(circles_here).unwrap_or_default();
+    let usable = reading.is_usable(args.files.skip_refused) && here.is_empty();
+    if args.json {
+        let lines = reading.fates.iter().map(|fate| json!(fate)).collect();
+        let config = reading.config().filter(|_| usable);
+        return answer(file, lines, here, config);
+    }
+    let mut text = String::new();
+    for line in reading.fates.iter().map(ToString::to_string).chain(here.iter().map(|what| format!("{file}: {what}"))) {
+        text += &format!("{line}\n");
+    }
+    match reading.config().filter(|_| usable) {
+        Some(config) => output::print(&format!("{text}{file}: {}; {}\n", summary(config), reading.summary())),
+        None => {
+            let skip =
+                if reading.is_usable(true) && here.is_empty() { "; `--skip-refused` runs the others" } else { "" };
+            output::complain(&format!("{file}: {}{skip}\n{}", reading.summary(), text.trim_end()));
+            ExitStatus::BadInput
+        }
+    }
+}
+
+fn of_toml(problem: &Problem) -> Value {
+    let Problem { file, line, column, message } = problem;
+    json!({ "file": file, "line": line, "column": column, "verdict": "error", "reason": message, "remedy": "" })
+}
+
+/// One line of JSON; docs/commands.md has its fields.
+fn answer(file: &str, mut lines: Vec<Value>, here: Vec<String>, config: Option<&Config>) -> ExitStatus {
+    lines.extend(here.into_iter().map(|what| json!({ "file": file, "verdict": "error", "reason": what })));
+    let counts = config.map(|config| {
+        let servers: usize = config.backends.iter().map(|backend| backend.servers.len()).sum();
+        json!({ "frontends": config.frontends.len(), "backends": config.backends.len(), "servers": servers })
+    });
+    let done = output::print(&format!("{}\n", json!({ "usable": config.is_some(), "lines": lines, "counts": counts })));
+    if config.is_some() { done } else { ExitStatus::BadInput }
 }
 
 /// Servers that lead back to themselves by the names and interfaces of this host, which the file does not show. Only a

@@ -6,6 +6,7 @@
 mod arguments;
 mod ask;
 mod check;
+mod convert;
 mod demo;
 mod haproxy;
 mod output;
@@ -50,6 +51,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         CliCommand::Run(args) => run::run(args, socket),
         CliCommand::Engine(args) => run::engine(args, socket),
         CliCommand::Check(args) => check::run(&args),
+        CliCommand::Convert(args) => convert::run(&args),
         CliCommand::Status(args) => status::run(&args, &socket),
         CliCommand::Server(args) => server::run(args, &socket),
         CliCommand::Reload(args) => reload::run(&args, &socket),

@@ -22,7 +22,7 @@ pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
     let (probation, linger) = (args.probation, args.linger);
     let takeover = args.takeover.map(|path| TakeoverOptions { path, probation, linger });
     let mut config = args.config;
-    config.file = config.file.or(args.path);
+    config.file.extend(args.path);
     match options(&config, socket) {
         Ok(options) => ExitStatus::from_code(supervisor::run(RunOptions { takeover, ..options })),
         Err(problem) => {
@@ -48,9 +48,12 @@ pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
 
 /// The configuration, if it comes through a descriptor that engines do not have, or could not read a second time.
 fn kept(config: &ConfigArgs) -> Result<Option<KeptConfig>, String> {
-    let Some(file) = config.file.as_ref().filter(|file| is_own_descriptor(file)) else {
+    let [file] = config.file.as_slice() else {
         return Ok(None);
     };
+    if !is_own_descriptor(file) {
+        return Ok(None);
+    }
     if let Some(config) = KeptConfig::inherited() {
         return Ok(Some(config));
     }
@@ -71,7 +74,7 @@ fn words(config: &ConfigArgs, socket: Option<PathBuf>) -> Vec<OsString> {
     if let Some(socket) = socket {
         option("--socket", socket.into());
     }
-    if let Some(file) = &config.file {
+    for file in &config.file {
         option("-f", file.into());
     }
     for bind in &config.bind {
@@ -80,15 +83,20 @@ fn words(config: &ConfigArgs, socket: Option<PathBuf>) -> Vec<OsString> {
     for server in &config.server {
         option("--server", server.into());
     }
+    words.extend(config.skip_refused.then(|| "--skip-refused".into()));
     words
 }
 
 fn source(config: ConfigArgs) -> ConfigSource {
     if config.bind.is_empty() && config.server.is_empty() {
-        let name = config.file.unwrap_or_else(|| DEFAULT_FILE.into());
+        let skip_refused = config.skip_refused;
+        let mut paths = config.file;
+        if paths.is_empty() {
+            paths.push(DEFAULT_FILE.into());
+        }
         return match kept_by_supervisor() {
-            Some(text) => ConfigSource::Kept { name, text: Arc::new(text) },
-            None => ConfigSource::File(name),
+            Some(text) => ConfigSource::Kept { name: paths.swap_remove(0), text: Arc::new(text), skip_refused },
+            None => ConfigSource::Files { paths, skip_refused },
         };
     }
     ConfigSource::Flags { binds: config.bind, servers: config.server }

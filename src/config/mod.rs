@@ -24,6 +24,7 @@ mod frontend;
 mod global;
 mod haproxy;
 pub(crate) mod interface;
+mod loading;
 mod problem;
 mod proxy_version;
 mod report;
@@ -63,7 +64,10 @@ pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
 pub use global::Log;
 pub(crate) use global::{Global, LogTarget, SocketPlace};
-pub(crate) use problem::Problems;
+pub(crate) use haproxy::HaproxyReading;
+pub use loading::load;
+pub(crate) use loading::{Loaded, load_bytes, load_files, read_haproxy, shown_paths};
+pub(crate) use problem::{Problem, Problems};
 pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::ScriptStep;
 pub use server::Server;
@@ -93,14 +97,6 @@ pub struct Config {
     pub backends: Vec<Backend>,
 }
 
-/// Reads a file.
-///
-/// # Errors
-/// Every problem of the file at once; a single one without a line when it cannot be read.
-pub fn load(path: &Path) -> Result<Config, Problems> {
-    parse_bytes(&path.display().to_string(), &read(path)?)
-}
-
 /// The bytes of a file.
 ///
 /// # Errors
@@ -121,23 +117,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problems> {
     }
 }
 
-/// Reads a text; `file` is what problems call it.
+/// Reads a text in TOML; `file` is what problems call it.
 ///
 /// # Errors
 /// Every problem of the text at once.
 pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
     let report = ProblemReport::new(text);
-    match Form::of(text) {
-        Form::Toml => {}
-        Form::Haproxy => {
-            let remedy = "docs/haproxy.md says what differs and docs/configuration.md how each key is written";
-            return Err(report.only(
-                file,
-                0,
-                format!("this looks like an haproxy.cfg, and lb reads TOML here; {remedy}"),
-            ));
-        }
-        Form::Foreign(at, message) => return Err(report.only(file, at, message)),
+    if let Form::Foreign(at, message) = Form::of(text) {
+        return Err(report.only(file, at, message));
     }
     let mended = syntax::mend(&report);
     let mut tables = syntax::tables(&mended, &report);

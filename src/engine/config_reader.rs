@@ -1,14 +1,15 @@
 //! Reads the configuration apart from the control thread: a fifo without a writer or a mount that hangs holds up whatever
 //! reads from it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::engine::launch::ConfigSource;
 
 /// Reads one at a time; what hangs is left behind, up to [`MAX_LEFT`] threads.
@@ -16,6 +17,8 @@ use crate::engine::launch::ConfigSource;
 pub(super) struct ConfigReader {
     /// Each thread that reads has a duplicate.
     reading: Arc<()>,
+    /// What an haproxy.cfg asks for that is done otherwise here; said once, and again when it is new.
+    said: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl ConfigReader {
@@ -35,20 +38,38 @@ impl ConfigReader {
         }
     }
 
+    /// Says the notices that are new. `aloud`: on stderr; the engine before this one has said them otherwise.
+    pub(super) fn settle(&self, loaded: Loaded, aloud: bool) -> Config {
+        say_new(&self.said, &loaded, aloud);
+        loaded.config
+    }
+
     fn start(&self, source: ConfigSource) -> Result<oneshot::Receiver<Result<Box<Config>, String>>, String> {
         if Arc::strong_count(&self.reading) > MAX_LEFT {
             return Err(format!("{MAX_LEFT} earlier attempts to read the file still hang; mend its mount"));
         }
-        let reading = Arc::clone(&self.reading);
+        let (reading, said) = (Arc::clone(&self.reading), Arc::clone(&self.said));
         let (answer, read) = oneshot::channel();
         let thread = thread::Builder::new().name("lb-config".to_owned()).spawn(move || {
             let _reading = reading;
-            let config = source.read().map(Box::new).map_err(|problems| problems.to_string());
+            let config = source.read().map_err(|problems| problems.to_string()).map(|loaded| {
+                say_new(&said, &loaded, true);
+                Box::new(loaded.config)
+            });
             // An error: it came too late.
             answer.send(config).ok();
         });
         thread.map(|_| read).map_err(|error| format!("cannot start a thread that reads the file: {error}"))
     }
+}
+
+fn say_new(said: &Mutex<BTreeSet<String>>, loaded: &Loaded, aloud: bool) {
+    let notices: BTreeSet<_> = loaded.notices.iter().map(ToString::to_string).collect();
+    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    for notice in loaded.notices.iter().map(ToString::to_string).filter(|notice| aloud && !said.contains(notice)) {
+        tracing::warn!("{notice}");
+    }
+    *said = notices;
 }
 
 const READ_LIMIT: Duration = Duration::from_secs(5);

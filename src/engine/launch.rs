@@ -5,22 +5,20 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Loaded, Problems};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum ConfigSource {
-    File(PathBuf),
+    Files {
+        /// At least one.
+        paths: Vec<PathBuf>,
+        skip_refused: bool,
+    },
     /// The supervisor has read the file once and keeps what it held.
-    Kept {
-        name: PathBuf,
-        text: Arc<File>,
-    },
+    Kept { name: PathBuf, text: Arc<File>, skip_refused: bool },
     /// `--bind` and `--server`: one frontend and one backend.
-    Flags {
-        binds: Vec<String>,
-        servers: Vec<String>,
-    },
+    Flags { binds: Vec<String>, servers: Vec<String> },
 }
 
 /// The options of `lb engine`.
@@ -35,11 +33,15 @@ pub(crate) struct LaunchOptions {
 
 impl ConfigSource {
     /// Reads the configuration as it is now.
-    pub(crate) fn read(&self) -> Result<Config, Problems> {
+    pub(crate) fn read(&self) -> Result<Loaded, Problems> {
         match self {
-            Self::File(path) => config::load(path),
-            Self::Kept { name, text } => config::parse_bytes(&name.display().to_string(), &whole(text)),
-            Self::Flags { binds, servers } => config::from_flags(binds, servers),
+            Self::Files { paths, skip_refused } => config::load_files(paths, *skip_refused),
+            Self::Kept { name, text, skip_refused } => {
+                config::load_bytes(&name.display().to_string(), &whole(text), *skip_refused)
+            }
+            Self::Flags { binds, servers } => {
+                config::from_flags(binds, servers).map(|config| Loaded { config, notices: Vec::new() })
+            }
         }
     }
 }

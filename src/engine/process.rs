@@ -16,8 +16,8 @@ use crate::sys::{process, resources, signals};
 /// Runs the engine until its supervisor orders it to stop.
 pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
     init_logging();
-    let config = match launch.source.read() {
-        Ok(config) => config,
+    let loaded = match launch.source.read() {
+        Ok(loaded) => loaded,
         Err(problems) => {
             voice::write_all(&format!("{problems}\n"));
             return ExitStatus::BadInput;
@@ -31,7 +31,7 @@ pub(crate) fn run(launch: LaunchOptions) -> ExitStatus {
         .and_then(|()| Builder::new_current_thread().enable_all().build_local(LocalOptions::default()))
         .map_err(EngineError::system("cannot start the control thread"))
         .and_then(|runtime| {
-            let outcome = runtime.block_on(live(launch, config));
+            let outcome = runtime.block_on(live(launch, loaded));
             // A disk may hang while a file of `state_dir` is written: the end must not wait.
             runtime.shutdown_background();
             outcome

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::control::state_file;
 use crate::engine::admin_place::AdminPlaces;
+use crate::engine::config_reader::ConfigReader;
 use crate::engine::error::EngineError;
 use crate::engine::inputs::{Inputs, Jobs};
 use crate::engine::launch::LaunchOptions;
@@ -18,12 +19,12 @@ use crate::fault;
 use crate::handoff::control::{Heartbeat, Mode};
 
 /// The whole life of an engine.
-pub(super) async fn live(launch: LaunchOptions, config: Config) -> Result<(), EngineError> {
+pub(super) async fn live(launch: LaunchOptions, loaded: Loaded) -> Result<(), EngineError> {
     fault::point("engine.start");
     let (mut orders, reports) = supervisor_link::attach()?.ok_or(EngineError::Alone)?;
     let beginning = orders.begin().await?;
     let upgrade = beginning.mode == Mode::Upgrade;
-    let prepared = prepare(launch, config, beginning, orders, &reports).await;
+    let prepared = prepare(launch, loaded, beginning, orders, &reports).await;
     let (engine, inputs) = prepared.inspect_err(|error| {
         // In an upgrade the supervisor shows it to the client that asked; otherwise it is on stderr.
         if upgrade && let Err(lost) = reports.abort(error.to_string()) {
@@ -35,7 +36,7 @@ pub(super) async fn live(launch: LaunchOptions, config: Config) -> Result<(), En
 
 async fn prepare(
     launch: LaunchOptions,
-    config: Config,
+    loaded: Loaded,
     beginning: Beginning,
     orders: Orders,
     reports: &Reports,
@@ -48,6 +49,8 @@ async fn prepare(
         started: Instant::now(),
         inherited: Heartbeat { sessions: 0, accepted: 0, served: 0, failed: 0, full: false },
     };
+    let config_reader = ConfigReader::default();
+    let config = config_reader.settle(loaded, beginning.mode == Mode::Fresh);
     prepare_state_dir(&config, beginning.mode)?;
     let mut inherited = beginning.inherited;
     let (asked, requests) = mpsc::unbounded_channel();
@@ -55,6 +58,7 @@ async fn prepare(
     let places = AdminPlaces::of(&launch, &config);
     let admin = admin_socket::listen(&places, beginning.mode, &mut inherited, reports, asked)?;
     let mut engine = Engine::new(launch, origin, reports.clone(), config.clone(), admin, noticed)?;
+    engine.config_reader = config_reader;
     engine.pools.resume_names(&beginning.names, &config);
     if beginning.peer.is_none() {
         engine.pools.follow(&config, BTreeMap::new());

@@ -3,6 +3,7 @@
 //! `build.rs` compiles this module too and writes the man pages and completion scripts from it. It therefore uses clap,
 //! humantime, std and a few leaves of `config`, and nothing else of the crate.
 
+mod check;
 mod demo;
 mod probation;
 mod register;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use check::{CheckArgs, ConvertArgs};
 pub(crate) use demo::{DemoArgs, DemoChildArgs, DemoServerArgs};
 pub(crate) use register::{RegisterArgs, RegisterCheck, RegisterCheckArgs};
 pub(crate) use run::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
@@ -36,6 +38,7 @@ pub(crate) struct CommandLine {
 pub(crate) enum CliCommand {
     Run(RunArgs),
     Check(CheckArgs),
+    Convert(ConvertArgs),
     Status(StatusArgs),
     Server(ServerArgs),
     Reload(ReloadArgs),
@@ -56,20 +59,6 @@ pub(crate) enum CliCommand {
     DemoServer(DemoServerArgs),
     #[command(hide = true)]
     DemoChild(DemoChildArgs),
-}
-
-/// Check a configuration file
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Prints every error as FILE:LINE:COLUMN: message.
-Exit code 0: the file can be used; 2: it has errors.
-
-Example:
-  lb check -f lb.toml && sudo systemctl reload lb")]
-pub(crate) struct CheckArgs {
-    /// Configuration file
-    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_FILE)]
-    pub(crate) file: PathBuf,
 }
 
 /// Show frontends, backends and servers, and why each server is UP or DOWN

@@ -54,9 +54,12 @@ pub(crate) struct RunArgs {
 /// Where the configuration comes from; the engine gets the same flags.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
-    /// Configuration file [default: /etc/lb/lb.toml]
+    /// Configuration file: TOML, or an haproxy.cfg, which may be several files or directories [default: /etc/lb/lb.toml]
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
+    pub(crate) file: Vec<PathBuf>,
+    /// Leave out the sections of an haproxy.cfg that cannot run here, and run the others
+    #[arg(long, conflicts_with_all = ["bind", "server"])]
+    pub(crate) skip_refused: bool,
     /// Without a file: an address to listen on; may be repeated
     #[arg(long, value_name = "ADDR", conflicts_with = "file", requires = "server")]
     pub(crate) bind: Vec<String>,

@@ -1,7 +1,6 @@
 //! The configuration that a line names, read once before anything is started.
 
 use std::fs;
-use std::path::PathBuf;
 
 use super::line::HaproxyLine;
 use super::report::HaproxyReport;
@@ -19,15 +18,16 @@ pub(super) enum Reading {
 impl Reading {
     /// Reads the configuration.
     pub(super) fn of(line: &HaproxyLine, report: &mut HaproxyReport) -> Result<Self, String> {
-        let file = file(line)?;
-        if let Err(error) = fs::metadata(&file) {
-            return Err(format!(
-                "config : Cannot open configuration file/directory {} : {}",
-                file.display(),
-                plain(&error)
-            ));
+        for file in &line.files {
+            if let Err(error) = fs::metadata(file) {
+                return Err(format!(
+                    "config : Cannot open configuration file/directory {} : {}",
+                    file.display(),
+                    plain(&error)
+                ));
+            }
         }
-        let Err(problems) = config::load(&file) else {
+        let Err(problems) = config::load_files(&line.files, false) else {
             return Ok(Self::Fine);
         };
         if problems.iter().all(|problem| problem.message.starts_with("there is no frontend")) {
@@ -35,14 +35,6 @@ impl Reading {
         }
         report.problems(&problems);
         Ok(Self::Wrong)
-    }
-}
-
-/// The one that is named.
-pub(super) fn file(line: &HaproxyLine) -> Result<PathBuf, String> {
-    match &line.files[..] {
-        [file] => Ok(file.clone()),
-        _ => Err("config : one configuration file is read, not several".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::daemon::starter;
 use super::line::HaproxyLine;
-use super::reading::{Reading, file};
+use super::reading::Reading;
 use super::report::HaproxyReport;
 use crate::cli::arguments::ConfigArgs;
 use crate::cli::ask::AdminSocket;
@@ -30,7 +30,7 @@ pub(super) fn start(line: HaproxyLine, report: &mut HaproxyReport) -> Result<Exi
         return Err(format!("[haproxy.main()] Cannot create pidfile {}", path.display()));
     }
     let starter = starter(&line).map_err(|error| format!("cannot become a daemon: {error}"))?;
-    let config = ConfigArgs { file: Some(file(&line)?), bind: Vec::new(), server: Vec::new() };
+    let config = ConfigArgs { file: line.files.clone(), skip_refused: false, bind: Vec::new(), server: Vec::new() };
     let options = run::options(&config, AdminSocket::new(None))?;
     let old = OldProcesses::find(&line.old, line.old_end);
     let takeover = old.takeover_path().map(|path| TakeoverOptions { path, probation: Some(PROBATION), linger: false });

@@ -1,23 +1,55 @@
-//! haproxy.cfg: text → lines of words, with what became of each line.
+//! haproxy.cfg: text → lines of words → sections → TOML, with what became of each line.
+//!
+//! The files named after groups of words are tables: each word, and what becomes of it. docs/haproxy.md has the same rows.
 
-// Until the sections are read.
-#![allow(dead_code, unused_imports)]
-
+mod argument;
+mod backend_table;
+mod bind_address;
+mod bind_words;
+mod check_plan;
+mod check_table;
+mod check_words;
 mod conditions;
+mod document;
 mod environment;
 mod expression;
 mod fate;
+mod frontend_table;
+mod gate;
+mod global_plan;
+mod global_table;
+mod global_words;
+mod http_words;
+mod known;
 mod lexer;
 mod lines;
+mod log_plan;
+mod log_target;
+mod log_words;
+mod measure;
+mod phrase;
+mod proxy;
+mod proxy_words;
+mod reading;
 mod recognise;
+mod resolver;
+mod routing_words;
+mod sections;
+mod server_address;
+mod server_words;
+mod setting;
+mod source_address;
 mod sources;
 mod spot;
+mod stats_words;
+mod tcp_check;
 #[cfg(test)]
 mod tests;
+mod timeout_words;
+mod translation;
 
 pub(crate) use environment::Environment;
-pub(crate) use fate::{Fate, Fates, Verdict};
-pub(crate) use lines::{Line, Word, lines};
+pub(crate) use fate::Fate;
+pub(crate) use reading::HaproxyReading;
 pub(in crate::config) use recognise::is_haproxy;
 pub(crate) use sources::{Source, sources};
-pub(crate) use spot::Spot;

@@ -1,8 +1,12 @@
 //! The grammar as a whole: which words come out, and what is said of what cannot be read.
 
+use super::fate::{Fates, Verdict};
+use super::lines::{Line, lines};
+use super::spot::Spot;
 use super::*;
 
 mod properties;
+mod samples;
 
 fn read(text: &str) -> (Vec<Vec<String>>, Vec<String>) {
     let (lines, fates) = read_with(text, &mut Environment::new([("X", "80"), ("LIST", " a  b "), ("EMPTY", "")]));

@@ -1,0 +1,88 @@
+//! A section with HAProxy's backend capability → [backend.NAME].
+
+use super::check_table;
+use super::document::TomlLine;
+use super::fate::Fates;
+use super::gate;
+use super::proxy::{Proxy, ProxyKind, ServerLine};
+use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
+use super::setting::{Setting, Settings, key};
+
+/// The lines of its table.
+pub(super) fn write(proxy: &Proxy, client: Setting, fates: &mut Fates) -> Vec<TomlLine> {
+    // In a `listen`, the header line's comments stand above its frontend.
+    let own = (proxy.kind == ProxyKind::Backend || proxy.binds.is_empty()).then_some(proxy.at);
+    let mut toml = vec![TomlLine::new(format!("[backend.{}]", key(&proxy.name)), own.or(Some(proxy.at)))];
+    let mut back = proxy.back.clone();
+    let mut servers = proxy.servers.clone();
+    back.fill("redispatch", "false", proxy.at);
+    if !gate::FRONT_TIMEOUT {
+        back.set(client.key, client.value, client.at);
+    }
+    if back.get("timeout.server").is_none() {
+        back.set("timeout.server", "\"0\"", proxy.at);
+    }
+    check_table::settle(proxy, &mut back, &mut servers, fates);
+    for hoisted in HOISTED {
+        hoist(hoisted, &mut back, &mut servers);
+    }
+    back.fill("observe", "\"none\"", proxy.at);
+    for setting in back.iter().filter(|setting| !setting.key.starts_with('-')) {
+        if gate::back(setting, fates) {
+            let at = (setting.at != proxy.at).then_some(setting.at);
+            toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), at));
+        }
+    }
+    if servers.is_empty() {
+        toml.push(TomlLine::new("servers = {}", None));
+        return toml;
+    }
+    toml.push(TomlLine::new(format!("[backend.{}.servers]", key(&proxy.name)), None));
+    toml.extend(servers.iter().map(|server| self::server(server, fates)));
+    toml
+}
+
+/// What all servers say alike is said once.
+fn hoist(name: &'static str, back: &mut Settings, servers: &mut [ServerLine]) {
+    let Some(first) = servers.first().and_then(|server| server.settings.get(name)).cloned() else {
+        return;
+    };
+    if servers.iter().all(|server| server.settings.says(name, &first.value)) {
+        back.set(name, first.value, first.at);
+        servers.iter_mut().for_each(|server| drop(server.settings.remove(name)));
+    }
+}
+
+fn server(server: &ServerLine, fates: &mut Fates) -> TomlLine {
+    let mut parts = Vec::new();
+    let mut tables: Vec<(&str, Vec<String>)> = Vec::new();
+    let marks = [NO_PORT, CHECK_TLS, CHECK_PROXY, "agent"];
+    let has_agent = server.settings.get("agent").is_some();
+    for setting in server.settings.iter().filter(|setting| !marks.contains(&setting.key)) {
+        if !gate::server(setting, fates) {
+            continue;
+        }
+        match setting.key.split_once('.') {
+            Some(("agent", _)) if !has_agent => {}
+            Some((table, name)) => {
+                let part = format!("{name} = {}", setting.value);
+                match tables.iter_mut().find(|(known, _)| *known == table) {
+                    Some((_, parts)) => parts.push(part),
+                    None => tables.push((table, vec![part])),
+                }
+            }
+            None => parts.push(format!("{} = {}", setting.key, setting.value)),
+        }
+    }
+    parts.extend(tables.into_iter().map(|(table, parts)| format!("{table} = {{ {} }}", parts.join(", "))));
+    // `addr` comes first.
+    parts.sort_by_key(|part| !part.starts_with("addr = "));
+    let value = match parts.as_slice() {
+        [only] => only.trim_start_matches("addr = ").to_owned(),
+        several => format!("{{ {} }}", several.join(", ")),
+    };
+    TomlLine::new(format!("{} = {value}", key(&server.name)), Some(server.at))
+}
+
+/// Keys of a server that its backend has, too.
+const HOISTED: [&str; 4] = ["send_proxy", "slowstart", "observe", "on_marked_down"];

@@ -1,0 +1,36 @@
+//! How the servers of a section are checked.
+
+use super::setting::Settings;
+use super::spot::Spot;
+
+/// `option …chk`, `tcp-check` and `http-check`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct CheckPlan {
+    /// The word of TOML for `type`, and where it was chosen; `None`: a connect.
+    pub(super) kind: Option<(&'static str, Spot)>,
+    /// Keys below `check`.
+    pub(super) settings: Settings,
+    /// Steps of `tcp-check`, as tables of TOML.
+    pub(super) steps: Vec<(String, Spot)>,
+    /// The rules are those of the defaults.
+    from_defaults: bool,
+}
+
+impl CheckPlan {
+    pub(super) fn inherited(&mut self) {
+        self.from_defaults = true;
+    }
+
+    /// The first rule of a section replaces those of its defaults.
+    pub(super) fn begin(&mut self) {
+        if std::mem::take(&mut self.from_defaults) {
+            self.steps.clear();
+        }
+    }
+
+    /// The rules themselves say which port is asked.
+    pub(super) fn asks_port(&self) -> bool {
+        self.settings.get("check.port").is_some()
+            || self.steps.first().is_some_and(|(step, _)| step.contains("port = "))
+    }
+}

@@ -1,0 +1,65 @@
+//! A section with HAProxy's frontend capability → [frontend.NAME].
+
+use super::document::TomlLine;
+use super::fate::Fates;
+use super::gate;
+use super::proxy::{BindLine, Proxy, ProxyKind};
+use super::setting::{key, quoted};
+
+/// The lines of its table. `default_log`: the session lines of sections that say nothing go somewhere.
+pub(super) fn write(proxy: &Proxy, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
+    let mut toml = vec![TomlLine::new(format!("[frontend.{}]", key(&proxy.name)), Some(proxy.at))];
+    toml.extend(binds(proxy, fates));
+    let own_servers = proxy.kind == ProxyKind::Listen && proxy.front.get("backend").is_none();
+    if own_servers {
+        toml.push(TomlLine::new(format!("backend = {}", quoted(&proxy.name)), Some(proxy.at)));
+    }
+    for setting in proxy.front.iter() {
+        if gate::front(setting, fates) {
+            toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)));
+        }
+    }
+    if proxy.front.get("timeout.client").is_none() && gate::FRONT_TIMEOUT {
+        toml.push(TomlLine::new("timeout.client = \"0\"", None));
+    }
+    toml.extend(log(proxy, default_log, fates));
+    toml
+}
+
+fn binds(proxy: &Proxy, fates: &mut Fates) -> Vec<TomlLine> {
+    let value = |bind: &BindLine| {
+        let addr = quoted(&bind.addr);
+        if bind.settings.iter().next().is_none() {
+            return addr;
+        }
+        let parts: Vec<_> =
+            bind.settings.iter().map(|setting| format!("{} = {}", setting.key, setting.value)).collect();
+        format!("{{ addr = {addr}, {} }}", parts.join(", "))
+    };
+    let binds = gate::binds(&proxy.binds, fates);
+    match binds.as_slice() {
+        [only] => vec![TomlLine::new(format!("bind = {}", value(only)), Some(only.at))],
+        several => {
+            let mut toml = vec![TomlLine::new("bind = [", None)];
+            toml.extend(several.iter().map(|bind| TomlLine::new(format!("  {},", value(bind)), Some(bind.at))));
+            toml.push(TomlLine::new("]", None));
+            toml
+        }
+    }
+}
+
+fn log(proxy: &Proxy, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
+    let mut toml = Vec::new();
+    if !proxy.log.is_on() {
+        if default_log {
+            toml.push(TomlLine::new("log.sessions = false", None));
+        }
+        return toml;
+    }
+    for setting in proxy.log.settings.iter() {
+        if gate::front(setting, fates) {
+            toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)));
+        }
+    }
+    toml
+}

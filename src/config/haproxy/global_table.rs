@@ -1,0 +1,40 @@
+//! `global` and the `log` lines of all sections → [global] and [global.log].
+
+use super::document::TomlLine;
+use super::fate::Fates;
+use super::gate;
+use super::proxy::{LOADS_STATE, Proxy};
+use super::sections::Sections;
+use super::setting::quoted;
+
+/// The lines of both tables. `running`: the sections that run; `logs`: some session lines are written.
+pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: &mut Fates) -> Vec<TomlLine> {
+    let (global, at) = (&sections.global, sections.global_at);
+    let mut toml: Vec<_> = global
+        .settings
+        .iter()
+        .filter(|setting| gate::global(setting, fates))
+        .map(|setting| TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)))
+        .collect();
+    if let Some((path, at)) = &global.state_file
+        && running.iter().any(|proxy| proxy.back.get(LOADS_STATE).is_some())
+    {
+        let base = global.state_base.as_deref().filter(|_| !path.starts_with('/'));
+        let path = base.map_or_else(|| path.clone(), |base| format!("{}/{path}", base.trim_end_matches('/')));
+        if gate::state_file(*at, fates) {
+            toml.push(TomlLine::new(format!("server_state_file = {}", quoted(&path)), Some(*at)));
+        }
+    }
+    if !toml.is_empty() {
+        toml.insert(0, TomlLine::new("[global]", at));
+    }
+    let mut log = gate::log_targets(sections, running, fates);
+    if !logs {
+        log.push(TomlLine::new("sessions = false", None));
+    }
+    if !log.is_empty() {
+        toml.push(TomlLine::new("[global.log]", at.filter(|_| toml.is_empty())));
+        toml.append(&mut log);
+    }
+    toml
+}

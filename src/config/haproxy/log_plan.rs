@@ -1,0 +1,41 @@
+//! What a section says about its session lines.
+
+use super::setting::Settings;
+use super::spot::Spot;
+
+/// `log` and the options about it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct LogPlan {
+    /// `log global`.
+    pub(super) global: Option<Spot>,
+    /// Its own targets, as values of TOML.
+    pub(super) targets: Vec<(String, Spot)>,
+    /// The targets are those of the defaults.
+    from_defaults: bool,
+    /// Keys below `log` of [frontend.NAME].
+    pub(super) settings: Settings,
+}
+
+impl LogPlan {
+    pub(super) fn inherited(&mut self) {
+        self.from_defaults = true;
+    }
+
+    /// `no log`.
+    pub(super) fn clear(&mut self) {
+        self.global = None;
+        self.targets.clear();
+    }
+
+    /// The first `log` of a section replaces those of its defaults.
+    pub(super) fn begin(&mut self) {
+        if std::mem::take(&mut self.from_defaults) {
+            self.clear();
+        }
+    }
+
+    /// Whether session lines go anywhere.
+    pub(super) fn is_on(&self) -> bool {
+        self.global.is_some() || !self.targets.is_empty()
+    }
+}

@@ -1,0 +1,84 @@
+//! `log ADDRESS [len N] [format F] FACILITY [LEVEL [MINLEVEL]]`: where lines go.
+
+use super::super::words::nearest;
+use super::phrase::{Desk, Phrase};
+use super::setting::quoted;
+
+/// The target as a value of TOML. `or_global`: how HAProxy's sentence goes on where `log global` is possible.
+pub(super) fn read(phrase: &Phrase<'_>, desk: &mut Desk<'_>, or_global: &str) -> Option<String> {
+    let mut index = 2;
+    let mut parts = vec![("to", quoted(&destination(&desk.environment.in_address(phrase.text(1)))))];
+    loop {
+        match phrase.text(index) {
+            "len" => parts.push(("length", number(phrase, index + 1, desk)?)),
+            "format" => parts.push(("format", word(phrase, index + 1, &FORMATS, "format", desk)?)),
+            "sample" => {
+                desk.fates.notice(phrase.place(index), "every line goes to every target", "");
+            }
+            _ => break,
+        }
+        index += 2;
+    }
+    if phrase.text(1).is_empty() || phrase.text(index).is_empty() {
+        desk.error(phrase.at(), format!("log : expects <address> and <facility> {or_global} as arguments"));
+        return None;
+    }
+    parts.push(("facility", word(phrase, index, &FACILITIES, "facility", desk)?));
+    for (offset, key) in [(1, "level"), (2, "min_level")] {
+        if !phrase.text(index + offset).is_empty() {
+            parts.push((key, word(phrase, index + offset, &LEVELS, "level", desk)?));
+        }
+    }
+    if let Some(word) = phrase.words.get(index + 3) {
+        desk.error(word.at, format!("log : cannot handle unexpected argument '{}'", word.text));
+    }
+    let parts: Vec<_> = parts.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    Some(format!("{{ {} }}", parts.join(", ")))
+}
+
+/// HAProxy takes an address without a port for 514.
+fn destination(text: &str) -> String {
+    if ["stdout", "stderr"].contains(&text) || text.starts_with('/') || text.contains('@') {
+        return text.strip_prefix("unix@").unwrap_or(text).to_owned();
+    }
+    match text.parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V6(ip)) => return format!("[{ip}]:514"),
+        Ok(ip) => return format!("{ip}:514"),
+        Err(_) => {}
+    }
+    match text.rsplit_once(':') {
+        Some((host, "")) => format!("{host}:514"),
+        Some(("", port)) => format!("127.0.0.1:{port}"),
+        Some(_) => text.to_owned(),
+        None => format!("{text}:514"),
+    }
+}
+
+fn number(phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) -> Option<String> {
+    let number: Option<u32> = phrase.text(index).parse().ok().filter(|number| (80..=65535).contains(number));
+    if number.is_none() {
+        desk.error(phrase.place(index), "log : invalid log length: expected a number between 80 and 65535");
+    }
+    number.map(|number| number.to_string())
+}
+
+fn word(phrase: &Phrase<'_>, index: usize, known: &[&str], what: &str, desk: &mut Desk<'_>) -> Option<String> {
+    let text = phrase.text(index);
+    if known.contains(&text) {
+        return Some(quoted(text));
+    }
+    let optional = if what == "level" { "optional " } else { "" };
+    let near = nearest(text, known.iter().copied())
+        .map_or_else(String::new, |near| format!("; did you mean '{near}' maybe ?"));
+    desk.error(phrase.place(index), format!("log : unknown {optional}log {what} '{text}'{near}"));
+    None
+}
+
+const FORMATS: [&str; 8] = ["local", "rfc3164", "rfc5424", "priority", "short", "timed", "iso", "raw"];
+
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp", "audit",
+    "alert", "cron2", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];

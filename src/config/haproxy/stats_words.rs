@@ -1,0 +1,34 @@
+//! `stats …` in a section: HAProxy's page about itself.
+
+use super::known::{Half, KnownWord, Meaning};
+use super::phrase::{Desk, Phrase};
+use super::proxy::Proxy;
+
+pub(super) const TABLE: &[KnownWord<Proxy>] = &[KnownWord::new("stats", Half::Both, Meaning::Does(stats))];
+
+/// What may follow `stats`.
+pub(super) const WORDS: &[&str] = &[
+    "enable",
+    "uri",
+    "auth",
+    "realm",
+    "refresh",
+    "admin",
+    "scope",
+    "hide-version",
+    "show-version",
+    "show-desc",
+    "show-legends",
+    "show-modules",
+    "show-node",
+    "http-request",
+];
+
+fn stats(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
+    if WORDS.contains(&phrase.text(1)) {
+        proxy.page.get_or_insert_with(|| phrase.at());
+    } else {
+        let near = super::known::hint(phrase.text(1), WORDS.iter().copied());
+        desk.error(phrase.place(1), format!("unknown stats parameter '{}' in '{}'.{near}", phrase.text(1), proxy.name));
+    }
+}

@@ -1,0 +1,94 @@
+//! Files → the typed configuration, whichever of the two spellings they have.
+
+use std::path::{Path, PathBuf};
+
+use super::foreign::Form;
+use super::haproxy::{Environment, Fate, HaproxyReading, Source, sources};
+use super::problem::Problems;
+use super::{Config, parse_bytes, read};
+
+/// A configuration, and what an haproxy.cfg asks for that is done otherwise here.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) notices: Vec<Fate>,
+}
+
+/// Reads a file, which may have either spelling.
+///
+/// # Errors
+/// Every problem of the file at once; a single one without a line when it cannot be read.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_files(&[path.to_owned()], false).map(|loaded| loaded.config)
+}
+
+/// Reads a file, or several or directories of an haproxy.cfg. `skip_refused`: without the sections that cannot run here.
+///
+/// # Errors
+/// As `load`.
+pub(crate) fn load_files(paths: &[PathBuf], skip_refused: bool) -> Result<Loaded, Problems> {
+    match paths {
+        [file] if !file.is_dir() => load_bytes(&file.display().to_string(), &read(file)?, skip_refused),
+        _ => haproxy(&together(paths)?, skip_refused),
+    }
+}
+
+/// As `load_files`, of the bytes of one file.
+pub(crate) fn load_bytes(name: &str, bytes: &[u8], skip_refused: bool) -> Result<Loaded, Problems> {
+    match source(name, bytes) {
+        Some(source) => haproxy(&[source], skip_refused),
+        None => parse_bytes(name, bytes).map(|config| Loaded { config, notices: Vec::new() }),
+    }
+}
+
+/// Reads files of which each line's fate is to be told. `None`: it is one file, and no haproxy.cfg.
+///
+/// # Errors
+/// As `load`.
+pub(crate) fn read_haproxy(paths: &[PathBuf]) -> Result<Option<HaproxyReading>, Problems> {
+    let sources = match paths {
+        [file] if !file.is_dir() => match source(&file.display().to_string(), &read(file)?) {
+            Some(source) => vec![source],
+            None => return Ok(None),
+        },
+        _ => together(paths)?,
+    };
+    Ok(Some(reading(&sources)))
+}
+
+/// Files in a message.
+pub(crate) fn shown_paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn haproxy(sources: &[Source], skip_refused: bool) -> Result<Loaded, Problems> {
+    reading(sources).result(skip_refused).map(|(config, notices)| Loaded { config, notices })
+}
+
+fn reading(sources: &[Source]) -> HaproxyReading {
+    let names: Vec<_> = sources.iter().map(|source| source.name.as_str()).collect();
+    HaproxyReading::of(sources, Environment::of_process(&names))
+}
+
+/// `None`: it is no haproxy.cfg.
+fn source(name: &str, bytes: &[u8]) -> Option<Source> {
+    let source = Source::new(name, bytes);
+    (Form::of(&source.text) == Form::Haproxy).then_some(source)
+}
+
+/// Several files are one configuration only as haproxy.cfg.
+fn together(paths: &[PathBuf]) -> Result<Vec<Source>, Problems> {
+    let sources = sources(paths)?;
+    let other = |source: &&Source| {
+        let has_words = source.text.lines().any(|line| !line.trim().is_empty() && !line.trim().starts_with('#'));
+        has_words && Form::of(&source.text) != Form::Haproxy
+    };
+    match sources.iter().find(other) {
+        Some(source) => {
+            let what = "this is no haproxy.cfg, and only those are read together; name one file of TOML, or begin the file \
+                        with a section of haproxy.cfg";
+            Err(Problems::one(&source.name, 1, 1, what.to_owned()))
+        }
+        None => Ok(sources),
+    }
+}
