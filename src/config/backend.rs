@@ -1,5 +1,6 @@
 //! `[backend.NAME]`: a pool of servers and how it is used.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Backend {
     pub liveness: Liveness,
     /// etcd prefix with servers as keys.
     pub discovery: Option<String>,
+    /// HAProxy's file with the administration and weights of servers, read at the start.
+    pub server_state_file: Option<PathBuf>,
     /// Static servers, in the order of the file; names are unique; may be empty where that is said.
     pub servers: Vec<Server>,
 }
@@ -85,6 +88,7 @@ impl Backend {
             options: Arc::default(),
             liveness: Liveness { keepalive: Some(LIVENESS), user_timeout: Some(LIVENESS) },
             discovery: None,
+            server_state_file: None,
             servers,
         }
     }
@@ -105,7 +109,8 @@ impl Backend {
         }
     }
 
-    pub(super) fn read(name: &str, section: &Section<'_>) -> Self {
+    /// `states`: the server state file of [global].
+    pub(super) fn read(name: &str, section: &Section<'_>, states: Option<&Path>) -> Self {
         let mut backend = Self::new(name, Vec::new());
         backend.read_sessions(section);
         let timeout = section.section("timeout", &Timeouts::SHAPE, "timeout = { connect = \"5s\" }");
@@ -115,6 +120,8 @@ impl Backend {
         set(&mut backend.liveness.keepalive, section.value("keepalive").and_then(keepalive));
         set(&mut backend.liveness.user_timeout, section.limit("user_timeout"));
         backend.discovery = discovery(section);
+        let states = states.map(Path::to_owned);
+        backend.server_state_file = section.value("server_state_file").map_or(states, server_state_file);
         let usual = UsualOptions { section, check_timeout, options: Arc::clone(&backend.options) };
         backend.servers = servers(section, &usual);
         // An empty header was probably meant to be filled; an empty table beside its key is an answer.
@@ -160,6 +167,7 @@ impl Backend {
             "keepalive",
             "user_timeout",
             "discovery",
+            "server_state_file",
             "servers",
         ],
         foreign: &[
@@ -224,6 +232,11 @@ fn discovery(section: &Section<'_>) -> Option<String> {
         value.wrong(format!("would be followed at once by the name of a server; write \"{}/\"", shown(prefix)));
     }
     Some(prefix.to_owned())
+}
+
+/// `false`: not the one of [global] either.
+pub(super) fn server_state_file(value: RawValue<'_>) -> Option<PathBuf> {
+    if value.plain_flag() == Some(false) { None } else { value.path("/var/lib/haproxy/server-state") }
 }
 
 fn keepalive(value: RawValue<'_>) -> Option<Option<Duration>> {

@@ -93,7 +93,7 @@ impl Global {
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &["maxconn", "threads", "socket", "state_dir", "hard_stop_after", "watchdog", "log"],
+        keys: &["maxconn", "threads", "socket", "state_dir", "hard_stop_after", "watchdog", "server_state_file", "log"],
         foreign: &[
             ("nbthread", "write `threads`"),
             ("nbproc", "write `threads`: there is one process"),
@@ -104,7 +104,6 @@ impl Global {
             ("chroot", "leave it out: systemd confines the process"),
             ("pidfile", "leave it out: the pid of `lb run` never changes"),
             ("ulimit_n", "leave it out: systemd sets `LimitNOFILE`"),
-            ("server_state_file", "write `state_dir = \"/var/lib/lb\"`"),
             ("timeout", "write `timeout = { … }` in [backend.NAME]"),
         ],
     };

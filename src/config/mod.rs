@@ -139,8 +139,10 @@ impl Config {
         let global = root.section("global", &Global::SHAPE, "[global]");
         let etcd = root.section("etcd", &Etcd::SHAPE, "[etcd]");
         let etcd = etcd.as_ref().map(Etcd::read);
+        let states = global.as_ref().and_then(|global| global.value("server_state_file"));
+        let states = states.and_then(backend::server_state_file);
         let global = global.as_ref().map(Global::read).unwrap_or_default();
-        let mut backends = Self::read_backends(root, etcd.is_some());
+        let mut backends = Self::read_backends(root, etcd.is_some(), states.as_deref());
         let frontends = Self::read_frontends(root);
         for backend in &mut backends {
             backend.default_fullconn(&frontends, global.maxconn);
@@ -150,10 +152,11 @@ impl Config {
         Self { global, etcd: etcd.filter(|_| discovers), frontends, backends }
     }
 
-    fn read_backends(root: &Section<'_>, has_etcd: bool) -> Vec<Backend> {
+    /// `states`: the file of those that name none.
+    fn read_backends(root: &Section<'_>, has_etcd: bool, states: Option<&Path>) -> Vec<Backend> {
         let mut backends = Vec::new();
         for (name, section) in named_sections(root, "backend", &Backend::SHAPE) {
-            backends.push(Backend::read(name, &section));
+            backends.push(Backend::read(name, &section, states));
             if let Some(value) = section.value("discovery").filter(|_| !has_etcd) {
                 value.refers_to_nothing("needs etcd; add [etcd] with e.g. `endpoints = [\"http://127.0.0.1:2379\"]`");
             }

@@ -6,4 +6,5 @@ pub(crate) mod etcd;
 pub(crate) mod last_known_good;
 pub(crate) mod names;
 pub(crate) mod probe;
+pub(crate) mod server_states;
 pub(crate) mod state_file;

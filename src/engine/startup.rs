@@ -13,6 +13,7 @@ use crate::engine::error::EngineError;
 use crate::engine::inputs::{Inputs, Jobs};
 use crate::engine::launch::LaunchOptions;
 use crate::engine::origin::EngineOrigin;
+use crate::engine::pools::server_states::StateFiles;
 use crate::engine::supervisor_link::{self, Beginning, Orders, Reports};
 use crate::engine::{Engine, admin_socket, reload, run};
 use crate::fault;
@@ -60,14 +61,19 @@ async fn prepare(
     let mut engine = Engine::new(launch, origin, reports.clone(), config.clone(), admin, noticed)?;
     engine.config_reader = config_reader;
     engine.pools.resume_names(&beginning.names, &config);
+    let states = if beginning.peer.is_none() { StateFiles::load(&config) } else { StateFiles::default() };
     if beginning.peer.is_none() {
+        engine.pools.resume_places(&states, &config);
         engine.pools.follow(&config, BTreeMap::new());
     }
     let patience = if beginning.mode == Mode::Fresh { PATIENCE } else { Duration::ZERO };
     reload::apply_first(&mut engine, config, &mut inherited, patience)?;
     match beginning.peer {
         Some(end) => engine.succession.import(end, &engine.config, &engine.listeners, &mut engine.pools).await?,
-        None => engine.pools.discover(&engine.config).await,
+        None => {
+            engine.pools.discover(&engine.config).await;
+            engine.pools.take_states(&states);
+        }
     }
     for held in inherited.left_over() {
         if held.is_handed_down() {

@@ -52,6 +52,7 @@ mod reload_waits;
 mod replace_haproxy;
 mod retries;
 mod schedulers;
+mod server_state;
 mod signals;
 mod slow_start;
 mod state_dir;

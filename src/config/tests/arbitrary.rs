@@ -191,6 +191,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                     user_timeout: (slowstart > Duration::from_millis(9)).then_some(slowstart),
                 },
                 discovery: discovers.then(|| "/p/".to_owned()),
+                server_state_file: discovers.then(|| "/s".into()),
                 ..Backend::new("", servers)
             }
         },

@@ -95,6 +95,8 @@ impl Text {
         self.options(&backend.options);
         self.key("keepalive", duration(backend.liveness.keepalive.unwrap_or_default()));
         self.key("user_timeout", duration(backend.liveness.user_timeout.unwrap_or_default()));
+        let states = backend.server_state_file.as_ref().map(|path| quoted(path.to_str().unwrap()));
+        self.maybe("server_state_file", states);
         self.maybe("discovery.etcd", backend.discovery.as_deref().map(quoted));
         let timeout = &backend.timeout;
         self.key("timeout.connect", duration(timeout.connect));

@@ -2,6 +2,7 @@
 
 mod circles;
 pub(crate) mod followers;
+pub(super) mod server_states;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
