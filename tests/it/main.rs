@@ -26,6 +26,7 @@ mod etcd_servers;
 mod floors;
 mod fresh_machine;
 mod handed_down;
+mod haproxy_grammar;
 mod haproxy_cfg;
 mod haproxy_command_line;
 mod health;
