@@ -9,6 +9,7 @@ use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::{Lb, LbOptions};
 use crate::support::origin::Origin;
+use crate::support::port::Port;
 use crate::support::wait::eventually;
 
 #[test]
@@ -51,6 +52,43 @@ fn drain_maint_and_weights_of_haproxy_come_along() {
     assert!(lb.stderr().contains("/states: not here and left out: app/gone"), "{}", lb.stderr());
     let served: Vec<_> = (0..50).map(|_| greeting(lb.addr("web")).unwrap()).collect();
     assert!(!served.iter().any(|name| ["drain", "zero"].contains(&name.as_str())), "{served:?}");
+}
+
+#[test]
+fn the_same_haproxy_cfg_finds_the_states_of_its_servers() {
+    let origins = ["ready", "drain", "maint"].map(Origin::named);
+    let [ready, drain, maint] = origins.each_ref().map(Origin::addr);
+    let servers = format!(" server ready {ready} weight 5\n server drain {drain}\n server maint {maint}\n");
+    let haproxy = Haproxy::backend(&servers);
+    haproxy.command("set server app/drain state drain");
+    haproxy.command("set server app/maint state maint");
+    haproxy.command("set weight app/ready 7");
+    let states = haproxy.command("show servers state");
+    let dir = tempfile::tempdir().unwrap();
+    let port = Port::reserve();
+    for (loads, file, taken) in [("global", "states", true), ("local", "app", true), ("none", "states", false)] {
+        let file = dir.path().join(file);
+        fs::write(&file, &states).unwrap();
+        let cfg = dir.path().join("haproxy.cfg");
+        let base = dir.path().display();
+        let text = format!(
+            "global\n server-state-base {base}\n server-state-file states\ndefaults\n mode tcp\n timeout connect 5s\n \
+             timeout client 9s\n timeout server 9s\n load-server-state-from-file {loads}\n\
+             frontend web\n bind {}\n default_backend app\nbackend app\n{servers}",
+            port.addr()
+        );
+        fs::write(&cfg, text).unwrap();
+        let lb = Lb::start_with_flags(&["-f", cfg.to_str().unwrap()]);
+        let status = |server: &str| lb.status().server(&format!("app/{server}")).text("status");
+        let weight = lb.status().server("app/ready").number("weight");
+        let expected = if taken { (["UP", "DRAIN", "MAINT"], 7) } else { (["UP", "UP", "UP"], 5) };
+        assert_eq!(
+            (["ready", "drain", "maint"].map(status), weight),
+            (expected.0.map(str::to_owned), expected.1),
+            "{loads}"
+        );
+        fs::remove_file(&file).unwrap();
+    }
 }
 
 #[test]

@@ -4,12 +4,14 @@ use super::check_table;
 use super::document::TomlLine;
 use super::fate::Fates;
 use super::gate;
+use super::global_plan::GlobalPlan;
 use super::proxy::{Proxy, ProxyKind, ServerLine};
 use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
 use super::setting::{Setting, Settings, key};
+use super::state_file;
 
 /// The lines of its table.
-pub(super) fn write(proxy: &Proxy, client: Setting, fates: &mut Fates) -> Vec<TomlLine> {
+pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, client: Setting, fates: &mut Fates) -> Vec<TomlLine> {
     // In a `listen`, the header line's comments stand above its frontend.
     let own = (proxy.kind == ProxyKind::Backend || proxy.binds.is_empty()).then_some(proxy.at);
     let mut toml = vec![TomlLine::new(format!("[backend.{}]", key(&proxy.name)), own.or(Some(proxy.at)))];
@@ -23,6 +25,9 @@ pub(super) fn write(proxy: &Proxy, client: Setting, fates: &mut Fates) -> Vec<To
         back.set("timeout.server", "\"0\"", proxy.at);
     }
     check_table::settle(proxy, &mut back, &mut servers, fates);
+    if let Some(Setting { key, value, at }) = state_file::of(proxy, global, fates) {
+        back.set(key, value, at);
+    }
     for hoisted in HOISTED {
         hoist(hoisted, &mut back, &mut servers);
     }

@@ -65,14 +65,6 @@ pub(super) fn global(setting: &Setting, fates: &mut Fates) -> bool {
     gate(super::super::Global::SHAPE.keys.contains(&top(setting.key)), setting, fates)
 }
 
-pub(super) fn state_file(at: Spot, fates: &mut Fates) -> bool {
-    let known = super::super::Global::SHAPE.keys.contains(&"server_state_file");
-    if !known {
-        fates.notice(at, "`server-state-file` is not supported yet", "");
-    }
-    known
-}
-
 /// The client timeout of a frontend, until that has it.
 pub(super) fn client_timeout(backend: &Proxy, proxies: &[Proxy]) -> Setting {
     let uses = |proxy: &&Proxy| {

@@ -3,9 +3,8 @@
 use super::document::TomlLine;
 use super::fate::Fates;
 use super::gate;
-use super::proxy::{LOADS_STATE, Proxy};
+use super::proxy::Proxy;
 use super::sections::Sections;
-use super::setting::quoted;
 
 /// The lines of both tables. `running`: the sections that run; `logs`: some session lines are written.
 pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: &mut Fates) -> Vec<TomlLine> {
@@ -16,15 +15,6 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
         .filter(|setting| gate::global(setting, fates))
         .map(|setting| TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)))
         .collect();
-    if let Some((path, at)) = &global.state_file
-        && running.iter().any(|proxy| proxy.back.get(LOADS_STATE).is_some())
-    {
-        let base = global.state_base.as_deref().filter(|_| !path.starts_with('/'));
-        let path = base.map_or_else(|| path.clone(), |base| format!("{}/{path}", base.trim_end_matches('/')));
-        if gate::state_file(*at, fates) {
-            toml.push(TomlLine::new(format!("server_state_file = {}", quoted(&path)), Some(*at)));
-        }
-    }
     if !toml.is_empty() {
         toml.insert(0, TomlLine::new("[global]", at));
     }

@@ -41,6 +41,7 @@ mod setting;
 mod source_address;
 mod sources;
 mod spot;
+mod state_file;
 mod stats_words;
 mod tcp_check;
 #[cfg(test)]

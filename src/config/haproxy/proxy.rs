@@ -150,6 +150,3 @@ impl Proxy {
         self.doubt(Verdict::Refused, at, word, reason, remedy);
     }
 }
-
-/// Marks a section that takes HAProxy's server state file; no key of TOML.
-pub(super) const LOADS_STATE: &str = "-loads-state";

@@ -4,10 +4,11 @@ use super::bind_words;
 use super::known::{Half, KnownWord, Meaning};
 use super::measure::{integer, seconds};
 use super::phrase::{Desk, Phrase, Sign};
-use super::proxy::{LOADS_STATE, Proxy, ProxyMode};
+use super::proxy::{Proxy, ProxyMode};
 use super::server_words;
 use super::setting::{duration, quoted};
 use super::source_address;
+use super::state_file::{LOADS_STATE, LOCAL, STATE_FILE_NAME};
 
 pub(super) const TABLE: &[KnownWord<Proxy>] = &[
     both("mode", Meaning::Does(mode)),
@@ -63,7 +64,7 @@ pub(super) const TABLE: &[KnownWord<Proxy>] = &[
     back("srvtcpka-idle", Meaning::Does(keepalive)),
     back("srvtcpka-intvl", Meaning::Ignored(PROBES, "")),
     back("load-server-state-from-file", Meaning::Does(load_state)),
-    back("server-state-file-name", Meaning::Notice("only the file of `server-state-file` in global is read", "")),
+    back("server-state-file-name", Meaning::Does(state_file_name)),
     both("email-alert", Meaning::Notice("lb sends no mail", "changes of state are logged on stderr")),
 ];
 
@@ -274,17 +275,18 @@ fn keepalive(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
 
 fn load_state(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     match phrase.text(1) {
-        "global" => proxy.back.set(LOADS_STATE, "true", phrase.at()),
+        loads @ ("global" | LOCAL) => proxy.back.set(LOADS_STATE, loads, phrase.at()),
         "none" => drop(proxy.back.remove(LOADS_STATE)),
-        "local" => {
-            let reason = "only the file of `server-state-file` in global is read";
-            desk.fates.notice(phrase.at(), reason, "write `load-server-state-from-file global`");
-        }
         other => {
             let what = "'load-server-state-from-file' expects 'global', 'local' or 'none'";
             desk.error(phrase.place(1), format!("{what} (got '{other}')."));
         }
     }
+}
+
+fn state_file_name(proxy: &mut Proxy, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
+    let name = Some(phrase.text(1)).filter(|name| *name != "use-backend-name");
+    proxy.back.set(STATE_FILE_NAME, name.unwrap_or_default(), phrase.at());
 }
 
 const MOST_RETRIES: i64 = 100;

@@ -317,7 +317,12 @@ fn tables(proxy: &Proxy, sections: &Sections, default_log: bool, fates: &mut Fat
         toml = frontend_table::write(proxy, default_log, fates);
     }
     if proxy.kind.is_back() {
-        toml.extend(backend_table::write(proxy, gate::client_timeout(proxy, &sections.proxies), fates));
+        toml.extend(backend_table::write(
+            proxy,
+            &sections.global,
+            gate::client_timeout(proxy, &sections.proxies),
+            fates,
+        ));
     }
     toml
 }

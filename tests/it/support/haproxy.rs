@@ -108,6 +108,9 @@ impl Haproxy {
         command.args(&line[1..]).arg("-f").arg(&file);
         let process = Process::start("haproxy", dir.path(), &command);
         eventually(Duration::from_secs(10), "haproxy accepts", || TcpStream::connect(port.addr()).ok());
+        // It comes by its name only after the ports.
+        let admin = dir.path().join("admin.sock");
+        eventually(Duration::from_secs(10), "haproxy's socket", || UnixStream::connect(&admin).ok());
         Self { process, port, dir }
     }
 
