@@ -64,7 +64,7 @@ pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
 pub use global::Log;
 pub(crate) use global::{Global, LogTarget, SocketPlace};
-pub(crate) use haproxy::HaproxyReading;
+pub(crate) use haproxy::{Fate, HaproxyReading, ProcessWords, Verdict};
 pub use loading::load;
 pub(crate) use loading::{Loaded, load_bytes, load_files, read_haproxy, shown_paths};
 pub(crate) use problem::{Problem, Problems};

@@ -15,7 +15,6 @@ use crate::support::port::Port;
 use crate::support::proc;
 use crate::support::wait::eventually;
 
-/// `@OK@` is a good configuration, `@BAD@` one with an error in its third line, `@NONE@` one without a frontend.
 #[test]
 fn exit_codes_and_streams_are_those_of_haproxy() {
     let home = AsHaproxy::new();
@@ -29,16 +28,18 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "none.cfg",
         "backend b\n mode tcp\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:18081\n",
     );
-    home.write(
-        "ok.toml",
-        "[frontend.f]\nbind = \"127.0.0.1:18080\"\nbackend = \"b\"\n[backend.b.servers]\ns = \"127.0.0.1:18081\"\n",
-    );
-    home.write(
-        "bad.toml",
-        "[frontend.f]\nbackend = \"b\"\nbinde = \"127.0.0.1:18080\"\n[backend.b.servers]\ns = \"127.0.0.1:1\"\n",
-    );
-    home.write("none.toml", "[backend.b.servers]\ns = \"127.0.0.1:18081\"\n");
+    fs::create_dir(home.path("parts")).unwrap();
+    let ok = fs::read_to_string(home.path("ok.cfg")).unwrap();
+    let (defaults, rest) = ok.split_once("frontend").unwrap();
+    for (name, text) in [("parts/1.cfg", defaults), ("parts/2.cfg", &format!("frontend{rest}")), ("parts/3.txt", "no")]
+    {
+        home.write(name, text);
+    }
     let lines = [
+        "-c -f @DIR@/parts",
+        "-c -f @DIR@/parts/1.cfg -f @DIR@/parts/2.cfg",
+        "-c -f @DIR@/parts/1.cfg -- @DIR@/parts/2.cfg",
+        "-c -f @DIR@/parts/3.txt",
         "-c -f @OK@",
         "-c -q -f @OK@",
         "-c -q -V -f @OK@",
@@ -77,27 +78,42 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "-vq",
     ];
     for line in lines {
-        let files = |kind: &str| {
-            ["OK", "BAD", "NONE"].iter().fold(line.to_owned(), |line, name| {
-                line.replace(&format!("@{name}@"), &format!("@DIR@/{}.{kind}", name.to_lowercase()))
-            })
-        };
-        let (real, ours) = (home.run_real(&files("cfg")), home.run(&files("toml")));
+        let line = ["ok", "bad", "none"].iter().fold(line.to_owned(), |line, name| {
+            line.replace(&format!("@{}@", name.to_uppercase()), &format!("@DIR@/{name}.cfg"))
+        });
+        let (real, ours) = (home.run_real(&line), home.run(&line));
         assert_eq!(facts(&ours), facts(&real), "haproxy {line}\n{ours:?}\n{real:?}");
     }
 }
 
-/// What scripts look at: the code, the answer, and whether there is a message.
-fn facts(output: &Output) -> (Option<i32>, String, Vec<String>) {
+/// What scripts look at: the code, the answer, whether there is an alert and the place that the first one names.
+fn facts(output: &Output) -> (Option<i32>, String, bool, Option<String>) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let answer = match out.lines().next().unwrap_or_default() {
         version if version.starts_with("HAProxy version 2.") => "HAProxy version 2".to_owned(),
         _ => out.into_owned(),
     };
-    let mut labels: Vec<_> = err.lines().filter_map(|line| Some(line.split_once(']')?.0.to_owned())).collect();
-    labels.retain(|label| label.starts_with("[ALERT"));
-    labels.dedup();
-    (output.status.code(), answer, labels)
+    let mut alerts = err.lines().filter(|line| line.starts_with("[ALERT]    (")).peekable();
+    let (alert, place) = (alerts.peek().is_some(), alerts.find_map(|alert| alert.split_once("parsing [")));
+    let place = place.and_then(|(_, rest)| Some(rest.split_once(']')?.0.to_owned()));
+    (output.status.code(), answer, alert, place)
+}
+
+#[test]
+fn a_file_makes_a_daemon_and_names_its_pid_file() {
+    let (home, origin, port) = (AsHaproxy::new(), Origin::named("one"), Port::reserve());
+    let basics = fs::read_to_string("/etc/haproxy/haproxy.cfg").expect("the package haproxy is installed");
+    let site = format!("listen web\n mode tcp\n bind {}\n server a {}\n", port.addr(), origin.server());
+    home.write("its.cfg", &format!("{basics}\nglobal\n pidfile @DIR@/pid\n{site}"));
+    assert_eq!(home.run("-c -f @DIR@/its.cfg").status.code(), Some(0));
+    let output = home.run("-C @DIR@ -f its.cfg");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let daemon = Daemon(home.pid("pid"));
+    assert_eq!(greeting(port.addr()).unwrap(), "one");
+    // The distribution's file has `daemon`; -db has the last word.
+    let next = home.start("next", &format!("-W -db -f @DIR@/its.cfg -sf {}", daemon.0));
+    daemon.wait();
+    assert_eq!(home.pid("pid"), next.process.pid());
 }
 
 #[test]

@@ -66,13 +66,13 @@ impl Site {
         process
     }
 
-    /// Replaces `old` by `lb` under load; `flags` name it.
+    /// Replaces `old` by `lb` with the same file under load; `flags` name it.
     fn replace(&self, story: &str, mut old: Process, flags: &str) -> Foreground {
         let _alone = alone();
         let sessions = PingPong::start(self.addr(1), 50);
         let mut ab = Ab::start(self.addr(0), amount(20_000, 200_000), 8, &[]);
         eventually(HANG, "load", || (self.http.requests() > 500).then_some(()));
-        let lb = self.home.start("new", &format!("-db -f @DIR@/lb.toml {flags}"));
+        let lb = self.home.start("new", &format!("-db -f @DIR@/haproxy.cfg --socket @DIR@/lb.sock {flags}"));
         let served = self.http.requests();
         assert!(ab.is_running(), "it came too late for the load");
         eventually(HANG, "load", || (self.http.requests() > served + 500).then_some(()));
@@ -85,7 +85,7 @@ impl Site {
         report.assert_flawless();
         // HAProxy 2.6.12 crashes now and then while it frees its memory at the very end, also by itself.
         old.wait(HANG);
-        assert!(self.home.status().frontend("web").number("sessions_total") > 500);
+        assert!(self.home.status().frontend("http").number("sessions_total") > 500);
         lb
     }
 }

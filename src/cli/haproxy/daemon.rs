@@ -15,20 +15,24 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::ExitStatus;
 use super::line::HaproxyLine;
 use crate::handoff::channel::STARTER_VARIABLE;
-use crate::sys::process::{Program, leave_session, spawn};
+use crate::sys::process::{Program, leave_session, pidfd_open, spawn};
 use crate::sys::{fd, process};
 
-/// Whether another process is to be started.
-pub(super) fn is_wanted(line: &HaproxyLine) -> bool {
-    line.daemon && env::var_os(STARTER_VARIABLE).is_none()
+/// Whether this is the process that was started.
+pub(super) fn is_started() -> bool {
+    env::var_os(STARTER_VARIABLE).is_some()
 }
 
 /// Starts it and returns once it serves or has failed; it has printed why.
-pub(super) fn start(arguments: &[OsString]) -> Result<ExitStatus, String> {
-    let (ready, mut child) = launch(arguments).map_err(|error| format!("cannot start a daemon: {error}"))?;
+pub(super) fn start(arguments: Vec<OsString>) -> Result<ExitStatus, String> {
+    let (ready, mut child) = launch(&arguments).map_err(|error| format!("cannot start a daemon: {error}"))?;
     match serves(ready) {
         Ok(true) => Ok(ExitStatus::Done),
-        Ok(false) => Ok(ExitStatus::Failed),
+        Ok(false) => {
+            // Its last words are still to be written.
+            let ended = pidfd_open(child.id()).and_then(|ended| is_readable(&ended, LAST_WORDS));
+            ended.map(|_| ExitStatus::Failed).map_err(|error| format!("cannot wait for the daemon: {error}"))
+        }
         Err(error) => {
             // Its engine ends with it.
             child.kill().ok();
@@ -60,12 +64,18 @@ fn launch(arguments: &[OsString]) -> io::Result<(PipeReader, Child)> {
 
 /// Waits for its word, or for its end.
 fn serves(mut ready: PipeReader) -> io::Result<bool> {
-    let limit = PollTimeout::try_from(LIMIT).expect("some minutes fit");
-    if poll(&mut [PollFd::new(ready.as_fd(), PollFlags::POLLIN)], limit)? == 0 {
+    if !is_readable(&ready, LIMIT)? {
         return Err(io::ErrorKind::TimedOut.into());
     }
     Ok(ready.read(&mut [0])? > 0)
 }
 
+fn is_readable(fd: impl AsFd, limit: Duration) -> io::Result<bool> {
+    let limit = PollTimeout::try_from(limit).expect("some minutes fit");
+    Ok(poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], limit)? > 0)
+}
+
 /// Longer than a start and a takeover may take.
 const LIMIT: Duration = Duration::from_secs(180);
+/// From its decision to end until its end.
+const LAST_WORDS: Duration = Duration::from_secs(10);

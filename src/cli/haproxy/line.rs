@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::config::ProcessWords;
 use crate::supervisor::OldEnd;
 
 /// What is to be done.
@@ -28,18 +29,23 @@ pub(super) struct HaproxyLine {
     pub(super) folder: Option<PathBuf>,
     /// `-q` without `-V`
     pub(super) quiet: bool,
-    /// `-D`, which `-db`, `-d` and `-Ws` undo
+    /// `-D`
     pub(super) daemon: bool,
-    /// `-W`, `-Ws`, `-D`: the processes that write a pid file
-    pub(super) pid_file: Option<PathBuf>,
+    /// `-W`, `-Ws`
+    master: bool,
+    /// `-db`, `-d`, `-Ws`: no daemon, whatever else is said
+    foreground: bool,
+    /// `-p`
+    pid_file: Option<PathBuf>,
     /// `-sf` and `-st`
     pub(super) old: Vec<u32>,
     /// How the old processes end.
     pub(super) old_end: OldEnd,
     /// `-x`
     pub(super) old_socket: Option<PathBuf>,
-    /// `-dW`: warnings are errors
-    pub(super) strict: bool,
+    /// `--skip-refused` and `--socket`, which are those of `lb run`
+    pub(super) skip_refused: bool,
+    pub(super) socket: Option<PathBuf>,
     /// LineFlags that have no effect here, with the reason.
     pub(super) notices: Vec<String>,
 }
@@ -52,22 +58,11 @@ pub(super) enum LineError {
     Wrong(String),
 }
 
-/// The flags so far.
-#[derive(Debug, Default)]
-struct LineFlags {
-    check: bool,
-    quiet: bool,
-    verbose: bool,
-    daemon: bool,
-    master: bool,
-    foreground: bool,
-}
-
 impl HaproxyLine {
     /// Reads the words behind the name of the program.
     pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, LineError> {
         let mut words = words.into_iter().peekable();
-        let (mut line, mut flags) = (Self::new(), LineFlags::default());
+        let (mut line, mut verbose) = (Self::new(), false);
         while let Some(word) = words.next() {
             let flag = word.to_str().and_then(|word| word.strip_prefix('-')).ok_or(LineError::Usage)?;
             let mut value = || words.next().ok_or_else(|| LineError::Wrong(format!("-{flag} needs a value")));
@@ -75,19 +70,20 @@ impl HaproxyLine {
                 "f" => line.files.push(value()?.into()),
                 "C" => line.folder = Some(value()?.into()),
                 "p" => line.pid_file = Some(value()?.into()),
+                "-socket" => line.socket = Some(value()?.into()),
                 "x" => line.old_socket = Some(value()?.into()),
                 "n" | "N" | "m" | "L" | "S" => {
                     let value = value()?;
                     line.ignore(flag, &value);
                 }
-                "c" => flags.check = true,
-                "q" => flags.quiet = true,
-                "V" => flags.verbose = true,
-                "D" | "Ds" => flags.daemon = true,
-                "W" => flags.master = true,
-                "Ws" => (flags.master, flags.foreground) = (true, true),
-                "db" | "d" => flags.foreground = true,
-                "dW" => line.strict = true,
+                "c" => line.task = HaproxyTask::Check,
+                "q" => line.quiet = true,
+                "V" => verbose = true,
+                "D" | "Ds" => line.daemon = true,
+                "W" => line.master = true,
+                "Ws" => (line.master, line.foreground) = (true, true),
+                "db" | "d" => line.foreground = true,
+                "-skip-refused" => line.skip_refused = true,
                 "-" => line.files.extend(words.by_ref().map(PathBuf::from)),
                 _ if flag.starts_with('v') => {
                     line.task = HaproxyTask::Version { features: flag.starts_with("vv") };
@@ -104,7 +100,20 @@ impl HaproxyLine {
                 _ => return Err(LineError::Usage),
             }
         }
-        line.finish(&flags)
+        line.quiet &= !verbose;
+        if line.files.is_empty() { Err(LineError::Usage) } else { Ok(line) }
+    }
+
+    /// What the file says about the process counts where the line does not.
+    pub(super) fn follow(&mut self, words: &ProcessWords) {
+        self.daemon = (self.daemon || words.daemon) && !self.foreground;
+        self.master |= words.master_worker;
+        self.pid_file = self.pid_file.take().or_else(|| words.pidfile.as_ref().map(PathBuf::from));
+    }
+
+    /// A plain process in the foreground writes none.
+    pub(super) fn pid_file(&self) -> Option<&Path> {
+        self.pid_file.as_deref().filter(|_| self.daemon || self.master)
     }
 
     fn new() -> Self {
@@ -114,11 +123,14 @@ impl HaproxyLine {
             folder: None,
             quiet: false,
             daemon: false,
+            master: false,
+            foreground: false,
             pid_file: None,
             old: Vec::new(),
             old_end: OldEnd::Finish,
             old_socket: None,
-            strict: false,
+            skip_refused: false,
+            socket: None,
             notices: Vec::new(),
         }
     }
@@ -132,21 +144,6 @@ impl HaproxyLine {
             _ => "there is no master socket; ask the stats socket",
         };
         self.notices.push(format!("-{flag} {} has no effect: {remedy}.", value.display()));
-    }
-
-    fn finish(mut self, flags: &LineFlags) -> Result<Self, LineError> {
-        if self.files.is_empty() {
-            return Err(LineError::Usage);
-        }
-        self.daemon = flags.daemon && !flags.foreground;
-        self.quiet = flags.quiet && !flags.verbose;
-        if flags.check {
-            self.task = HaproxyTask::Check;
-        }
-        if !(self.daemon || flags.master) {
-            self.pid_file = None;
-        }
-        Ok(self)
     }
 }
 
@@ -162,14 +159,16 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<HaproxyLine, LineError> {
-        HaproxyLine::read(line.split_whitespace().map(OsString::from))
+        let mut line = HaproxyLine::read(line.split_whitespace().map(OsString::from))?;
+        line.follow(&ProcessWords::default());
+        Ok(line)
     }
 
     #[test]
     fn lines_of_scripts_are_read() {
         let unit = read("-Ws -f /etc/haproxy/haproxy.cfg -p /run/haproxy.pid -S /run/haproxy-master.sock").unwrap();
         assert_eq!((unit.task, unit.daemon), (HaproxyTask::Run, false));
-        assert_eq!(unit.pid_file, Some("/run/haproxy.pid".into()));
+        assert_eq!(unit.pid_file(), Some(Path::new("/run/haproxy.pid")));
         assert!(unit.notices[0].starts_with("-S /run/haproxy-master.sock has no effect: "), "{:?}", unit.notices);
         let reload = read("-f a -f b -p pid -D -sf 1 22 -q -- c d").unwrap();
         assert_eq!(reload.files, ["a", "b", "c", "d"].map(PathBuf::from));
@@ -179,12 +178,29 @@ mod tests {
         assert_eq!((check.task, check.quiet, check.old_end), (HaproxyTask::Check, false, OldEnd::Terminate));
         assert_eq!((check.old.len(), check.folder), (0, Some("/etc".into())));
         let docker = read("-W -db -D -p pid -f x -x /run/admin.sock").unwrap();
-        assert_eq!((docker.daemon, docker.old_socket), (false, Some("/run/admin.sock".into())));
-        assert_eq!(docker.pid_file, Some("pid".into()));
-        // A plain process in the foreground writes none.
-        assert_eq!(read("-f x -p pid").unwrap().pid_file, None);
+        assert_eq!((docker.daemon, docker.pid_file()), (false, Some(Path::new("pid"))));
+        assert_eq!(docker.old_socket, Some("/run/admin.sock".into()));
+        assert_eq!(read("-f x -p pid").unwrap().pid_file(), None);
+        let ours = read("-f x --skip-refused --socket /lb.sock").unwrap();
+        assert_eq!((ours.skip_refused, ours.socket), (true, Some("/lb.sock".into())));
         assert_eq!(read("-v -Z").unwrap().task, HaproxyTask::Version { features: false });
         assert_eq!(read("-vv").unwrap().task, HaproxyTask::Version { features: true });
+    }
+
+    #[test]
+    fn the_file_speaks_where_the_line_does_not() {
+        let words = ProcessWords { daemon: true, master_worker: false, pidfile: Some("its.pid".into()) };
+        for (line, daemon, pid_file) in [
+            ("-f x", true, Some("its.pid")),
+            ("-f x -p own.pid", true, Some("own.pid")),
+            ("-f x -db", false, None),
+            ("-f x -W -db", false, Some("its.pid")),
+            ("-f x -Ws -D", false, Some("its.pid")),
+        ] {
+            let mut read = HaproxyLine::read(line.split_whitespace().map(OsString::from)).unwrap();
+            read.follow(&words);
+            assert_eq!((read.daemon, read.pid_file()), (daemon, pid_file.map(Path::new)), "{line}");
+        }
     }
 
     #[test]

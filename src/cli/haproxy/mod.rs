@@ -12,10 +12,12 @@ mod version;
 
 use std::env;
 use std::ffi::OsString;
+use std::path::{Path, absolute};
 
 use super::ExitStatus;
 use crate::sys::process;
 use line::{HaproxyLine, HaproxyTask, LineError};
+use reading::Reading;
 use report::HaproxyReport;
 
 /// Whether this is a command line of HAProxy.
@@ -25,8 +27,14 @@ pub(super) fn is_meant(arguments: &[OsString]) -> bool {
 }
 
 /// Does what the line says.
-pub(super) fn run(arguments: Vec<OsString>) -> ExitStatus {
-    let line = match HaproxyLine::read(arguments.iter().skip(1).cloned()) {
+pub(super) fn run(mut arguments: Vec<OsString>) -> ExitStatus {
+    if let Some(name) = arguments.first_mut().filter(|name| Path::new(name).components().count() > 1)
+        && let Ok(path) = absolute(&name)
+    {
+        // It is executed again, perhaps from another directory.
+        *name = path.into();
+    }
+    let mut line = match HaproxyLine::read(arguments.iter().skip(1).cloned()) {
         Ok(line) => line,
         Err(LineError::Usage) => return version::show_usage(),
         Err(LineError::Wrong(what)) => {
@@ -39,8 +47,7 @@ pub(super) fn run(arguments: Vec<OsString>) -> ExitStatus {
         HaproxyTask::Version { features: false } => Ok(version::show()),
         HaproxyTask::Version { features: true } => Ok(version::show_features()),
         HaproxyTask::Check => enter(&line).and_then(|()| check::check(&line, &mut report)),
-        HaproxyTask::Run if daemon::is_wanted(&line) => daemon::start(&arguments),
-        HaproxyTask::Run => enter(&line).and_then(|()| start::start(line, &mut report)),
+        HaproxyTask::Run => enter(&line).and_then(|()| start(&mut line, arguments, &mut report)),
     };
     status.unwrap_or_else(|what| {
         report.alert(&what);
@@ -50,8 +57,26 @@ pub(super) fn run(arguments: Vec<OsString>) -> ExitStatus {
 
 /// `-C`
 fn enter(line: &HaproxyLine) -> Result<(), String> {
-    let Some(folder) = &line.folder else {
+    // A daemon begins where the process that starts it is.
+    let Some(folder) = line.folder.as_ref().filter(|_| !daemon::is_started()) else {
         return Ok(());
     };
     env::set_current_dir(folder).map_err(|error| format!("Could not change to directory {}: {error}", folder.display()))
+}
+
+/// Starts the supervisor, in this process or in one of its own.
+fn start(line: &mut HaproxyLine, arguments: Vec<OsString>, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
+    match Reading::of(line, report)? {
+        Reading::Fine(words) => line.follow(&words),
+        Reading::NoListener => {
+            return Err(
+                "[haproxy.main()] No enabled listener found (check for 'bind' directives) ! Exiting.".to_owned()
+            );
+        }
+        Reading::Wrong => return Ok(ExitStatus::Failed),
+    }
+    if line.daemon && !daemon::is_started() {
+        return daemon::start(arguments);
+    }
+    start::start(line, report)
 }

@@ -1,15 +1,16 @@
 //! The configuration that a line names, read once before anything is started.
 
 use std::fs;
+use std::path::PathBuf;
 
-use super::line::HaproxyLine;
+use super::line::{HaproxyLine, HaproxyTask};
 use super::report::HaproxyReport;
-use crate::config;
+use crate::config::{self, HaproxyReading, ProcessWords, Verdict};
 
-/// What a configuration is worth.
-#[derive(Debug, PartialEq, Eq)]
+/// What a configuration is worth, and what it says about the process.
+#[derive(Debug)]
 pub(super) enum Reading {
-    Fine,
+    Fine(ProcessWords),
     NoListener,
     /// The report says why.
     Wrong,
@@ -19,16 +20,15 @@ impl Reading {
     /// Reads the configuration.
     pub(super) fn of(line: &HaproxyLine, report: &mut HaproxyReport) -> Result<Self, String> {
         for file in &line.files {
-            if let Err(error) = fs::metadata(file) {
-                return Err(format!(
-                    "config : Cannot open configuration file/directory {} : {}",
-                    file.display(),
-                    plain(&error)
-                ));
-            }
+            can_be_opened(file)?;
         }
-        let Err(problems) = config::load_files(&line.files, false) else {
-            return Ok(Self::Fine);
+        let problems = match config::read_haproxy(&line.files) {
+            Ok(Some(reading)) => return Ok(Self::of_haproxy(reading, line, report)),
+            Ok(None) => match config::load(&line.files[0]) {
+                Ok(_) => return Ok(Self::Fine(ProcessWords::default())),
+                Err(problems) => problems,
+            },
+            Err(problems) => problems,
         };
         if problems.iter().all(|problem| problem.message.starts_with("there is no frontend")) {
             return Ok(Self::NoListener);
@@ -36,9 +36,32 @@ impl Reading {
         report.problems(&problems);
         Ok(Self::Wrong)
     }
+
+    /// An engine says the notices itself.
+    fn of_haproxy(reading: HaproxyReading, line: &HaproxyLine, report: &mut HaproxyReport) -> Self {
+        if line.task == HaproxyTask::Check {
+            let notices = reading.fates.iter().filter(|fate| fate.verdict == Verdict::Notice);
+            notices.for_each(|fate| report.fate(fate));
+        }
+        if reading.listens_nowhere() {
+            return Self::NoListener;
+        }
+        let process = reading.process.clone();
+        match reading.result(line.skip_refused) {
+            Ok(_) => Self::Fine(process),
+            Err(problems) => {
+                report.problems(&problems);
+                Self::Wrong
+            }
+        }
+    }
 }
 
-/// The words of the system without its number.
-fn plain(error: &std::io::Error) -> String {
-    error.to_string().split(" (os error").next().unwrap_or_default().to_owned()
+fn can_be_opened(file: &PathBuf) -> Result<(), String> {
+    let opened = fs::metadata(file).map_err(|error| {
+        // Without the number of the error.
+        let reason = error.to_string().split(" (os error").next().unwrap_or_default().to_owned();
+        format!("config : Cannot open configuration file/directory {} : {reason}", file.display())
+    });
+    opened.map(drop)
 }

@@ -3,7 +3,7 @@
 use std::env;
 
 use super::version::VERSION;
-use crate::config::Problems;
+use crate::config::{Fate, Problems};
 use crate::log::voice;
 
 /// What is printed for the operator.
@@ -27,13 +27,20 @@ impl HaproxyReport {
         self.message("[NOTICE]", text);
     }
 
+    /// What is done otherwise here.
+    pub(super) fn fate(&mut self, fate: &Fate) {
+        let remedy = if fate.remedy.is_empty() { String::new() } else { format!("; {}", fate.remedy) };
+        self.notice(&format!("config : parsing [{}:{}] : {}{remedy}", fate.file, fate.at.line, fate.reason));
+    }
+
     /// Why a configuration is not used.
     pub(super) fn problems(&mut self, problems: &Problems) {
         let mut files: Vec<&str> = Vec::new();
         for problem in problems {
             let (file, line) = (problem.file.as_str(), problem.line);
             let place = if line > 0 { format!("parsing [{file}:{line}]") } else { file.to_owned() };
-            self.alert(&format!("config : {place} : {}", problem.message));
+            let what = problem.message.strip_prefix("error: ").unwrap_or(&problem.message);
+            self.alert(&format!("config : {place} : {what}"));
             if !files.contains(&file) {
                 files.push(file);
             }

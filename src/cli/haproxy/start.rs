@@ -1,11 +1,11 @@
 //! `haproxy -f FILE`: the supervisor, in this process.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use super::daemon::starter;
 use super::line::HaproxyLine;
-use super::reading::Reading;
 use super::report::HaproxyReport;
 use crate::cli::arguments::ConfigArgs;
 use crate::cli::ask::AdminSocket;
@@ -13,25 +13,18 @@ use crate::cli::{ExitStatus, run};
 use crate::supervisor::{self, OldProcesses, OnceServing, RunOptions, TakeoverOptions, get_sockets};
 
 /// Serves until it is stopped.
-pub(super) fn start(line: HaproxyLine, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
-    match Reading::of(&line, report)? {
-        Reading::Fine => {}
-        Reading::NoListener => {
-            return Err(
-                "[haproxy.main()] No enabled listener found (check for 'bind' directives) ! Exiting.".to_owned()
-            );
-        }
-        Reading::Wrong => return Ok(ExitStatus::Failed),
-    }
+pub(super) fn start(line: &HaproxyLine, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
     line.notices.iter().for_each(|notice| report.notice(notice));
-    if let Some(path) = &line.pid_file
+    let pid_file = line.pid_file().map(Path::to_owned);
+    if let Some(path) = &pid_file
         && File::options().write(true).create(true).truncate(false).open(path).is_err()
     {
         return Err(format!("[haproxy.main()] Cannot create pidfile {}", path.display()));
     }
-    let starter = starter(&line).map_err(|error| format!("cannot become a daemon: {error}"))?;
-    let config = ConfigArgs { file: line.files.clone(), skip_refused: false, bind: Vec::new(), server: Vec::new() };
-    let options = run::options(&config, AdminSocket::new(None))?;
+    let starter = starter(line).map_err(|error| format!("cannot become a daemon: {error}"))?;
+    let config =
+        ConfigArgs { file: line.files.clone(), skip_refused: line.skip_refused, bind: Vec::new(), server: Vec::new() };
+    let options = run::options(&config, AdminSocket::new(line.socket.clone()))?;
     let old = OldProcesses::find(&line.old, line.old_end);
     let takeover = old.takeover_path().map(|path| TakeoverOptions { path, probation: Some(PROBATION), linger: false });
     let adopted = match (&line.old_socket, &takeover) {
@@ -44,7 +37,7 @@ pub(super) fn start(line: HaproxyLine, report: &mut HaproxyReport) -> Result<Exi
             Vec::new()
         }),
     };
-    let once_serving = Some(OnceServing { pid_file: line.pid_file, old, starter });
+    let once_serving = Some(OnceServing { pid_file, old, starter });
     let code = supervisor::run(RunOptions { takeover, adopted, once_serving, ..options });
     Ok(if code == 0 { ExitStatus::Done } else { ExitStatus::Failed })
 }

@@ -60,6 +60,7 @@ Usage : haproxy [-f <cfgfile>]* [ -vdVD ] [ -p <pidfile> ] [ -C <dir> ] [-- <cfg
         -n, -N, -m, -L, -S are accepted with a notice
         -sf/-st [pid ]* takes over from lb with these pids; a HAProxy finishes/terminates
         -x <unix_socket> get listening sockets from a HAProxy's stats socket
+        --skip-refused, --socket <path> as for lb run
         haproxy run, check, status and the other commands of lb are there, too.
 
 ";

@@ -50,7 +50,8 @@ mod timeout_words;
 mod translation;
 
 pub(crate) use environment::Environment;
-pub(crate) use fate::Fate;
+pub(crate) use fate::{Fate, Verdict};
+pub(crate) use global_plan::ProcessWords;
 pub(crate) use reading::HaproxyReading;
 pub(in crate::config) use recognise::is_haproxy;
 pub(crate) use sources::{Source, sources};

@@ -17,15 +17,18 @@ pub(crate) struct HaproxyReading {
     /// The same configuration, of the sections that run.
     pub(crate) toml: String,
     pub(crate) fates: Fates,
-    #[allow(dead_code)]
+    /// What the file says about the process.
     pub(crate) process: ProcessWords,
     /// `None`: something is wrong, or no frontend is left.
     config: Option<Config>,
+    /// Nothing is wrong or refused, and no frontend is there.
+    listens_nowhere: bool,
 }
 
 impl HaproxyReading {
     pub(crate) fn of(sources: &[Source], environment: Environment) -> Self {
         let Translation { document, mut fates, process, frontends } = translate(sources, environment);
+        let listens_nowhere = frontends == 0 && fates.worst() < Verdict::Refused;
         let mut config = None;
         if frontends > 0 {
             match parse("", &document.toml) {
@@ -37,10 +40,10 @@ impl HaproxyReading {
                     }
                 }
             }
-        } else if fates.worst() < Verdict::Refused {
+        } else if listens_nowhere {
             fates.error(FIRST, "there is no frontend that listens", "add a `frontend` or `listen` with a `bind`");
         }
-        Self { toml: document.toml, fates, process, config }
+        Self { toml: document.toml, fates, process, config, listens_nowhere }
     }
 
     /// The configuration, if it can be used. `skip_refused`: without the sections that are refused.
@@ -84,6 +87,11 @@ impl HaproxyReading {
             parts.extend(Some(count(verdict)).filter(|count| *count > 0).map(|count| format!("{count} {verdict}")));
         }
         parts.join(", ")
+    }
+
+    /// Whether nothing is wrong but that there is no frontend.
+    pub(crate) fn listens_nowhere(&self) -> bool {
+        self.listens_nowhere
     }
 
     pub(crate) fn config(&self) -> Option<&Config> {
