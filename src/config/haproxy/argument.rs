@@ -124,3 +124,18 @@ impl KnownArgument {
         }
     }
 }
+
+#[cfg(test)]
+impl KnownArgument {
+    /// As docs/haproxy.md has it.
+    pub(super) fn shown(&self) -> String {
+        let (verdict, why, remedy) = match self.meaning {
+            ArgumentMeaning::Same => return "ok: done anyway, or judged with another word".to_owned(),
+            ArgumentMeaning::Notice(why, remedy) => ("notice", why, remedy),
+            ArgumentMeaning::Ignored(why, remedy) => ("ignored", why, remedy),
+            ArgumentMeaning::Refused(why, remedy) => ("refused", why, remedy),
+            _ => return "read".to_owned(),
+        };
+        if remedy.is_empty() { format!("{verdict}: {why}") } else { format!("{verdict}: {why}; {remedy}") }
+    }
+}

@@ -4,7 +4,7 @@ use super::fate::Fates;
 use super::gate;
 use super::proxy::{Proxy, ServerLine};
 use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
-use super::setting::{Settings, quoted};
+use super::setting::{Settings, duration, millis, quoted};
 
 /// Moves what is said about checks to where TOML has it.
 pub(super) fn settle(proxy: &Proxy, back: &mut Settings, servers: &mut [ServerLine], fates: &mut Fates) {
@@ -34,10 +34,33 @@ pub(super) fn settle(proxy: &Proxy, back: &mut Settings, servers: &mut [ServerLi
         return;
     }
     write_kind(proxy, back, fates);
+    errors_before_a_check(servers);
     let keys: Vec<&'static str> =
         servers.iter().flat_map(|server| server.settings.iter()).map(|setting| setting.key).collect();
     for key in keys.into_iter().filter(|key| key.starts_with("check.")) {
         hoist(key, back, servers);
+    }
+    bound_the_connect(back);
+}
+
+/// HAProxy looks at live connects after ten errors in a row, lb after one.
+fn errors_before_a_check(servers: &mut [ServerLine]) {
+    for settings in servers.iter_mut().map(|server| &mut server.settings) {
+        if let Some(at) =
+            settings.get("observe").filter(|setting| setting.value == "\"layer4\"").map(|setting| setting.at)
+        {
+            settings.fill("error_limit", "10", at);
+        }
+    }
+}
+
+/// With `timeout check`, HAProxy bounds the connect by the lesser of `timeout connect` and the interval.
+fn bound_the_connect(back: &mut Settings) {
+    let ms = |settings: &Settings, key: &str| settings.get(key).and_then(|setting| millis(&setting.value));
+    if let Some(at) = back.get("timeout.check").map(|setting| setting.at) {
+        let inter = ms(back, "check.inter").unwrap_or(2_000);
+        let connect = ms(back, "timeout.connect").map_or(inter, |connect| connect.min(inter));
+        back.set("check.connect_timeout", duration(connect), at);
     }
 }
 

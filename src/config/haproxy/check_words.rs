@@ -208,6 +208,7 @@ fn expect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         ("string", false) => "check.expect_string",
         ("string", true) => "check.expect_not",
         ("rstring", false) => "check.expect_regex",
+        ("rstring", true) => "check.expect_not_regex",
         (other, _) => {
             let reason = format!("'http-check expect {}{other}' is not supported", if negated { "! " } else { "" });
             let remedy = "expect `status`, `rstatus`, `string` or `rstring`";

@@ -1,7 +1,7 @@
 //! Which of the keys of TOML are there: what a word asks for and no key can say yet is a notice.
 
 use super::super::check_kind::CheckKind;
-use super::super::{Backend, BindEntry, Frontend, Server};
+use super::super::{Backend, BindEntry, Check, Config, Frontend, Server};
 use super::document::TomlLine;
 use super::fate::Fates;
 use super::proxy::{BindLine, Proxy};
@@ -29,12 +29,27 @@ pub(super) fn front(setting: &Setting, fates: &mut Fates) -> bool {
     gate(Frontend::SHAPE.keys.contains(&top(setting.key)), setting, fates)
 }
 
+fn check(setting: &Setting) -> bool {
+    setting.key.strip_prefix("check.").is_none_or(|key| Check::SHAPE.keys.contains(&key))
+}
+
 pub(super) fn back(setting: &Setting, fates: &mut Fates) -> bool {
-    gate(Backend::SHAPE.keys.contains(&top(setting.key)), setting, fates)
+    gate(check(setting) && Backend::SHAPE.keys.contains(&top(setting.key)), setting, fates)
+}
+
+pub(super) fn external_checks() -> bool {
+    super::super::Global::SHAPE.keys.contains(&"external_checks")
+}
+
+pub(super) fn resolvers() -> bool {
+    Config::SHAPE.keys.contains(&"resolvers")
 }
 
 pub(super) fn server(setting: &Setting, fates: &mut Fates) -> bool {
-    gate(Server::SHAPE.keys.contains(&top(setting.key)), setting, fates)
+    if setting.key == "resolvers" && !resolvers() {
+        return false;
+    }
+    gate(check(setting) && Server::SHAPE.keys.contains(&top(setting.key)), setting, fates)
 }
 
 pub(super) fn binds(binds: &[BindLine], fates: &mut Fates) -> Vec<BindLine> {

@@ -15,6 +15,13 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
         .filter(|setting| gate::global(setting, fates))
         .map(|setting| TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)))
         .collect();
+    let external = |proxy: &&Proxy| proxy.check.kind.is_some_and(|(kind, _)| kind == "external");
+    if let Some((_, at)) = running.iter().find(|proxy| external(proxy)).and_then(|proxy| proxy.check.kind)
+        && global.forks
+        && gate::external_checks()
+    {
+        toml.push(TomlLine::new("external_checks = true", Some(at)));
+    }
     if !toml.is_empty() {
         toml.insert(0, TomlLine::new("[global]", at));
     }

@@ -59,3 +59,21 @@ pub(super) fn hint<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) 
     let known = known.into_iter().filter(|name| !name.ends_with('*'));
     nearest(written, known).map_or_else(String::new, |near| format!("; did you mean '{near}' maybe ?"))
 }
+
+#[cfg(test)]
+impl<S> Meaning<S> {
+    /// As docs/haproxy.md has it.
+    pub(super) fn shown(&self) -> String {
+        let (verdict, why, remedy) = match self {
+            Self::Does(_) => return "read".to_owned(),
+            Self::Same => return "ok: done anyway".to_owned(),
+            Self::Notice(why, remedy) => ("notice", why, remedy),
+            Self::Ignored(why, remedy) => ("ignored", why, remedy),
+            Self::Refused(why, remedy) => ("refused", why, remedy),
+            Self::HttpNotice(why, remedy) => ("mode http: notice", why, remedy),
+            Self::HttpIgnored(why, remedy) => ("mode http: ignored", why, remedy),
+            Self::HttpRefused(why, remedy) => ("mode http: refused", why, remedy),
+        };
+        if remedy.is_empty() { format!("{verdict}: {why}") } else { format!("{verdict}: {why}; {remedy}") }
+    }
+}

@@ -38,6 +38,7 @@ mod sections;
 mod server_address;
 mod server_words;
 mod setting;
+mod shared;
 mod source_address;
 mod sources;
 mod spot;

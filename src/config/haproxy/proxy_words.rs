@@ -36,7 +36,7 @@ pub(super) const TABLE: &[KnownWord<Proxy>] = &[
     back("redispatch", Meaning::Does(redispatch)),
     back("fullconn", Meaning::Does(fullconn)),
     back("source", Meaning::Does(source)),
-    back("dispatch", Meaning::Refused("HAProxy 3.3 dropped it, and lb never had it", "write `server NAME ADDR:PORT`")),
+    back("dispatch", Meaning::Refused("HAProxy 3.5 drops it, and lb never had it", "write `server NAME ADDR:PORT`")),
     back("transparent", Meaning::Refused(CLIENTS_ADDRESS, "write the servers")),
     back("option transparent", Meaning::Refused(CLIENTS_ADDRESS, "write the servers")),
     back("option http_proxy", Meaning::Refused(CLIENTS_ADDRESS, "write the servers")),

@@ -52,6 +52,10 @@ pub(super) fn read(text: &str) -> Result<ServerAddress, UnusableAddress> {
         Err(_) if bare.contains('%') => {
             Ok(ServerAddress { addr: format!("[{bare}]{suffix}"), port: has_port, prefer: None })
         }
+        Err(_) if bare.starts_with('_') && bare.contains("._") => Err(UnusableAddress::Beyond(
+            "lb looks up no SRV records",
+            "name hosts and ports, or use `discovery` of lb.toml",
+        )),
         Err(_) if bare.contains(':') => Err(UnusableAddress::Unknown(format!("invalid address: '{bare}' in '{text}'"))),
         Err(_) => Ok(ServerAddress { addr: format!("{bare}{suffix}"), port: has_port, prefer }),
     }
@@ -119,7 +123,7 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(UnusableAddress::Unknown(reason.to_owned())), "{text}");
         }
-        for text in ["*:80", ":80", "0.0.0.0", "abns@x", "sockpair@4"] {
+        for text in ["*:80", ":80", "0.0.0.0", "abns@x", "sockpair@4", "_db._tcp.example"] {
             assert!(matches!(read(text), Err(UnusableAddress::Beyond(..))), "{text}");
         }
     }

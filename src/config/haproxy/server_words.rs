@@ -126,7 +126,7 @@ pub(super) const ARGUMENTS: &[KnownArgument] = &[
     arg("weight", 1, ArgumentMeaning::Number("weight", 0, 256)),
     arg("maxconn", 1, ArgumentMeaning::Lifted("maxconn")),
     arg("minconn", 1, ArgumentMeaning::Lifted("minconn")),
-    arg("maxqueue", 1, ArgumentMeaning::Lifted("maxqueue")),
+    arg("maxqueue", 1, ArgumentMeaning::Notice("the servers of a backend share one queue, which is bounded", "")),
     arg("backup", 0, ArgumentMeaning::Flag("backup")),
     arg("no-backup", 0, ArgumentMeaning::Unset(&["backup"])),
     arg("disabled", 0, ArgumentMeaning::Flag("disabled")),

@@ -88,6 +88,13 @@ pub(super) fn duration(ms: u64) -> String {
     }
 }
 
+/// What `duration` has written.
+pub(super) fn millis(value: &str) -> Option<u64> {
+    let text = value.trim_matches('"');
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    units.into_iter().find_map(|(unit, length)| Some(text.strip_suffix(unit)?.parse::<u64>().ok()? * length))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +116,7 @@ mod tests {
         assert_eq!(quoted("a\"b\\c\r\n\t\u{1}é"), r#""a\"b\\c\r\n\t\u0001é""#);
         assert_eq!([key("web-1"), key("a.b:c"), key("")], ["web-1", "\"a.b:c\"", "\"\""]);
         let texts = [0, 1, 1500, 5000, 60_000, 90_000, 7_200_000].map(duration);
+        assert_eq!([texts[1].as_str(), &texts[2], &texts[5]].map(millis), [Some(1), Some(1500), Some(90_000)]);
         assert_eq!(texts, ["\"0\"", "\"1ms\"", "\"1500ms\"", "\"5s\"", "\"1m\"", "\"90s\"", "\"2h\""]);
     }
 }

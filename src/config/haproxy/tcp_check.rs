@@ -87,9 +87,11 @@ fn expect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> Option
         ("rstring", true) => "expect_not_regex",
         ("binary", false) => "expect_hex",
         ("binary", true) => "expect_not_hex",
+        ("rbinary", false) => "expect_hex_regex",
+        ("rbinary", true) => "expect_not_hex_regex",
         (other, _) => {
             let reason = format!("'tcp-check expect {other}' is not supported");
-            proxy.refuse(matcher.at, "tcp-check", reason, "expect `string`, `rstring` or `binary`");
+            proxy.refuse(matcher.at, "tcp-check", reason, "expect `string`, `rstring`, `binary` or `rbinary`");
             return None;
         }
     };

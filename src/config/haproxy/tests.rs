@@ -5,6 +5,8 @@ use super::lines::{Line, lines};
 use super::spot::Spot;
 use super::*;
 
+mod documented;
+mod mixtures;
 mod properties;
 mod samples;
 

@@ -8,8 +8,10 @@ use super::fate::{Fates, Verdict};
 use super::global_plan::ProcessWords;
 use super::lines::{self, Line};
 use super::proxy::{Doubt, Proxy, ProxyKind, ProxyMode};
+use super::resolver::Resolver;
 use super::sections::{SectionKind, Sections};
 use super::setting::key;
+use super::shared::share;
 use super::sources::Source;
 use super::spot::Spot;
 use super::{backend_table, frontend_table, gate, global_table};
@@ -35,6 +37,8 @@ enum Absence {
     Refused,
     /// Only sections that are refused use it.
     Unused,
+    /// It cannot run here, and no frontend uses it.
+    Idle,
 }
 
 pub(crate) fn translate(sources: &[Source], environment: Environment) -> Translation {
@@ -149,6 +153,13 @@ fn leave_unused(proxies: &[Proxy], absences: &mut [Option<Absence>]) {
         }
     }
     for (proxy, absence) in proxies.iter().zip(absences.iter_mut()) {
+        if proxy.kind == ProxyKind::Backend
+            && *absence == Some(Absence::Refused)
+            && !orphaned.contains(&proxy.name)
+            && !wanted.contains(&proxy.name)
+        {
+            *absence = Some(Absence::Idle);
+        }
         let is_orphan = orphaned.contains(&proxy.name) && !wanted.contains(&proxy.name);
         if proxy.kind == ProxyKind::Backend && absence.is_none() && is_orphan {
             *absence = Some(Absence::Unused);
@@ -191,7 +202,11 @@ fn say_doubts(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fat
                     format!("{}: HAProxy ignores it in mode tcp, too", doubt.reason.split(':').next().unwrap_or(""));
                 say(doubt.at, doubt.word, Verdict::Ignored, reason, String::new());
             } else {
-                let verdict = if runs { doubt.verdict } else { Verdict::Ignored };
+                let verdict = match absence {
+                    None | Some(Absence::Refused) => doubt.verdict,
+                    Some(Absence::Idle) => doubt.verdict.min(Verdict::Notice),
+                    Some(_) => Verdict::Ignored,
+                };
                 say(doubt.at, doubt.word, verdict, doubt.reason.clone(), doubt.remedy.clone());
             }
         }
@@ -225,6 +240,10 @@ fn say_doubts(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fat
             Some(Absence::Deaf) => {
                 let what = "has no 'bind' directive. Please declare it as a backend if this was intended.";
                 (proxy.at, "bind", Verdict::Notice, format!("{} {what}", proxy.shown()))
+            }
+            Some(Absence::Idle) => {
+                let reason = format!("{} cannot run here, and no frontend uses it: it is left out", proxy.shown());
+                (proxy.at, "unused", Verdict::Notice, reason)
             }
             Some(Absence::Unused) => {
                 let reason = format!("{} is used by refused sections only, and left out with them", proxy.shown());
@@ -289,15 +308,31 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
                     Some(absence) => block.note = Some(absent(proxy, absence)),
                 }
             }
+            SectionKind::Resolvers(index) if gate::resolvers() => block.toml = resolver(&sections.resolvers[*index]),
             _ => {}
         }
         blocks.push(block);
     }
+    share(sections, &mut blocks);
     if !global.is_empty() {
         let first = blocks.iter().position(|block| !block.toml.is_empty()).unwrap_or(0);
         blocks.insert(first, Block { toml: global, ..Block::default() });
     }
     blocks
+}
+
+fn resolver(resolver: &Resolver) -> Vec<TomlLine> {
+    let mut toml = vec![TomlLine::new(format!("[resolvers.{}]", key(&resolver.name)), Some(resolver.at))];
+    if !resolver.nameservers.is_empty() {
+        toml.push(TomlLine::new("nameservers = [", None));
+        toml.extend(resolver.nameservers.iter().map(|(addr, at)| TomlLine::new(format!("  {addr},"), Some(*at))));
+        toml.push(TomlLine::new("]", None));
+    }
+    let line = |setting: &super::setting::Setting| {
+        TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at))
+    };
+    toml.extend(resolver.settings.iter().map(line));
+    toml
 }
 
 fn absent(proxy: &Proxy, absence: &Absence) -> String {
@@ -307,6 +342,7 @@ fn absent(proxy: &Proxy, absence: &Absence) -> String {
         Absence::Deaf => "it listens nowhere",
         Absence::Refused => "it is refused",
         Absence::Unused => "only refused sections use it",
+        Absence::Idle => "no frontend uses it, and it cannot run here",
     };
     format!("{} {} is left out: {why}", proxy.kind.word(), key(&proxy.name))
 }
