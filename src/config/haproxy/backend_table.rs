@@ -11,16 +11,13 @@ use super::setting::{Setting, Settings, key};
 use super::state_file;
 
 /// The lines of its table.
-pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, client: Setting, fates: &mut Fates) -> Vec<TomlLine> {
+pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, fates: &mut Fates) -> Vec<TomlLine> {
     // In a `listen`, the header line's comments stand above its frontend.
     let own = (proxy.kind == ProxyKind::Backend || proxy.binds.is_empty()).then_some(proxy.at);
     let mut toml = vec![TomlLine::new(format!("[backend.{}]", key(&proxy.name)), own.or(Some(proxy.at)))];
     let mut back = proxy.back.clone();
     let mut servers = proxy.servers.clone();
     back.fill("redispatch", "false", proxy.at);
-    if !gate::FRONT_TIMEOUT {
-        back.set(client.key, client.value, client.at);
-    }
     if back.get("timeout.server").is_none() {
         back.set("timeout.server", "\"0\"", proxy.at);
     }

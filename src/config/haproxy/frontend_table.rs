@@ -3,11 +3,13 @@
 use super::document::TomlLine;
 use super::fate::Fates;
 use super::gate;
+use super::global_plan::GlobalPlan;
+use super::log_target;
 use super::proxy::{BindLine, Proxy, ProxyKind};
 use super::setting::{key, quoted};
 
 /// The lines of its table. `default_log`: the session lines of sections that say nothing go somewhere.
-pub(super) fn write(proxy: &Proxy, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
+pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
     let mut toml = vec![TomlLine::new(format!("[frontend.{}]", key(&proxy.name)), Some(proxy.at))];
     toml.extend(binds(proxy, fates));
     let own_servers = proxy.kind == ProxyKind::Listen && proxy.front.get("backend").is_none();
@@ -19,10 +21,10 @@ pub(super) fn write(proxy: &Proxy, default_log: bool, fates: &mut Fates) -> Vec<
             toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)));
         }
     }
-    if proxy.front.get("timeout.client").is_none() && gate::FRONT_TIMEOUT {
+    if proxy.front.get("timeout.client").is_none() {
         toml.push(TomlLine::new("timeout.client = \"0\"", None));
     }
-    toml.extend(log(proxy, default_log, fates));
+    toml.extend(log(proxy, global, default_log, fates));
     toml
 }
 
@@ -48,13 +50,19 @@ fn binds(proxy: &Proxy, fates: &mut Fates) -> Vec<TomlLine> {
     }
 }
 
-fn log(proxy: &Proxy, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
+/// `log`: what differs from [global.log].
+fn log(proxy: &Proxy, global: &GlobalPlan, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
     let mut toml = Vec::new();
-    if !proxy.log.is_on() {
+    let shared = if proxy.log.global.is_some() { global.targets.as_slice() } else { &[] };
+    if shared.is_empty() && proxy.log.targets.is_empty() {
         if default_log {
             toml.push(TomlLine::new("log.sessions = false", None));
         }
         return toml;
+    }
+    if !proxy.log.targets.is_empty() && gate::has_log() {
+        let all = shared.iter().chain(&proxy.log.targets).cloned().collect::<Vec<_>>();
+        toml.extend(log_target::lines("log.target", &all));
     }
     for setting in proxy.log.settings.iter() {
         if gate::front(setting, fates) {

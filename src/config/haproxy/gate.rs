@@ -4,7 +4,8 @@ use super::super::check_kind::CheckKind;
 use super::super::{Backend, BindEntry, Check, Config, Frontend, Server};
 use super::document::TomlLine;
 use super::fate::Fates;
-use super::proxy::{BindLine, Proxy};
+use super::log_target;
+use super::proxy::{BindLine, Proxy, ProxyKind};
 use super::sections::Sections;
 use super::setting::Setting;
 use super::spot::Spot;
@@ -20,12 +21,12 @@ fn gate(known: bool, setting: &Setting, fates: &mut Fates) -> bool {
     known
 }
 
-pub(super) const FRONT_TIMEOUT: bool = false;
+/// Frontends have a log of their own, and targets are tables.
+pub(super) fn has_log() -> bool {
+    Frontend::SHAPE.keys.contains(&"log")
+}
 
 pub(super) fn front(setting: &Setting, fates: &mut Fates) -> bool {
-    if setting.key == "timeout.client" && !FRONT_TIMEOUT {
-        return false;
-    }
     gate(Frontend::SHAPE.keys.contains(&top(setting.key)), setting, fates)
 }
 
@@ -80,18 +81,18 @@ pub(super) fn global(setting: &Setting, fates: &mut Fates) -> bool {
     gate(super::super::Global::SHAPE.keys.contains(&top(setting.key)), setting, fates)
 }
 
-/// The client timeout of a frontend, until that has it.
-pub(super) fn client_timeout(backend: &Proxy, proxies: &[Proxy]) -> Setting {
-    let uses = |proxy: &&Proxy| {
-        proxy.kind.is_front()
-            && (proxy.front.says("backend", &super::setting::quoted(&backend.name)) || proxy.at == backend.at)
-    };
-    let found = proxies.iter().find(uses).and_then(|proxy| proxy.front.get("timeout.client")).cloned();
-    found.unwrap_or_else(|| Setting { key: "timeout.client", value: "\"0\"".to_owned(), at: backend.at })
-}
-
 pub(super) fn log_targets(sections: &Sections, running: &[&Proxy], fates: &mut Fates) -> Vec<TomlLine> {
     let mut toml = Vec::new();
+    if has_log() {
+        let wanted = running.iter().any(|proxy| proxy.kind != ProxyKind::Backend && proxy.log.global.is_some());
+        let targets = &sections.global.targets;
+        if wanted && !targets.is_empty() {
+            toml.extend(log_target::lines("target", targets));
+            let tag = sections.global.tag.iter().map(|(tag, at)| TomlLine::new(format!("tag = {tag}"), Some(*at)));
+            toml.extend(tag);
+        }
+        return toml;
+    }
     for (index, (target, at)) in sections.global.targets.iter().enumerate() {
         let to = target.split('"').nth(1).unwrap_or_default();
         let known = to == "stdout" || to.starts_with('/') || to.parse::<std::net::SocketAddr>().is_ok();

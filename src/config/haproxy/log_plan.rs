@@ -33,9 +33,4 @@ impl LogPlan {
             self.clear();
         }
     }
-
-    /// Whether session lines go anywhere.
-    pub(super) fn is_on(&self) -> bool {
-        self.global.is_some() || !self.targets.is_empty()
-    }
 }

@@ -1,13 +1,18 @@
 //! `log ADDRESS [len N] [format F] FACILITY [LEVEL [MINLEVEL]]`: where lines go.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::super::words::nearest;
+use super::document::TomlLine;
 use super::phrase::{Desk, Phrase};
 use super::setting::quoted;
+use super::spot::Spot;
 
 /// The target as a value of TOML. `or_global`: how HAProxy's sentence goes on where `log global` is possible.
 pub(super) fn read(phrase: &Phrase<'_>, desk: &mut Desk<'_>, or_global: &str) -> Option<String> {
     let mut index = 2;
-    let mut parts = vec![("to", quoted(&destination(&desk.environment.in_address(phrase.text(1)))))];
+    let to = destination(&desk.environment.in_address(phrase.text(1)));
+    let mut parts = vec![("to", quoted(&to))];
     loop {
         match phrase.text(index) {
             "len" => parts.push(("length", number(phrase, index + 1, desk)?)),
@@ -32,17 +37,44 @@ pub(super) fn read(phrase: &Phrase<'_>, desk: &mut Desk<'_>, or_global: &str) ->
     if let Some(word) = phrase.words.get(index + 3) {
         desk.error(word.at, format!("log : cannot handle unexpected argument '{}'", word.text));
     }
+    let is_stream = ["stdout", "stderr"].contains(&to.as_str()) || to.starts_with("fd@");
+    if !is_stream && !to.starts_with('/') && to.parse::<SocketAddr>().is_err() {
+        let reason = format!("'log {}': lines go to IP addresses, files and sockets only", phrase.text(1));
+        desk.fates.notice(phrase.place(1), reason, "write the IP address of the log server");
+        return None;
+    }
+    // The usual form is another one for a stream.
+    if is_stream && !parts.iter().any(|(key, _)| *key == "format") {
+        parts.push(("format", quoted("rfc3164")));
+    }
     let parts: Vec<_> = parts.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     Some(format!("{{ {} }}", parts.join(", ")))
 }
 
+/// A key with these targets.
+pub(super) fn lines(key: &str, targets: &[(String, Spot)]) -> Vec<TomlLine> {
+    match targets {
+        [(target, at)] => vec![TomlLine::new(format!("{key} = [{target}]"), Some(*at))],
+        several => {
+            let mut toml = vec![TomlLine::new(format!("{key} = ["), None)];
+            toml.extend(several.iter().map(|(target, at)| TomlLine::new(format!("  {target},"), Some(*at))));
+            toml.push(TomlLine::new("]", None));
+            toml
+        }
+    }
+}
+
 /// HAProxy takes an address without a port for 514.
 fn destination(text: &str) -> String {
+    let text = ["unix@", "ipv4@", "ipv6@", "udp@", "udp4@", "udp6@"]
+        .into_iter()
+        .find_map(|family| text.strip_prefix(family))
+        .unwrap_or(text);
     if ["stdout", "stderr"].contains(&text) || text.starts_with('/') || text.contains('@') {
-        return text.strip_prefix("unix@").unwrap_or(text).to_owned();
+        return text.to_owned();
     }
-    match text.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V6(ip)) => return format!("[{ip}]:514"),
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(ip)) => return format!("[{ip}]:514"),
         Ok(ip) => return format!("{ip}:514"),
         Err(_) => {}
     }

@@ -350,15 +350,10 @@ fn absent(proxy: &Proxy, absence: &Absence) -> String {
 fn tables(proxy: &Proxy, sections: &Sections, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
     let mut toml = Vec::new();
     if is_frontend(proxy) {
-        toml = frontend_table::write(proxy, default_log, fates);
+        toml = frontend_table::write(proxy, &sections.global, default_log, fates);
     }
     if proxy.kind.is_back() {
-        toml.extend(backend_table::write(
-            proxy,
-            &sections.global,
-            gate::client_timeout(proxy, &sections.proxies),
-            fates,
-        ));
+        toml.extend(backend_table::write(proxy, &sections.global, fates));
     }
     toml
 }
