@@ -22,7 +22,7 @@ use tokio::select;
 use tokio::time::sleep;
 
 use super::arguments::{RegisterArgs, RegisterCheck, RegisterCheckArgs};
-use crate::config::{self, Check, CheckKind, Fall, Rise};
+use crate::config::{self, Check, CheckKind, Fall, HttpCheck, Rise};
 use command::{Running, Signals};
 use key::ServerKey;
 use message::complain;
@@ -131,7 +131,7 @@ fn check_of(args: &RegisterCheckArgs) -> Check {
     let kind = match &args.check {
         RegisterCheck::Tcp => CheckKind::Tcp,
         RegisterCheck::Http(path) => {
-            CheckKind::Http { method: "GET".to_owned(), path: path.clone(), host: None, status: vec![(200, 399)] }
+            CheckKind::Http(Box::new(HttpCheck { path: path.clone(), ..HttpCheck::default() }))
         }
     };
     let (rise, fall) = (Rise::new(args.rise), Fall::new(args.fall));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Balance;
+use super::check_kind::CheckKind;
 use super::frontend::Frontend;
 use super::global::MAX_CONN;
 use super::section::{Section, Shape, set};
@@ -107,6 +108,12 @@ impl Backend {
             let limits = leading.map(|frontend| frontend.maxconn.or(maxconn).unwrap_or(UNKNOWN_MAXCONN));
             self.fullconn = Some((limits.fold(0, u32::saturating_add) / 10).max(1));
         }
+    }
+
+    /// Some check of it runs a program.
+    pub(super) fn runs_programs(&self) -> bool {
+        let all = [&self.options].into_iter().chain(self.servers.iter().map(|server| &server.options));
+        all.filter_map(|options| options.check.as_ref()).any(|check| matches!(check.kind, CheckKind::External(_)))
     }
 
     /// `states`: the server state file of [global].

@@ -24,6 +24,8 @@ pub struct Check {
     pub fall: Fall,
     /// For the whole check. Default: inter.
     pub timeout: Duration,
+    /// For the connect alone. `None`: as the whole check.
+    pub connect_timeout: Option<Duration>,
     /// Checked instead of the server's own port.
     pub port: Option<u16>,
     /// Checked instead of the server's own address.
@@ -90,6 +92,7 @@ impl Default for Check {
             rise: Rise(2),
             fall: Fall(3),
             timeout: inter,
+            connect_timeout: None,
             port: None,
             addr: None,
             init_state: InitState::Up,
@@ -165,6 +168,7 @@ impl Check {
         check.fastinter = duration("fastinter").unwrap_or(inter);
         check.downinter = duration("downinter").unwrap_or(inter);
         check.timeout = duration("timeout").or(context.timeout).unwrap_or(inter);
+        check.connect_timeout = duration("connect_timeout");
         set(&mut check.rise, section.number("rise", 1..=MAX_ROW).map(Rise));
         set(&mut check.fall, section.number("fall", 1..=MAX_ROW).map(Fall));
         check.port = section.number("port", 1..=65535);
@@ -178,7 +182,7 @@ impl Check {
     }
 
     /// The keys that say the same for every type.
-    pub(super) const OF_ALL_TYPES: [&str; 11] = [
+    pub(super) const OF_ALL_TYPES: [&str; 12] = [
         "type",
         "inter",
         "fastinter",
@@ -186,6 +190,7 @@ impl Check {
         "rise",
         "fall",
         "timeout",
+        "connect_timeout",
         "port",
         "addr",
         "init_state",
@@ -201,14 +206,27 @@ impl Check {
             "rise",
             "fall",
             "timeout",
+            "connect_timeout",
             "port",
             "addr",
             "init_state",
             "send_proxy",
             "method",
             "path",
+            "version",
             "host",
+            "headers",
+            "body",
             "status",
+            "status_regex",
+            "expect_string",
+            "expect_not",
+            "expect_regex",
+            "expect_not_regex",
+            "user",
+            "hello",
+            "command",
+            "env_path",
             "steps",
         ],
         foreign: &[

@@ -1,23 +1,18 @@
 //! `type` of a check, and the keys that belong to one type only.
 
+use super::external_check::ExternalCheck;
+use super::http_check::HttpCheck;
+use super::protocol_check;
 use super::script::{self, ScriptStep};
 use super::section::Section;
-use super::status;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {
     Tcp,
-    Http {
-        /// Default `GET`.
-        method: String,
-        /// Default `/`.
-        path: String,
-        /// Host header. `None`: the server's address.
-        host: Option<String>,
-        /// Expected status codes, inclusive ranges. Default 200–399, as HAProxy.
-        status: Vec<(u16, u16)>,
-    },
+    Http(Box<HttpCheck>),
+    /// A script of the file, or the one of a protocol.
     Script(Vec<ScriptStep>),
+    External(ExternalCheck),
 }
 
 impl CheckKind {
@@ -30,42 +25,29 @@ impl CheckKind {
             Some(value) => value.word(&TYPES)?,
             None => Type::Tcp,
         };
-        for (of, name, keys) in KEYS_OF_TYPES {
-            if *of != kind {
-                for value in keys.iter().filter_map(|key| section.value(key)) {
-                    value.wrong_key(format!("belongs to another type of check; write `type = \"{name}\"` beside it"));
-                }
+        for (types, keys) in KEYS_OF_TYPES.iter().filter(|(types, _)| !types.contains(&kind)) {
+            let names: Vec<_> = TYPES.iter().filter(|(_, one)| types.contains(one)).map(|(name, _)| *name).collect();
+            let name = names.join("\" or \"");
+            for value in keys.iter().filter_map(|key| section.value(key)) {
+                value.wrong_key(format!("belongs to another type of check; write `type = \"{name}\"` beside it"));
             }
         }
-        match kind {
-            Type::Tcp => Some(Self::Tcp),
-            Type::Http => Some(Self::read_http(section)),
+        let user = || section.filled_text("user", "lb");
+        Some(match kind {
+            Type::Tcp => Self::Tcp,
+            Type::Http => Self::Http(Box::new(HttpCheck::read(section))),
             Type::Script => {
                 let steps = section.required("steps", "[{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]");
-                Some(Self::Script(steps.map_or_else(Vec::new, |value| script::read(&value, &section.path("steps")))))
+                Self::Script(steps.map_or_else(Vec::new, |value| script::read(&value, &section.path("steps"))))
             }
-        }
-    }
-
-    fn read_http(section: &Section<'_>) -> Self {
-        let word = |key: &str, example: &str, fits: fn(&str) -> bool| {
-            let value = section.value(key)?;
-            let text = value.filled_text(example)?;
-            if !fits(text) {
-                value.wrong(format!("cannot stand in an HTTP request; write e.g. \"{example}\""));
-                return None;
-            }
-            Some(text.to_owned())
-        };
-        let visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-        Self::Http {
-            method: word("method", "GET", |text| text.bytes().all(|b| b.is_ascii_uppercase()))
-                .unwrap_or_else(|| "GET".to_owned()),
-            path: word("path", "/ping", |text| text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic()))
-                .unwrap_or_else(|| "/".to_owned()),
-            host: word("host", "www.example.org", visible),
-            status: section.value("status").map_or_else(|| vec![status::DEFAULT], |value| status::read(&value)),
-        }
+            Type::Mysql => Self::Script(protocol_check::mysql(user())),
+            Type::Pgsql => Self::Script(protocol_check::pgsql(user().unwrap_or("lb"))),
+            Type::Redis => Self::Script(protocol_check::redis()),
+            Type::Smtp => Self::Script(protocol_check::smtp(section.filled_text("hello", "HELO localhost"))),
+            Type::Ldap => Self::Script(protocol_check::ldap()),
+            Type::SslHello => Self::Script(protocol_check::ssl_hello()),
+            Type::External => Self::External(ExternalCheck::read(section)?),
+        })
     }
 }
 
@@ -74,9 +56,32 @@ enum Type {
     Tcp,
     Http,
     Script,
+    Mysql,
+    Pgsql,
+    Redis,
+    Smtp,
+    Ldap,
+    SslHello,
+    External,
 }
 
-const TYPES: [(&str, Type); 3] = [("tcp", Type::Tcp), ("http", Type::Http), ("script", Type::Script)];
+const TYPES: [(&str, Type); 10] = [
+    ("tcp", Type::Tcp),
+    ("http", Type::Http),
+    ("script", Type::Script),
+    ("mysql", Type::Mysql),
+    ("pgsql", Type::Pgsql),
+    ("redis", Type::Redis),
+    ("smtp", Type::Smtp),
+    ("ldap", Type::Ldap),
+    ("ssl-hello", Type::SslHello),
+    ("external", Type::External),
+];
 
-const KEYS_OF_TYPES: &[(Type, &str, &[&str])] =
-    &[(Type::Http, "http", &["method", "path", "host", "status"]), (Type::Script, "script", &["steps"])];
+const KEYS_OF_TYPES: &[(&[Type], &[&str])] = &[
+    (&[Type::Http], HttpCheck::KEYS),
+    (&[Type::Script], &["steps"]),
+    (&[Type::Mysql, Type::Pgsql], &["user"]),
+    (&[Type::Smtp], &["hello"]),
+    (&[Type::External], ExternalCheck::KEYS),
+];

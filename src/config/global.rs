@@ -20,6 +20,8 @@ pub struct Global {
     pub hard_stop_after: Option<Duration>,
     /// An engine that is silent for so long is replaced. Default 10 s; zero: never.
     pub watchdog: Duration,
+    /// Checks may run programs. Default false, as in HAProxy without `insecure-fork-wanted`.
+    pub external_checks: bool,
     pub log: Log,
 }
 
@@ -64,6 +66,7 @@ impl Default for Global {
             state_dir: None,
             hard_stop_after: None,
             watchdog: Duration::from_secs(10),
+            external_checks: false,
             log: Log::default(),
         }
     }
@@ -87,13 +90,24 @@ impl Global {
             ..Self::default()
         };
         set(&mut global.watchdog, section.delay("watchdog"));
+        set(&mut global.external_checks, section.flag("external_checks"));
         let log = section.section("log", &Log::SHAPE, "log = { target = \"stdout\" }");
         set(&mut global.log, log.as_ref().map(Log::read));
         global
     }
 
     pub(super) const SHAPE: Shape = Shape {
-        keys: &["maxconn", "threads", "socket", "state_dir", "hard_stop_after", "watchdog", "server_state_file", "log"],
+        keys: &[
+            "maxconn",
+            "threads",
+            "socket",
+            "state_dir",
+            "hard_stop_after",
+            "watchdog",
+            "server_state_file",
+            "external_checks",
+            "log",
+        ],
         foreign: &[
             ("nbthread", "write `threads`"),
             ("nbproc", "write `threads`: there is one process"),

@@ -17,15 +17,19 @@ mod check_kind;
 mod circle;
 mod defaults;
 mod etcd;
+mod expectation;
+mod external_check;
 mod file;
 mod flags;
 mod foreign;
 mod frontend;
 mod global;
 mod haproxy;
+mod http_check;
 pub(crate) mod interface;
 mod loading;
 mod problem;
+mod protocol_check;
 mod proxy_version;
 mod report;
 mod scope;
@@ -59,20 +63,24 @@ pub use check::{Check, Fall, InitState, Rise};
 pub(crate) use check_kind::CheckKind;
 pub(crate) use circle::{Entrance, Target, circles};
 pub use etcd::Etcd;
+pub(crate) use expectation::{Expectation, Pattern};
+pub(crate) use external_check::ExternalCheck;
 pub(crate) use file::SlowFile;
 pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
 pub use global::Log;
 pub(crate) use global::{Global, LogTarget, SocketPlace};
 pub(crate) use haproxy::{Fate, HaproxyReading, ProcessWords, Verdict};
+pub(crate) use http_check::HttpCheck;
 pub use loading::load;
 pub(crate) use loading::{Loaded, load_bytes, load_files, read_haproxy, shown_paths};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use proxy_version::ProxyVersion;
-pub(crate) use script::ScriptStep;
+pub(crate) use script::{ExpectedAnswer, ScriptAction, ScriptStep};
 pub use server::Server;
 pub use server_options::ServerOptions;
 pub(crate) use socket_access::SocketAccess;
+pub(crate) use status::StatusRule;
 pub(crate) use timeouts::Timeouts;
 pub(crate) use unitless::unitless;
 pub use weight::Weight;
@@ -148,6 +156,12 @@ impl Config {
             backend.default_fullconn(&frontends, global.maxconn);
         }
         Self::refuse_circles(root, &frontends, &backends);
+        if let Some(backend) =
+            backends.iter().find(|backend| backend.runs_programs()).filter(|_| !global.external_checks)
+        {
+            let what = format!("checks of [backend.{}] run a program", shown(&backend.name));
+            root.absent(format!("{what}; allow that by `external_checks = true` in [global]"));
+        }
         let discovers = backends.iter().any(|backend| backend.discovery.is_some());
         Self { global, etcd: etcd.filter(|_| discovers), frontends, backends }
     }

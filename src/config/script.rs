@@ -1,35 +1,49 @@
 //! `steps` of a `script` check.
 
-use regex::bytes::{Regex, RegexBuilder};
-
-use super::section::Shape;
+use super::expectation::{self, Expectation, Pattern};
+use super::section::{Section, Shape};
 use super::value::RawValue;
 use super::words::listed;
 
-/// One step of a `script` check. Expectations look at everything received since the last send.
-#[derive(Debug, Clone)]
-pub enum ScriptStep {
-    /// Connect (implied when the script does not begin with it).
-    Connect,
-    Send(Vec<u8>),
-    /// Wait until these bytes appear.
-    Expect(Vec<u8>),
-    /// Wait for some answer; fail if these bytes are in it.
-    ExpectNot(Vec<u8>),
-    /// Wait until this expression matches.
-    ExpectRegex(Regex),
+/// One step of a `script` check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScriptStep {
+    pub action: ScriptAction,
+    /// Shown when the check fails here.
+    pub comment: Option<String>,
 }
 
-impl PartialEq for ScriptStep {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Connect, Self::Connect) => true,
-            (Self::Send(a), Self::Send(b))
-            | (Self::Expect(a), Self::Expect(b))
-            | (Self::ExpectNot(a), Self::ExpectNot(b)) => a == b,
-            (Self::ExpectRegex(a), Self::ExpectRegex(b)) => a.as_str() == b.as_str(),
-            _ => false,
-        }
+/// Expectations look at everything received since the last send.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScriptAction {
+    /// Connect (implied when the script does not begin with it); to this port instead of that of the check.
+    Connect(Option<u16>),
+    Send(Vec<u8>),
+    /// Wait until a pattern appears, or for some answer that lacks it.
+    Expect(Box<ExpectedAnswer>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpectedAnswer {
+    pub expectation: Expectation,
+    /// So many bytes are awaited before the pattern is looked for. Default 0.
+    pub min_recv: usize,
+    /// Said instead of what is missing.
+    pub on_error: Option<String>,
+    /// Said of a check that ends with this step and has passed.
+    pub on_success: Option<String>,
+}
+
+impl From<ScriptAction> for ScriptStep {
+    fn from(action: ScriptAction) -> Self {
+        Self { action, comment: None }
+    }
+}
+
+impl From<Expectation> for ScriptStep {
+    fn from(expectation: Expectation) -> Self {
+        let answer = ExpectedAnswer { expectation, min_recv: 0, on_error: None, on_success: None };
+        ScriptAction::Expect(Box::new(answer)).into()
     }
 }
 
@@ -50,69 +64,95 @@ pub(super) fn read(value: &RawValue<'_>, path: &str) -> Vec<ScriptStep> {
 }
 
 pub(super) const SHAPE: Shape = Shape {
-    keys: &["connect", "send", "send_hex", "expect", "expect_not", "expect_regex"],
-    foreign: &[("send_binary", "write `send_hex`"), ("rstring", "write `expect_regex`"), ("string", "write `expect`")],
+    keys: &[
+        "connect",
+        "send",
+        "send_hex",
+        "expect",
+        "expect_not",
+        "expect_regex",
+        "expect_not_regex",
+        "expect_hex",
+        "expect_not_hex",
+        "expect_hex_regex",
+        "expect_not_hex_regex",
+        "port",
+        "min_recv",
+        "comment",
+        "on_error",
+        "on_success",
+    ],
+    foreign: &[
+        ("send_binary", "write `send_hex`"),
+        ("string", "write `expect`"),
+        ("rstring", "write `expect_regex`"),
+        ("binary", "write `expect_hex`"),
+        ("rbinary", "write `expect_hex_regex`"),
+    ],
 };
+
+/// The keys above that are a step by themselves.
+const ACTIONS: usize = 11;
 
 fn step(value: &RawValue<'_>, path: &str) -> Option<ScriptStep> {
     let section = value.section(path.to_owned(), &SHAPE, "{ expect = \"+PONG\" }")?;
-    let entries = section.entries();
+    let mut entries = section.entries();
+    let has_unknown = entries.iter().any(|(key, _)| !SHAPE.keys.contains(key));
+    entries.retain(|(key, _)| SHAPE.keys[..ACTIONS].contains(key));
     let [(key, value)] = entries.as_slice() else {
-        value.wrong(format!("is not one step; write one of {} in each", listed(SHAPE.keys.iter().copied(), "or")));
+        if has_unknown && entries.is_empty() {
+            // Reported already.
+            return None;
+        }
+        let actions = listed(SHAPE.keys[..ACTIONS].iter().copied(), "or");
+        value.wrong(format!("is not one step; write one of {actions} in each"));
         return None;
     };
-    match *key {
-        "connect" => connect(value),
-        "send" => Some(ScriptStep::Send(bytes(value)?)),
-        "send_hex" => Some(ScriptStep::Send(hex(value)?)),
-        "expect" => Some(ScriptStep::Expect(bytes(value)?)),
-        "expect_not" => Some(ScriptStep::ExpectNot(bytes(value)?)),
-        "expect_regex" => Some(ScriptStep::ExpectRegex(expression(value)?)),
-        // Reported as unknown already.
-        _ => None,
+    let comment = section.filled_text("comment", "is it alive").map(str::to_owned);
+    let action = match *key {
+        "connect" => connect(value).map(|()| ScriptAction::Connect(section.number("port", 1..=65535))),
+        "send" => Some(ScriptAction::Send(expectation::bytes(value)?)),
+        "send_hex" => Some(ScriptAction::Send(expectation::hex(value)?)),
+        key => expect(key, value, &section),
+    }?;
+    let belong: &[&str] = match action {
+        ScriptAction::Connect(_) => &["port"],
+        ScriptAction::Send(_) => &[],
+        ScriptAction::Expect(_) => &["min_recv", "on_error", "on_success"],
+    };
+    for key in ["port", "min_recv", "on_error", "on_success"].iter().filter(|key| !belong.contains(key)) {
+        if let Some(value) = section.value(key) {
+            value.wrong_key("belongs to another kind of step; leave it out");
+        }
     }
+    Some(ScriptStep { action, comment })
 }
 
-fn connect(value: &RawValue<'_>) -> Option<ScriptStep> {
+fn connect(value: &RawValue<'_>) -> Option<()> {
     if !value.flag()? {
         value.wrong("is no step; write `connect = true` or leave it out");
         return None;
     }
-    Some(ScriptStep::Connect)
+    Some(())
 }
 
-fn bytes(value: &RawValue<'_>) -> Option<Vec<u8>> {
-    value.filled_text("+PONG").map(|text| text.as_bytes().to_vec())
-}
-
-fn hex(value: &RawValue<'_>) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = value.filled_text("50494e47")?.chars().map(|c| c.to_digit(16)).collect();
-    let bytes = digits.filter(|digits| digits.len().is_multiple_of(2)).map(|digits| {
-        // Two digits below 16 make a number below 256.
-        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
-    });
-    if bytes.is_none() {
-        value.wrong("is not made of pairs of hexadecimal digits; write e.g. \"50494e47\"");
-    }
-    bytes
-}
-
-/// Bytes, not characters: `.` is any byte but a newline, and an answer need not be UTF-8.
-fn expression(value: &RawValue<'_>) -> Option<Regex> {
-    let built = RegexBuilder::new(value.filled_text("role:master")?).unicode(false).size_limit(MAX_REGEX).build();
-    let error = match built {
-        Ok(regex) => return Some(regex),
-        Err(regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
-        // The message draws a picture; its last line names what is wrong.
-        Err(error) => {
-            let text = error.to_string();
-            let last = text.lines().last().unwrap_or_default();
-            last.strip_prefix("error: ").unwrap_or(last).to_owned()
-        }
+fn expect(key: &str, value: &RawValue<'_>, section: &Section<'_>) -> Option<ScriptAction> {
+    let kind = key.trim_start_matches("expect").trim_start_matches("_not").trim_start_matches('_');
+    let pattern = match kind {
+        "" => Pattern::Bytes(expectation::bytes(value)?),
+        "hex" => Pattern::Bytes(expectation::hex(value)?),
+        "regex" => Pattern::Regex(expectation::expression(value)?),
+        _ => Pattern::HexRegex(expectation::expression(value)?),
     };
-    value.wrong(format!("is no regular expression: {error}; write e.g. \"role:master\""));
-    None
+    let text = |key| section.filled_text(key, "no primary").map(str::to_owned);
+    Some(ScriptAction::Expect(Box::new(ExpectedAnswer {
+        expectation: Expectation { pattern, unwanted: key.starts_with("expect_not") },
+        min_recv: section.number("min_recv", 0..=MAX_MIN_RECV).unwrap_or(0),
+        on_error: text("on_error"),
+        on_success: text("on_success"),
+    })))
 }
 
 const MAX_STEPS: usize = 64;
-const MAX_REGEX: usize = 1 << 20;
+/// Of the 64 KiB of an answer that are kept.
+const MAX_MIN_RECV: i64 = 32 << 10;

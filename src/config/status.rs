@@ -1,12 +1,35 @@
 //! `status` of an `http` check: which codes mean that a server is well.
 
+use super::expectation::Expectation;
 use super::value::RawValue;
+
+/// Which status codes pass.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StatusRule {
+    /// Inclusive ranges.
+    Among(Vec<(u16, u16)>),
+    NotAmong(Vec<(u16, u16)>),
+    /// An expression that the three digits match.
+    Like(Expectation),
+}
 
 /// 200–399, as in HAProxy.
 pub(super) const DEFAULT: (u16, u16) = (200, 399);
 
-/// `200`, `"200-399"`, `"200,204"` or an array of these, as inclusive ranges.
-pub(super) fn read(value: &RawValue<'_>) -> Vec<(u16, u16)> {
+/// `200`, `"200-399"`, `"200,204"` or an array of these, as inclusive ranges; `"!500"` or `"!500,502-504"`: any but these.
+pub(super) fn read(value: &RawValue<'_>) -> StatusRule {
+    if let Some(text) = value.plain_text().and_then(|text| text.trim().strip_prefix('!')) {
+        // Each code may have its `!`.
+        let found = parse(&text.replace('!', ""));
+        if found.is_none() {
+            value.wrong("is no status; write codes from 100 to 599, e.g. \"!500\" or \"!500,502-504\"");
+        }
+        return StatusRule::NotAmong(found.unwrap_or_default());
+    }
+    StatusRule::Among(ranges(value))
+}
+
+fn ranges(value: &RawValue<'_>) -> Vec<(u16, u16)> {
     let mut ranges = Vec::new();
     let list = value.list();
     if list.is_empty() {

@@ -60,7 +60,8 @@ fn the_sample_has_every_key() {
         assert!(bind.contains(&format!(" {key} = ")), "the sample has no `{key}` of a bind");
     }
     for key in script::SHAPE.keys.iter().chain(Backend::DISCOVERY.keys) {
-        assert!(SAMPLE.contains(&format!("{{ {key} = ")), "the sample has no `{key}`");
+        let stands = SAMPLE.contains(&format!("{{ {key} = ")) || SAMPLE.contains(&format!(", {key} = "));
+        assert!(stands, "the sample has no `{key}`");
     }
 }
 
@@ -111,4 +112,23 @@ fn a_file_that_cannot_be_read_is_a_problem_with_a_remedy() {
 
 const NONE: Shape = Shape { keys: &[], foreign: &[] };
 const SAMPLE: &str = include_str!("../../systemd/lb.toml");
-const OF_OTHER_TYPES: [&str; 6] = ["method =", "path =", "host =", "status =", "steps =", "random_draws ="];
+const OF_OTHER_TYPES: [&str; 18] = [
+    "method =",
+    "path =",
+    "version =",
+    "host =",
+    "headers =",
+    "body =",
+    "status =",
+    "status_regex =",
+    "expect_string =",
+    "expect_not =",
+    "expect_regex =",
+    "expect_not_regex =",
+    "user =",
+    "hello =",
+    "command =",
+    "env_path =",
+    "steps =",
+    "random_draws =",
+];

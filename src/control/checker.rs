@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use self::places::ServerPlaces;
-use super::probe::{Farewell, probe};
+use super::probe::{Farewell, ProbedServer, probe};
 use crate::backend::health::{CheckResult, CheckStatus, Transition};
 use crate::backend::{Backend, Change, Member, Server, Usability};
 use crate::config::{self, AdminState, ServerOptions};
@@ -197,8 +197,7 @@ impl CheckLoop {
     /// One check. One that would leave the server DOWN, or that traffic asked for, looks at its other places first.
     async fn check(&self, check: &config::Check, member: &Member) -> Farewell {
         let doubted = self.places.take_doubt();
-        let (mut result, mut farewell) =
-            places::ask(check, &member.spec.addr, member.spec.host.as_deref(), doubted).await;
+        let (mut result, mut farewell) = places::ask(check, &member.spec.addr, &self.probed(member), doubted).await;
         let last_chance = self.server.state().health.is_some_and(|health| health.is_down_after_failure());
         if !result.status.is_ok()
             && (doubted || last_chance)
@@ -210,10 +209,15 @@ impl CheckLoop {
         farewell
     }
 
+    fn probed<'a>(&'a self, member: &'a Member) -> ProbedServer<'a> {
+        let host = member.spec.host.as_deref();
+        ProbedServer { backend: &self.backend.name, name: &self.server.name, host }
+    }
+
     /// Trusts a suspect server again once it takes a connection, at another of its places if not at this one.
     async fn rehabilitate(&self, member: &Member) -> Farewell {
         let check = config::Check::default();
-        let (result, farewell) = probe(&check, &member.spec.addr, None).await;
+        let (result, farewell) = probe(&check, &member.spec.addr, &self.probed(member)).await;
         // Where the port is each client's, only a session can find out.
         let anywhere = member.spec.port_shift.is_some();
         if anywhere || result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
@@ -231,7 +235,7 @@ impl CheckLoop {
         failed: &CheckResult,
     ) -> Option<(CheckResult, Farewell)> {
         let addr = &member.spec.addr;
-        let (place, found) = self.places.find_another(check, addr, member.spec.host.as_deref()).await?;
+        let (place, found) = self.places.find_another(check, addr, &self.probed(member)).await?;
         // Its configuration may be another by now.
         if !self.places.contains(&place) || self::member(&self.backend, &self.server)?.spec.addr != *addr {
             return None;

@@ -6,9 +6,11 @@
 //! check has no buffer.
 
 mod conn;
+mod external;
 mod failure;
 mod farewell;
 mod http;
+mod matcher;
 mod mismatch;
 mod progress;
 mod script;
@@ -17,7 +19,8 @@ use std::borrow::Cow;
 
 use tokio::time::{Instant, timeout};
 
-use self::conn::{Conn, Talk};
+use self::conn::{Conn, Talk, connect};
+pub(crate) use self::external::ProbedServer;
 use self::failure::ProbeFailure;
 pub(crate) use self::farewell::Farewell;
 use self::farewell::FirstToClose;
@@ -26,16 +29,15 @@ use crate::backend::health::{CheckResult, CheckStatus};
 use crate::config::{Check, CheckKind};
 use crate::sys::addr::Addr;
 
-/// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead. `name` is what
-/// `addr` was looked up by, if it was.
+/// Checks the server at `addr` once; `check.addr` and `check.port` name another place to ask instead.
 ///
 /// Cancel safety: dropping the future closes the connection by an RST; nothing else remains.
-pub(crate) async fn probe(check: &Check, addr: &Addr, name: Option<&str>) -> (CheckResult, Farewell) {
+pub(crate) async fn probe(check: &Check, addr: &Addr, server: &ProbedServer<'_>) -> (CheckResult, Farewell) {
     let start = Instant::now();
     let place = place(check, addr);
     let mut progress = ProbeProgress { phase: ProbePhase::Connecting, received: Vec::new() };
     let mut conn = None;
-    let outcome = match timeout(check.timeout, ask(check, &place, name, &mut progress, &mut conn)).await {
+    let outcome = match timeout(check.timeout, ask(check, &place, server, &mut progress, &mut conn)).await {
         Ok(outcome) => outcome,
         Err(_) => {
             // By an RST.
@@ -44,7 +46,7 @@ pub(crate) async fn probe(check: &Check, addr: &Addr, name: Option<&str>) -> (Ch
         }
     };
     let (status, code, cause) = match outcome {
-        Ok(Passed { status, code }) => (status, code, Cow::Borrowed("")),
+        Ok(Passed { status, code, cause }) => (status, code, Cow::Owned(cause)),
         Err(ProbeFailure { status, code, cause }) => (status, code, cause),
     };
     let result = CheckResult::new(status, &cause, start.elapsed());
@@ -52,7 +54,7 @@ pub(crate) async fn probe(check: &Check, addr: &Addr, name: Option<&str>) -> (Ch
         Some(code) => result.with_code(code),
         None => result,
     };
-    let first = if matches!(check.kind, CheckKind::Http { .. }) { FirstToClose::Server } else { FirstToClose::Check };
+    let first = if matches!(check.kind, CheckKind::Http(_)) { FirstToClose::Server } else { FirstToClose::Check };
     (result, conn.map(|conn| Farewell::new(conn, first)).unwrap_or_default())
 }
 
@@ -60,24 +62,25 @@ pub(crate) async fn probe(check: &Check, addr: &Addr, name: Option<&str>) -> (Ch
 async fn ask<'a>(
     check: &'a Check,
     place: &Addr,
-    name: Option<&str>,
+    server: &ProbedServer<'_>,
     progress: &mut ProbeProgress<'a>,
     conn: &mut Option<Conn>,
 ) -> Result<Passed, ProbeFailure> {
     match &check.kind {
         CheckKind::Tcp => {
-            let open = Conn::open(place, Talk::Nothing, check).await?;
+            let open = connect(check, place, Talk::Nothing).await?;
             *conn = check.send_proxy.map(|_| open);
-            Ok(Passed { status: CheckStatus::L4Ok, code: None })
+            Ok(Passed::new(CheckStatus::L4Ok))
         }
-        CheckKind::Http { method, path, host, status } => {
-            let conn = conn.insert(Conn::open(place, Talk::Something, check).await?);
+        CheckKind::Http(http) => {
+            let conn = conn.insert(connect(check, place, Talk::Something).await?);
             // A check that goes to another address does not ask for this server.
-            let name = if check.addr.is_some() { None } else { name };
-            let host = host.as_ref().map_or_else(|| http::host(place, name), Clone::clone);
-            http::ask(conn, &http::request(method, path, &host), status, progress).await
+            let name = if check.addr.is_some() { None } else { server.host };
+            let host = http.host.as_ref().map_or_else(|| http::host(place, name), Clone::clone);
+            http::ask(conn, http, &host, progress).await
         }
         CheckKind::Script(steps) => script::ask(steps, check, place, progress, conn).await,
+        CheckKind::External(program) => external::ask(program, place, server, progress).await,
     }
 }
 

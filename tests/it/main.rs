@@ -7,6 +7,7 @@ mod bad_peers;
 mod binds;
 mod bytes;
 mod checks;
+mod checks_protocols;
 mod circles;
 mod circumstances;
 mod cli;

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::message::complain;
 use crate::backend::health::{Health, Transition};
 use crate::config::{Address, Check, InitState};
-use crate::control::probe::{Farewell, probe};
+use crate::control::probe::{Farewell, ProbedServer, probe};
 use crate::sys::addr::Addr;
 
 /// See the module.
@@ -73,7 +73,8 @@ impl Monitor {
         let addr = timeout(self.check.timeout, self.resolve()).await;
         match addr.unwrap_or_else(|_| Err("its name was not looked up in time".to_owned())) {
             Ok(addr) => {
-                let (result, farewell) = probe(&self.check, &addr, self.addr.host()).await;
+                let server = ProbedServer { backend: "", name: "", host: self.addr.host() };
+                let (result, farewell) = probe(&self.check, &addr, &server).await;
                 (if result.status.is_ok() { Ok(()) } else { Err(result.to_string()) }, farewell)
             }
             Err(cause) => (Err(cause), Farewell::default()),

@@ -66,6 +66,7 @@ fn global() -> impl Strategy<Value = Global> {
             socket,
             state_dir: path,
             watchdog: hard_stop_after.unwrap_or_default(),
+            external_checks: threads.is_some(),
             hard_stop_after,
             log,
         },
@@ -217,18 +218,28 @@ fn check() -> impl Strategy<Value = Check> {
     let status = vec((100..300u16, 300..600u16), 1..3);
     let bytes = || "[ -~\r\n]{1,20}".prop_map(String::into_bytes);
     let step = prop_oneof![
-        Just(ScriptStep::Connect),
-        vec(any::<u8>(), 1..20).prop_map(ScriptStep::Send),
-        bytes().prop_map(ScriptStep::Expect),
-        bytes().prop_map(ScriptStep::ExpectNot),
+        proptest::option::of(1..65535u16).prop_map(|port| ScriptAction::Connect(port).into()),
+        vec(any::<u8>(), 1..20).prop_map(|bytes| ScriptAction::Send(bytes).into()),
+        (bytes(), any::<bool>())
+            .prop_map(|(bytes, unwanted)| { Expectation { pattern: Pattern::Bytes(bytes), unwanted }.into() }),
+        bytes().prop_map(|bytes| {
+            let expectation = Expectation::wanted(Pattern::Bytes(bytes));
+            let text = Some("said".to_owned());
+            let answer = ExpectedAnswer { expectation, min_recv: 3, on_error: text.clone(), on_success: text.clone() };
+            ScriptStep { action: ScriptAction::Expect(Box::new(answer)), comment: text }
+        }),
         "[a-z.*]{0,8}[a-z]"
             .prop_filter("an expression", |text| regex::bytes::Regex::new(text).is_ok())
-            .prop_map(|text| { ScriptStep::ExpectRegex(regex::bytes::Regex::new(&text).unwrap()) }),
+            .prop_map(|text| { Expectation::wanted(Pattern::Regex(regex::bytes::Regex::new(&text).unwrap())).into() }),
     ];
     let kind = prop_oneof![
         Just(CheckKind::Tcp),
-        ("[A-Z]{1,7}", "/[!-~]{0,20}", proptest::option::of("[a-z.]{1,20}"), status)
-            .prop_map(|(method, path, host, status)| CheckKind::Http { method, path, host, status }),
+        ("[A-Z]{1,7}", "/[!-~]{0,20}", proptest::option::of("[a-z.]{1,20}"), status).prop_map(
+            |(method, path, host, status)| {
+                let status = StatusRule::Among(status);
+                CheckKind::Http(Box::new(HttpCheck { method, path, host, status, ..HttpCheck::default() }))
+            }
+        ),
         vec(step, 1..6).prop_map(CheckKind::Script),
     ];
     let state = &[InitState::Up, InitState::FullyUp, InitState::Down, InitState::FullyDown][..];
@@ -243,6 +254,7 @@ fn check() -> impl Strategy<Value = Check> {
                 rise: Rise::new(rise),
                 fall: Fall::new(fall),
                 timeout,
+                connect_timeout: (timeout.as_millis() % 2 == 0).then_some(fastinter),
                 port,
                 addr: addr.then(|| "::1".parse().unwrap()),
                 init_state,

@@ -35,8 +35,8 @@ fn a_section_takes_what_it_does_not_say() {
 fn a_section_that_says_another_type_of_check_takes_what_fits() {
     let defaults = "[defaults.backend]\ncheck = { type = \"http\", path = \"/up\", inter = \"9s\" }\n";
     let check = |backend| with(defaults, backend).unwrap().backends[0].options.check.clone();
-    assert!(matches!(check("").unwrap().kind, CheckKind::Http { .. }));
-    assert!(matches!(check("check = true\n").unwrap().kind, CheckKind::Http { .. }));
+    assert!(matches!(check("").unwrap().kind, CheckKind::Http(_)));
+    assert!(matches!(check("check = true\n").unwrap().kind, CheckKind::Http(_)));
     let tcp = check("check = { type = \"tcp\" }\n").unwrap();
     assert!(tcp.kind == CheckKind::Tcp && tcp.inter.as_secs() == 9);
     assert_eq!(check("check = false\n"), None);

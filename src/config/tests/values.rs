@@ -96,11 +96,14 @@ fn a_check_sends_the_proxy_header_of_its_backend_unless_it_goes_elsewhere() {
 
 #[test]
 fn an_http_check_expects_what_haproxy_expects() {
-    let http = |method: &str, path: &str, host: Option<&str>, status: &[(u16, u16)]| CheckKind::Http {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        host: host.map(str::to_owned),
-        status: status.to_vec(),
+    let http = |method: &str, path: &str, host: Option<&str>, status: &[(u16, u16)]| {
+        CheckKind::Http(Box::new(HttpCheck {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            host: host.map(str::to_owned),
+            status: StatusRule::Among(status.to_vec()),
+            ..HttpCheck::default()
+        }))
     };
     assert_eq!(check("check.type = \"http\"").kind, http("GET", "/", None, &[(200, 399)]));
     let text = "check = { type = \"http\", method = \"HEAD\", path = \"/p?q=1\", host = \"h.example\", status = 204 }";
@@ -126,14 +129,17 @@ fn a_script_has_every_kind_of_step() {
     assert_eq!(
         steps[..5],
         [
-            ScriptStep::Connect,
-            ScriptStep::Send(b"PING\r\n".to_vec()),
-            ScriptStep::Send(vec![0x50, 0x49, 0x4e, 0xff]),
-            ScriptStep::Expect(b"+PONG".to_vec()),
-            ScriptStep::ExpectNot(b"ERR".to_vec()),
+            ScriptAction::Connect(None).into(),
+            ScriptAction::Send(b"PING\r\n".to_vec()).into(),
+            ScriptAction::Send(vec![0x50, 0x49, 0x4e, 0xff]).into(),
+            Expectation::wanted(Pattern::Bytes(b"+PONG".to_vec())).into(),
+            ScriptStep::from(Expectation::unwanted(Pattern::Bytes(b"ERR".to_vec()))),
         ]
     );
-    let ScriptStep::ExpectRegex(regex) = &steps[5] else {
+    let ScriptAction::Expect(answer) = &steps[5].action else {
+        panic!("the last step is an expectation");
+    };
+    let Pattern::Regex(regex) = &answer.expectation.pattern else {
         panic!("the last step is an expression");
     };
     assert!(regex.is_match(b"\xffrole:master\n"));
@@ -179,7 +185,7 @@ fn a_servers_check_has_the_keys_of_its_backends() {
     let above = "check = { type = \"http\", path = \"/p\", inter = \"7s\", fastinter = \"1s\", port = 81 }";
     let own = check(above, "{ inter = \"3s\" }").unwrap();
     assert_eq!((own.inter, own.fastinter, own.downinter, own.port), (seconds(3), seconds(1), seconds(3), Some(81)));
-    assert!(matches!(own.kind, CheckKind::Http { path, .. } if path == "/p"));
+    assert!(matches!(own.kind, CheckKind::Http(http) if http.path == "/p"));
     let own = check(above, "{ type = \"tcp\" }").unwrap();
     assert_eq!((own.kind, own.inter), (CheckKind::Tcp, seconds(7)), "the path is left behind");
     assert_eq!(check(above, "true").unwrap().inter, seconds(7));

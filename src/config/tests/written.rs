@@ -8,7 +8,8 @@ use super::*;
 /// The text form of a configuration, every key spelt out.
 pub(super) fn written(config: &Config) -> String {
     let mut out = Text(String::new(), "\n");
-    let Global { maxconn, threads, socket, state_dir, hard_stop_after, watchdog, log } = &config.global;
+    let Global { maxconn, threads, socket, state_dir, hard_stop_after, watchdog, external_checks, log } =
+        &config.global;
     out.header("global");
     out.maybe("maxconn", maxconn.map(|n| n.to_string()));
     out.maybe("threads", threads.map(|n| n.to_string()));
@@ -20,6 +21,7 @@ pub(super) fn written(config: &Config) -> String {
     out.maybe("state_dir", state_dir.as_ref().map(|path| quoted(path.to_str().unwrap())));
     out.maybe("hard_stop_after", hard_stop_after.map(duration));
     out.key("watchdog", duration(*watchdog));
+    out.key("external_checks", external_checks);
     out.header("global.log");
     out.key(
         "target",
@@ -145,6 +147,7 @@ impl Text {
         self.key("check.rise", check.rise.get());
         self.key("check.fall", check.fall.get());
         self.key("check.timeout", duration(check.timeout));
+        self.maybe("check.connect_timeout", check.connect_timeout.map(duration));
         self.maybe("check.port", check.port.map(|n| n.to_string()));
         self.maybe("check.addr", check.addr.map(|addr| quoted(&addr.to_string())));
         self.key("check.send_proxy", proxy_word(check.send_proxy));
@@ -159,14 +162,16 @@ impl Text {
         );
         match &check.kind {
             CheckKind::Tcp => self.key("check.type", quoted("tcp")),
-            CheckKind::Http { method, path, host, status } => {
+            CheckKind::Http(http) => {
                 self.key("check.type", quoted("http"));
-                self.key("check.method", quoted(method));
-                self.key("check.path", quoted(path));
-                self.maybe("check.host", host.as_deref().map(quoted));
+                self.key("check.method", quoted(&http.method));
+                self.key("check.path", quoted(&http.path));
+                self.maybe("check.host", http.host.as_deref().map(quoted));
+                let StatusRule::Among(status) = &http.status else { unreachable!("no other one is made") };
                 let status: Vec<_> = status.iter().map(|(least, most)| format!("{least}-{most}")).collect();
                 self.key("check.status", quoted(&status.join(",")));
             }
+            CheckKind::External(_) => unreachable!("none is made"),
             CheckKind::Script(steps) => {
                 self.key("check.type", quoted("script"));
                 let steps: Vec<_> = steps.iter().map(step).collect();
@@ -196,16 +201,29 @@ fn bind_entry(entry: &BindEntry) -> String {
 
 fn step(step: &ScriptStep) -> String {
     let text = |bytes: &[u8]| quoted(std::str::from_utf8(bytes).unwrap());
-    match step {
-        ScriptStep::Connect => "{ connect = true }".to_owned(),
-        ScriptStep::Send(bytes) => {
+    let action = match &step.action {
+        ScriptAction::Connect(None) => "connect = true".to_owned(),
+        ScriptAction::Connect(Some(port)) => format!("connect = true, port = {port}"),
+        ScriptAction::Send(bytes) => {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{{ send_hex = \"{hex}\" }}")
+            format!("send_hex = \"{hex}\"")
         }
-        ScriptStep::Expect(bytes) => format!("{{ expect = {} }}", text(bytes)),
-        ScriptStep::ExpectNot(bytes) => format!("{{ expect_not = {} }}", text(bytes)),
-        ScriptStep::ExpectRegex(regex) => format!("{{ expect_regex = {} }}", quoted(regex.as_str())),
-    }
+        ScriptAction::Expect(answer) => {
+            let said = |key: &str, text: &Option<String>| {
+                text.as_ref().map(|text| format!(", {key} = {}", quoted(text))).unwrap_or_default()
+            };
+            let not = if answer.expectation.unwanted { "_not" } else { "" };
+            let pattern = match &answer.expectation.pattern {
+                Pattern::Bytes(bytes) => format!("expect{not} = {}", text(bytes)),
+                Pattern::Regex(regex) => format!("expect{not}_regex = {}", quoted(regex.as_str())),
+                Pattern::HexRegex(regex) => format!("expect{not}_hex_regex = {}", quoted(regex.as_str())),
+            };
+            let (error, success) = (said("on_error", &answer.on_error), said("on_success", &answer.on_success));
+            format!("{pattern}, min_recv = {}{error}{success}", answer.min_recv)
+        }
+    };
+    let comment = step.comment.as_ref().map(|text| format!(", comment = {}", quoted(text))).unwrap_or_default();
+    format!("{{ {action}{comment} }}")
 }
 
 fn quoted(text: &str) -> String {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::backend::health::CheckResult;
 use crate::config::Check;
-use crate::control::probe::{Farewell, probe};
+use crate::control::probe::{Farewell, ProbedServer, probe};
 use crate::sys::addr::Addr;
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl ServerPlaces {
         &self,
         check: &Check,
         in_use: &Addr,
-        name: Option<&str>,
+        server: &ProbedServer<'_>,
     ) -> Option<(Addr, (CheckResult, Farewell))> {
         let mut others = self.all.borrow().clone();
         others.retain(|place| place != in_use);
@@ -54,7 +54,7 @@ impl ServerPlaces {
         let search = async {
             for place in others {
                 self.next.set(self.next.get().wrapping_add(1));
-                let found = ask(check, &place, name, true).await;
+                let found = ask(check, &place, server, true).await;
                 if found.0.status.is_ok() {
                     return Some((place, found));
                 }
@@ -66,13 +66,18 @@ impl ServerPlaces {
 }
 
 /// Checks a place. `in_person`: it has to take a connection too where the check asks at another one.
-pub(super) async fn ask(check: &Check, place: &Addr, name: Option<&str>, in_person: bool) -> (CheckResult, Farewell) {
+pub(super) async fn ask(
+    check: &Check,
+    place: &Addr,
+    server: &ProbedServer<'_>,
+    in_person: bool,
+) -> (CheckResult, Farewell) {
     if in_person && (check.addr.is_some() || check.port.is_some()) {
         let connect = Check { timeout: check.timeout, ..Check::default() };
-        let connected = probe(&connect, place, None).await;
+        let connected = probe(&connect, place, server).await;
         if !connected.0.status.is_ok() {
             return connected;
         }
     }
-    probe(check, place, name).await
+    probe(check, place, server).await
 }

@@ -11,8 +11,10 @@ use std::os::fd::AsFd;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::failure::ProbeFailure;
+use crate::backend::health::CheckStatus;
 use crate::config::{Check, ProxyVersion};
 use crate::proxy_protocol;
 use crate::sys::addr::Addr;
@@ -118,6 +120,16 @@ impl Conn {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// Connects to `place` as the check says, within `connect_timeout`.
+pub(super) async fn connect(check: &Check, place: &Addr, talk: Talk) -> Result<Conn, ProbeFailure> {
+    let open = Conn::open(place, talk, check);
+    let Some(limit) = check.connect_timeout else {
+        return open.await;
+    };
+    let cause = || format!("no answer within {limit:?} (SYN unanswered)");
+    timeout(limit, open).await.unwrap_or_else(|_| Err(ProbeFailure::new(CheckStatus::L4Tout, cause())))
 }
 
 async fn open_tcp(addr: SocketAddr, talk: Talk, source: Option<SocketAddr>) -> io::Result<TcpStream> {

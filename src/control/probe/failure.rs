@@ -7,6 +7,7 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::backend::health::CheckStatus;
+use crate::config::{ScriptAction, ScriptStep};
 
 /// Why a check failed.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +21,21 @@ pub(super) struct ProbeFailure {
 impl ProbeFailure {
     pub(super) fn new(status: CheckStatus, cause: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code: None, cause: cause.into() }
+    }
+
+    /// The same, in the words that the file has for this step, and with its comment.
+    pub(super) fn said_of(mut self, step: &ScriptStep) -> Self {
+        let own = match &step.action {
+            ScriptAction::Expect(answer) => answer.on_error.clone(),
+            ScriptAction::Connect(_) | ScriptAction::Send(_) => None,
+        };
+        if let Some(own) = own {
+            self.cause = own.into();
+        }
+        if let Some(comment) = &step.comment {
+            self.cause = format!("{} ({comment})", self.cause).into();
+        }
+        self
     }
 
     /// No connection came about.

@@ -4,13 +4,27 @@ use std::net::SocketAddr;
 
 use super::conn::Conn;
 use super::failure::{ProbeFailure, excerpt};
+use super::matcher::Matcher;
+use super::mismatch::{unmet, wanted};
 use super::progress::{Passed, ProbePhase, ProbeProgress};
 use crate::backend::health::CheckStatus;
+use crate::config::{Expectation, HttpCheck, StatusRule};
 use crate::sys::addr::Addr;
 
-/// The request of a check. HTTP/1.1, since some servers refuse 1.0 by now; it asks for nothing that only 1.1 has.
-pub(super) fn request(method: &str, path: &str, host: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lb\r\nConnection: close\r\n\r\n")
+/// The request of a check; it asks for nothing that only HTTP/1.1 has.
+fn request(check: &HttpCheck, host: &str) -> String {
+    let HttpCheck { method, path, version, headers, body, .. } = check;
+    let mut request = format!("{method} {path} HTTP/{version}\r\nHost: {host}\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("User-Agent")) {
+        request += "User-Agent: lb\r\n";
+    }
+    if !body.is_empty() {
+        request += &format!("Content-Length: {}\r\n", body.len());
+    }
+    request + "Connection: close\r\n\r\n" + body
 }
 
 /// The value of `Host` for a server that is asked at `place` and was looked up by `name`: as a browser writes it.
@@ -28,23 +42,38 @@ pub(super) fn host(place: &Addr, name: Option<&str>) -> String {
     if addr.port() == 80 { host } else { format!("{host}:{}", addr.port()) }
 }
 
-/// Sends the request and judges the status of the answer by `expected`, a list of inclusive ranges.
-pub(super) async fn ask(
+/// Sends the request and judges the status of the answer, and then what it holds.
+pub(super) async fn ask<'a>(
     conn: &mut Conn,
-    request: &str,
-    expected: &[(u16, u16)],
-    progress: &mut ProbeProgress<'_>,
+    check: &'a HttpCheck,
+    host: &str,
+    progress: &mut ProbeProgress<'a>,
 ) -> Result<Passed, ProbeFailure> {
     progress.phase = ProbePhase::Sending;
-    conn.send(request.as_bytes()).await?;
+    conn.send(request(check, host).as_bytes()).await?;
     progress.phase = ProbePhase::Head;
-    let received = &mut progress.received;
+    let (code, head) = read_head(conn, &mut progress.received).await?;
+    let passed = judge(code, &check.status)?;
+    if !check.content.is_empty() {
+        let framing = Framing::of(&progress.received[..head]);
+        progress.received.drain(..head);
+        for expectation in &check.content {
+            progress.phase = ProbePhase::Content(expectation);
+            let found = await_content(conn, expectation, &framing, &mut progress.received).await;
+            found.map_err(|failure| ProbeFailure { code: Some(code), ..failure })?;
+        }
+    }
+    Ok(passed)
+}
+
+/// The code of the final answer, and the length of all heads with their empty lines.
+async fn read_head(conn: &mut Conn, received: &mut Vec<u8>) -> Result<(u16, usize), ProbeFailure> {
     loop {
         let closed = conn.receive(received, MAX_HEAD).await? == 0;
         let cause = match status(received) {
-            Parsed::Status(code) => return judge(code, expected),
+            Parsed::Status(code, length) => return Ok((code, length)),
             // All that an old or small server may have to say.
-            Parsed::StatusLine(code) if closed => return judge(code, expected),
+            Parsed::StatusLine(code) if closed => return Ok((code, received.len())),
             Parsed::Malformed => format!("not an HTTP answer: `{}`", excerpt(received)),
             _ if closed && received.is_empty() => "connection closed without an answer".to_owned(),
             _ if closed => format!("connection closed within `{}`", excerpt(received)),
@@ -56,14 +85,76 @@ pub(super) async fn ask(
     }
 }
 
-fn judge(code: u16, expected: &[(u16, u16)]) -> Result<Passed, ProbeFailure> {
-    if expected.iter().any(|&(from, to)| (from..=to).contains(&code)) {
-        return Ok(Passed { status: CheckStatus::L7Ok, code: Some(code) });
+/// Waits until the body shows what is wanted, or has ended without what is not.
+async fn await_content(
+    conn: &mut Conn,
+    expectation: &Expectation,
+    framing: &Framing,
+    body: &mut Vec<u8>,
+) -> Result<(), ProbeFailure> {
+    let mut matcher = Matcher::new(expectation);
+    loop {
+        let met = matcher.is_met(body)?;
+        if met && !expectation.unwanted {
+            return Ok(());
+        }
+        if framing.is_whole(body) || body.len() >= MAX_BODY || conn.receive(body, MAX_BODY).await? == 0 {
+            let met = matcher.is_met(body)? || expectation.unwanted;
+            return if met { Ok(()) } else { Err(unmet(expectation, body)) };
+        }
     }
-    let ranges: Vec<_> =
-        expected.iter().map(|&(from, to)| if from == to { from.to_string() } else { format!("{from}-{to}") }).collect();
-    let cause = format!("status {code}, expected {}", ranges.join(", "));
+}
+
+/// How a body shows its end, beside the end of the connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    Close,
+}
+
+impl Framing {
+    fn of(head: &[u8]) -> Self {
+        let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let value = |name: &str| {
+            let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(str::trim)
+        };
+        match (value("transfer-encoding"), value("content-length").and_then(|length| length.parse().ok())) {
+            (Some(encoding), _) if encoding.contains("chunked") => Self::Chunked,
+            (None, Some(length)) => Self::Length(length),
+            _ => Self::Close,
+        }
+    }
+
+    fn is_whole(&self, body: &[u8]) -> bool {
+        match self {
+            Self::Length(length) => body.len() >= *length,
+            Self::Chunked => body.ends_with(b"\r\n0\r\n\r\n") || body == b"0\r\n\r\n",
+            Self::Close => false,
+        }
+    }
+}
+
+fn judge(code: u16, rule: &StatusRule) -> Result<Passed, ProbeFailure> {
+    let among = |ranges: &[(u16, u16)]| ranges.iter().any(|&(from, to)| (from..=to).contains(&code));
+    let (passes, expected) = match rule {
+        StatusRule::Among(ranges) => (among(ranges), listed(ranges)),
+        StatusRule::NotAmong(ranges) => (!among(ranges), format!("none of {}", listed(ranges))),
+        StatusRule::Like(expectation) => {
+            (Matcher::new(expectation).is_met(code.to_string().as_bytes())?, wanted(expectation))
+        }
+    };
+    if passes {
+        return Ok(Passed { code: Some(code), ..Passed::new(CheckStatus::L7Ok) });
+    }
+    let cause = format!("status {code}, expected {expected}");
     Err(ProbeFailure { code: Some(code), ..ProbeFailure::new(CheckStatus::L7Sts, cause) })
+}
+
+fn listed(ranges: &[(u16, u16)]) -> String {
+    let range = |&(from, to): &(u16, u16)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    ranges.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
 /// What the beginning of an answer amounts to.
@@ -74,8 +165,8 @@ enum Parsed {
     StatusLine(u16),
     /// A whole status line and some of what comes before the empty line.
     Headers,
-    /// The whole head of the final answer.
-    Status(u16),
+    /// The code of the final answer, and the length of all heads so far.
+    Status(u16, usize),
     Malformed,
 }
 
@@ -92,7 +183,7 @@ fn status(received: &[u8]) -> Parsed {
         let interim = (100..200).contains(&code) && code != SWITCHING_PROTOCOLS;
         match head_end(rest) {
             Some(end) if interim => rest = &rest[end..],
-            Some(_) => return Parsed::Status(code),
+            Some(end) => return Parsed::Status(code, received.len() - rest.len() + end),
             None if interim || lines(rest) > 1 || !rest.ends_with(b"\n") => return Parsed::Headers,
             None => return Parsed::StatusLine(code),
         }
@@ -152,6 +243,9 @@ const SWITCHING_PROTOCOLS: u16 = 101;
 /// Bytes read at most, interim answers included.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// Bytes of a body that are looked at, as HAProxy by default.
+const MAX_BODY: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -168,25 +262,29 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n", StatusLine(200)),
             ("HTTP/1.1 200 OK\r\n\r", Headers),
             ("HTTP/1.1 200 OK\r\nA: b\r\n", Headers),
-            ("HTTP/1.1 200 OK\r\n\r\n", Status(200)),
-            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody", Status(200)),
-            ("HTTP/1.1 200 OK\r\n\nbody", Status(200)),
-            ("HTTP/1.1 200 OK\n\r\n", Status(200)),
-            ("HTTP/1.0 404\r\n\r\n", Status(404)),
-            ("HTTP/1.1 999 \n\n", Status(999)),
+            ("HTTP/1.1 200 OK\r\n\r\n", Status(200, 0)),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody", Status(200, 0)),
+            ("HTTP/1.1 200 OK\r\n\nbody", Status(200, 0)),
+            ("HTTP/1.1 200 OK\n\r\n", Status(200, 0)),
+            ("HTTP/1.0 404\r\n\r\n", Status(404, 0)),
+            ("HTTP/1.1 999 \n\n", Status(999, 0)),
             ("HTTP/1.1 100 Continue\r\n", Headers),
             ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 20", Incomplete),
-            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n\r\n", Status(204)),
-            ("HTTP/1.1 103 Early Hints\n\nHTTP/1.1 204 \r\n\r\n", Status(204)),
+            ("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 \r\n\r\n", Status(204, 0)),
+            ("HTTP/1.1 103 Early Hints\n\nHTTP/1.1 204 \r\n\r\n", Status(204, 0)),
             ("HTTP/1.1 100 Continue\r\n\r\nSSH", Malformed),
-            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Status(101)),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", Status(101, 0)),
             ("SSH-2.0-OpenSSH_9.2\r\n", Malformed),
             ("HTTP/1.1 2000 OK\r\n", Malformed),
             ("HTTP/1.1  200 OK\r\n", Malformed),
             ("HTTP/1.1 +20 OK\r\n", Malformed),
             ("\r\nHTTP/1.1 200 OK\r\n", Malformed),
         ] {
-            assert_eq!(status(text.as_bytes()), parsed, "{text:?}");
+            let found = match status(text.as_bytes()) {
+                Status(code, _) => Status(code, 0),
+                other => other,
+            };
+            assert_eq!(found, parsed, "{text:?}");
         }
     }
 
@@ -208,10 +306,11 @@ mod tests {
 
     #[test]
     fn names_the_expected_ranges() {
-        let failure = judge(503, &[(200, 204), (301, 301)]).err().unwrap();
+        let rule = StatusRule::Among(vec![(200, 204), (301, 301)]);
+        let failure = judge(503, &rule).err().unwrap();
         assert_eq!(failure.cause, "status 503, expected 200-204, 301");
         assert_eq!(failure.code, Some(503));
-        assert_eq!(judge(301, &[(200, 204), (301, 301)]).ok().unwrap().code, Some(301));
+        assert_eq!(judge(301, &rule).ok().unwrap().code, Some(301));
     }
 
     proptest! {
@@ -225,10 +324,10 @@ mod tests {
             let mut verdict = Parsed::Incomplete;
             for len in 0..=answer.len() {
                 let now = status(&answer[..len]);
-                let lasts = matches!(verdict, Parsed::Status(_) | Parsed::Malformed);
+                let lasts = matches!(verdict, Parsed::Status(..) | Parsed::Malformed);
                 prop_assert!(!lasts || now == verdict);
                 verdict = now;
-                if let Parsed::Status(code) = now {
+                if let Parsed::Status(code, _) = now {
                     prop_assert!(code < 1000);
                 }
             }

@@ -2,24 +2,29 @@
 
 use super::failure::{ProbeFailure, excerpt};
 use crate::backend::health::CheckStatus;
-use crate::config::ScriptStep;
+use crate::config::{Expectation, Pattern};
 
 /// An answer came, but not the wanted one.
-pub(super) fn unmet(step: &ScriptStep, received: &[u8]) -> ProbeFailure {
-    let nearest = match step {
-        ScriptStep::Expect(bytes) => &received[nearest(received, bytes)..],
+pub(super) fn unmet(expectation: &Expectation, received: &[u8]) -> ProbeFailure {
+    let nearest = match &expectation.pattern {
+        Pattern::Bytes(bytes) if !expectation.unwanted => &received[nearest(received, bytes)..],
         _ => received,
     };
-    let cause = format!("expected {}, got `{}`", wanted(step), excerpt(nearest));
+    let cause = format!("expected {}, got `{}`", wanted(expectation), excerpt(nearest));
     ProbeFailure::new(CheckStatus::L7Rsp, cause)
 }
 
-pub(super) fn wanted(step: &ScriptStep) -> String {
-    match step {
-        ScriptStep::Expect(bytes) => format!("`{}`", excerpt(bytes)),
-        ScriptStep::ExpectRegex(regex) => format!("a match of `{}`", excerpt(regex.as_str().as_bytes())),
-        ScriptStep::ExpectNot(bytes) => format!("anything but `{}`", excerpt(bytes)),
-        ScriptStep::Connect | ScriptStep::Send(_) => "nothing".to_owned(),
+pub(super) fn wanted(expectation: &Expectation) -> String {
+    let pattern = named(&expectation.pattern);
+    if expectation.unwanted { format!("anything but {pattern}") } else { pattern }
+}
+
+pub(super) fn named(pattern: &Pattern) -> String {
+    match pattern {
+        Pattern::Bytes(bytes) => format!("`{}`", excerpt(bytes)),
+        Pattern::Regex(regex) | Pattern::HexRegex(regex) => {
+            format!("a match of `{}`", excerpt(regex.as_str().as_bytes()))
+        }
     }
 }
 

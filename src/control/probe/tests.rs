@@ -15,18 +15,19 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::backend::health::ResultSource;
-use crate::config::ScriptStep;
+use crate::config::{Expectation, HttpCheck, Pattern, ScriptAction, ScriptStep};
 
 const SOON: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);
+
+const SERVER: ProbedServer<'static> = ProbedServer { backend: "app", name: "s1", host: None };
 
 fn check(kind: CheckKind) -> Check {
     Check { kind, timeout: LONG, ..Check::default() }
 }
 
 fn http() -> Check {
-    let status = vec![(200, 399)];
-    check(CheckKind::Http { method: "GET".into(), path: "/ping".into(), host: None, status })
+    check(CheckKind::Http(Box::new(HttpCheck { path: "/ping".into(), ..HttpCheck::default() })))
 }
 
 fn script(steps: impl Into<Vec<ScriptStep>>) -> Check {
@@ -34,15 +35,23 @@ fn script(steps: impl Into<Vec<ScriptStep>>) -> Check {
 }
 
 fn send(bytes: impl AsRef<[u8]>) -> ScriptStep {
-    ScriptStep::Send(bytes.as_ref().to_vec())
+    ScriptAction::Send(bytes.as_ref().to_vec()).into()
 }
 
 fn expect(bytes: impl AsRef<[u8]>) -> ScriptStep {
-    ScriptStep::Expect(bytes.as_ref().to_vec())
+    Expectation::wanted(Pattern::Bytes(bytes.as_ref().to_vec())).into()
+}
+
+fn expect_not(bytes: impl AsRef<[u8]>) -> ScriptStep {
+    Expectation::unwanted(Pattern::Bytes(bytes.as_ref().to_vec())).into()
+}
+
+fn connect() -> ScriptStep {
+    ScriptAction::Connect(None).into()
 }
 
 fn regex(pattern: &str) -> ScriptStep {
-    ScriptStep::ExpectRegex(regex::bytes::Regex::new(pattern).unwrap())
+    Expectation::wanted(Pattern::Regex(regex::bytes::Regex::new(pattern).unwrap())).into()
 }
 
 /// A server for one connection.
@@ -84,7 +93,7 @@ where
 }
 
 async fn outcome(check: &Check, addr: &Addr) -> (CheckStatus, String) {
-    let (result, farewell) = probe(check, addr, None).await;
+    let (result, farewell) = probe(check, addr, &SERVER).await;
     // Servers of these tests wait for the end of the connection.
     tokio::spawn(farewell.during(tokio::time::sleep(LONG)));
     assert_eq!(result.source, ResultSource::Check);

@@ -15,7 +15,7 @@ async fn a_tcp_check_passes_without_waking_the_server() {
         let listener = std::net::TcpListener::bind((ip.parse::<IpAddr>().unwrap(), 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = Addr::Ip(listener.local_addr().unwrap());
-        for check in [check(CheckKind::Tcp), script([]), script([ScriptStep::Connect])] {
+        for check in [check(CheckKind::Tcp), script([]), script([connect()])] {
             assert_eq!(outcome(&check, &addr).await, passed(CheckStatus::L4Ok));
             assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
         }

@@ -12,7 +12,7 @@ async fn an_http_check_sends_a_proper_request_and_takes_the_status() {
         String::from_utf8(request).unwrap()
     })
     .await;
-    let (result, _) = probe(&http(), &addr, None).await;
+    let (result, _) = probe(&http(), &addr, &SERVER).await;
     assert_eq!((result.status, result.code), (CheckStatus::L7Ok, Some(204)));
     let request = format!("GET /ping HTTP/1.1\r\nHost: {addr}\r\nUser-Agent: lb\r\nConnection: close\r\n\r\n");
     assert_eq!(served.await.unwrap(), request);
@@ -21,7 +21,7 @@ async fn an_http_check_sends_a_proper_request_and_takes_the_status() {
 #[tokio::test]
 async fn an_unexpected_status_is_named_with_the_expected_ones() {
     let addr = answering(["HTTP/1.1 503 Unavailable\r\n\r\n"], true).await;
-    let (result, _) = probe(&http(), &addr, None).await;
+    let (result, _) = probe(&http(), &addr, &SERVER).await;
     assert_eq!((result.status, result.code), (CheckStatus::L7Sts, Some(503)));
     assert_eq!(result.cause, "status 503, expected 200-399");
 }

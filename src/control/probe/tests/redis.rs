@@ -63,13 +63,13 @@ impl Drop for Redis {
 
 fn finds_the_primary() -> Check {
     let steps = vec![
-        ScriptStep::Connect,
-        ScriptStep::Send(b"PING\r\n".to_vec()),
-        ScriptStep::ExpectRegex(regex::bytes::Regex::new(r"^\+PONG\r\n").unwrap()),
-        ScriptStep::Send(b"INFO replication\r\n".to_vec()),
-        ScriptStep::Expect(b"role:master".to_vec()),
-        ScriptStep::Send(b"QUIT\r\n".to_vec()),
-        ScriptStep::Expect(b"+OK\r\n".to_vec()),
+        connect(),
+        send(b"PING\r\n"),
+        regex(r"^\+PONG\r\n"),
+        send(b"INFO replication\r\n"),
+        expect(b"role:master"),
+        send(b"QUIT\r\n"),
+        expect(b"+OK\r\n"),
     ];
     Check { kind: CheckKind::Script(steps), timeout: Duration::from_secs(20), ..Check::default() }
 }
@@ -81,12 +81,12 @@ async fn a_script_finds_the_primary_among_redis_servers() {
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &port]);
 
     for addr in [Addr::Ip(primary.addr), primary.unix()] {
-        let (result, _) = probe(&finds_the_primary(), &addr, None).await;
+        let (result, _) = probe(&finds_the_primary(), &addr, &SERVER).await;
         assert_eq!((result.status, &*result.cause), (CheckStatus::L7Ok, ""), "{addr}");
     }
     for addr in [Addr::Ip(replica.addr), replica.unix()] {
         let check = Check { timeout: Duration::from_millis(500), ..finds_the_primary() };
-        let (result, _) = probe(&check, &addr, None).await;
+        let (result, _) = probe(&check, &addr, &SERVER).await;
         assert_eq!(result.status, CheckStatus::L7Rsp, "{result}");
         let cause = r"expected `role:master`, got `role:slave\r\nmaster_host:127.0.0.1\r\n";
         assert!(result.cause.starts_with(cause), "{result}");
@@ -94,6 +94,6 @@ async fn a_script_finds_the_primary_among_redis_servers() {
 
     let gone = Addr::Ip(primary.addr);
     drop(primary);
-    let (result, _) = probe(&finds_the_primary(), &gone, None).await;
+    let (result, _) = probe(&finds_the_primary(), &gone, &SERVER).await;
     assert_eq!((result.status, &*result.cause), (CheckStatus::L4Con, "connection refused"));
 }

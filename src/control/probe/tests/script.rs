@@ -23,12 +23,12 @@ async fn a_script_follows_a_dribbled_dialogue() {
     })
     .await;
     let check = script([
-        ScriptStep::Connect,
+        connect(),
         send("PING\r\n"),
         expect("banner\r\n"),
         regex(r"\+PONG\r\n$"),
         // Behind an expectation that ends the answer this looks at all of it.
-        ScriptStep::ExpectNot(b"LOADING".to_vec()),
+        expect_not(b"LOADING"),
         send("ROLE\r\n"),
         expect("master\r\n"),
         send("QUIT\r\n"),
@@ -46,7 +46,7 @@ async fn a_script_forgets_old_answers_and_finds_unwanted_ones() {
     assert_eq!(status, CheckStatus::L7Rsp, "{cause}");
 
     let addr = answering(["-LOADING\r\n"], false).await;
-    let check = script([send("?"), ScriptStep::ExpectNot(b"LOADING".to_vec())]);
+    let check = script([send("?"), expect_not(b"LOADING")]);
     assert_eq!(outcome(&check, &addr).await, told(CheckStatus::L7Rsp, "unwanted `LOADING` in the answer"));
 }
 
@@ -68,6 +68,6 @@ async fn each_connect_begins_a_new_connection() {
             let _closed_by_the_check = stream.read(&mut [0; 1]).await;
         }
     });
-    let check = script([expect("one"), ScriptStep::Connect, expect("two")]);
+    let check = script([expect("one"), connect(), expect("two")]);
     assert_eq!(outcome(&check, &addr).await, passed(CheckStatus::L7Ok));
 }

@@ -11,7 +11,7 @@ async fn a_stall_is_told_with_the_phase_it_is_in() {
         (script([send("?"), expect("!")]), "", told(L7Tout, "no answer within 400ms, expected `!`")),
         (script([send("?"), expect("!!")]), "no", told(L7Rsp, "expected `!!`, got `no`")),
         (script([send("?"), regex("^!")]), "no", told(L7Rsp, "expected a match of `^!`, got `no`")),
-        (script([send("?"), ScriptStep::ExpectNot(b"!".into())]), "", {
+        (script([send("?"), expect_not("!")]), "", {
             told(L7Tout, "no answer within 400ms, expected anything but `!`")
         }),
     ];
