@@ -16,10 +16,6 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
-    pub(super) fn has(kind: &str) -> bool {
-        TYPES.iter().any(|(name, _)| *name == kind)
-    }
-
     pub(super) fn read(section: &Section<'_>) -> Option<Self> {
         let kind = match section.value("type") {
             Some(value) => value.word(&TYPES)?,

@@ -1,7 +1,6 @@
 //! How the checks of a backend and of its servers are written: what all checked servers say alike stands once.
 
 use super::fate::Fates;
-use super::gate;
 use super::proxy::{Proxy, ServerLine};
 use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
 use super::setting::{Settings, duration, millis, quoted};
@@ -33,7 +32,7 @@ pub(super) fn settle(proxy: &Proxy, back: &mut Settings, servers: &mut [ServerLi
         back.set("check", "false", proxy.at);
         return;
     }
-    write_kind(proxy, back, fates);
+    write_kind(proxy, back);
     errors_before_a_check(servers);
     let keys: Vec<&'static str> =
         servers.iter().flat_map(|server| server.settings.iter()).map(|setting| setting.key).collect();
@@ -95,14 +94,11 @@ fn begins_with_tls(server: &mut ServerLine) {
 }
 
 /// The kind of the backend's checks, and what belongs to it.
-fn write_kind(proxy: &Proxy, back: &mut Settings, fates: &mut Fates) {
+fn write_kind(proxy: &Proxy, back: &mut Settings) {
     let Some((kind, at)) = proxy.check.kind else {
         return;
     };
     if kind == "script" && proxy.check.steps.is_empty() {
-        return;
-    }
-    if !gate::check_kind(kind, at, fates) {
         return;
     }
     back.set("check.type", quoted(kind), at);

@@ -105,10 +105,10 @@ fn httpchk(proxy: &mut Proxy, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
     put_headers(proxy, &headers, at);
 }
 
+/// HAProxy asks in HTTP/1.0 unless the line says otherwise.
 fn version(proxy: &mut Proxy, text: &str, at: Spot) {
-    if let Some(number) = text.strip_prefix("HTTP/").filter(|number| !number.is_empty()) {
-        proxy.check.settings.set("check.version", quoted(number), at);
-    }
+    let number = if text == "HTTP/1.0" || text.is_empty() { "1.0" } else { "1.1" };
+    proxy.check.settings.set("check.version", quoted(number), at);
 }
 
 fn put_headers(proxy: &mut Proxy, headers: &[(&str, &str)], at: Spot) {
@@ -116,7 +116,13 @@ fn put_headers(proxy: &mut Proxy, headers: &[(&str, &str)], at: Spot) {
     if let Some((_, host)) = host.filter(|(_, host)| !host.is_empty()) {
         proxy.check.settings.set("check.host", quoted(host), at);
     }
-    let others: Vec<_> = headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")).collect();
+    let mut others: Vec<&(&str, &str)> = Vec::new();
+    for header in headers {
+        let own = ["host", "connection", "content-length"].iter().any(|own| header.0.eq_ignore_ascii_case(own));
+        if !own && !others.iter().any(|(name, _)| *name == header.0) {
+            others.push(header);
+        }
+    }
     if !others.is_empty() {
         let pairs: Vec<_> =
             others.iter().map(|(name, value)| format!("{} = {}", super::setting::key(name), quoted(value))).collect();
@@ -216,9 +222,12 @@ fn expect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
             return;
         }
     };
-    // HAProxy counts an answer of any status when something else is expected.
-    if key != "check.status" && settings.get("check.status").is_none() {
-        settings.set("check.status", quoted("100-599"), phrase.at());
+    // A status stands in one of two keys.
+    if let Some(other) = [("check.status", "check.status_regex"), ("check.status_regex", "check.status")]
+        .into_iter()
+        .find_map(|(one, other)| (key == one).then_some(other))
+    {
+        settings.remove(other);
     }
     settings.set(key, quoted(&pattern.text), phrase.at());
 }

@@ -1,6 +1,5 @@
 //! Which of the keys of TOML are there: what a word asks for and no key can say yet is a notice.
 
-use super::super::check_kind::CheckKind;
 use super::super::{Backend, BindEntry, Check, Config, Frontend, Server};
 use super::document::TomlLine;
 use super::fate::Fates;
@@ -8,7 +7,6 @@ use super::log_target;
 use super::proxy::{BindLine, Proxy, ProxyKind};
 use super::sections::Sections;
 use super::setting::Setting;
-use super::spot::Spot;
 
 fn top(key: &str) -> &str {
     key.split('.').next().unwrap_or_default()
@@ -38,10 +36,6 @@ pub(super) fn back(setting: &Setting, fates: &mut Fates) -> bool {
     gate(check(setting) && Backend::SHAPE.keys.contains(&top(setting.key)), setting, fates)
 }
 
-pub(super) fn external_checks() -> bool {
-    super::super::Global::SHAPE.keys.contains(&"external_checks")
-}
-
 pub(super) fn resolvers() -> bool {
     Config::SHAPE.keys.contains(&"resolvers")
 }
@@ -63,18 +57,6 @@ pub(super) fn binds(binds: &[BindLine], fates: &mut Fates) -> Vec<BindLine> {
         bind.settings.retain(known);
     }
     binds
-}
-
-pub(super) fn check_kind(kind: &str, at: Spot, fates: &mut Fates) -> bool {
-    let known = CheckKind::has(kind);
-    if !known {
-        fates.notice(
-            at,
-            format!("checks of type `{kind}` are not supported yet: servers are checked by a connect"),
-            "",
-        );
-    }
-    known
 }
 
 pub(super) fn global(setting: &Setting, fates: &mut Fates) -> bool {

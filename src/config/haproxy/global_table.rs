@@ -16,10 +16,11 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
         .map(|setting| TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)))
         .collect();
     let external = |proxy: &&Proxy| proxy.check.kind.is_some_and(|(kind, _)| kind == "external");
-    if let Some((_, at)) = running.iter().find(|proxy| external(proxy)).and_then(|proxy| proxy.check.kind)
-        && global.forks
-        && gate::external_checks()
-    {
+    if let Some((_, at)) = running.iter().find(|proxy| external(proxy)).and_then(|proxy| proxy.check.kind) {
+        if !global.forks {
+            let reason = "'option external-check' : insecure-fork-wanted not enabled in the global section";
+            fates.error(at, reason, "add `insecure-fork-wanted` to it");
+        }
         toml.push(TomlLine::new("external_checks = true", Some(at)));
     }
     if !toml.is_empty() {

@@ -166,7 +166,7 @@ impl Sections {
             return;
         }
         bind_words::listen(proxy, phrase, 2, desk);
-        let reason = "please use the 'bind' keyword for listening addresses.";
+        let reason = "please use the 'bind' keyword for listening addresses";
         desk.fates.notice(phrase.place(2), reason, format!("write `bind {text}` in the section"));
     }
 

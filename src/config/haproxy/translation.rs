@@ -48,6 +48,15 @@ pub(crate) fn translate(sources: &[Source], environment: Environment) -> Transla
     let sections = Sections::read(&lines, &environment, &mut fates);
     let absences = absences(&sections.proxies, &mut fates);
     duplicates(&sections.proxies, &mut fates);
+    if !gate::resolvers() {
+        for resolver in &sections.resolvers {
+            fates.ignored(
+                resolver.at,
+                "section 'resolvers': names are asked of the system's resolver and followed",
+                "",
+            );
+        }
+    }
     say_doubts(&sections, &absences, &mut fates);
     let blocks = blocks(&sections, &absences, &mut fates);
     count_fine(&lines, &sections, &mut fates);
