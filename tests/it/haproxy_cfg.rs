@@ -136,3 +136,56 @@ fn refused_sections_are_left_out_where_that_is_asked_for() {
         "{said}"
     );
 }
+
+/// The sample with one server behind all its names, and frontends on free ports.
+fn localised(name: &str, server: &Origin) -> String {
+    let mut text = String::new();
+    for line in fs::read_to_string(sample(name)).unwrap().lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        text += &match words.as_slice() {
+            ["bind", ..] => " bind 127.0.0.1:0".to_owned(),
+            ["server", name, _, rest @ ..] => format!(" server {name} {} {}", server.addr(), rest.join(" ")),
+            ["log", "/dev/log", rest @ ..] => format!(" log 127.0.0.1:9 {}", rest.join(" ")),
+            _ => line.to_owned(),
+        };
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn files_as_people_write_them_serve() {
+    let server = Origin::named("a");
+    for (name, frontends) in [
+        ("s01-seed-http-redispatch.cfg", &["web"][..]),
+        ("s02-sql-three-nodes.cfg", &["sql"]),
+        ("s06-cluster-api-and-ingress.cfg", &["api-6443", "machine-config-22623", "ingress-443", "ingress-80"]),
+        ("s07-no-global-no-timeouts.cfg", &["api-front"]),
+        ("s13-mqtt-leastconn.cfg", &["mqtt"]),
+    ] {
+        let running = Running::start(&localised(name, &server), &[]);
+        let status = running.lb.status();
+        for frontend in frontends {
+            assert_eq!(greeting(status.bound(frontend)[0]).unwrap(), "a", "{name}: {frontend}");
+        }
+    }
+}
+
+#[test]
+fn several_files_and_directories_are_one_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("1.cfg", "defaults\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n");
+    write("2.cfg", "listen web\n bind 127.0.0.1:8080\n server a 127.0.0.1:80\n");
+    write("lb.toml", "[global]\n");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for files in [&[dir.path().display().to_string()][..], &[path("1.cfg"), path("2.cfg")]] {
+        let words: Vec<_> = ["check"].into_iter().chain(files.iter().map(String::as_str)).collect();
+        let checked = lb(&words);
+        let said = text(&checked.stdout);
+        assert!(said.ends_with(": fine: 1 frontend, 1 backend, 1 server; 7 lines ok\n"), "{said}{checked:?}");
+    }
+    let mixed = lb(&["check", &path("1.cfg"), &path("lb.toml")]);
+    assert_eq!(mixed.status.code(), Some(2));
+    assert!(text(&mixed.stderr).contains("lb.toml:1:1: this is no haproxy.cfg, and only those are read together"));
+}
