@@ -3,7 +3,7 @@
 //! A text that is not even TOML is read as far as it can be; what is only fallout of such a mistake (a name that is
 //! missing because its line is broken) is left out here.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 
 use super::problem::{Problem, Problems};
@@ -12,6 +12,8 @@ use super::problem::{Problem, Problems};
 pub(super) struct ProblemReport<'t> {
     text: &'t str,
     found: RefCell<Vec<FoundProblem>>,
+    /// Where the lines end, once it was asked for.
+    newlines: OnceCell<Vec<usize>>,
 }
 
 struct FoundProblem {
@@ -34,7 +36,7 @@ enum ProblemKind {
 
 impl<'t> ProblemReport<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::default() }
+        Self { text, found: RefCell::default(), newlines: OnceCell::new() }
     }
 
     pub(super) fn text(&self) -> &'t str {
@@ -60,8 +62,8 @@ impl<'t> ProblemReport<'t> {
 
     /// The line that holds this offset, from 1.
     pub(super) fn line_of(&self, at: usize) -> usize {
-        let at = self.text.floor_char_boundary(at);
-        self.text[..at].matches('\n').count() + 1
+        let newlines = self.newlines.get_or_init(|| self.text.match_indices('\n').map(|(at, _)| at).collect());
+        newlines.partition_point(|newline| *newline < at) + 1
     }
 
     /// `Err` when anything was found.

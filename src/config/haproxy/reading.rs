@@ -1,6 +1,8 @@
 //! An haproxy.cfg from its text to the typed configuration: its TOML goes through the one reader that there is, and what
 //! that finds wrong is said of the line of the cfg that it comes from.
 
+use std::collections::HashSet;
+
 use super::super::problem::{Problem, Problems};
 use super::super::words::counted;
 use super::super::{Config, parse};
@@ -34,9 +36,14 @@ impl HaproxyReading {
             match parse("", &document.toml) {
                 Ok(read) => config = Some(read),
                 Err(problems) => {
+                    // What is wrong with a line in HAProxy's eyes may make its TOML wrong, too.
+                    let errors = fates.iter().filter(|fate| fate.verdict == Verdict::Error);
+                    let wrong: HashSet<_> = errors.map(|fate| (fate.at.file, fate.at.line)).collect();
                     for problem in &problems {
                         let at = document.origin(problem.line).unwrap_or(FIRST);
-                        fates.error(at, problem.message.clone(), "");
+                        if !wrong.contains(&(at.file, at.line)) {
+                            fates.error(at, problem.message.clone(), "");
+                        }
                     }
                 }
             }

@@ -9,6 +9,7 @@ mod documented;
 mod mixtures;
 mod properties;
 mod samples;
+mod translations;
 
 fn read(text: &str) -> (Vec<Vec<String>>, Vec<String>) {
     let (lines, fates) = read_with(text, &mut Environment::new([("X", "80"), ("LIST", " a  b "), ("EMPTY", "")]));

@@ -305,7 +305,7 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
         is_frontend(proxy) && (!proxy.log.targets.is_empty() || (has_targets && proxy.log.global.is_some()))
     });
     let mut global = global_table::write(sections, &running, logs, fates);
-    let mut blocks = Vec::new();
+    let (mut blocks, mut written) = (Vec::new(), HashSet::new());
     for (kind, range) in &sections.parts {
         let mut block = Block { lines: range.clone(), ..Block::default() };
         match kind {
@@ -313,7 +313,7 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
             SectionKind::Proxy(index) => {
                 let proxy = &sections.proxies[*index];
                 match &absences[*index] {
-                    None => block.toml = tables(proxy, sections, logs, fates),
+                    None => block.toml = tables(proxy, sections, logs, &mut written, fates),
                     Some(absence) => block.note = Some(absent(proxy, absence)),
                 }
             }
@@ -356,12 +356,19 @@ fn absent(proxy: &Proxy, absence: &Absence) -> String {
     format!("{} {} is left out: {why}", proxy.kind.word(), key(&proxy.name))
 }
 
-fn tables(proxy: &Proxy, sections: &Sections, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
+/// `written`: the tables so far, of frontends (true) and backends. Of one that comes twice an error was told.
+fn tables<'s>(
+    proxy: &'s Proxy,
+    sections: &Sections,
+    default_log: bool,
+    written: &mut HashSet<(bool, &'s str)>,
+    fates: &mut Fates,
+) -> Vec<TomlLine> {
     let mut toml = Vec::new();
-    if is_frontend(proxy) {
+    if is_frontend(proxy) && written.insert((true, &proxy.name)) {
         toml = frontend_table::write(proxy, &sections.global, default_log, fates);
     }
-    if proxy.kind.is_back() {
+    if proxy.kind.is_back() && written.insert((false, &proxy.name)) {
         toml.extend(backend_table::write(proxy, &sections.global, fates));
     }
     toml

@@ -6,13 +6,13 @@ use std::path::Path;
 use super::super::super::parse;
 use super::*;
 
-struct Sample {
+pub(super) struct Sample {
     name: String,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Sample {
-    fn all() -> Vec<Self> {
+    pub(super) fn all() -> Vec<Self> {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/haproxy_cfg");
         let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
