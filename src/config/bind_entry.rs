@@ -131,7 +131,7 @@ impl fmt::Display for BindEntry {
 /// What is bound so far.
 #[derive(Default)]
 pub(super) struct Binds {
-    /// By which frontend, and in which line.
+    /// By which frontend, and where that stands.
     taken: HashMap<(Bind, Option<String>), (String, usize)>,
 }
 
@@ -166,11 +166,11 @@ impl Binds {
             value.wrong(UnusableBind::Mapped(plain));
             return Vec::new();
         }
-        let line = value.report.line_of(value.key_at);
         let mut entries = Vec::new();
         for bind in binds {
             let entry = BindEntry { bind, ..options.clone() };
-            if let Some((owner, line)) = self.take(&entry, frontend, line) {
+            if let Some((owner, at)) = self.take(&entry, frontend, value.key_at) {
+                let line = value.report.line_of(at);
                 value.wrong(format!("is bound already by [frontend.{owner}] in line {line}; keep one of them"));
                 return entries;
             }
@@ -179,7 +179,7 @@ impl Binds {
         entries
     }
 
-    fn take(&mut self, entry: &BindEntry, frontend: &str, line: usize) -> Option<(String, usize)> {
+    fn take(&mut self, entry: &BindEntry, frontend: &str, at: usize) -> Option<(String, usize)> {
         let v4 = match entry.bind {
             // With port 0 the kernel finds a free one each time.
             Bind::Address(addr) if addr.port() == 0 => return None,
@@ -193,7 +193,7 @@ impl Binds {
             if let Some(owner) = self.taken.get(&place) {
                 return Some(owner.clone());
             }
-            self.taken.insert(place, (frontend.to_owned(), line));
+            self.taken.insert(place, (frontend.to_owned(), at));
         }
         None
     }

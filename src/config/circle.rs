@@ -3,7 +3,7 @@
 //!
 //! A server that is a frontend which leads elsewhere is none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::address::{Address, shifted};
@@ -74,9 +74,14 @@ pub(crate) fn circles<'a, 'e>(
     targets: &[Target<'a>],
     is_local: impl Fn(SocketAddr) -> bool,
 ) -> Vec<(Target<'a>, &'e Entrance)> {
+    let mut at_port: HashMap<u16, Vec<&Entrance>> = HashMap::new();
+    for entrance in entrances {
+        at_port.entry(entrance.addr.port()).or_default().push(entrance);
+    }
     let mut steps = Vec::new();
     for target in targets {
-        steps.extend(entrances.iter().filter(|one| one.takes(target.addr, &is_local)).map(|one| (*target, one)));
+        let near = at_port.get(&target.addr.port()).into_iter().flatten().copied();
+        steps.extend(near.filter(|one| one.takes(target.addr, &is_local)).map(|one| (*target, one)));
     }
     let leads_back = |(target, entrance): &(Target<'a>, &'e Entrance)| {
         let mut reached = BTreeSet::from([entrance.backend.as_str()]);

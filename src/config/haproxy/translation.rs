@@ -88,8 +88,14 @@ fn target(proxy: &Proxy) -> Option<(String, Spot)> {
 
 /// A refusal that counts in the mode of the section.
 fn refusals(proxy: &Proxy) -> impl Iterator<Item = &Doubt> {
-    let http = matches!(proxy.mode, ProxyMode::Http(_));
-    proxy.doubts.iter().filter(move |doubt| doubt.verdict == Verdict::Refused && (http || !doubt.http))
+    proxy.doubts.iter().filter(|doubt| verdict(proxy, doubt) == Verdict::Refused)
+}
+
+fn verdict(proxy: &Proxy, doubt: &Doubt) -> Verdict {
+    let of_mode = !doubt.http || matches!(proxy.mode, ProxyMode::Http(_));
+    // With one server there is no choice that could go wrong.
+    let chooses = ["cookie", "appsession", "stick", "persist", "balance", "use-server"].contains(&doubt.word);
+    if !of_mode || (chooses && proxy.servers.len() == 1) { Verdict::Ignored } else { doubt.verdict }
 }
 
 fn absences(proxies: &[Proxy], fates: &mut Fates) -> Vec<Option<Absence>> {
@@ -211,10 +217,10 @@ fn say_doubts(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fat
                     format!("{}: HAProxy ignores it in mode tcp, too", doubt.reason.split(':').next().unwrap_or(""));
                 say(doubt.at, doubt.word, Verdict::Ignored, reason, String::new());
             } else {
-                let verdict = match absence {
-                    None | Some(Absence::Refused) => doubt.verdict,
-                    Some(Absence::Idle) => doubt.verdict.min(Verdict::Notice),
-                    Some(_) => Verdict::Ignored,
+                let verdict = match (&absence, verdict(proxy, doubt)) {
+                    (None | Some(Absence::Refused), verdict) => verdict,
+                    (Some(Absence::Idle), Verdict::Refused) => Verdict::Notice,
+                    (Some(_), _) => Verdict::Ignored,
                 };
                 say(doubt.at, doubt.word, verdict, doubt.reason.clone(), doubt.remedy.clone());
             }
