@@ -110,8 +110,8 @@ pub mod internals {
 
     pub mod config {
         pub use crate::config::{
-            AdminState, Backend, Balance, BindEntry, Check, Etcd, Fall, Frontend, InitState, Log, Rise, Server,
-            ServerOptions, Weight, load, parse,
+            AdminState, Backend, Balance, BindEntry, Check, Etcd, Fall, Frontend, InitState, Log, LogSettings, Rise,
+            Server, ServerOptions, Weight, load, parse,
         };
     }
 

@@ -82,12 +82,10 @@ struct Proxy {
 impl Proxy {
     fn start() -> io::Result<Self> {
         let backend = pool::backend(Balance::RoundRobin, 1);
-        let frontend = Frontend::new(
-            config::Frontend::new("web", Vec::new(), "app"),
-            Arc::clone(&backend),
-            Arc::new(Limit::new(1000)),
-        );
-        let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() })?;
+        let mut settings = config::Frontend::new("web", Vec::new(), "app");
+        settings.log = Arc::new(config::LogSettings { sessions: false, ..config::LogSettings::default() });
+        let frontend = Frontend::new(settings, Arc::clone(&backend), Arc::new(Limit::new(1000)));
+        let log = SessionLog::start(0, Vec::new())?;
         // No connection is made, so that no state is reported.
         let (notices, _) = mpsc::channel(1);
         let resources = WorkerResources { log, notices, pipes: 8 };

@@ -9,9 +9,10 @@ use toml::de::{DeTable, DeValue};
 use super::backend::Backend;
 use super::check::Check;
 use super::frontend::Frontend;
+use super::log::LogSettings;
 use super::report::ProblemReport;
 use super::section::Shape;
-use super::timeouts::Timeouts;
+use super::timeouts::{FrontendTimeouts, Timeouts};
 use super::value::RawValue;
 
 /// Puts the defaults of this file into its sections.
@@ -47,7 +48,7 @@ fn known<'t>(
         for (_, value) in section.entries().iter().filter(|(key, _)| own.contains(key)) {
             value.wrong_key(format!("is no default; write it in each [{kind}.NAME]"));
         }
-        for (key, inner) in INNER {
+        for (_, key, inner) in INNER.iter().filter(|(of, ..)| *of == kind) {
             if section.value(key).is_some_and(|value| value.is_table()) {
                 section.section(key, inner, "");
             }
@@ -55,8 +56,8 @@ fn known<'t>(
         defaults.get_ref().get(kind)?.get_ref().as_table()?.clone()
     };
     retain(&mut known, |key| shape.keys.contains(&key) && !own.contains(&key));
-    for (key, inner) in INNER {
-        if let Some(table) = known.get_mut(key).and_then(|value| table_mut(value.get_mut())) {
+    for (_, key, inner) in INNER.iter().filter(|(of, ..)| *of == kind) {
+        if let Some(table) = known.get_mut(*key).and_then(|value| table_mut(value.get_mut())) {
             retain(table, |key| inner.keys.contains(&key));
         }
     }
@@ -120,5 +121,10 @@ pub(super) const SHAPE: Shape = Shape {
 const KINDS: [(&str, &Shape, &[&str]); 2] =
     [("frontend", &Frontend::SHAPE, &["bind"]), ("backend", &Backend::SHAPE, &["servers", "discovery"])];
 
-/// The tables within a section.
-const INNER: [(&str, &Shape); 2] = [("timeout", &Timeouts::SHAPE), ("check", &Check::SHAPE)];
+/// The tables within each kind of section.
+const INNER: [(&str, &str, &Shape); 4] = [
+    ("frontend", "timeout", &FrontendTimeouts::SHAPE),
+    ("frontend", "log", &LogSettings::SHAPE),
+    ("backend", "timeout", &Timeouts::SHAPE),
+    ("backend", "check", &Check::SHAPE),
+];

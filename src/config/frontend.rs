@@ -1,8 +1,11 @@
 //! `[frontend.NAME]`: where clients come in.
 
+use std::sync::Arc;
+
 use super::bind::Bind;
 use super::bind_entry::{BindEntry, Binds};
 use super::global::MAX_CONN;
+use super::log::LogSettings;
 use super::section::{Section, Shape, set};
 use super::timeouts::FrontendTimeouts;
 use super::words::{listed, nearest};
@@ -19,6 +22,8 @@ pub struct Frontend {
     /// Sessions that begin in a second; what is beyond waits in the kernel's queue. `None`: no limit.
     pub rate_limit: Option<u32>,
     pub timeout: FrontendTimeouts,
+    /// Its session lines; what it does not say is as in `[global.log]`.
+    pub log: Arc<LogSettings>,
     /// Another process may listen on the same addresses, and the kernel spreads connections among both. Default false:
     /// an address where another process listens is refused.
     pub reuse_port: bool,
@@ -34,6 +39,7 @@ impl Frontend {
             maxconn: None,
             rate_limit: None,
             timeout: FrontendTimeouts::default(),
+            log: Arc::default(),
             reuse_port: false,
         }
     }
@@ -41,7 +47,14 @@ impl Frontend {
 
 impl Frontend {
     /// `backends`: the names that `backend` may refer to.
-    pub(super) fn read(name: &str, section: &Section<'_>, backends: &[&str], binds: &mut Binds) -> Self {
+    /// `log`: of those that say nothing else.
+    pub(super) fn read(
+        name: &str,
+        section: &Section<'_>,
+        backends: &[&str],
+        log: &Arc<LogSettings>,
+        binds: &mut Binds,
+    ) -> Self {
         let mut frontend = Self::new(name, Vec::new(), "");
         let mut common = BindEntry::new(Bind::Inherited(String::new()));
         common.read_common(section);
@@ -64,6 +77,8 @@ impl Frontend {
         frontend.rate_limit = section.number("rate_limit", 1..=MAX_RATE);
         let timeout = section.section("timeout", &FrontendTimeouts::SHAPE, "timeout = { client = \"50s\" }");
         set(&mut frontend.timeout, timeout.as_ref().map(FrontendTimeouts::read));
+        let own = section.section("log", &LogSettings::SHAPE, "log = { sessions = false }");
+        frontend.log = own.map_or_else(|| Arc::clone(log), |own| Arc::new(log.overlaid(&own)));
         set(&mut frontend.reuse_port, section.flag("reuse_port"));
         frontend
     }
@@ -75,6 +90,7 @@ impl Frontend {
             "maxconn",
             "rate_limit",
             "timeout",
+            "log",
             "accept_proxy",
             "defer_accept",
             "backlog",
@@ -87,8 +103,8 @@ impl Frontend {
             ("mode", "leave it out: lb is always in TCP mode"),
             ("listen", "write `bind = [\"0.0.0.0:80\"]`"),
             ("noreuseport", "leave it out: that is the default"),
-            ("option", "write the option's own key; options about logs are in [global.log]"),
-            ("log", "write it in [global.log]"),
+            ("option", "write the option's own key; options about logs are in `log = { … }`"),
+            ("log_format", "write `log = { format = \"%ci:%cp …\" }`"),
             ("balance", "write it in [backend.NAME]"),
             ("server", "write it in [backend.NAME.servers]"),
             ("servers", "write it in [backend.NAME.servers]"),

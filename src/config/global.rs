@@ -1,9 +1,9 @@
-//! `[global]` and `[global.log]`: what holds for the whole process.
+//! `[global]`: what holds for the whole process.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log::Log;
 use super::section::{Section, Shape, set};
 use super::value::RawValue;
 
@@ -36,27 +36,6 @@ pub enum SocketPlace {
     Nowhere,
 }
 
-/// Where words go and how many.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Log {
-    pub target: LogTarget,
-    /// One line a session. Default true.
-    pub sessions: bool,
-    /// Leave out sessions that carried no byte. Default false.
-    pub dontlognull: bool,
-    /// Session lines a second, process-wide; the rest is counted and announced. 0: no limit. Default 10,000.
-    pub rate: u32,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum LogTarget {
-    Stdout,
-    /// A datagram socket: RFC 3164 lines, e.g. `/dev/log`.
-    SyslogUnix(PathBuf),
-    /// Syslog over UDP, e.g. `127.0.0.1:514`.
-    SyslogUdp(SocketAddr),
-}
-
 impl Default for Global {
     fn default() -> Self {
         Self {
@@ -69,12 +48,6 @@ impl Default for Global {
             external_checks: false,
             log: Log::default(),
         }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { target: LogTarget::Stdout, sessions: true, dontlognull: false, rate: 10_000 }
     }
 }
 
@@ -123,43 +96,6 @@ impl Global {
     };
 }
 
-impl Log {
-    fn read(section: &Section<'_>) -> Self {
-        let mut log = Self::default();
-        set(&mut log.target, section.value("target").and_then(target));
-        set(&mut log.sessions, section.flag("sessions"));
-        set(&mut log.dontlognull, section.flag("dontlognull"));
-        set(&mut log.rate, section.number("rate", 0..=MAX_RATE));
-        log
-    }
-
-    pub(super) const SHAPE: Shape = Shape {
-        keys: &["target", "sessions", "dontlognull", "rate"],
-        foreign: &[("format", "leave it out: the session line has one form")],
-    };
-}
-
-fn target(value: RawValue<'_>) -> Option<LogTarget> {
-    let text = value.text("stdout")?;
-    if text == "stdout" {
-        return Some(LogTarget::Stdout);
-    }
-    if text.starts_with('/') {
-        return value.path("/dev/log").map(LogTarget::SyslogUnix);
-    }
-    match text.parse::<SocketAddr>() {
-        Ok(addr) if addr.port() > 0 => Some(LogTarget::SyslogUdp(addr)),
-        _ if text == "none" => {
-            value.wrong("is no place; write `sessions = false` for no session lines");
-            None
-        }
-        _ => {
-            value.wrong("is no place for words; write \"stdout\", \"/dev/log\" or \"127.0.0.1:514\"");
-            None
-        }
-    }
-}
-
 fn socket_place(value: RawValue<'_>) -> Option<SocketPlace> {
     if value.plain_flag() == Some(false) {
         return Some(SocketPlace::Nowhere);
@@ -177,4 +113,3 @@ fn socket_place(value: RawValue<'_>) -> Option<SocketPlace> {
 pub(super) const MAX_CONN: i64 = 10_000_000;
 
 const MAX_THREADS: i64 = 256;
-const MAX_RATE: i64 = 1_000_000_000;

@@ -28,6 +28,9 @@ mod haproxy;
 mod http_check;
 pub(crate) mod interface;
 mod loading;
+mod log;
+mod log_format;
+mod log_target;
 mod problem;
 mod protocol_check;
 mod proxy_version;
@@ -51,6 +54,7 @@ mod words;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 pub(crate) use address::{Address, AddressError, shifted};
 pub use admin_state::AdminState;
@@ -68,12 +72,14 @@ pub(crate) use external_check::ExternalCheck;
 pub(crate) use file::SlowFile;
 pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
-pub use global::Log;
-pub(crate) use global::{Global, LogTarget, SocketPlace};
+pub(crate) use global::{Global, SocketPlace};
 pub(crate) use haproxy::{Fate, HaproxyReading, ProcessWords, Verdict};
 pub(crate) use http_check::HttpCheck;
 pub use loading::load;
 pub(crate) use loading::{Loaded, load_bytes, load_files, read_haproxy, shown_paths};
+pub use log::{Log, LogSettings};
+pub(crate) use log_format::{FieldStyle, FormatPiece, LogFetch, LogField};
+pub(crate) use log_target::{LogForm, LogPlace, LogTarget};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::{ExpectedAnswer, ScriptAction, ScriptStep};
@@ -143,6 +149,18 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
 }
 
 impl Config {
+    /// All places that session lines may go to.
+    pub(crate) fn log_places(&self) -> Vec<LogPlace> {
+        let targets = self.frontends.iter().flat_map(|frontend| &frontend.log.targets);
+        let mut places = Vec::new();
+        for target in targets.chain(&self.global.log.settings.targets) {
+            if !places.contains(&target.to) {
+                places.push(target.to.clone());
+            }
+        }
+        places
+    }
+
     fn read(root: &Section<'_>) -> Self {
         let global = root.section("global", &Global::SHAPE, "[global]");
         let etcd = root.section("etcd", &Etcd::SHAPE, "[etcd]");
@@ -151,7 +169,7 @@ impl Config {
         let states = states.and_then(backend::server_state_file);
         let global = global.as_ref().map(Global::read).unwrap_or_default();
         let mut backends = Self::read_backends(root, etcd.is_some(), states.as_deref());
-        let frontends = Self::read_frontends(root);
+        let frontends = Self::read_frontends(root, &global.log.settings);
         for backend in &mut backends {
             backend.default_fullconn(&frontends, global.maxconn);
         }
@@ -178,14 +196,14 @@ impl Config {
         backends
     }
 
-    fn read_frontends(root: &Section<'_>) -> Vec<Frontend> {
+    fn read_frontends(root: &Section<'_>, log: &Arc<LogSettings>) -> Vec<Frontend> {
         let backends = root.value("backend").and_then(|value| value.keys()).unwrap_or_default();
         let sections = named_sections(root, "frontend", &Frontend::SHAPE);
         if root.value("frontend").is_none_or(|value| value.is_empty_table()) {
             root.absent("there is no frontend; add [frontend.NAME] with `bind` and `backend`".to_owned());
         }
         let mut binds = Binds::default();
-        let read = |(name, section): &(&str, Section<'_>)| Frontend::read(name, section, &backends, &mut binds);
+        let read = |(name, section): &(&str, Section<'_>)| Frontend::read(name, section, &backends, log, &mut binds);
         sections.iter().map(read).collect()
     }
 

@@ -35,6 +35,7 @@ fn the_sample_has_every_key() {
         ("defaults.frontend", NONE),
         ("defaults.backend", NONE),
         ("frontend.web", Frontend::SHAPE),
+        ("frontend.web.log", LogSettings::SHAPE),
         ("frontend.web.timeout", FrontendTimeouts::SHAPE),
         ("backend.app", Backend::SHAPE),
         ("backend.app.timeout", Timeouts::SHAPE),
@@ -55,9 +56,9 @@ fn the_sample_has_every_key() {
             assert!(stands || has_header, "[{name}] of the sample has no `{key}`");
         }
     }
-    let bind: String = SAMPLE.lines().filter(|line| line.starts_with("#   ")).collect();
-    for key in BindEntry::SHAPE.keys {
-        assert!(bind.contains(&format!(" {key} = ")), "the sample has no `{key}` of a bind");
+    let inner: String = SAMPLE.lines().filter(|line| line.starts_with("#   ")).collect();
+    for key in BindEntry::SHAPE.keys.iter().chain(LogTarget::SHAPE.keys) {
+        assert!(inner.contains(&format!(" {key} = ")), "the sample has no `{key}` of a bind or a log's target");
     }
     for key in script::SHAPE.keys.iter().chain(Backend::DISCOVERY.keys) {
         let stands = SAMPLE.contains(&format!("{{ {key} = ")) || SAMPLE.contains(&format!(", {key} = "));

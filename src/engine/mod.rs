@@ -85,7 +85,8 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let threads = config.global.threads.unwrap_or_else(resources::cores);
         let limits = limits::of_process(&config, resources::raise_descriptor_limit(), threads);
-        let log = SessionLog::start(&config.global.log).map_err(EngineError::system("cannot start the log"))?;
+        let log = SessionLog::start(config.global.log.rate, config.log_places())
+            .map_err(EngineError::system("cannot start the log"))?;
         let resources = WorkerResources { log: log.clone(), notices, pipes: limits.pipes };
         let workers =
             Workers::start(threads, &resources).map_err(EngineError::system("cannot start a worker thread"))?;

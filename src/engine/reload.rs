@@ -169,7 +169,7 @@ fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<L
     listeners.open(prepared)?;
     leaving.extend(listeners.remove_unconfigured(&config));
     pools.remove_unconfigured(&config);
-    log.retarget(&config.global.log);
+    log.change(config.global.log.rate, config.log_places());
     listeners
         .limit()
         .set_max(limits::of_process(&config, resources::raise_descriptor_limit(), workers.count()).maxconn);

@@ -1,10 +1,12 @@
-//! The session line: what one session was, in HAProxy's tcplog format.
+//! The session line: what one session was, by default in HAProxy's tcplog format.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::client_name::ClientName;
+use super::session_ends::SessionEnds;
+use crate::config::{BindEntry, LogSettings};
 use crate::sys::clock;
 
 /// Which side or cause ended a session: the first letter of HAProxy's termination state.
@@ -52,11 +54,7 @@ pub struct SessionLine {
     pub frontend: Arc<str>,
     pub backend: Arc<str>,
     pub server: Option<Arc<str>>,
-    /// Waited for a server; `None`: never got one.
-    pub queue: Option<Duration>,
-    /// Waited for the connection, retries included; `None`: never had one.
-    pub connect: Option<Duration>,
-    pub total: Duration,
+    pub times: SessionTimes,
     /// From server to client.
     pub bytes_out: u64,
     /// From client to server.
@@ -64,27 +62,64 @@ pub struct SessionLine {
     pub ending: Termination,
     /// Sessions of the process, the frontend, the backend and the server at the end of this one, itself included.
     pub sessions: [u32; 4],
+    pub attempts: Attempts,
+    /// Written before the end: times and bytes are those so far.
+    pub partial: bool,
+    /// Of its frontend, when it was written.
+    pub settings: Arc<LogSettings>,
+    /// `None` unless the settings have a format.
+    pub ends: Option<Box<SessionEnds>>,
+    /// Where it came in; `None` as above, or not known any more.
+    pub entry: Option<Arc<BindEntry>>,
+}
+
+/// How long a session took to reach its server, and in all.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionTimes {
+    /// Waited for a server; `None`: never got one.
+    pub queue: Option<Duration>,
+    /// Waited for the connection, retries included; `None`: never had one.
+    pub connect: Option<Duration>,
+    pub total: Duration,
+}
+
+/// What it took to reach the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempts {
     pub retries: u32,
     pub redispatched: bool,
     /// Sessions in front of this one when it was queued.
     pub queue_position: u32,
 }
 
+impl SessionLine {
+    /// Whether the session did not end by itself, or at once, as HAProxy has it.
+    pub(crate) fn is_error(&self) -> bool {
+        self.ending.by != By::Nobody || self.attempts.retries > 0 || self.attempts.redispatched
+    }
+
+    /// Whether the settings want it written.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let settings = &self.settings;
+        let carried = self.bytes_in + self.bytes_out > 0;
+        settings.sessions
+            && (carried || self.partial || !settings.dontlognull)
+            && (self.is_error() || !settings.dontlog_normal)
+    }
+}
+
 /// HAProxy's tcplog: `client [time] frontend backend/server Tw/Tc/Tt bytes -- a/f/b/s/retries srvq/bckq`.
 impl fmt::Display for SessionLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = self.server.as_deref().unwrap_or("<NOSRV>");
+        let server = self.server_name();
         let accepted = clock::log_time(self.accepted);
         write!(f, "{} [{accepted}] {} {}/{server} ", self.client, self.frontend, self.backend)?;
-        write!(f, "{}/{}/{}", PhaseMillis(self.queue), PhaseMillis(self.connect), PhaseMillis(Some(self.total)))?;
+        let SessionTimes { queue, connect, total } = self.times;
+        let so_far = if self.partial { "+" } else { "" };
+        write!(f, "{}/{}/{so_far}{}", PhaseMillis(queue), PhaseMillis(connect), PhaseMillis(Some(total)))?;
         let [process, frontend, backend, on_server] = self.sessions;
-        let plus = if self.redispatched { "+" } else { "" };
-        write!(
-            f,
-            " {} {} {process}/{frontend}/{backend}/{on_server}/{plus}{}",
-            self.bytes_out, self.ending, self.retries
-        )?;
-        write!(f, " 0/{}", self.queue_position)
+        let counts = format_args!("{process}/{frontend}/{backend}/{on_server}/{}", self.attempts);
+        write!(f, " {so_far}{} {} {counts} 0/{}", self.bytes_out, self.ending, self.attempts.queue_position)
     }
 }
 
@@ -112,8 +147,15 @@ impl fmt::Display for Termination {
     }
 }
 
+/// The retries, with a `+` when the last one went to another server.
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.redispatched { "+" } else { "" }, self.retries)
+    }
+}
+
 /// Milliseconds, or -1 for a phase that was not reached.
-struct PhaseMillis(Option<Duration>);
+pub(super) struct PhaseMillis(pub(super) Option<Duration>);
 
 impl fmt::Display for PhaseMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,16 +177,20 @@ pub(super) mod tests {
             frontend: "fnt".into(),
             backend: "bck".into(),
             server: Some("srv1".into()),
-            queue: Some(Duration::ZERO),
-            connect: Some(Duration::from_millis(7)),
-            total: Duration::from_millis(5007),
+            times: SessionTimes {
+                queue: Some(Duration::ZERO),
+                connect: Some(Duration::from_millis(7)),
+                total: Duration::from_millis(5007),
+            },
             bytes_out: 212,
             bytes_in: 0,
             ending: Termination { by: By::Nobody, during: During::Finished },
             sessions: [4, 3, 2, 1],
-            retries: 3,
-            redispatched: true,
-            queue_position: 0,
+            attempts: Attempts { retries: 3, redispatched: true, queue_position: 0 },
+            partial: false,
+            settings: Arc::default(),
+            ends: None,
+            entry: None,
         }
     }
 
@@ -159,9 +205,8 @@ pub(super) mod tests {
     #[test]
     fn a_session_without_server_is_marked() {
         let ending = Termination { by: By::ServerTimeout, during: During::Queue };
-        let text =
-            SessionLine { server: None, queue: None, connect: None, ending, client: ClientName::Unknown, ..line() }
-                .to_string();
+        let times = SessionTimes { queue: None, connect: None, ..line().times };
+        let text = SessionLine { server: None, times, ending, client: ClientName::Unknown, ..line() }.to_string();
         assert!(text.contains(" bck/<NOSRV> -1/-1/5007 212 sQ ") && text.starts_with("-:0 ["), "{text}");
     }
 }

@@ -1,7 +1,9 @@
-//! Where session lines go: stdout, or syslog by a unix or UDP socket.
+//! Where session lines go: a stream, or syslog by a unix or UDP socket.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,28 +12,37 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::write;
 
-use super::line::SessionLine;
-use crate::config::LogTarget;
+use crate::config::LogPlace;
 use crate::stats::Counter;
-use crate::sys::clock;
+use crate::sys::fd;
 
 /// Between two attempts to find syslog again.
 const SEEK: Duration = Duration::from_secs(1);
 
-/// How much is collected for stdout before it is written, unless no line follows.
+/// How much is collected for a stream before it is written, unless no line follows.
 const BUFFER: usize = 32 * 1024;
 
 /// A destination of lines. One that fails loses its lines, which are counted, and nothing else.
 #[derive(Debug)]
 pub(super) struct Sink {
-    target: LogTarget,
-    socket: Option<Datagram>,
+    place: LogPlace,
+    end: SinkEnd,
     /// When syslog was last looked for.
     sought: Instant,
     buffer: Vec<u8>,
     /// The buffer begins with the rest of a line.
     begun: bool,
-    losses: Losses,
+    lost: Arc<Counter>,
+}
+
+#[derive(Debug)]
+enum SinkEnd {
+    Stdout(io::Stdout),
+    Stderr(io::Stderr),
+    File(File),
+    Unix(UnixDatagram),
+    Udp(UdpSocket),
+    Away,
 }
 
 /// Lines that were not written, here or before they came here.
@@ -42,63 +53,32 @@ pub(super) struct Losses {
     reported_at: Instant,
 }
 
-#[derive(Debug)]
-enum Datagram {
-    Unix(UnixDatagram),
-    Udp(UdpSocket),
-}
-
 impl Sink {
-    pub(super) fn open(target: LogTarget, losses: Losses) -> Self {
-        let buffer = Vec::new();
-        let mut sink = Self { target, socket: None, sought: Instant::now(), buffer, begun: false, losses };
-        sink.connect();
-        sink
+    /// `lost`: counts the lines that are not written.
+    pub(super) fn open(place: LogPlace, lost: Arc<Counter>) -> Self {
+        let (end, sought) = (SinkEnd::open(&place), Instant::now());
+        Self { place, end, sought, buffer: Vec::new(), begun: false, lost }
     }
 
-    pub(super) fn retarget(&mut self, target: LogTarget) {
-        self.flush();
-        if self.target != target {
-            self.target = target;
-            self.connect();
-        }
+    pub(super) fn is_at(&self, place: &LogPlace) -> bool {
+        self.place == *place
     }
 
-    fn connect(&mut self) {
-        self.sought = Instant::now();
-        let socket = match &self.target {
-            LogTarget::Stdout => {
-                self.socket = None;
-                return;
-            }
-            LogTarget::SyslogUnix(path) => unix(path).map(Datagram::Unix),
-            LogTarget::SyslogUdp(addr) => udp(*addr).map(Datagram::Udp),
-        };
-        self.socket = match socket {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                tracing::warn!("log: cannot reach syslog: {error}");
-                None
-            }
-        };
-    }
-
-    /// Writes the line or counts it; on stdout at the next [`flush`](Self::flush).
-    pub(super) fn write(&mut self, line: &SessionLine) {
-        if self.target == LogTarget::Stdout {
-            // Writing to a Vec cannot fail.
-            if writeln!(self.buffer, "{line}").is_ok() && self.buffer.len() > BUFFER {
+    /// Writes a line or counts it; on a stream at the next [`flush`](Self::flush).
+    pub(super) fn write(&mut self, line: &str) {
+        if self.end.stream().is_some() {
+            self.buffer.extend_from_slice(line.as_bytes());
+            self.buffer.push(b'\n');
+            if self.buffer.len() > BUFFER {
                 self.flush();
             }
         } else if !self.write_datagram(line) {
-            self.losses.lines.add(1);
+            self.lost.add(1);
         }
     }
 
-    fn write_datagram(&mut self, line: &SessionLine) -> bool {
-        // RFC 3164: local0.info is 16 * 8 + 6.
-        let text = format!("<134>{} lb[{}]: {line}", clock::syslog_time(line.accepted), std::process::id());
-        if self.send(&text) {
+    fn write_datagram(&mut self, line: &str) -> bool {
+        if self.end.send(line) {
             return true;
         }
         // A restarted syslog daemon has a new socket at the same path. One that is away is not looked for, and
@@ -106,25 +86,20 @@ impl Sink {
         if self.sought.elapsed() < SEEK {
             return false;
         }
-        self.connect();
-        self.send(&text)
+        (self.end, self.sought) = (SinkEnd::open(&self.place), Instant::now());
+        self.end.send(line)
     }
 
-    fn send(&self, text: &str) -> bool {
-        match &self.socket {
-            Some(Datagram::Unix(socket)) => socket.send(text.as_bytes()).is_ok(),
-            Some(Datagram::Udp(socket)) => socket.send(text.as_bytes()).is_ok(),
-            None => false,
-        }
-    }
-
-    /// Waits for a stdout that is behind. One that fails, as on a full disk, loses what is in the buffer; but of a line
+    /// Waits for a stream that is behind. One that fails, as on a full disk, loses what is in the buffer; but of a line
     /// that it took a part of, it gets the rest the next time.
     pub(super) fn flush(&mut self) {
+        let Some(stream) = self.end.stream() else {
+            return;
+        };
         let mut done = 0;
         while let rest @ [_, ..] = &self.buffer[done..] {
             // Not by `std`: its buffer would be flushed at the end of the process, which must not wait.
-            match write(io::stdout(), rest) {
+            match write(stream, rest) {
                 Ok(0) => break,
                 Ok(written) => {
                     done += written;
@@ -141,12 +116,40 @@ impl Sink {
         let end_of_line = self.buffer.iter().position(is_end).map_or(self.buffer.len(), |at| at + 1);
         let kept = if self.begun { end_of_line } else { 0 };
         let lost = self.buffer.drain(kept..).filter(is_end).count();
-        self.losses.lines.add(lost as u64);
+        self.lost.add(lost as u64);
+    }
+}
+
+impl SinkEnd {
+    fn open(place: &LogPlace) -> Self {
+        let (what, end) = match place {
+            LogPlace::Stdout => return Self::Stdout(io::stdout()),
+            LogPlace::Stderr => return Self::Stderr(io::stderr()),
+            LogPlace::Descriptor(number) => (format!("use fd@{number}"), fd::reopen(*number).map(Self::File)),
+            LogPlace::SyslogUnix(path) => ("reach syslog".to_owned(), unix(path).map(Self::Unix)),
+            LogPlace::SyslogUdp(addr) => ("reach syslog".to_owned(), udp(*addr).map(Self::Udp)),
+        };
+        end.unwrap_or_else(|error| {
+            tracing::warn!("log: cannot {what}: {error}");
+            Self::Away
+        })
     }
 
-    /// Reports what was lost.
-    pub(super) fn report(&mut self) {
-        self.losses.report();
+    fn stream(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Stdout(stdout) => Some(stdout.as_fd()),
+            Self::Stderr(stderr) => Some(stderr.as_fd()),
+            Self::File(file) => Some(file.as_fd()),
+            Self::Unix(_) | Self::Udp(_) | Self::Away => None,
+        }
+    }
+
+    fn send(&self, text: &str) -> bool {
+        match self {
+            Self::Unix(socket) => socket.send(text.as_bytes()).is_ok(),
+            Self::Udp(socket) => socket.send(text.as_bytes()).is_ok(),
+            Self::Stdout(_) | Self::Stderr(_) | Self::File(_) | Self::Away => false,
+        }
     }
 }
 
@@ -156,7 +159,7 @@ impl Losses {
     }
 
     /// Reports the lines that were lost meanwhile, at most once a second.
-    fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         let lines = self.lines.value();
         if lines > self.reported && self.reported_at.elapsed() >= REPORT {
             let new = lines - self.reported;
@@ -188,7 +191,6 @@ fn udp(addr: SocketAddr) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::tests::line;
     use super::*;
 
     #[test]
@@ -196,18 +198,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let lost = Arc::new(Counter::default());
-        let mut sink = Sink::open(LogTarget::SyslogUnix(path.clone()), Losses::new(Arc::clone(&lost)));
+        let mut sink = Sink::open(LogPlace::SyslogUnix(path.clone()), Arc::clone(&lost));
         let sought = sink.sought;
-        sink.write(&line());
-        sink.write(&line());
+        sink.write("one");
+        sink.write("two");
         assert_eq!((lost.value(), sink.sought), (2, sought));
         let syslog = UnixDatagram::bind(&path).unwrap();
         // As if its time had come.
         sink.sought = sought.checked_sub(SEEK).unwrap();
-        sink.write(&line());
+        sink.write("three");
         assert_eq!(lost.value(), 2, "found again, and nothing lost");
         let mut buf = [0; 512];
         let len = syslog.recv(&mut buf).unwrap();
-        assert!(buf[..len].starts_with(b"<134>"));
+        assert_eq!(&buf[..len], b"three");
     }
 }

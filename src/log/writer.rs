@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::line::SessionLine;
-use super::sink::{Losses, Sink};
-use crate::config::{Log, LogTarget};
+use super::sinks::Sinks;
+use crate::config::LogPlace;
 use crate::stats::Counter;
 use crate::sys::output::start_writer;
 
@@ -28,8 +28,8 @@ struct Admission {
     started: Instant,
     /// Second since the start (high half) and lines taken in it (low half).
     window: AtomicU64,
-    /// Packed settings: rate, and the two switches above it.
-    settings: AtomicU64,
+    /// Lines a second; 0: no limit.
+    rate: AtomicU64,
     dropped: Arc<Counter>,
 }
 
@@ -37,43 +37,39 @@ struct Admission {
 enum WriterMessage {
     // Boxed: the channel's slots exist all the time.
     Line(Box<SessionLine>),
-    Target(LogTarget),
+    Places(Vec<LogPlace>),
     Flush(SyncSender<()>),
 }
 
 impl SessionLog {
-    /// Starts the writer. It ends when the last clone is dropped.
-    pub fn start(log: &Log) -> io::Result<Self> {
+    /// Starts the writer. It ends when the last clone is dropped. `places`: all that lines may go to.
+    pub fn start(rate: u32, places: Vec<LogPlace>) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE);
         let admission = Arc::new(Admission {
             started: Instant::now(),
             window: AtomicU64::new(0),
-            settings: AtomicU64::new(pack(log)),
+            rate: AtomicU64::new(rate.into()),
             dropped: Arc::default(),
         });
-        let target = log.target.clone();
-        let losses = Losses::new(Arc::clone(&admission.dropped));
-        start_writer("log", move || write_all(&receiver, Sink::open(target, losses)))?;
+        let lost = Arc::clone(&admission.dropped);
+        start_writer("log", move || write_all(&receiver, Sinks::open(places, lost)))?;
         Ok(Self { sender, admission })
     }
 
     /// Takes over changed settings.
-    pub fn retarget(&self, log: &Log) {
-        self.admission.settings.store(pack(log), Relaxed);
-        match self.sender.try_send(WriterMessage::Target(log.target.clone())) {
+    pub fn change(&self, rate: u32, places: Vec<LogPlace>) {
+        self.admission.rate.store(rate.into(), Relaxed);
+        match self.sender.try_send(WriterMessage::Places(places)) {
             Ok(()) => {}
-            Err(_) => tracing::warn!("log: the writer is busy; the target stays as it was until the next reload"),
+            Err(_) => tracing::warn!("log: the writer is busy; places that left stay open until the next reload"),
         }
     }
 
-    /// Whether a session that carried `bytes` is to be logged at all.
-    pub fn wants(&self, bytes: u64) -> bool {
-        let settings = self.admission.settings.load(Relaxed);
-        settings & SESSIONS != 0 && (bytes > 0 || settings & DONTLOGNULL == 0)
-    }
-
-    /// Hands a line over, or counts it as dropped. Never waits.
+    /// Hands a line over if its settings want it, or counts it as dropped. Never waits.
     pub fn line(&self, line: SessionLine) {
+        if !line.is_wanted() {
+            return;
+        }
         if !self.admission.admits() || self.sender.try_send(WriterMessage::Line(Box::new(line))).is_err() {
             self.admission.dropped.add(1);
         }
@@ -103,13 +99,13 @@ impl SessionLog {
 impl Admission {
     /// Counts a line against the rate of this second.
     fn admits(&self) -> bool {
-        let rate = self.settings.load(Relaxed) & RATE;
+        let rate = self.rate.load(Relaxed);
         if rate == 0 {
             return true;
         }
         let second = self.started.elapsed().as_secs() << 32;
         let counted = self.window.fetch_update(Relaxed, Relaxed, |window| {
-            let taken = if window & !RATE == second { window & RATE } else { 0 };
+            let taken = if window & !LINES == second { window & LINES } else { 0 };
             (taken < rate).then_some(second | (taken + 1))
         });
         counted.is_ok()
@@ -117,43 +113,36 @@ impl Admission {
 }
 
 const QUEUE: usize = 8192;
-const RATE: u64 = 0xffff_ffff;
-const SESSIONS: u64 = 1 << 32;
-const DONTLOGNULL: u64 = 1 << 33;
+const LINES: u64 = 0xffff_ffff;
 
-fn pack(log: &Log) -> u64 {
-    let flag = |on: bool, bit: u64| if on { bit } else { 0 };
-    u64::from(log.rate) | flag(log.sessions, SESSIONS) | flag(log.dontlognull, DONTLOGNULL)
-}
-
-fn write_all(receiver: &Receiver<WriterMessage>, mut sink: Sink) {
-    while let Some(message) = next(receiver, &mut sink) {
+fn write_all(receiver: &Receiver<WriterMessage>, mut sinks: Sinks) {
+    while let Some(message) = next(receiver, &mut sinks) {
         match message {
-            WriterMessage::Line(line) => sink.write(&line),
-            WriterMessage::Target(target) => sink.retarget(target),
+            WriterMessage::Line(line) => sinks.write(&line),
+            WriterMessage::Places(places) => sinks.change(&places),
             WriterMessage::Flush(done) => {
-                sink.flush();
+                sinks.flush();
                 match done.try_send(()) {
                     Ok(()) | Err(_) => {}
                 }
             }
         }
-        sink.report();
+        sinks.report();
     }
-    sink.flush();
+    sinks.flush();
 }
 
-/// The next message; an empty queue is used to write what the sink has. `None`: no sender is left.
-fn next(receiver: &Receiver<WriterMessage>, sink: &mut Sink) -> Option<WriterMessage> {
+/// The next message; an empty queue is used to write what the sinks have. `None`: no sender is left.
+fn next(receiver: &Receiver<WriterMessage>, sinks: &mut Sinks) -> Option<WriterMessage> {
     match receiver.try_recv() {
         Ok(message) => return Some(message),
-        Err(TryRecvError::Empty) => sink.flush(),
+        Err(TryRecvError::Empty) => sinks.flush(),
         Err(TryRecvError::Disconnected) => return None,
     }
     loop {
         match receiver.recv_timeout(Duration::from_secs(1)) {
             Ok(message) => return Some(message),
-            Err(RecvTimeoutError::Timeout) => sink.report(),
+            Err(RecvTimeoutError::Timeout) => sinks.report(),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
@@ -165,6 +154,12 @@ mod tests {
 
     use super::super::line::tests::line;
     use super::*;
+    use crate::config::{LogSettings, LogTarget};
+
+    fn to(place: LogPlace) -> SessionLine {
+        let targets = vec![LogTarget::new(place)];
+        SessionLine { settings: Arc::new(LogSettings { targets, ..LogSettings::default() }), ..line() }
+    }
 
     #[test]
     fn a_flush_waits_although_the_queue_is_full() {
@@ -180,10 +175,10 @@ mod tests {
             }
             count
         });
-        let log =
-            SessionLog::start(&Log { target: LogTarget::SyslogUnix(path.clone()), rate: 0, ..Log::default() }).unwrap();
+        let log = SessionLog::start(0, Vec::new()).unwrap();
+        let line = to(LogPlace::SyslogUnix(path.clone()));
         while log.dropped() == 0 {
-            log.line(line());
+            log.line(line.clone());
         }
         go.send(()).unwrap();
         log.flush();
@@ -195,10 +190,10 @@ mod tests {
 
     #[test]
     fn the_rate_is_kept_and_the_rest_counted() {
-        let log = Log { target: LogTarget::SyslogUdp(([127, 0, 0, 1], 9).into()), rate: 3, ..Log::default() };
-        let log = SessionLog::start(&log).unwrap();
+        let line = to(LogPlace::SyslogUdp(([127, 0, 0, 1], 9).into()));
+        let log = SessionLog::start(3, Vec::new()).unwrap();
         // Two seconds may be touched.
-        (0..10).for_each(|_| log.line(line()));
+        (0..10).for_each(|_| log.line(line.clone()));
         assert!((4..=7).contains(&log.dropped()), "{}", log.dropped());
     }
 }

@@ -73,7 +73,11 @@ impl Session {
                 preamble.bytes = preamble.bytes.split_off(len);
                 preamble.introduced = true;
                 self.record.client = ClientName::or(src, self.record.client);
-                self.record.local = dst.map(Box::new).or_else(|| self.record.local.take());
+                if dst.is_some() || self.logs_ends() {
+                    let handshake = self.record.started.elapsed();
+                    let ends = self.record.ends_mut();
+                    (ends.local, ends.handshake) = (dst.or(ends.local), handshake);
+                }
                 Ok(true)
             }
             Decoded::Invalid(_) => Err(Ending::over(By::Proxy, During::Request)),

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Server;
-use crate::log::ClientName;
+use crate::log::{ClientName, SessionEnds};
 
 /// The facts of a session for its log line.
 #[derive(Debug)]
 pub(super) struct SessionFacts {
     /// The real client, which is not the connection's peer behind another proxy.
     pub(super) client: ClientName,
-    /// Boxed: only PROXY headers contain it.
-    pub(super) local: Option<Box<SocketAddr>>,
+    /// Boxed: few sessions need them.
+    pub(super) ends: Option<Box<SessionEnds>>,
     pub(super) accepted: SystemTime,
     pub(super) started: Instant,
     pub(super) queue: Option<Duration>,
@@ -22,6 +22,8 @@ pub(super) struct SessionFacts {
     /// A session is stored for each client: what fits into less is kept in less.
     pub(super) retries: u16,
     pub(super) redispatched: bool,
+    /// Its line is written.
+    pub(super) logged: bool,
     pub(super) server: Option<Arc<Server>>,
     /// What the counters contain already.
     pub(super) bytes: ByteCounts,
@@ -34,10 +36,15 @@ pub(super) struct ByteCounts {
 }
 
 impl SessionFacts {
+    /// Makes room for them, if there is none.
+    pub(super) fn ends_mut(&mut self) -> &mut SessionEnds {
+        self.ends.get_or_insert_default()
+    }
+
     pub(super) fn new(client: ClientName, local: Option<SocketAddr>, accepted: SystemTime, started: Instant) -> Self {
         Self {
             client,
-            local: local.map(Box::new),
+            ends: local.map(|local| Box::new(SessionEnds { local: Some(local), ..SessionEnds::default() })),
             accepted,
             started,
             queue: None,
@@ -45,6 +52,7 @@ impl SessionFacts {
             connect: None,
             retries: 0,
             redispatched: false,
+            logged: false,
             server: None,
             bytes: ByteCounts::default(),
         }

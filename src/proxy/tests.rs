@@ -69,12 +69,10 @@ impl Bench {
             origin: MemberOrigin::Static,
         };
         backend.apply(settings, vec![spec], Instant::now()).unwrap();
-        let frontend = Frontend::new(
-            config::Frontend::new("web", Vec::new(), "app"),
-            Arc::clone(&backend),
-            Arc::new(Limit::new(10_000)),
-        );
-        let log = SessionLog::start(&config::Log { sessions: false, ..config::Log::default() }).unwrap();
+        let mut quiet = config::Frontend::new("web", Vec::new(), "app");
+        quiet.log = Arc::new(config::LogSettings { sessions: false, ..config::LogSettings::default() });
+        let frontend = Frontend::new(quiet, Arc::clone(&backend), Arc::new(Limit::new(10_000)));
+        let log = SessionLog::start(0, Vec::new()).unwrap();
         let (notices, received) = mpsc::channel(8);
         let worker = |index| {
             Worker::start(index, WorkerResources { log: log.clone(), notices: notices.clone(), pipes }).unwrap()

@@ -27,6 +27,41 @@ pub(crate) fn log_time(time: SystemTime) -> String {
     )
 }
 
+/// `06/Feb/2009:12:12:51 +0100`, in local time or in that of Greenwich.
+pub(crate) fn zoned_time(time: SystemTime, gmt: bool) -> String {
+    let (tm, _) = broken_down(time, gmt);
+    let (sign, minutes) = offset(&tm);
+    format!(
+        "{:02}/{}/{}:{:02}:{:02}:{:02} {sign}{:02}{:02}",
+        tm.tm_mday,
+        month(&tm),
+        tm.tm_year + 1900,
+        tm.tm_hour,
+        tm.tm_min,
+        tm.tm_sec,
+        minutes / 60,
+        minutes % 60
+    )
+}
+
+/// `2009-02-06T12:12:51.443000+01:00`, as RFC 5424 has it.
+pub(crate) fn iso_time(time: SystemTime) -> String {
+    let (tm, _) = local(time);
+    let (sign, minutes) = offset(&tm);
+    let micros = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_micros();
+    format!(
+        "{}-{:02}-{:02}T{:02}:{:02}:{:02}.{micros:06}{sign}{:02}:{:02}",
+        tm.tm_year + 1900,
+        tm.tm_mon + 1,
+        tm.tm_mday,
+        tm.tm_hour,
+        tm.tm_min,
+        tm.tm_sec,
+        minutes / 60,
+        minutes % 60
+    )
+}
+
 /// `Feb  6 12:12:51`, as RFC 3164 requires.
 pub(crate) fn syslog_time(time: SystemTime) -> String {
     let (tm, _) = local(time);
@@ -37,14 +72,24 @@ fn month(tm: &libc::tm) -> &'static str {
     usize::try_from(tm.tm_mon).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or("???")
 }
 
+/// Of the time zone, in minutes.
+fn offset(tm: &libc::tm) -> (char, i64) {
+    (if tm.tm_gmtoff < 0 { '-' } else { '+' }, tm.tm_gmtoff.abs() / 60)
+}
+
 fn local(time: SystemTime) -> (libc::tm, u32) {
+    broken_down(time, false)
+}
+
+fn broken_down(time: SystemTime, gmt: bool) -> (libc::tm, u32) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(0);
     let mut tm = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: both pointers are valid for the call; localtime_r keeps no reference. All zeroes is a valid value of that
+    // SAFETY: both pointers are valid for the call; neither function keeps a reference. All zeroes is a valid value of that
     // plain C struct, and it stays so when the call fails.
     let tm = unsafe {
-        libc::localtime_r(&raw const seconds, tm.as_mut_ptr());
+        let convert = if gmt { libc::gmtime_r } else { libc::localtime_r };
+        convert(&raw const seconds, tm.as_mut_ptr());
         tm.assume_init()
     };
     (tm, since.subsec_millis())
@@ -60,5 +105,9 @@ mod tests {
         let text = log_time(time);
         assert!(text.contains("/Feb/2009:") && text.ends_with(":51.443"), "{text}");
         assert!(syslog_time(time).starts_with("Feb  "), "{}", syslog_time(time));
+        assert_eq!(zoned_time(time, true), "06/Feb/2009:12:12:51 +0000");
+        assert!(zoned_time(time, false).contains("/Feb/2009:"), "{}", zoned_time(time, false));
+        let iso = iso_time(time);
+        assert!(iso.starts_with("2009-02-0") && iso.contains(":51.443000"), "{iso}");
     }
 }

@@ -5,6 +5,7 @@
 //! Rule: a message that the kernel cut short is an error. `recv` then closes every descriptor that came with it, so
 //! that no count is trusted by mistake and no descriptor leaks.
 
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddrV4, SocketAddrV6};
@@ -16,6 +17,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, UnixCredentials, getsockname, getsockopt, socketpair,
     sockopt,
 };
+use nix::unistd::getppid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd, retry_on_intr};
 use rustix::net::{
@@ -196,6 +198,20 @@ pub fn inherit(number: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Opens a file, pipe or terminal that the parent process has inherited under a number, for writing at its end. An engine
+/// inherits only what it is to have, but its supervisor keeps what it was given.
+pub(crate) fn reopen(number: u32) -> io::Result<File> {
+    let parent = getppid();
+    let info = fs::read_to_string(format!("/proc/{parent}/fdinfo/{number}"));
+    let info = info.map_err(|_| io::Error::other(NOT_LEFT_OPEN))?;
+    let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    // All that this program opens itself is close-on-exec.
+    if flags.is_none_or(|flags| flags & OFlag::O_CLOEXEC.bits() != 0) {
+        return Err(io::Error::other(NOT_LEFT_OPEN));
+    }
+    OpenOptions::new().append(true).open(format!("/proc/{parent}/fd/{number}"))
+}
+
 /// Leaves a descriptor from [`inherit`] open and inheritable, as it was found.
 pub(crate) fn leave(fd: OwnedFd) {
     if set_inheritable(fd.as_fd(), true).is_ok() {
@@ -213,6 +229,8 @@ fn received_fds(control: &mut RecvAncillaryBuffer<'_>) -> Vec<OwnedFd> {
     }
     fds
 }
+
+const NOT_LEFT_OPEN: &str = "`lb run` was given no such file, pipe or terminal";
 
 /// Room for the control message of [`MAX_FDS`] descriptors.
 const CONTROL_SPACE: usize = rustix::cmsg_space!(ScmRights(MAX_FDS));

@@ -37,6 +37,7 @@ mod idle;
 mod leaving;
 mod link_local;
 mod listeners;
+mod log_formats;
 mod logs;
 mod maxconn;
 mod names;

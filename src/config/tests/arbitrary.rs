@@ -48,13 +48,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
 }
 
 fn global() -> impl Strategy<Value = Global> {
-    let target = prop_oneof![
-        Just(LogTarget::Stdout),
-        Just(LogTarget::SyslogUnix("/dev/log".into())),
-        Just(LogTarget::SyslogUdp("[::1]:514".parse().unwrap())),
-    ];
-    let log = (target, any::<bool>(), any::<bool>(), 0..1000u32);
-    let log = log.prop_map(|(target, sessions, dontlognull, rate)| Log { target, sessions, dontlognull, rate });
+    let log = (log(), 0..1000u32).prop_map(|(settings, rate)| Log { rate, settings: settings.into() });
     let paths = proptest::option::of(Just("/run/lb \"quoted\"\n".into()));
     let time = proptest::option::of(time());
     let socket =
@@ -73,6 +67,41 @@ fn global() -> impl Strategy<Value = Global> {
     )
 }
 
+fn log() -> impl Strategy<Value = LogSettings> {
+    let place = prop_oneof![
+        Just(LogPlace::Stdout),
+        Just(LogPlace::Stderr),
+        (3..99u32).prop_map(LogPlace::Descriptor),
+        Just(LogPlace::SyslogUnix("/dev/log".into())),
+        Just(LogPlace::SyslogUdp("[::1]:514".parse().unwrap())),
+    ];
+    let tag = || proptest::option::of("[a-z ]{1,9}");
+    let form = proptest::sample::select(&log_target::FORMS[..]);
+    let target = (place, 0..24u8, [0..8u8, 0..8u8], proptest::option::of(80..9999usize), form, tag());
+    let target = target.prop_map(|(to, facility, [level, min_level], length, (_, form), tag)| LogTarget {
+        to,
+        facility,
+        level,
+        min_level,
+        length,
+        form,
+        tag,
+    });
+    let format = proptest::option::of(proptest::sample::select(&["%ci \"x\"", "%{+Q}o %[src] %%"][..]));
+    (any::<[bool; 5]>(), format, tag(), vec(target, 1..9)).prop_map(
+        |([sessions, dontlognull, dontlog_normal, asap, separate_errors], format, tag, targets)| LogSettings {
+            sessions,
+            dontlognull,
+            dontlog_normal,
+            asap,
+            separate_errors,
+            format: format.map(|text| log_format::LogFormat::parse(text).unwrap()),
+            tag: tag.unwrap_or_else(|| "lb".to_owned()),
+            targets,
+        },
+    )
+}
+
 fn frontend() -> impl Strategy<Value = Frontend> {
     let binds = proptest::sample::subsequence(
         vec!["0.0.0.0:1", "127.0.0.1:1", "[::1]:1", "[::]:1", "fd@3", "/s", "abns@s"],
@@ -84,14 +113,18 @@ fn frontend() -> impl Strategy<Value = Frontend> {
     };
     let timeout = [proptest::option::of(time()), proptest::option::of(time()), proptest::option::of(time())];
     let limits = [proptest::option::of(1..9999u32), proptest::option::of(1..9999u32)];
+    let limits = (limits, log());
     (binds, vec(bind_entry(), 4), limits, timeout, any::<[bool; 2]>()).prop_map(
-        move |(binds, entries, [maxconn, rate_limit], [client, client_fin, tunnel], [reuse_port, endless])| Frontend {
-            bind: (1..).zip(binds.into_iter().zip(entries)).map(entry).collect(),
-            maxconn,
-            rate_limit,
-            timeout: FrontendTimeouts { client: endless.then_some(client), client_fin, tunnel },
-            reuse_port,
-            ..Frontend::new("", Vec::new(), "")
+        move |(binds, entries, ([maxconn, rate_limit], log), [client, client_fin, tunnel], [reuse_port, endless])| {
+            Frontend {
+                log: log.into(),
+                bind: (1..).zip(binds.into_iter().zip(entries)).map(entry).collect(),
+                maxconn,
+                rate_limit,
+                timeout: FrontendTimeouts { client: endless.then_some(client), client_fin, tunnel },
+                reuse_port,
+                ..Frontend::new("", Vec::new(), "")
+            }
         },
     )
 }

@@ -253,11 +253,34 @@ fn discovery_needs_no_servers_and_brings_etcd() {
 #[test]
 fn a_log_goes_where_it_is_sent() {
     for (text, target) in [
-        ("stdout", LogTarget::Stdout),
-        ("/dev/log", LogTarget::SyslogUnix("/dev/log".into())),
-        ("127.0.0.1:514", LogTarget::SyslogUdp("127.0.0.1:514".parse().unwrap())),
+        ("stdout", LogPlace::Stdout),
+        ("stderr", LogPlace::Stderr),
+        ("fd@1", LogPlace::Stdout),
+        ("fd@7", LogPlace::Descriptor(7)),
+        ("/dev/log", LogPlace::SyslogUnix("/dev/log".into())),
+        ("127.0.0.1:514", LogPlace::SyslogUdp("127.0.0.1:514".parse().unwrap())),
     ] {
         let sample = SAMPLE.replace("target = \"stdout\"", &format!("target = \"{text}\""));
-        assert_eq!(parse("lb.toml", &sample).unwrap().global.log.target, target);
+        assert_eq!(parse("lb.toml", &sample).unwrap().global.log.settings.targets, [LogTarget::new(target)]);
     }
+}
+
+#[test]
+fn a_frontend_has_the_log_of_the_process_but_for_what_it_says() {
+    let text = "[global.log]\ntag = \"x\"\ndontlognull = true\nformat = \"%ci  %{+Q}s\"\n\
+                target = [\"stderr\", { to = \"127.0.0.1:5\", facility = \"local7\", level = \"notice\", \
+                min_level = \"err\", length = 512, format = \"rfc5424\", tag = \"y\" }]\n\
+                [frontend.f]\nbind = \":1\"\nbackend = \"b\"\nlog = { dontlognull = false, asap = true }\n\
+                [frontend.g]\nbind = \":2\"\nbackend = \"b\"\n[backend.b]\nservers.a = \"h:1\"\n";
+    let config = parse("lb.toml", text).unwrap_or_else(|problems| panic!("{problems}"));
+    let of_process = &config.global.log.settings;
+    assert_eq!(config.frontends[1].log, *of_process);
+    let own = &config.frontends[0].log;
+    assert_eq!((own.dontlognull, own.asap, own.tag.as_str()), (false, true, "x"));
+    assert_eq!((&own.format, &own.targets), (&of_process.format, &of_process.targets));
+    assert!(of_process.dontlognull && !of_process.asap);
+    let [stderr, udp] = &own.targets[..] else { panic!("two targets") };
+    assert_eq!((&stderr.to, stderr.form), (&LogPlace::Stderr, LogForm::Raw));
+    assert_eq!((udp.facility, udp.level, udp.min_level, udp.length), (23, 5, 3, Some(512)));
+    assert_eq!((udp.form, udp.tag.as_deref()), (LogForm::Rfc5424, Some("y")));
 }

@@ -23,16 +23,7 @@ pub(super) fn written(config: &Config) -> String {
     out.key("watchdog", duration(*watchdog));
     out.key("external_checks", external_checks);
     out.header("global.log");
-    out.key(
-        "target",
-        quoted(&match &log.target {
-            LogTarget::Stdout => "stdout".to_owned(),
-            LogTarget::SyslogUnix(path) => path.display().to_string(),
-            LogTarget::SyslogUdp(addr) => addr.to_string(),
-        }),
-    );
-    out.key("sessions", log.sessions);
-    out.key("dontlognull", log.dontlognull);
+    out.log("", &log.settings);
     out.key("rate", log.rate);
     if let Some(etcd) = &config.etcd {
         out.header("etcd");
@@ -53,6 +44,9 @@ pub(super) fn written(config: &Config) -> String {
         out.maybe("maxconn", frontend.maxconn.map(|n| n.to_string()));
         out.maybe("rate_limit", frontend.rate_limit.map(|n| n.to_string()));
         out.key("reuse_port", frontend.reuse_port);
+        if frontend.log != log.settings {
+            out.log("log.", &frontend.log);
+        }
         let FrontendTimeouts { client, client_fin, tunnel } = frontend.timeout;
         out.maybe("timeout.client", client.map(|limit| duration(limit.unwrap_or_default())));
         out.maybe("timeout.client_fin", client_fin.map(duration));
@@ -80,6 +74,19 @@ impl Text {
         if let Some(value) = value {
             self.key(key, value);
         }
+    }
+
+    fn log(&mut self, before: &str, log: &LogSettings) {
+        let mut key = |name: &str, value: String| self.key(&format!("{before}{name}"), value);
+        key("sessions", log.sessions.to_string());
+        key("dontlognull", log.dontlognull.to_string());
+        key("dontlog_normal", log.dontlog_normal.to_string());
+        key("asap", log.asap.to_string());
+        key("separate_errors", log.separate_errors.to_string());
+        key("tag", quoted(&log.tag));
+        key("format", quoted(log.format.as_ref().map_or(log::USUAL, |format| format.text())));
+        let targets: Vec<_> = log.targets.iter().map(log_target).collect();
+        key("target", format!("[{}]", targets.join(", ")));
     }
 
     fn backend(&mut self, backend: &Backend) {
@@ -179,6 +186,29 @@ impl Text {
             }
         }
     }
+}
+
+fn log_target(target: &LogTarget) -> String {
+    let mut out = Text(String::new(), ", ");
+    out.key(
+        "to",
+        quoted(&match &target.to {
+            LogPlace::Stdout => "stdout".to_owned(),
+            LogPlace::Stderr => "stderr".to_owned(),
+            LogPlace::Descriptor(number) => format!("fd@{number}"),
+            LogPlace::SyslogUnix(path) => path.display().to_string(),
+            LogPlace::SyslogUdp(addr) => addr.to_string(),
+        }),
+    );
+    let level = |level: u8| quoted(log_target::LEVELS[usize::from(level)].0);
+    out.key("facility", quoted(log_target::FACILITIES[usize::from(target.facility)].0));
+    out.key("level", level(target.level));
+    out.key("min_level", level(target.min_level));
+    out.maybe("length", target.length.map(|n| n.to_string()));
+    let form = log_target::FORMS.iter().find(|(_, form)| *form == target.form).unwrap();
+    out.key("format", quoted(form.0));
+    out.maybe("tag", target.tag.as_deref().map(quoted));
+    format!("{{ {} }}", out.0.trim_end_matches(", "))
 }
 
 fn bind_entry(entry: &BindEntry) -> String {

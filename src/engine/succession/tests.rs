@@ -29,7 +29,7 @@ fn parts() -> Parts {
         [frontend.web]\nbind = [\"127.0.0.1:0\"]\nbackend = \"app\"\n\
         [backend.app.servers]\na = \"127.0.0.1:1\"\n";
     let config = config::parse("lb.toml", text).unwrap();
-    let log = SessionLog::start(&config.global.log).unwrap();
+    let log = SessionLog::start(config.global.log.rate, config.log_places()).unwrap();
     let resources = WorkerResources { log, notices: mpsc::channel(1).0, pipes: 0 };
     let workers = Workers::start(1, &resources).unwrap();
     Parts {

@@ -71,6 +71,11 @@ impl Session {
         first.extend_from_slice(preamble);
         let socket = {
             let addr = self.target(client, lease);
+            if let Addr::Ip(server) = &*addr
+                && self.logs_ends()
+            {
+                self.record.ends_mut().server = Some(*server);
+            }
             let source = lease.member().spec.options.source;
             let (socket, sent) = begin(&addr, source, &first).map_err(Missed::Attempt)?;
             if let Some(sent) = sent {

@@ -77,6 +77,8 @@ impl Session {
                 self.record.connect = Some(connect);
                 self.record.retries = u16::try_from(retries).unwrap_or(u16::MAX);
                 self.record.redispatched = redispatched;
+                // It was logged when it got its server.
+                self.record.logged = self.permit.frontend().route().settings.log.asap;
                 self.resume(*relay, &server).await;
             }
         }
@@ -92,6 +94,9 @@ impl Session {
             let Ok(mut client) = Socket::register(client) else {
                 return self.finish(Termination { by: By::Resource, during: During::Request });
             };
+            if self.logs_ends() {
+                self.local(&client);
+            }
             let header = self.read_proxy_header(&client, &mut preamble).await;
             if let Err(ending) = header.and_then(|()| self.read_first(&client, &mut preamble)) {
                 return self.end_waiting(ending, client, preamble);
@@ -135,6 +140,16 @@ impl Session {
         let server = reached.lease.server();
         server.stats.sessions_total.add(1);
         self.set_server(Some(server));
+        if self.logs_ends() {
+            let (outgoing, server) =
+                (socket::local_addr(reached.socket.as_fd()).ok(), socket::peer(reached.socket.as_fd()));
+            let ends = self.record.ends_mut();
+            ends.outgoing = outgoing;
+            if let Some(Addr::Ip(server)) = server {
+                ends.server = Some(server);
+            }
+        }
+        self.log_early();
         (Relay::new(client, reached.socket, up, replay, timer::now()), reached.lease)
     }
 

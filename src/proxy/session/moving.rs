@@ -44,7 +44,7 @@ impl Session {
         let frozen = Frozen {
             frontend: Arc::clone(&self.permit.frontend().name),
             client: self.record.client,
-            local: self.record.local.as_deref().copied(),
+            local: self.record.ends.as_ref().and_then(|ends| ends.local),
             accepted: self.record.accepted,
             age: self.record.started.elapsed(),
             stage,

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Lease, Server};
-use crate::log::{By, During, SessionLine, Termination};
+use crate::config::LogSettings;
+use crate::log::{Attempts, By, During, SessionLine, SessionTimes, Termination};
 use crate::proxy::context::Context;
 use crate::proxy::frontend::Permit;
 use crate::proxy::record::{ByteCounts, SessionFacts};
@@ -95,10 +96,13 @@ impl Session {
 
     /// The address that the client connected to; the kernel is asked only when it is needed.
     pub(in crate::proxy) fn local(&mut self, client: &Socket) -> Option<SocketAddr> {
-        if self.record.local.is_none() {
-            self.record.local = socket::accepted_at(client.as_fd()).map(Box::new);
+        let known = self.record.ends.as_ref().and_then(|ends| ends.local);
+        if known.is_some() {
+            return known;
         }
-        self.record.local.as_deref().copied()
+        let local = socket::accepted_at(client.as_fd())?;
+        self.record.ends_mut().local = Some(local);
+        Some(local)
     }
 
     /// Records the server that the session is on; `None`: it has left it.
@@ -133,12 +137,33 @@ impl Session {
         } else {
             self.permit.frontend().stats.failed.add(1);
         }
-        if self.context.log.wants(record.bytes.from_client + record.bytes.to_client) {
-            self.context.log.line(self.line(total, ending));
+        if !record.logged {
+            self.log(total, ending, false);
         }
     }
 
-    fn line(&self, total: Duration, ending: Termination) -> SessionLine {
+    /// Whether its log names the addresses at its ends.
+    pub(in crate::proxy) fn logs_ends(&self) -> bool {
+        self.permit.frontend().route().settings.log.format.is_some()
+    }
+
+    /// Logs a session that has just got its server, where that is when it is to be logged.
+    pub(super) fn log_early(&mut self) {
+        if self.permit.frontend().route().settings.log.asap {
+            self.log(self.record.started.elapsed(), Termination { by: By::Nobody, during: During::Finished }, true);
+            self.record.logged = true;
+        }
+    }
+
+    fn log(&self, total: Duration, ending: Termination, partial: bool) {
+        let settings = Arc::clone(&self.permit.frontend().route().settings.log);
+        if settings.sessions {
+            self.context.log.line(self.line(total, ending, partial, settings));
+        }
+    }
+
+    fn line(&self, total: Duration, ending: Termination, partial: bool, settings: Arc<LogSettings>) -> SessionLine {
+        let has_format = settings.format.is_some();
         let frontend = self.permit.frontend();
         let record = &self.record;
         SessionLine {
@@ -147,9 +172,7 @@ impl Session {
             frontend: Arc::clone(&frontend.name),
             backend: Arc::clone(&self.backend.name),
             server: record.server.as_ref().map(|server| Arc::clone(&server.name)),
-            queue: record.queue,
-            connect: record.connect,
-            total,
+            times: SessionTimes { queue: record.queue, connect: record.connect, total },
             bytes_out: record.bytes.to_client,
             bytes_in: record.bytes.from_client,
             ending,
@@ -159,9 +182,15 @@ impl Session {
                 self.backend.sessions(),
                 record.server.as_ref().map_or(0, |server| server.sessions()),
             ],
-            retries: record.retries.into(),
-            redispatched: record.redispatched,
-            queue_position: record.queue_position,
+            attempts: Attempts {
+                retries: record.retries.into(),
+                redispatched: record.redispatched,
+                queue_position: record.queue_position,
+            },
+            partial,
+            settings,
+            ends: record.ends.clone().filter(|_| has_format),
+            entry: self.permit.gate().filter(|_| has_format).map(|gate| Arc::clone(&gate.entry())),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::log::SessionLog;
 use crate::proxy::{Finding, Notice};
 
 fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
-    let log = SessionLog::start(&config::Log::default()).unwrap();
+    let log = SessionLog::start(0, Vec::new()).unwrap();
     Context::new(WorkerResources { log, notices, pipes: 0 })
 }
 

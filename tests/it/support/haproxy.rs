@@ -97,6 +97,20 @@ impl Haproxy {
         Self::start(port, &text, &[])
     }
 
+    /// Balances a port of 127.0.0.1, as frontend `web`, over one server `a` of the backend `app` without checks or
+    /// retries; sessions with a byte are logged to `syslog`, in a form with options, by these lines of the frontend.
+    #[track_caller]
+    pub(crate) fn logging(server: SocketAddr, syslog: &str, frontend: &str) -> Self {
+        let port = Port::reserve();
+        let text = format!(
+            "global\n log {syslog}\ndefaults\n mode tcp\n retries 0\n timeout connect 5s\n timeout client 50s\n timeout \
+             server 50s\nfrontend web\n log global\n option dontlognull\n{frontend}\n bind {}\n default_backend app\nbackend app\n server a \
+             {server}\n",
+            port.addr()
+        );
+        Self::start(port, &text, &[])
+    }
+
     #[track_caller]
     fn start(port: Port, text: &str, within: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();

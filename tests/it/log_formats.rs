@@ -1,0 +1,239 @@
+//! Where session lines go and in which form, beside HAProxy: the same format and the same traffic give the same lines.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::support::client::{HANG, connect, read_to_end};
+use crate::support::config::Config;
+use crate::support::haproxy::Haproxy;
+use crate::support::lb::Lb;
+use crate::support::origin::{Behaviour, Origin};
+use crate::support::wait::{eventually, observe};
+
+/// All that does not depend on ports, pids or the time.
+const FIELDS: &str = "%ci [%fi] %ft %f %b/%s %si:%sp %B %U %ts %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %{+Q}s %{+X}ci %{+X}sp \
+    %{+Q}o %ID %ST %H %hr|%hs %sslv %{-M}sslc %[src] %[dst] %[fe_name] %[be_name] %[srv_name] %[so_id] %[hostname]   %%";
+
+/// Those of a session that no server takes: lb has looked for another one, and names none.
+const WITHOUT_SERVER: &str = "%ci [%fi] %ft %f %b %si:%sp %B %ts %tsc %ac/%fc/%bc/%sc %sq/%bq %[src] %[be_name]";
+
+#[derive(Debug, Clone, Copy)]
+enum Traffic {
+    Whole,
+    Reset,
+    ServerGone,
+}
+
+struct Syslog(UdpSocket);
+
+impl Syslog {
+    fn bind() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(HANG)).unwrap();
+        Self(socket)
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// The next line with this text in it.
+    fn line(&self, with: &str) -> String {
+        loop {
+            let mut buffer = [0; 4096];
+            let size = self.0.recv(&mut buffer).unwrap();
+            let text = String::from_utf8(buffer[..size].to_vec()).unwrap();
+            if text.contains(with) {
+                return text.trim_end_matches('\n').to_owned();
+            }
+        }
+    }
+}
+
+/// HAProxy and lb with one server, each with its own receiver.
+fn both(origin: &Origin, form: &str, haproxy: &str, log: &str) -> [(Syslog, SocketAddr, Box<dyn std::any::Any>); 2] {
+    let (theirs, ours) = (Syslog::bind(), Syslog::bind());
+    let syslog = format!("{} format {form} local3", theirs.addr());
+    let haproxy = Haproxy::logging(origin.addr(), &syslog, haproxy);
+    let target = format!("{{ to = \"{}\", format = \"{form}\", facility = \"local3\" }}", ours.addr());
+    let config = Config::bare()
+        .global(&format!("log = {{ target = {target}, {log} }}"))
+        .backend("check = false\nobserve = \"none\"\nretries = 0")
+        .origins([origin]);
+    let lb = Lb::start(&config);
+    let (at_haproxy, at_lb) = (haproxy.addr(), lb.addr("web"));
+    [(theirs, at_haproxy, Box::new(haproxy)), (ours, at_lb, Box::new(lb))]
+}
+
+fn send(addr: SocketAddr, traffic: Traffic) {
+    let mut client = connect(addr).unwrap();
+    client.write_all(b"hello").unwrap();
+    match traffic {
+        Traffic::Whole => client.shutdown(Shutdown::Write).unwrap(),
+        Traffic::Reset => {
+            client.read_exact(&mut [0; 5]).unwrap();
+            return SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        Traffic::ServerGone => {}
+    }
+    read_to_end(&client);
+}
+
+#[test]
+fn a_format_gives_the_lines_of_haproxy() {
+    for (traffic, fields) in [(Traffic::Whole, FIELDS), (Traffic::Reset, FIELDS), (Traffic::ServerGone, WITHOUT_SERVER)]
+    {
+        let mut origin = Origin::start(Behaviour::Echo);
+        let haproxy = format!(" log-format \"{fields}\"");
+        let sides = both(&origin, "raw", &haproxy, &format!("format = '{fields}'"));
+        if matches!(traffic, Traffic::ServerGone) {
+            origin.stop();
+        }
+        let lines = sides.each_ref().map(|(syslog, addr, _)| {
+            send(*addr, traffic);
+            syslog.line("web")
+        });
+        assert_eq!(lines[0], lines[1], "{traffic:?}");
+    }
+}
+
+#[test]
+fn the_usual_line_and_what_stands_before_it_are_those_of_haproxy() {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for (form, begin) in [
+        ("raw", ""),
+        ("priority", "<158>"),
+        ("short", "<6>"),
+        ("timed", "<6>TIME "),
+        ("iso", "TIME "),
+        ("local", "<158>DATE TAG[PID]: "),
+        ("rfc3164", "<158>DATE HOST TAG[PID]: "),
+        ("rfc5424", "<158>1 TIME HOST TAG PID - - "),
+    ] {
+        let origin = Origin::start(Behaviour::Echo);
+        let sides = both(&origin, form, " log-tag tag\n option tcplog", "tag = \"tag\"");
+        for (syslog, addr, _) in &sides {
+            send(*addr, Traffic::Whole);
+            let line = syslog.line(" web ");
+            let (before, rest) = line.split_once("127.0.0.1:").unwrap();
+            let mut words: Vec<&str> = rest.split(' ').collect();
+            for (place, word) in [(0, "PORT"), (1, "[TIME]"), (4, "T/T/T")] {
+                words[place] = word;
+            }
+            assert_eq!(words.join(" "), "PORT [TIME] web app/a T/T/T 5 -- 1/1/0/0/0 0/0", "{line}");
+            assert_eq!(masked(before, host.trim()), begin, "{line}");
+        }
+    }
+}
+
+/// With words in the place of what differs from run to run. HAProxy has no name of its host unless it is told.
+fn masked(header: &str, host: &str) -> String {
+    let mut out = Vec::new();
+    for word in header.split_inclusive(' ') {
+        let bare = word.trim_end_matches([' ', ':']);
+        let masked = match bare.split_once('[') {
+            Some(("tag", _)) => word.replacen(bare, "TAG[PID]", 1),
+            _ if bare == host || bare == "localhost" => word.replacen(bare, "HOST", 1),
+            _ if bare == "tag" => word.replacen(bare, "TAG", 1),
+            _ if bare.len() > 30 && bare.contains('T') => {
+                let level = bare.find('>').map_or(0, |at| at + 1);
+                word.replacen(&bare[level..], "TIME", 1)
+            }
+            _ => word.to_owned(),
+        };
+        out.push(masked);
+    }
+    let text = out.concat();
+    // `<158>Dec  1 00:53:14 `
+    if let Some((priority, rest)) = text.split_once('>')
+        && rest.contains("TAG[PID]")
+    {
+        return format!("{priority}>DATE {}", &rest[16..]);
+    }
+    let words: Vec<&str> = text.split(' ').collect();
+    match words[..] {
+        [version, time, host, tag, pid, "-", "-", ""] if pid.parse::<u32>().is_ok() => {
+            format!("{version} {time} {} {tag} PID - - ", if host == "-" { "HOST" } else { host })
+        }
+        _ => text,
+    }
+}
+
+#[test]
+fn lines_may_come_early_be_sorted_by_their_end_or_be_left_out_as_in_haproxy() {
+    let origin = Origin::start(Behaviour::Echo);
+    let early = both(
+        &origin,
+        "raw",
+        " option logasap\n log-format \"early %Tw/%Tc/%Tt %B %U %ts\"",
+        "asap = true, format = 'early %Tw/%Tc/%Tt %B %U %ts'",
+    );
+    // Of the connection by which the test knew that it accepts.
+    early[0].0.line("early ");
+    for (syslog, addr, _) in &early {
+        let mut client = connect(*addr).unwrap();
+        // Before the session ends.
+        let line = syslog.line("early ");
+        let times = line.split([' ', '/']).nth(3).unwrap();
+        assert!(times.starts_with('+') && line.ends_with(" +0 0 --"), "{line}");
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        drop(client);
+        syslog.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!(syslog.0.recv(&mut [0; 100]).is_err(), "only once");
+    }
+    let sorted = both(
+        &origin,
+        "short",
+        " option log-separate-errors\n option dontlog-normal\n log-format \"%ts web\"",
+        "separate_errors = true, dontlog_normal = true, format = '%ts web'",
+    );
+    for (syslog, addr, _) in &sorted {
+        send(*addr, Traffic::Whole);
+        send(*addr, Traffic::Reset);
+        assert_eq!(syslog.line("web"), "<3>CD web");
+    }
+}
+
+#[test]
+fn a_line_goes_to_each_target_by_its_level_and_to_those_of_its_frontend() {
+    let (all, few, other) = (Syslog::bind(), Syslog::bind(), Syslog::bind());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("third");
+    let origin = Origin::start(Behaviour::Echo);
+    let targets = format!(
+        "[{{ to = \"{}\", length = 80, format = \"local\", tag = \"t\" }}, {{ to = \"{}\", level = \"notice\", min_level = \"alert\", format = \"short\" }}, \"stderr\", \"fd@3\"]",
+        all.addr(),
+        few.addr(),
+    );
+    let second = format!(
+        "[frontend.other]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\nlog = {{ target = \"{}\", format = \"other %ci\" }}\n",
+        other.addr()
+    );
+    let config = Config::new()
+        .global(&format!("log = {{ target = {targets}, separate_errors = true }}"))
+        .origins([&origin])
+        .table(&second);
+    let redirect = format!("exec \"$@\" 3>>{}", file.display());
+    let lb = Lb::options().within(&["bash", "-c", &redirect, "bash"]).config(&config).start();
+    send(lb.addr("web"), Traffic::Whole);
+    let line = all.line("127.0.0.1");
+    assert!(line.starts_with("<134>") && line.contains(" t[") && line.len() == 80, "{line}");
+    send(lb.addr("web"), Traffic::Reset);
+    let line = few.line("web");
+    assert!(line.starts_with("<3>") && line.contains(" CD "), "no line of level info before: {line}");
+    send(lb.addr("other"), Traffic::Whole);
+    assert!(other.line("other").ends_with(" other 127.0.0.1"));
+    let third = || fs::read_to_string(&file).unwrap();
+    eventually(HANG, "two lines at fd@3", || (third().lines().count() == 2).then_some(()));
+    eventually(HANG, "the lines on stderr", || lb.stderr().contains(" web app/a ").then_some(()));
+    lb.command_ok(&["upgrade", "--probation", "0s"]);
+    send(lb.addr("web"), Traffic::Whole);
+    eventually(HANG, "a third line at fd@3", || (third().lines().count() == 3).then_some(()));
+    observe(Duration::from_millis(100));
+    assert!(!third().contains("other") && !lb.stdout().contains("app/a"), "{}", third());
+}
