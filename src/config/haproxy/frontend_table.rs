@@ -60,7 +60,7 @@ fn log(proxy: &Proxy, global: &GlobalPlan, default_log: bool, fates: &mut Fates)
         }
         return toml;
     }
-    if !proxy.log.targets.is_empty() && gate::has_log() {
+    if !proxy.log.targets.is_empty() {
         let all = shared.iter().chain(&proxy.log.targets).cloned().collect::<Vec<_>>();
         toml.extend(log_target::lines("log.target", &all));
     }

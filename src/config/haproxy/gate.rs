@@ -1,11 +1,8 @@
 //! Which of the keys of TOML are there: what a word asks for and no key can say yet is a notice.
 
 use super::super::{Backend, BindEntry, Check, Config, Frontend, Server};
-use super::document::TomlLine;
 use super::fate::Fates;
-use super::log_target;
-use super::proxy::{BindLine, Proxy, ProxyKind};
-use super::sections::Sections;
+use super::proxy::BindLine;
 use super::setting::Setting;
 
 fn top(key: &str) -> &str {
@@ -17,11 +14,6 @@ fn gate(known: bool, setting: &Setting, fates: &mut Fates) -> bool {
         fates.notice(setting.at, format!("`{}` is not supported yet", setting.key), "");
     }
     known
-}
-
-/// Frontends have a log of their own, and targets are tables.
-pub(super) fn has_log() -> bool {
-    Frontend::SHAPE.keys.contains(&"log")
 }
 
 pub(super) fn front(setting: &Setting, fates: &mut Fates) -> bool {
@@ -61,31 +53,4 @@ pub(super) fn binds(binds: &[BindLine], fates: &mut Fates) -> Vec<BindLine> {
 
 pub(super) fn global(setting: &Setting, fates: &mut Fates) -> bool {
     gate(super::super::Global::SHAPE.keys.contains(&top(setting.key)), setting, fates)
-}
-
-pub(super) fn log_targets(sections: &Sections, running: &[&Proxy], fates: &mut Fates) -> Vec<TomlLine> {
-    let mut toml = Vec::new();
-    if has_log() {
-        let wanted = running.iter().any(|proxy| proxy.kind != ProxyKind::Backend && proxy.log.global.is_some());
-        let targets = &sections.global.targets;
-        if wanted && !targets.is_empty() {
-            toml.extend(log_target::lines("target", targets));
-            let tag = sections.global.tag.iter().map(|(tag, at)| TomlLine::new(format!("tag = {tag}"), Some(*at)));
-            toml.extend(tag);
-        }
-        return toml;
-    }
-    for (index, (target, at)) in sections.global.targets.iter().enumerate() {
-        let to = target.split('"').nth(1).unwrap_or_default();
-        let known = to == "stdout" || to.starts_with('/') || to.parse::<std::net::SocketAddr>().is_ok();
-        if index == 0 && known {
-            toml.push(TomlLine::new(format!("target = \"{to}\""), Some(*at)));
-        } else {
-            fates.notice(*at, "this target is not supported yet", "");
-        }
-    }
-    if !running.is_empty() && running.iter().all(|proxy| proxy.log.settings.get("log.dontlognull").is_some()) {
-        toml.push(TomlLine::new("dontlognull = true", None));
-    }
-    toml
 }

@@ -3,6 +3,8 @@
 use super::document::TomlLine;
 use super::fate::Fates;
 use super::gate;
+use super::global_plan::GlobalPlan;
+use super::log_target;
 use super::proxy::Proxy;
 use super::sections::Sections;
 
@@ -26,7 +28,7 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
     if !toml.is_empty() {
         toml.insert(0, TomlLine::new("[global]", at));
     }
-    let mut log = gate::log_targets(sections, running, fates);
+    let mut log = targets(global, running);
     if !logs {
         log.push(TomlLine::new("sessions = false", None));
     }
@@ -34,5 +36,18 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
         toml.push(TomlLine::new("[global.log]", at.filter(|_| toml.is_empty())));
         toml.append(&mut log);
     }
+    toml
+}
+
+/// Where the lines of sections go that say `log global`. Without `log-tag` HAProxy's name stands in them.
+fn targets(global: &GlobalPlan, running: &[&Proxy]) -> Vec<TomlLine> {
+    if global.targets.is_empty() || !running.iter().any(|proxy| proxy.kind.is_front() && proxy.log.global.is_some()) {
+        return Vec::new();
+    }
+    let mut toml = log_target::lines("target", &global.targets);
+    toml.push(match &global.tag {
+        Some((tag, at)) => TomlLine::new(format!("tag = {tag}"), Some(*at)),
+        None => TomlLine::new("tag = \"haproxy\"", None),
+    });
     toml
 }

@@ -1,5 +1,6 @@
 //! Session lines: `log`, `log-format` and the options about them.
 
+use super::super::log_format::LogFormat;
 use super::known::{Half, KnownWord, Meaning};
 use super::log_target;
 use super::phrase::{Desk, Phrase, Sign};
@@ -47,7 +48,14 @@ fn log(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
 fn log_format(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     match phrase.text(1) {
         "" => desk.error(phrase.at(), "'log-format' expects an argument."),
-        format => proxy.log.settings.set("log.format", quoted(format), phrase.at()),
+        format => match LogFormat::parse(format) {
+            Ok(_) => proxy.log.settings.set("log.format", quoted(format), phrase.at()),
+            Err(error) => {
+                proxy.log.settings.remove("log.format");
+                let reason = format!("'log-format' {error}");
+                desk.fates.notice(phrase.place(1), reason, "until then lines have the form of tcplog");
+            }
+        },
     }
     desk.at_most(phrase, 2);
 }
