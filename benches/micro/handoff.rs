@@ -91,6 +91,8 @@ fn server() -> PeerMessage {
             changed_ms: Some(60_000),
             history: vec![b'x'; 1_000],
             configured: false,
+            maxconn: None,
+            agent_down: false,
         }],
     })
 }

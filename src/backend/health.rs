@@ -86,6 +86,13 @@ impl Health {
         transition
     }
 
+    /// So many failures more, at most, leave it DOWN.
+    pub fn weaken(&mut self, failures_left: u32) {
+        if let Standing::Up { failures } = &mut self.standing {
+            *failures = (*failures).max(self.fall.get().saturating_sub(failures_left));
+        }
+    }
+
     /// New limits, the same knowledge: UP stays UP and DOWN stays DOWN, with as many failures or successes counted
     /// as the new limits allow. A reload by itself never changes which servers are usable.
     pub fn retune(&mut self, rise: Rise, fall: Fall) {

@@ -24,7 +24,7 @@ use self::loads::Loads;
 pub(crate) use self::loads::Slot;
 use self::queue::Queue;
 pub use self::scheduler::Hint;
-pub(crate) use self::server::{Member, Server, ServerState};
+pub(crate) use self::server::{Member, Server, ServerState, Tracking};
 pub use self::server::{MemberOrigin, MemberSpec};
 pub(crate) use self::snapshot::Snapshot;
 use crate::config::{self, AdminState};
@@ -275,11 +275,27 @@ impl Backend {
             server.stats.checks_failed.add(1);
         }
         let transition = server.state().record(result, times, now)?;
+        Some(self.changed(server, transition, now))
+    }
+
+    /// Takes in what a server's agent says of it.
+    pub fn hear(&self, server: &Server, up: bool, now: Instant) -> Option<Change> {
+        let transition = server.state().hear(up, now)?;
+        Some(self.changed(server, transition, now))
+    }
+
+    /// Publishes that a server went UP or DOWN.
+    pub fn changed(&self, server: &Server, transition: Transition, now: Instant) -> Change {
         if transition == Transition::WentDown {
             server.stats.downs.add(1);
         }
         self.refresh(now);
-        Some(Change { server: Arc::clone(&server.name), transition, active: self.snapshot.load().active() })
+        Change { server: Arc::clone(&server.name), transition, active: self.snapshot.load().active() }
+    }
+
+    /// The member that this server is.
+    pub fn member_of(&self, server: &Server) -> Option<Arc<Member>> {
+        self.snapshot.load().members.iter().find(|member| std::ptr::eq(&*member.server, server)).cloned()
     }
 
     /// What has changed since the last call, to be logged. `first`: also that none is usable from the beginning, for when
@@ -347,6 +363,12 @@ fn retune(was: &Member, spec: &MemberSpec, now: Instant) {
     }
     if before.weight != spec.weight {
         state.weight = None;
+    }
+    if before.maxconn != spec.maxconn {
+        state.maxconn = None;
+    }
+    if afresh || spec.options.agent.is_none() {
+        state.agent_down = false;
     }
 }
 

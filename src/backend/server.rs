@@ -24,6 +24,8 @@ pub struct Server {
     slot: Slot,
     /// Live connects that failed and were not taken yet.
     failures: AtomicU32,
+    /// Live connects that failed since the last one that succeeded.
+    errors: AtomicU32,
     /// Places within its `maxconn` that sessions of another engine have, or may take.
     lent: AtomicU32,
     /// Smoothed time of a successful connect in microseconds; 0: none yet.
@@ -39,11 +41,27 @@ pub struct ServerState {
     pub admin: AdminState,
     /// Weight given by the operator at run time, in place of the configured one.
     pub weight: Option<Weight>,
+    /// Limit of sessions given by its agent, in place of the configured one; 0: none.
+    pub maxconn: Option<u32>,
+    /// Its agent says so.
+    pub agent_down: bool,
+    pub tracking: Option<Tracking>,
     pub history: History,
     /// When it last went UP or DOWN.
     pub changed: Option<Instant>,
     /// When it came back, UP or from MAINT, and began to take traffic slowly.
     pub recovering_since: Option<Instant>,
+}
+
+/// What a server knows of the one that it follows.
+#[derive(Debug, Clone)]
+pub struct Tracking {
+    /// `backend/server`.
+    pub path: Arc<str>,
+    /// `None`: it is not there now, as one in MAINT is not.
+    server: Option<Arc<Server>>,
+    /// As it was looked at last: whether it is UP, and its administration.
+    pub seen: (bool, AdminState),
 }
 
 /// Where a server came from.
@@ -90,6 +108,9 @@ impl Server {
             health: check.map(|check| Health::new(check.rise, check.fall, check.init_state)),
             admin: AdminState::configured(spec.disabled),
             weight: None,
+            maxconn: None,
+            agent_down: false,
+            tracking: None,
             history: History::default(),
             changed: None,
             recovering_since: None,
@@ -100,6 +121,7 @@ impl Server {
             slot: loads.allot()?,
             loads: Arc::clone(loads),
             failures: AtomicU32::new(0),
+            errors: AtomicU32::new(0),
             lent: AtomicU32::new(0),
             connect_micros: AtomicU32::new(0),
             state: Mutex::new(state),
@@ -146,6 +168,9 @@ impl Server {
         // Racing workers may lose one sample of a moving average: no harm.
         let now = if before == 0 { took } else { before - before / 8 + took / 8 };
         self.connect_micros.store(now, Relaxed);
+        if self.errors.load(Relaxed) > 0 {
+            self.errors.store(0, Relaxed);
+        }
         self.loads.set_suspect(self.slot, false);
     }
 
@@ -153,6 +178,7 @@ impl Server {
     /// this is the first failure that control has not looked at.
     pub fn connect_failed(&self) -> bool {
         self.loads.set_suspect(self.slot, true);
+        self.errors.fetch_add(1, Relaxed);
         self.failures.fetch_add(1, Relaxed) == 0
     }
 
@@ -175,6 +201,12 @@ impl Server {
         self.failures.swap(0, Relaxed)
     }
 
+    /// How often so many live connects in a row have failed; what is left counts on.
+    pub fn take_errors(&self, limit: u32) -> u32 {
+        let left = |errors: u32| Some(errors % limit.max(1));
+        self.errors.fetch_update(Relaxed, Relaxed, left).map_or(0, |errors| errors / limit.max(1))
+    }
+
     /// How long a connect may take before the server is suspected: far longer than it takes usually, and far shorter
     /// than the second after which a lost SYN is repeated.
     pub fn patience(&self) -> Duration {
@@ -184,17 +216,37 @@ impl Server {
     }
 }
 
+impl Tracking {
+    pub fn new(path: Arc<str>, server: Option<Arc<Server>>) -> Self {
+        Self { path, server, seen: (true, AdminState::Ready) }
+    }
+
+    /// What it is at now.
+    fn look(&self) -> (bool, AdminState) {
+        let look = |server: &Arc<Server>| {
+            let state = server.state();
+            (state.is_up(), state.administration())
+        };
+        self.server.as_ref().map_or((false, AdminState::Maint), look)
+    }
+}
+
 impl Member {
     /// May get new sessions.
     pub fn is_usable(&self) -> bool {
         let state = self.server.state();
-        !self.spec.drain && state.admin == AdminState::Ready && state.is_up()
+        !self.spec.drain && state.administration() == AdminState::Ready && state.is_up()
+    }
+
+    /// Sessions at once. `None`: no limit.
+    pub fn maxconn(&self) -> Option<u32> {
+        self.server.state().maxconn.or(self.spec.maxconn).filter(|max| *max > 0)
     }
 
     /// HAProxy's status word.
     pub fn status(&self) -> &'static str {
         let state = self.server.state();
-        match state.admin {
+        match state.administration() {
             AdminState::Maint => "MAINT",
             AdminState::Drain => "DRAIN",
             AdminState::Ready if self.spec.drain => "DRAIN",
@@ -212,8 +264,50 @@ impl Drop for Server {
 }
 
 impl ServerState {
+    /// By its checks, its agent and the server that it follows.
     pub fn is_up(&self) -> bool {
         self.health.is_none_or(|health| health.is_up())
+            && !self.agent_down
+            && self.tracking.as_ref().is_none_or(|tracking| tracking.look().0)
+    }
+
+    /// What the operator asked of it, or of the server that it follows if that is more.
+    pub fn administration(&self) -> AdminState {
+        self.tracking.as_ref().map_or(self.admin, |tracking| tracking.look().1.max(self.admin))
+    }
+
+    /// Looks at the server that it follows. `before`: how that was. `None`: nothing has changed.
+    pub fn look_at_tracked(&mut self, before: (bool, AdminState), now: Instant) -> Option<Option<Transition>> {
+        let seen = self.tracking.as_mut().map_or((true, AdminState::Ready), |tracking| {
+            tracking.seen = tracking.look();
+            tracking.seen
+        });
+        if seen == before {
+            return None;
+        }
+        if before.1 == AdminState::Maint && seen.1 != AdminState::Maint {
+            self.recovering_since = Some(now);
+        }
+        Some(self.passed(before.0, seen.0, now))
+    }
+
+    /// Its agent says UP or DOWN.
+    pub fn hear(&mut self, up: bool, now: Instant) -> Option<Transition> {
+        let was_up = self.is_up();
+        self.agent_down = !up;
+        self.passed(was_up, self.is_up(), now)
+    }
+
+    /// What a change from one to the other means.
+    fn passed(&mut self, was_up: bool, is_up: bool, now: Instant) -> Option<Transition> {
+        let transition = match (was_up, is_up) {
+            (false, true) => Transition::WentUp,
+            (true, false) => Transition::WentDown,
+            _ => return None,
+        };
+        self.changed = Some(now);
+        self.recovering_since = (transition == Transition::WentUp).then_some(now);
+        Some(transition)
     }
 
     /// Changes the administration. As in HAProxy, a server that leaves MAINT starts slowly, as one that comes UP does;
@@ -229,10 +323,9 @@ impl ServerState {
     pub fn record(&mut self, result: CheckResult, times: u32, now: Instant) -> Option<Transition> {
         let verdict = result.status.verdict();
         self.history.push(CheckResult { ended: Some(now), ..result });
+        let was_up = self.is_up();
         let (health, ok) = (self.health.as_mut()?, verdict?);
-        let transition = (0..times.max(1)).find_map(|_| health.record(ok))?;
-        self.changed = Some(now);
-        self.recovering_since = (transition == Transition::WentUp).then_some(now);
-        Some(transition)
+        (0..times.max(1)).find_map(|_| health.record(ok));
+        self.passed(was_up, self.is_up(), now)
     }
 }

@@ -69,7 +69,7 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
     let candidates = chosen.iter().zip(percents).map(|((index, member), percent)| {
         let weight = u32::from(weight_of(member).get());
         let limit = |max: u32| (max * percent).div_ceil(100).max(1).saturating_sub(member.server.lent());
-        let maxconn = member.spec.maxconn.map_or(u32::MAX, limit);
+        let maxconn = member.maxconn().map_or(u32::MAX, limit);
         Candidate {
             member: *index,
             slot: member.server.slot(),

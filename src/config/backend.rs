@@ -129,7 +129,7 @@ impl Backend {
         backend.discovery = discovery(section);
         let states = states.map(Path::to_owned);
         backend.server_state_file = section.value("server_state_file").map_or(states, server_state_file);
-        let usual = UsualOptions { section, check_timeout, options: Arc::clone(&backend.options) };
+        let usual = UsualOptions { backend: name, section, check_timeout, options: Arc::clone(&backend.options) };
         backend.servers = servers(section, &usual);
         // An empty header was probably meant to be filled; an empty table beside its key is an answer.
         if section.value("servers").is_none_or(|value| value.is_empty_table() && value.is_header())
@@ -167,6 +167,10 @@ impl Backend {
             "check",
             "observe",
             "on_marked_down",
+            "error_limit",
+            "on_error",
+            "on_marked_up",
+            "agent",
             "slowstart",
             "send_proxy",
             "source",

@@ -6,6 +6,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::agent::Agent;
 use super::backend::Backend;
 use super::check::Check;
 use super::frontend::Frontend;
@@ -122,9 +123,10 @@ const KINDS: [(&str, &Shape, &[&str]); 2] =
     [("frontend", &Frontend::SHAPE, &["bind"]), ("backend", &Backend::SHAPE, &["servers", "discovery"])];
 
 /// The tables within each kind of section.
-const INNER: [(&str, &str, &Shape); 4] = [
+const INNER: [(&str, &str, &Shape); 5] = [
     ("frontend", "timeout", &FrontendTimeouts::SHAPE),
     ("frontend", "log", &LogSettings::SHAPE),
     ("backend", "timeout", &Timeouts::SHAPE),
     ("backend", "check", &Check::SHAPE),
+    ("backend", "agent", &Agent::SHAPE),
 ];

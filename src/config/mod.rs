@@ -8,6 +8,7 @@
 
 mod address;
 mod admin_state;
+mod agent;
 mod backend;
 mod balance;
 mod bind;
@@ -46,6 +47,8 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod track;
+mod tracks;
 mod unitless;
 mod units;
 mod value;
@@ -58,6 +61,7 @@ use std::sync::Arc;
 
 pub(crate) use address::{Address, AddressError, shifted};
 pub use admin_state::AdminState;
+pub(crate) use agent::Agent;
 pub use backend::Backend;
 pub(crate) use backend::{Liveness, MAX_SERVERS};
 pub use balance::Balance;
@@ -84,6 +88,7 @@ pub(crate) use problem::{Problem, Problems};
 pub(crate) use proxy_version::ProxyVersion;
 pub(crate) use script::{ExpectedAnswer, ScriptAction, ScriptStep};
 pub use server::Server;
+pub(crate) use server_options::OnError;
 pub use server_options::ServerOptions;
 pub(crate) use socket_access::SocketAccess;
 pub(crate) use status::StatusRule;
@@ -180,6 +185,7 @@ impl Config {
             let what = format!("checks of [backend.{}] run a program", shown(&backend.name));
             root.absent(format!("{what}; allow that by `external_checks = true` in [global]"));
         }
+        tracks::refuse(&backends, |backend, server| Self::key_of(root, backend, server, "track"));
         let discovers = backends.iter().any(|backend| backend.discovery.is_some());
         Self { global, etcd: etcd.filter(|_| discovers), frontends, backends }
     }
@@ -210,15 +216,23 @@ impl Config {
     /// Servers that are frontends of this file and lead back to themselves.
     fn refuse_circles(root: &Section<'_>, frontends: &[Frontend], backends: &[Backend]) {
         for (target, entrance) in circle::written_circles(&Entrance::all(frontends), backends) {
-            let value = root.names("backend", "").and_then(|backends| backends.value(target.backend));
-            let servers =
-                value.and_then(|backend| backend.names(String::new(), "")).and_then(|one| one.value("servers"));
-            let server = servers.and_then(|servers| servers.names(String::new(), "")?.value(target.server));
-            if let Some(server) = server {
-                let table = Some(server).filter(RawValue::is_table).and_then(|table| table.names(String::new(), ""));
-                table.and_then(|table| table.value("addr")).unwrap_or(server).wrong(entrance.reason());
+            if let Some(server) = Self::server_value(root, target.backend, target.server) {
+                let addr = Self::key_of(root, target.backend, target.server, "addr");
+                addr.unwrap_or(server).wrong(entrance.reason());
             }
         }
+    }
+
+    /// What is written of a server.
+    fn server_value<'a>(root: &Section<'a>, backend: &str, server: &str) -> Option<RawValue<'a>> {
+        let backend = root.names("backend", "")?.value(backend)?.names(String::new(), "")?;
+        backend.value("servers")?.names(String::new(), "")?.value(server)
+    }
+
+    /// A key of a server that has a table.
+    fn key_of<'a>(root: &Section<'a>, backend: &str, server: &str, key: &str) -> Option<RawValue<'a>> {
+        let table = Self::server_value(root, backend, server).filter(RawValue::is_table)?;
+        table.names(String::new(), "")?.value(key)
     }
 
     const SHAPE: Shape = Shape {

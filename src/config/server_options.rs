@@ -4,20 +4,31 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agent::Agent;
 use super::check::{Check, CheckContext};
 use super::global::MAX_CONN;
 use super::proxy_version::ProxyVersion;
 use super::section::{Section, set};
+use super::track::Tracked;
 use super::value::RawValue;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerOptions {
     /// `None`: no checks; the server is then always UP.
     pub check: Option<Check>,
-    /// Live connects that fail count as failed checks. Default true (`observe = "layer4"`).
+    pub agent: Option<Agent>,
+    /// Its state is that of this server; it then has no checks of its own.
+    pub track: Option<Tracked>,
+    /// Live connects that fail are looked at. Default true (`observe = "layer4"`).
     pub observe: bool,
+    /// So many of them in a row, without one that succeeds, bring about `on_error`. Default 1.
+    pub error_limit: u32,
+    /// Default: they count as a failed check.
+    pub on_error: OnError,
     /// Its sessions are cut when it goes DOWN. Default false.
     pub shutdown_sessions_when_down: bool,
+    /// The sessions of the backups are cut when it comes UP. Default false.
+    pub shutdown_backups_when_up: bool,
     /// Weight and maxconn grow over this time when it comes back. 0: at once (default).
     pub slowstart: Duration,
     /// PROXY protocol header towards it.
@@ -28,13 +39,29 @@ pub struct ServerOptions {
     pub minconn: Option<u32>,
 }
 
+/// What too many failed connects bring about, beside a check at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    FastInter,
+    /// They count as a failed check.
+    FailCheck,
+    /// The same, and the next failed check takes the server DOWN.
+    SuddenDeath,
+    MarkDown,
+}
+
 impl Default for ServerOptions {
     /// With TCP checks.
     fn default() -> Self {
         Self {
             check: Some(Check::default()),
+            agent: None,
+            track: None,
             observe: true,
+            error_limit: 1,
+            on_error: OnError::FailCheck,
             shutdown_sessions_when_down: false,
+            shutdown_backups_when_up: false,
             slowstart: Duration::ZERO,
             send_proxy: None,
             source: None,
@@ -45,6 +72,7 @@ impl Default for ServerOptions {
 
 /// A backend, as far as its servers inherit from it.
 pub(super) struct UsualOptions<'s> {
+    pub(super) backend: &'s str,
     pub(super) section: &'s Section<'s>,
     /// `timeout.check`.
     pub(super) check_timeout: Option<Duration>,
@@ -58,6 +86,7 @@ impl ServerOptions {
         options.read(section);
         let context = options.context(check_timeout);
         options.check = Check::layered(None, section.value("check"), &section.path("check"), &context);
+        options.agent = Agent::layered(None, section.value("agent"), &section.path("agent"));
         options
     }
 
@@ -70,6 +99,16 @@ impl ServerOptions {
         if own.is_some() || context != usual.options.context(usual.check_timeout) {
             options.check = Check::layered(own, above, &section.path("check"), &context);
         }
+        if let Some(own) = section.value("agent") {
+            options.agent = Agent::layered(Some(own), usual.section.value("agent"), &section.path("agent"));
+        }
+        options.track = Tracked::read(section, usual.backend);
+        if options.track.is_some() {
+            if let Some(own) = own.filter(|own| own.plain_flag() != Some(false)) {
+                own.wrong_key("belongs to a server that is checked itself; leave it out, or `track`");
+            }
+            options.check = None;
+        }
         if options == *usual.options { Arc::clone(&usual.options) } else { Arc::new(options) }
     }
 
@@ -81,6 +120,9 @@ impl ServerOptions {
         set(&mut self.send_proxy, section.word("send_proxy", &ProxyVersion::WORDS));
         set(&mut self.observe, section.word("observe", &OBSERVE));
         set(&mut self.shutdown_sessions_when_down, section.word("on_marked_down", &ON_MARKED_DOWN));
+        set(&mut self.error_limit, section.number("error_limit", 1..=MAX_ERRORS));
+        set(&mut self.on_error, section.word("on_error", &ON_ERROR));
+        set(&mut self.shutdown_backups_when_up, section.word("on_marked_up", &ON_MARKED_UP));
         set(&mut self.slowstart, section.delay("slowstart"));
         set(&mut self.source, section.value("source").and_then(|value| source(&value)).map(Some));
         set(&mut self.minconn, section.number("minconn", 1..=MAX_CONN).map(Some));
@@ -98,4 +140,12 @@ fn source(value: &RawValue<'_>) -> Option<SocketAddr> {
 }
 
 const OBSERVE: [(&str, bool); 2] = [("layer4", true), ("none", false)];
+const ON_ERROR: [(&str, OnError); 4] = [
+    ("fastinter", OnError::FastInter),
+    ("fail-check", OnError::FailCheck),
+    ("sudden-death", OnError::SuddenDeath),
+    ("mark-down", OnError::MarkDown),
+];
+const ON_MARKED_UP: [(&str, bool); 2] = [("shutdown-backup-sessions", true), ("none", false)];
+const MAX_ERRORS: i64 = 1_000_000;
 const ON_MARKED_DOWN: [(&str, bool); 2] = [("shutdown-sessions", true), ("none", false)];

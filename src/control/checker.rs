@@ -3,6 +3,9 @@
 //! A task looks its server up in the current snapshot before each check, so that settings and addresses follow every
 //! change. Checks of a server that waits in `rise` while sessions are held for it come faster than `inter`.
 
+mod agent;
+mod agent_reply;
+mod outcome;
 mod places;
 
 use std::cell::RefCell;
@@ -13,17 +16,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use self::agent::follow_agent;
+use self::outcome::take_in;
+pub(crate) use self::outcome::{OnChange, announce, follow_up, unusable};
 use self::places::ServerPlaces;
 use super::probe::{Farewell, ProbedServer, probe};
-use crate::backend::health::{CheckResult, CheckStatus, Transition};
-use crate::backend::{Backend, Change, Member, Server, Usability};
-use crate::config::{self, AdminState, ServerOptions};
+use crate::backend::health::{CheckResult, CheckStatus};
+use crate::backend::{Backend, Member, Server};
+use crate::config::{self, AdminState, OnError, ServerOptions};
 use crate::sys::addr::Addr;
-
-/// Called after a server went UP or DOWN, with what changed.
-pub(crate) type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, &Change)>;
 
 /// The checks of all backends. Lives on the control thread.
 pub(crate) struct Checker {
@@ -44,6 +47,29 @@ struct Task {
     wake: Rc<Notify>,
     places: Rc<ServerPlaces>,
     handle: AbortHandle,
+    agent: Option<AbortHandle>,
+}
+
+impl Task {
+    /// Begins, ends or changes to ask its agent.
+    fn ask_agent(&mut self, before: Option<&config::Agent>, on_change: &OnChange) {
+        let agent = self.options.agent.as_ref();
+        if self.agent.is_some() == agent.is_some() && before == agent {
+            return;
+        }
+        let work = || follow_agent(Arc::clone(&self.backend), Arc::clone(&self.server), Rc::clone(on_change));
+        let started = agent.map(|_| spawn_local(work()).abort_handle());
+        if let Some(before) = std::mem::replace(&mut self.agent, started) {
+            before.abort();
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+        self.agent.iter().for_each(AbortHandle::abort);
+    }
 }
 
 /// What a live connect found.
@@ -72,12 +98,8 @@ impl Checker {
         let members = backend.snapshot().members.clone();
         let mut tasks = self.tasks.borrow_mut();
         tasks.retain(|_, task| {
-            let stays = !Arc::ptr_eq(&task.backend, backend)
-                || members.iter().any(|member| Arc::ptr_eq(&member.server, &task.server));
-            if !stays {
-                task.handle.abort();
-            }
-            stays
+            !Arc::ptr_eq(&task.backend, backend)
+                || members.iter().any(|member| Arc::ptr_eq(&member.server, &task.server))
         });
         for member in &members {
             let (server, addr, options) = (&member.server, &member.spec.addr, &member.spec.options);
@@ -99,26 +121,23 @@ impl Checker {
                     wake,
                     places,
                     handle,
+                    agent: None,
                 }
             });
             task.places.set(several.get(&member.spec.name).cloned().unwrap_or_default());
             if task.addr != *addr || task.options.check != options.check {
                 task.wake.notify_one();
             }
-            (task.addr, task.options) = (addr.clone(), Arc::clone(options));
+            task.addr = addr.clone();
+            let before = std::mem::replace(&mut task.options, Arc::clone(options));
+            task.ask_agent(before.agent.as_ref(), &self.on_change);
         }
         follow_up(backend, false);
     }
 
     /// Ends all checks of a backend that is gone.
     pub(crate) fn forget(&self, backend: &Arc<Backend>) {
-        self.tasks.borrow_mut().retain(|_, task| {
-            let other = !Arc::ptr_eq(&task.backend, backend);
-            if !other {
-                task.handle.abort();
-            }
-            other
-        });
+        self.tasks.borrow_mut().retain(|_, task| !Arc::ptr_eq(&task.backend, backend));
     }
 
     /// Takes in what traffic saw, and checks the server at once.
@@ -136,11 +155,36 @@ impl Checker {
                 }
                 Seen::Slow => None,
             };
-            if let Some(result) = result {
-                take_in(backend, server, result.seen_in_traffic(), times, &self.on_change);
+            if let (Some(result), Some(task)) = (result, task) {
+                self.count(backend, server, &task.options, result.seen_in_traffic(), times);
             }
         }
         self.check_now(server);
+    }
+
+    /// Takes in that live connects failed, `times` since the last call.
+    fn count(
+        &self,
+        backend: &Arc<Backend>,
+        server: &Arc<Server>,
+        options: &ServerOptions,
+        result: CheckResult,
+        times: u32,
+    ) {
+        let times = if options.error_limit > 1 { server.take_errors(options.error_limit) } else { times };
+        let failures_left = match options.on_error {
+            OnError::FastInter => return,
+            OnError::FailCheck => None,
+            OnError::SuddenDeath => Some(2),
+            OnError::MarkDown => Some(1),
+        };
+        if times == 0 {
+            return;
+        }
+        if let (Some(left), Some(health)) = (failures_left, &mut server.state().health) {
+            health.weaken(left);
+        }
+        take_in(backend, server, result, times, &self.on_change);
     }
 
     /// The next check of this server is due now.
@@ -148,12 +192,6 @@ impl Checker {
         if let Some(task) = self.tasks.borrow().get(&Arc::as_ptr(server)) {
             task.wake.notify_one();
         }
-    }
-}
-
-impl Drop for Checker {
-    fn drop(&mut self) {
-        self.tasks.get_mut().values().for_each(|task| task.handle.abort());
     }
 }
 
@@ -171,10 +209,10 @@ impl CheckLoop {
     async fn run(self) {
         let Self { backend, server, wake, .. } = &self;
         // First checks are spread over the interval: a thousand servers are not asked at once.
-        let spread = member(backend, server).and_then(|member| Some(member.spec.options.check.as_ref()?.inter));
+        let spread = backend.member_of(server).and_then(|member| Some(member.spec.options.check.as_ref()?.inter));
         let spread = spread.unwrap_or(UNCHECKED);
         rest(backend, server, wake, spread.mul_f64(fastrand::f64())).await;
-        while let Some(member) = member(backend, server) {
+        while let Some(member) = backend.member_of(server) {
             let check = member.spec.options.check.as_ref();
             let idle = server.state().admin == AdminState::Maint;
             let farewell = match check {
@@ -237,7 +275,7 @@ impl CheckLoop {
         let addr = &member.spec.addr;
         let (place, found) = self.places.find_another(check, addr, &self.probed(member)).await?;
         // Its configuration may be another by now.
-        if !self.places.contains(&place) || self::member(&self.backend, &self.server)?.spec.addr != *addr {
+        if !self.places.contains(&place) || self.backend.member_of(&self.server)?.spec.addr != *addr {
             return None;
         }
         let (backend, server) = (&self.backend.name, &self.server.name);
@@ -264,64 +302,6 @@ async fn rest(backend: &Arc<Backend>, server: &Arc<Server>, wake: &Notify, inter
             return;
         }
     }
-}
-
-/// Records a result, logs it, and does what follows from it.
-fn take_in(backend: &Arc<Backend>, server: &Arc<Server>, result: CheckResult, times: u32, on_change: &OnChange) {
-    let (ok, told) = (result.status.is_ok(), result.to_string());
-    let was_suspect = server.is_suspect();
-    let change = backend.record(server, result, times, Instant::now());
-    if ok && was_suspect {
-        // Sessions that wait because this server let them down may try again.
-        backend.queue.call(usize::MAX);
-    }
-    let Some(change) = change else { return };
-    let (name, active) = (&backend.name, change.active);
-    match change.transition {
-        Transition::WentUp => {
-            tracing::info!("backend {name}: server {} is UP: {told}; {active} in use", server.name);
-        }
-        Transition::WentDown => {
-            tracing::warn!("backend {name}: server {} is DOWN: {told}; {active} in use", server.name);
-        }
-    }
-    follow_up(backend, false);
-    on_change(backend, server, &change);
-}
-
-/// What every change of a backend's servers may entail: a word about its last usable one, and the growing weights of a
-/// slow start. `first` as for [`Backend::usability`].
-pub(crate) fn follow_up(backend: &Arc<Backend>, first: bool) {
-    match backend.usability(first) {
-        Some(Usability::Lost) => tracing::error!("{}", unusable(&backend.name)),
-        Some(Usability::Regained(active)) => {
-            tracing::info!("backend {}: sessions are served again; {active} in use", backend.name);
-        }
-        None => {}
-    }
-    if backend.begin_warming() {
-        spawn_local(warm_up(Arc::clone(backend)));
-    }
-}
-
-/// The words for a backend without a usable server.
-pub(crate) fn unusable(backend: &str) -> String {
-    format!("backend {backend}: no server is usable; sessions wait up to timeout.queue")
-}
-
-/// Lets the weights of a slow start grow, in the steps of 5 % of the schedule.
-async fn warm_up(backend: Arc<Backend>) {
-    loop {
-        let Some(step) = backend.snapshot().ramping else { break };
-        sleep(step.max(Duration::from_millis(50))).await;
-        backend.refresh(Instant::now());
-    }
-    backend.end_warming();
-}
-
-fn member(backend: &Backend, server: &Arc<Server>) -> Option<Arc<Member>> {
-    let snapshot = backend.snapshot();
-    snapshot.members.iter().find(|member| Arc::ptr_eq(&member.server, server)).cloned()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(super) fn take(engine: &mut Engine, news: &PoolsNews) {
                 report(engine);
             }
         }
+        PoolsNews::Tracked => engine.pools.follow_tracked(),
         PoolsNews::Interfaces => engine.pools.refresh(&engine.config, |_| false),
     }
 }

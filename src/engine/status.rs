@@ -138,12 +138,16 @@ fn server(member: &Member) -> ServerReport {
         },
         check: CheckReport {
             status: state.history.newest().map_or_else(|| "INI".to_owned(), |result| result.status.to_string()),
-            health: state.health.map_or_else(|| "no check".to_owned(), |health| health.position().to_string()),
+            health: match (&state.tracking, state.health) {
+                (Some(tracking), _) => format!("via {}", tracking.path),
+                (None, Some(health)) => health.position().to_string(),
+                (None, None) => "no check".to_owned(),
+            },
             last: state.history.iter().rev().map(|last| result(last, now)).collect(),
         },
         weight: state.weight.unwrap_or(member.spec.weight).get(),
         backup: member.spec.backup,
-        maxconn: member.spec.maxconn.unwrap_or(0).into(),
+        maxconn: member.maxconn().unwrap_or(0).into(),
         sessions: server.sessions().into(),
         sessions_total: stats.sessions_total.value(),
         bytes_in: stats.bytes_in.value(),

@@ -157,6 +157,9 @@ record! {
         8 => history: Vec<u8>,
         /// In MAINT by the configuration and not by the operator: the new configuration decides.
         9 => configured: bool,
+        /// Limit of sessions given by its agent.
+        10 => maxconn: Option<u32>,
+        11 => agent_down: bool,
     }
 }
 

@@ -24,6 +24,8 @@ pub enum By {
     ServerTimeout,
     /// The server went DOWN and its sessions were to be cut.
     ServerDown,
+    /// It was on a backup, and a server came UP whose option this is.
+    ServerUp,
     /// The operator, or the end of the drain.
     Killed,
 }
@@ -134,6 +136,7 @@ impl fmt::Display for Termination {
             By::ClientTimeout => 'c',
             By::ServerTimeout => 's',
             By::ServerDown => 'D',
+            By::ServerUp => 'U',
             By::Killed => 'K',
         };
         let during = match self.during {

@@ -96,8 +96,8 @@ fn accepted_keys() -> Entries {
         let listed = unknown_keys(&text);
         let keys = listed.into_values().next().unwrap_or_else(|| panic!("no list of keys for {text}"));
         for key in &keys {
-            if place.name == "backend.NAME.servers.NAME" && key == "check" {
-                // A server's check has the keys of its backend's, one reader for both.
+            if place.name == "backend.NAME.servers.NAME" && ["check", "agent"].contains(&key.as_str()) {
+                // As in its backend, by the same reader.
                 continue;
             }
             if place.name == "defaults" {

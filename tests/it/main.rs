@@ -2,6 +2,7 @@
 
 mod admin_crowd;
 mod admin_place;
+mod agents;
 mod any_hour;
 mod bad_peers;
 mod binds;
@@ -44,6 +45,7 @@ mod names;
 mod names_hang;
 mod names_places;
 mod names_survive;
+mod observed;
 mod operating;
 mod per_server;
 mod ports;
@@ -65,6 +67,7 @@ mod support_works;
 mod systemd;
 mod timeouts;
 mod totals;
+mod tracking;
 mod unix_binds;
 mod unprivileged;
 mod upgrade_bad_binary;

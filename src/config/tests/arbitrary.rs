@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::backend::Retry;
+use super::super::track::Tracked;
 use super::*;
 
 /// Any configuration that is valid.
@@ -24,6 +25,11 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         |(global, etcd, frontends, mut backends)| {
             for (index, backend) in backends.iter_mut().enumerate() {
                 backend.name = format!("b.{index}");
+                for server in &mut backend.servers {
+                    if let Some(tracked) = &mut Arc::make_mut(&mut server.options).track {
+                        tracked.backend = backend.name.clone();
+                    }
+                }
             }
             let frontends = frontends.into_iter().enumerate().map(|(index, (mut frontend, backend))| {
                 frontend.name = format!("f:{index}");
@@ -189,6 +195,11 @@ fn backend() -> impl Strategy<Value = Backend> {
                 send_proxy,
                 source,
                 minconn: observe.then_some(retries + 1),
+                error_limit: retries + 1,
+                on_error: OnError::SuddenDeath,
+                shutdown_backups_when_up: cut,
+                agent: Some(Agent { port: 9, addr: None, inter: Duration::from_secs(2), send: String::new() }),
+                track: None,
             };
             let usual = Arc::new(options.clone());
             let own = Arc::new(ServerOptions {
@@ -204,12 +215,25 @@ fn backend() -> impl Strategy<Value = Backend> {
                 send_proxy: Some(ProxyVersion::V2),
                 source: Some("[::1]:9".parse().unwrap()),
                 minconn: Some(5),
+                error_limit: 77,
+                on_error: OnError::MarkDown,
+                shutdown_backups_when_up: !cut,
+                agent: Some(Agent {
+                    port: 7,
+                    addr: Some("::1".parse().unwrap()),
+                    inter: slowstart.max(Duration::from_secs(1)),
+                    send: "state\n".to_owned(),
+                }),
+                track: None,
             });
-            let unchecked = Arc::new(ServerOptions { check: None, ..ServerOptions::clone(&own) });
+            let unchecked = Arc::new(ServerOptions { check: None, agent: None, ..ServerOptions::clone(&own) });
+            let tracked = Tracked { backend: String::new(), server: "9".to_owned() };
+            let follows = ServerOptions { check: None, track: Some(tracked), ..ServerOptions::clone(&own) };
+            let follows = Arc::new(follows);
             let mut servers = servers;
             for (index, server) in servers.iter_mut().enumerate() {
                 server.name = format!("{}", 9 - index);
-                server.options = Arc::clone([&usual, &own, &unchecked, &usual, &own][index]);
+                server.options = Arc::clone([&usual, &own, &unchecked, &usual, &follows][index]);
                 server.maxconn = server.maxconn.max(server.options.minconn);
             }
             Backend {

@@ -230,6 +230,32 @@ fn minconn_alone_is_maxconn_and_fullconn_is_a_tenth_of_what_comes() {
 }
 
 #[test]
+fn a_server_that_follows_another_one_has_no_checks() {
+    let options = |lines: &str| {
+        let servers = backend(lines).servers;
+        ServerOptions::clone(&servers.iter().find(|server| server.name == "z").unwrap().options)
+    };
+    let follows = options("check.inter = \"9s\"\nservers.z = { addr = \"h:1\", track = \"a\" }");
+    assert_eq!((follows.check, follows.track.unwrap().to_string()), (None, "b/a".to_owned()));
+    let chain =
+        "servers.z = { addr = \"h:1\", track = \"b/y\", check = false }\nservers.y = { addr = \"h:1\", track = \"a\" }";
+    assert_eq!(options(chain).track.unwrap().to_string(), "b/y");
+}
+
+#[test]
+fn a_servers_agent_has_the_keys_of_its_backends() {
+    let agent = |above: &str, own: &str| {
+        backend(&format!("{above}\nservers.z = {{ addr = \"h:1\", {own} }}")).servers[1].options.agent.clone()
+    };
+    let above = "agent = { port = 9, inter = \"5s\", send = \"x\\n\" }";
+    let own = agent(above, "agent = { addr = \"::1\", inter = \"1s\" }").unwrap();
+    assert_eq!((own.port, own.inter, &*own.send, own.addr), (9, seconds(1), "x\n", Some("::1".parse().unwrap())));
+    assert_eq!(agent(above, "weight = 1"), backend(above).options.agent);
+    assert_eq!(agent(above, "agent = false"), None);
+    assert_eq!(agent("", "weight = 1"), None);
+}
+
+#[test]
 fn a_backend_may_have_no_servers_where_that_is_said() {
     let text = "[frontend.f]\nbind = \":1\"\nbackend = \"b\"\n[backend.b]\nservers = {}\n";
     assert!(parse("f", text).unwrap().backends[0].is_empty());

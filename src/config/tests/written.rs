@@ -139,6 +139,28 @@ impl Text {
         self.key("on_marked_down", quoted(cut));
         self.key("slowstart", duration(options.slowstart));
         self.key("send_proxy", proxy_word(options.send_proxy));
+        self.key("error_limit", options.error_limit);
+        self.key(
+            "on_error",
+            quoted(match options.on_error {
+                OnError::FastInter => "fastinter",
+                OnError::FailCheck => "fail-check",
+                OnError::SuddenDeath => "sudden-death",
+                OnError::MarkDown => "mark-down",
+            }),
+        );
+        let cut = if options.shutdown_backups_when_up { "shutdown-backup-sessions" } else { "none" };
+        self.key("on_marked_up", quoted(cut));
+        match &options.agent {
+            None => self.key("agent", false),
+            Some(agent) => {
+                self.key("agent.port", agent.port);
+                self.maybe("agent.addr", agent.addr.map(|addr| quoted(&addr.to_string())));
+                self.key("agent.inter", duration(agent.inter));
+                self.maybe("agent.send", Some(&agent.send).filter(|send| !send.is_empty()).map(|send| quoted(send)));
+            }
+        }
+        self.maybe("track", options.track.as_ref().map(|track| quoted(&track.to_string())));
         self.maybe("source", options.source.map(|addr| quoted(&addr.to_string())));
         self.maybe("minconn", options.minconn.map(|n| n.to_string()));
         match &options.check {

@@ -3,12 +3,15 @@
 mod circles;
 pub(crate) mod followers;
 pub(super) mod server_states;
+mod tracking;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use self::circles::{Circles, CirclesFound, CircularPlace};
@@ -16,7 +19,7 @@ use self::followers::Followers;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
 use crate::config::{self, Address, AdminState, Balance, Config, Entrance, Weight};
-use crate::control::checker::{Checker, OnChange, Seen, follow_up, unusable};
+use crate::control::checker::{Checker, OnChange, Seen, announce, follow_up, unusable};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
 use crate::control::names::Names;
@@ -37,6 +40,9 @@ pub(super) struct Pools {
     followers: Followers,
     circles: Circles,
     workers: Workers,
+    on_change: OnChange,
+    /// The state of a server that others may track has changed.
+    moved: Rc<Notify>,
 }
 
 /// What has come in.
@@ -48,6 +54,8 @@ pub(super) enum PoolsNews {
     Names,
     /// Addresses may have come to this host or left it.
     Interfaces,
+    /// A server that others may track has another state.
+    Tracked,
 }
 
 /// Where another process had the server of this backend and name.
@@ -62,14 +70,18 @@ pub(super) struct Administered {
 impl Pools {
     /// No backend yet. Needs a runtime with `spawn_local`, on which checks run.
     pub(super) fn new(workers: Workers) -> Self {
+        let moved = Rc::new(Notify::new());
+        let on_change = cut_when_changed(workers.clone(), Rc::clone(&moved));
         Self {
             backends: BTreeMap::new(),
             leaving: RefCell::default(),
-            checker: Checker::new(cut_when_down(workers.clone())),
+            checker: Checker::new(Rc::clone(&on_change)),
             names: Names::new(),
             followers: Followers::default(),
             circles: Circles::default(),
             workers,
+            on_change,
+            moved,
         }
     }
 
@@ -111,6 +123,7 @@ impl Pools {
             backends = self.followers.news() => PoolsNews::Discovered(backends),
             () = self.names.answered() => PoolsNews::Names,
             () = self.circles.due() => PoolsNews::Interfaces,
+            () = self.moved.notified() => PoolsNews::Tracked,
         }
     }
 
@@ -138,7 +151,33 @@ impl Pools {
         let applied = backend.apply(Arc::new(settings), specs, Instant::now());
         applied.map_err(|error| EngineError::Servers { name, error })?;
         self.checker.sync(&backend, &others);
+        self.moved.notify_one();
         Ok(())
+    }
+
+    /// Lets the servers that track another one have its state.
+    pub(super) fn follow_tracked(&self) {
+        for (backend, member, transition) in tracking::follow(&self.backends) {
+            let now = Instant::now();
+            let via = member.server.state().tracking.as_ref().map(|tracking| format!("via {}", tracking.path));
+            let via = via.unwrap_or_default();
+            match transition {
+                Some(transition) => {
+                    let change = backend.changed(&member.server, transition, now);
+                    announce(&backend, &member.server, &change, &via, &self.on_change);
+                }
+                None => {
+                    backend.refresh(now);
+                    tracing::info!(
+                        "backend {}: server {} is {} {via}",
+                        backend.name,
+                        member.spec.name,
+                        member.status()
+                    );
+                    follow_up(&backend, false);
+                }
+            }
+        }
     }
 
     /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out when a
@@ -187,6 +226,7 @@ impl Pools {
 
     /// Publishes every backend anew after the state of its servers was changed directly.
     pub(super) fn publish_all(&self) {
+        self.follow_tracked();
         for backend in self.backends.values() {
             backend.refresh(Instant::now());
             follow_up(backend, false);
@@ -328,9 +368,18 @@ impl Pools {
     pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<Administered, String> {
         let (backend, found) = self.find(backend, server)?;
         let now = Instant::now();
-        found.server.state().administer(state, now);
+        let returns = {
+            let mut server = found.server.state();
+            let before = server.admin;
+            server.administer(state, now);
+            before == AdminState::Maint && state != AdminState::Maint && server.is_up()
+        };
+        if returns {
+            cut_backups(&self.workers, backend, &found);
+        }
         backend.refresh(now);
         self.checker.check_now(&found.server);
+        self.follow_tracked();
         let leaves = state == AdminState::Ready && found.spec.drain;
         let status = if leaves { "DRAIN, as its key says" } else { found.status() };
         tracing::info!("backend {}: server {server} is {status} by the operator", backend.name);
@@ -431,9 +480,15 @@ impl Pools {
     }
 }
 
-/// Cuts the sessions of a server that went DOWN, where its backend is configured so.
-fn cut_when_down(workers: Workers) -> OnChange {
-    std::rc::Rc::new(move |backend, server, change| {
+/// Cuts the sessions of a server that went DOWN, or those of the backups of one that came UP, where that is configured.
+fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
+    Rc::new(move |backend, server, change| {
+        moved.notify_one();
+        if change.transition == Transition::WentUp
+            && let Some(member) = backend.member_of(server)
+        {
+            cut_backups(&workers, backend, &member);
+        }
         let cuts = |member: &Arc<Member>| {
             Arc::ptr_eq(&member.server, server) && member.spec.options.shutdown_sessions_when_down
         };
@@ -447,6 +502,18 @@ fn cut_when_down(workers: Workers) -> OnChange {
 
 /// Backends that left and are not in use, at most.
 const REMEMBERED: usize = 64;
+
+/// Cuts the sessions of the backups where a server that may serve again is configured so.
+fn cut_backups(workers: &Workers, backend: &Backend, returned: &Member) {
+    if !returned.spec.options.shutdown_backups_when_up || returned.spec.backup || !returned.is_usable() {
+        return;
+    }
+    for backup in backend.snapshot().members.iter().filter(|member| member.spec.backup) {
+        for worker in workers.iter() {
+            worker.cut(SessionFilter::Server(Arc::clone(&backup.server)), By::ServerUp, Duration::ZERO);
+        }
+    }
+}
 
 /// How long a start waits for etcd. A listing takes milliseconds, and the last known servers are there already.
 const FIRST_LISTING: Duration = Duration::from_secs(1);

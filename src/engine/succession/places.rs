@@ -67,7 +67,7 @@ impl Lending {
     fn keep(&self, backend: &str, member: &Member) -> u32 {
         let sessions = member.server.sessions();
         let name = LimitName::Server(backend.to_owned(), member.server.name.to_string());
-        member.spec.maxconn.map_or(sessions, |max| self.kept(&name, max, sessions))
+        member.maxconn().map_or(sessions, |max| self.kept(&name, max, sessions))
     }
 
     fn kept(&self, name: &LimitName, max: u32, used: u32) -> u32 {
@@ -124,7 +124,7 @@ pub(super) fn leave(listeners: &Listeners, pools: &Pools, held: &HeldPlaces) {
 pub(super) fn refresh(pools: &Pools, held: Option<&HeldPlaces>) {
     let named: Option<BTreeSet<_>> = held.map(|held| held.of.iter().filter_map(|of| of.backend.as_deref()).collect());
     for (name, backend) in pools.iter() {
-        let lends = |member: &Member| member.spec.maxconn.is_some() && member.server.lent() > 0;
+        let lends = |member: &Member| member.maxconn().is_some() && member.server.lent() > 0;
         let concerned = match &named {
             Some(named) => named.contains(name.as_str()),
             None => backend.snapshot().members.iter().any(|member| lends(member)),
@@ -152,14 +152,14 @@ fn lend_servers(pools: &Pools, places: u32) {
         let snapshot = backend.snapshot_full();
         snapshot.members.iter().for_each(|member| _ = member.server.lend(places));
         // Even if nothing has changed: since the last snapshot sessions may have come with their places.
-        if snapshot.members.iter().any(|member| member.spec.maxconn.is_some()) {
+        if snapshot.members.iter().any(|member| member.maxconn().is_some()) {
             backend.refresh(Instant::now());
         }
     }
 }
 
 fn lend_of_server(member: &Member, kept: u32) -> bool {
-    member.spec.maxconn.is_some_and(|max| member.server.lend(max.saturating_sub(kept)))
+    member.maxconn().is_some_and(|max| member.server.lend(max.saturating_sub(kept)))
 }
 
 fn messages(places: Vec<(LimitName, u32)>) -> Vec<PeerMessage> {

@@ -329,6 +329,8 @@ fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instan
         // Results hold numbers and printable text: JSON can hold all of it.
         history: serde_json::to_vec(&history).unwrap_or_default(),
         configured: configured == (state.admin == AdminState::Maint),
+        maxconn: state.maxconn,
+        agent_down: state.agent_down,
     }
 }
 
@@ -336,6 +338,8 @@ fn restore(member: &Member, knowledge: &Knowledge, now: Instant) {
     let mut state = member.server.state();
     let decided = std::mem::replace(&mut state.admin, knowledge.admin);
     state.weight = knowledge.weight.and_then(Weight::new);
+    state.maxconn = knowledge.maxconn;
+    state.agent_down = knowledge.agent_down && member.spec.options.agent.is_some();
     let standing = match (knowledge.up_failures, knowledge.down_successes) {
         (Some(failures), _) => Some(Standing::Up { failures }),
         (None, Some(successes)) => Some(Standing::Down { successes }),

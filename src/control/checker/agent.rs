@@ -1,0 +1,109 @@
+//! The agent of a server: a program that is asked from time to time how the server is, how much of its weight it is to have,
+//! and how many sessions. As in HAProxy an agent that does not answer changes nothing: whether the server can be reached is
+//! for the checks to find out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::{sleep, timeout};
+
+use super::agent_reply::AgentReply;
+use super::outcome::{OnChange, announce, follow_up};
+use crate::backend::{Backend, Member, MemberSpec, Server};
+use crate::config::{Agent, Weight};
+use crate::sys::addr::Addr;
+use crate::sys::socket::bind_source;
+
+/// Asks the agent until the server leaves the backend, or has none.
+pub(super) async fn follow_agent(backend: Arc<Backend>, server: Arc<Server>, on_change: OnChange) {
+    // The first questions are spread over the interval.
+    let mut pause = fastrand::f64();
+    loop {
+        let Some(inter) = backend.member_of(&server).and_then(|member| Some(member.spec.options.agent.as_ref()?.inter))
+        else {
+            return;
+        };
+        sleep(inter.mul_f64(pause)).await;
+        pause = 0.975 + fastrand::f64() / 20.0;
+        let Some(member) = backend.member_of(&server) else { return };
+        let Some(agent) = &member.spec.options.agent else { return };
+        let why = match timeout(agent.inter, ask(agent, &member.spec)).await {
+            Ok(Ok(bytes)) => {
+                take_in(&backend, &member, AgentReply::parse(&bytes), &on_change);
+                continue;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {:?}", agent.inter),
+        };
+        tracing::debug!("backend {}: the agent of server {} says nothing: {why}", backend.name, server.name);
+    }
+}
+
+async fn ask(agent: &Agent, spec: &MemberSpec) -> io::Result<Vec<u8>> {
+    let addr = match (agent.addr, &spec.addr) {
+        (Some(ip), _) => SocketAddr::new(ip, agent.port),
+        (None, Addr::Ip(own)) => {
+            let mut addr = *own;
+            addr.set_port(agent.port);
+            addr
+        }
+        (None, Addr::Unix(_)) => return Err(io::Error::other("a unix socket has no port; give the agent an `addr`")),
+    };
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = spec.options.source {
+        bind_source(socket.as_fd(), SocketAddr::new(source.ip(), 0))?;
+    }
+    let mut stream = socket.connect(addr).await?;
+    stream.write_all(agent.send.as_bytes()).await?;
+    let mut bytes = Vec::new();
+    let has_end = |bytes: &[u8]| bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
+    while bytes.len() < MOST && !has_end(&bytes) {
+        if (&mut stream).take((MOST - bytes.len()) as u64).read_buf(&mut bytes).await? == 0 {
+            break;
+        }
+    }
+    if bytes.len() < MOST { Ok(bytes) } else { Err(io::Error::other("its answer is no line")) }
+}
+
+/// Does what the agent says. The operator may say otherwise afterwards, as the agent may again.
+fn take_in(backend: &Arc<Backend>, member: &Member, reply: AgentReply, on_change: &OnChange) {
+    let (now, server, name) = (Instant::now(), &member.server, &backend.name);
+    if let Some(word) = &reply.unknown {
+        tracing::debug!("backend {name}: the agent of server {} says `{}`", server.name, word.escape_debug());
+    }
+    if set(member, &reply, now) {
+        backend.refresh(now);
+        let server = &server.name;
+        let (status, maxconn) = (member.status(), member.maxconn());
+        tracing::info!("backend {name}: server {server} is {status}, maxconn {maxconn:?} by its agent");
+        follow_up(backend, false);
+    }
+    if let Some(change) = reply.up.and_then(|up| backend.hear(server, up, now)) {
+        announce(backend, server, &change, &format!("its agent says {}", reply.told.escape_debug()), on_change);
+    }
+}
+
+/// Whether anything is another than before.
+fn set(member: &Member, reply: &AgentReply, now: Instant) -> bool {
+    let mut state = member.server.state();
+    let before = (state.admin, state.weight, state.maxconn);
+    if let Some(admin) = reply.admin.filter(|admin| *admin != state.admin) {
+        state.administer(admin, now);
+    }
+    if let Some(percent) = reply.percent {
+        let share = u32::from(member.spec.weight.get()).saturating_mul(percent) / 100;
+        let share = u16::try_from(share).unwrap_or(Weight::MAX).min(Weight::MAX);
+        // The configured one is none that was given.
+        state.weight = Weight::new(share).filter(|weight| *weight != member.spec.weight);
+    }
+    state.maxconn = reply.maxconn.or(state.maxconn);
+    before != (state.admin, state.weight, state.maxconn)
+}
+
+/// Bytes of an answer that are read at most.
+const MOST: usize = 1024;

@@ -1,0 +1,157 @@
+//! What the agent of a server says, and what comes of it: the same as in HAProxy.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::client::{HANG, greeting};
+use crate::support::config::Config;
+use crate::support::figure::figure;
+use crate::support::haproxy::Haproxy;
+use crate::support::lb::Lb;
+use crate::support::origin::Origin;
+use crate::support::wait::{eventually, eventually_eq, settled};
+
+/// Answers each question with one line, or not at all.
+struct Agent {
+    addr: SocketAddr,
+    state: Arc<Mutex<AgentState>>,
+}
+
+#[derive(Default)]
+struct AgentState {
+    /// `None`: it keeps the connections open and says nothing.
+    says: Option<&'static str>,
+    asked: u64,
+    heard: Vec<u8>,
+}
+
+impl Agent {
+    fn start(says: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let state = Arc::new(Mutex::new(AgentState { says: Some(says), ..AgentState::default() }));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            let mut silent = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+                let mut heard = [0; 64];
+                let len = stream.read(&mut heard).unwrap_or(0);
+                let mut state = shared.lock().unwrap();
+                state.asked += 1;
+                state.heard = heard[..len].to_vec();
+                match state.says {
+                    // The balancer may have given up.
+                    Some(line) => drop(stream.write_all(line.as_bytes())),
+                    None => silent.push(stream),
+                }
+            }
+        });
+        Self { addr, state }
+    }
+
+    /// Changes what it says, and waits until it was asked twice since.
+    fn say(&self, says: Option<&'static str>) {
+        let asked = {
+            let mut state = self.state.lock().unwrap();
+            state.says = says;
+            state.asked
+        };
+        eventually(HANG, "two questions", || (self.state.lock().unwrap().asked >= asked + 2).then_some(()));
+    }
+}
+
+#[test]
+fn an_agents_words_do_what_they_do_in_haproxy() {
+    let origin = Origin::named("a");
+    let agents = [Agent::start("ready\n"), Agent::start("ready\n")];
+    let [ours, theirs] = agents.each_ref().map(|agent| agent.addr.port());
+    let own = format!("weight = 8, maxconn = 50, agent = {{ port = {ours}, inter = \"100ms\", send = \"hello\\n\" }}");
+    let lb = Lb::start(&Config::new().server_with("a", origin.addr(), &own));
+    let haproxy = Haproxy::backend(&format!(
+        " server a {} weight 8 maxconn 50 check inter 100 agent-check agent-port {theirs} agent-inter 100 agent-send \"hello\\n\"",
+        origin.addr()
+    ));
+    let status = || {
+        let server = lb.status().server("app/a");
+        (server.text("status"), server.number("maxconn"))
+    };
+    let their_status = || (haproxy.status("a").split(' ').next().unwrap().to_owned(), haproxy.stat("a", "slim"));
+    // The configured or given weight, which `show stat` does not tell from what is in force.
+    let weight = || lb.status().server("app/a").number("weight");
+    let their_weight = || {
+        let said = haproxy.command("get weight app/a");
+        said.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let mut table = String::new();
+    for line in [
+        "up\n",
+        "down\n",
+        "ready\n",
+        "75%\n",
+        "up\n",
+        "drain\n",
+        "75% up\n",
+        "ready\n",
+        "maint\n",
+        "up 50%\n",
+        "ready\n",
+        "100%\n",
+        "maxconn:30\n",
+        "stopped # for a while\n",
+        "UP ready\r\n",
+        "fail,10%\n",
+        "bogus\n",
+        "\n",
+        "up 300% maxconn:50\n",
+        "down#x\n",
+        "up bogus\n",
+        "0%\n",
+        "up 100%\n",
+    ] {
+        agents.iter().for_each(|agent| agent.say(Some(line)));
+        let same = || (status() == their_status() && weight() == their_weight()).then_some(());
+        eventually(
+            HANG,
+            &format!("after {line:?}: {:?} {:?}", (status(), weight()), (their_status(), their_weight())),
+            same,
+        );
+        table += &format!(" {:?}: {:?}", line, (status(), weight()));
+    }
+    figure("an agent's words", table);
+    assert_eq!(agents[0].state.lock().unwrap().heard, b"hello\n");
+    assert!(lb.stderr().contains("its agent says stopped (for a while)"), "{}", lb.stderr());
+    // The operator and the agent ask for the same thing, and the last one has it.
+    lb.command_ok(&["server", "maint", "app/a"]);
+    haproxy.command("set server app/a state maint");
+    agents.iter().for_each(|agent| agent.say(Some("up\n")));
+    eventually_eq(HANG, ["MAINT", "MAINT"].map(str::to_owned), || [status().0, their_status().0]);
+    agents.iter().for_each(|agent| agent.say(Some("ready\n")));
+    eventually_eq(HANG, ["UP", "UP"].map(str::to_owned), || [status().0, their_status().0]);
+}
+
+#[test]
+fn an_agent_that_stalls_changes_nothing_and_an_upgrade_keeps_what_it_said() {
+    let servers = ["a", "b"].map(Origin::named);
+    let agent = Agent::start("down maxconn:7\n");
+    let own = format!("agent = {{ port = {}, inter = \"100ms\" }}", agent.addr.port());
+    let config = Config::new().server_with("a", servers[0].addr(), &own).server("b", servers[1].addr());
+    let lb = Lb::start(&config);
+    let status = || lb.status().server("app/a").text("status");
+    eventually_eq(HANG, "DOWN".to_owned(), status);
+    agent.say(None);
+    assert_eq!(settled(HANG, Duration::from_millis(300), status), "DOWN");
+    assert!((0..9).all(|_| greeting(lb.addr("web")).unwrap() == "b"));
+    lb.command_ok(&["upgrade", "--probation", "0s"]);
+    assert_eq!((status(), lb.status().server("app/a").number("maxconn")), ("DOWN".to_owned(), 7));
+    agent.say(Some("up\n"));
+    eventually_eq(HANG, "UP".to_owned(), status);
+    // Without an agent nothing is left of what it said about health.
+    agent.say(Some("down\n"));
+    eventually_eq(HANG, "DOWN".to_owned(), status);
+    lb.reload(&Config::new().server("a", servers[0].addr()).server("b", servers[1].addr()));
+    eventually_eq(HANG, "UP".to_owned(), status);
+}
