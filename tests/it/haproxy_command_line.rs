@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +13,7 @@ use crate::support::config::Config;
 use crate::support::origin::Origin;
 use crate::support::port::Port;
 use crate::support::proc;
+use crate::support::process::run;
 use crate::support::wait::eventually;
 
 #[test]
@@ -126,6 +127,10 @@ fn a_daemon_returns_when_it_serves_and_leaves_its_pid_and_its_name() {
     assert_eq!(greeting(port.addr()).unwrap(), "one");
     let all = proc::tree(daemon.0);
     assert_eq!(all.len(), 2);
+    let found = run(Command::new("pidof").arg("haproxy"), HANG).stdout;
+    let found: Vec<_> = String::from_utf8(found).unwrap().split_whitespace().map(str::to_owned).collect();
+    assert!(all.iter().all(|pid| found.contains(&pid.to_string())), "{all:?} {found:?}");
+    assert!(run(Command::new("killall").args(["-0", "haproxy"]), HANG).status.success());
     for pid in all {
         assert_eq!(name_of(pid), "haproxy");
         for stream in 0..3 {

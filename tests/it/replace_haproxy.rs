@@ -1,8 +1,11 @@
 //! `haproxy -sf PID`: a running HAProxy, or an `lb`, is replaced under load.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+
+use nix::sys::signal::Signal;
 
 use crate::support::ab::Ab;
 use crate::support::as_haproxy::{AsHaproxy, Foreground};
@@ -104,6 +107,24 @@ fn a_haproxy_is_replaced_without_its_help() {
     let old = site.start_haproxy("");
     let flags = format!("-sf {}", old.pid());
     site.replace("HAProxy is replaced, without -x", old, &flags);
+}
+
+#[test]
+fn connections_in_the_queue_of_a_haproxy_that_hangs_are_served() {
+    let site = Site::new();
+    let mut old = site.start_haproxy("");
+    old.signal(Signal::SIGSTOP);
+    let mut waiting: Vec<_> = (0..10).map(|_| TcpStream::connect(site.addr(1)).unwrap()).collect();
+    let _lb = site.home.start("lb", &format!("-db -f @DIR@/lb.toml -sf {}", old.pid()));
+    for client in &mut waiting {
+        client.set_read_timeout(Some(HANG)).unwrap();
+        client.write_all(b"waited").unwrap();
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"waited");
+    }
+    old.signal(Signal::SIGCONT);
+    old.wait(HANG);
 }
 
 #[test]
