@@ -87,4 +87,5 @@ fn server(server: &ServerLine, fates: &mut Fates) -> TomlLine {
 }
 
 /// Keys of a server that its backend has, too.
-const HOISTED: [&str; 4] = ["send_proxy", "slowstart", "observe", "on_marked_down"];
+const HOISTED: [&str; 8] =
+    ["send_proxy", "slowstart", "observe", "error_limit", "on_error", "on_marked_down", "on_marked_up", "source"];

@@ -79,6 +79,12 @@ fn read_server(proxy: &mut Proxy, phrase: &Phrase<'_>, index: usize, names: Vec<
     }
     let refusals = argument::read(ARGUMENTS, phrase, index + 1, &place, &mut settings, desk);
     refuse(proxy, refusals);
+    // HAProxy takes a server without its section for one of the same.
+    if let Some(tracked) = settings.remove("track") {
+        let own = !tracked.value.contains('/');
+        let value = if own { tracked.value.replacen('"', &format!("\"{}/", proxy.name), 1) } else { tracked.value };
+        settings.set("track", value, tracked.at);
+    }
     let line = |name| ServerLine { name, settings: settings.clone(), at: phrase.at() };
     proxy.servers.extend(names.into_iter().map(line));
 }
