@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::lb::BINARY;
+use crate::support::haproxy::Haproxy;
+use crate::support::lb::{BINARY, Lb};
+use crate::support::port::Port;
 
 #[test]
 fn files_are_read_as_haproxy_reads_them() {
@@ -60,6 +62,41 @@ fn difference(dir: &Path, text: &str) -> Option<String> {
     let (theirs, ours) = (Told::by_haproxy(&["-f"], &file), Told::by_lb(&file));
     let text = text.strip_suffix(REST).unwrap_or(text);
     (!ours.is_like(&theirs)).then(|| format!("{text:?}\nHAProxy: {theirs:?}\nlb:      {ours:?}\n"))
+}
+
+#[test]
+fn names_and_addresses_are_those_of_haproxy() {
+    let variables = ["HOST=127.0.0.1", "NUMBER=8"];
+    let port = Port::reserve();
+    let text =
+        format!("{NAMES} bind \"${{HOST}}:{}\" name two\\ words\n default_backend 10.0.0.1\n", port.addr().port());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f.cfg");
+    fs::write(&file, &text).unwrap();
+    let haproxy = Haproxy::whole(port, &text, &[&["env"][..], &variables].concat());
+    let states = haproxy.command("show servers state");
+    let fields = states.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()) && line.len() > 1);
+    let theirs: BTreeSet<_> = fields
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .map(|fields| format!("{} {} {}:{}", fields[1], fields[3], fields[4], fields[18]))
+        .collect();
+    let stat = haproxy.command("show stat -1 1 -1");
+    let front = stat.lines().find_map(|line| Some(line.split_once(",FRONTEND,")?.0)).unwrap();
+    drop(haproxy);
+    let mut options = Lb::options().flags(&["-f", file.to_str().unwrap()]);
+    for (name, value) in variables.map(|variable| variable.split_once('=').unwrap()) {
+        options = options.env(name, Path::new(value));
+    }
+    let lb = options.start();
+    let status = lb.status();
+    let ours: BTreeSet<_> = status
+        .servers("10.0.0.1")
+        .into_iter()
+        .map(|name| format!("10.0.0.1 {name} {}", status.server(&format!("10.0.0.1/{name}")).text("addr")))
+        .collect();
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.len(), 6);
+    assert_eq!(status.only_frontend(), front);
 }
 
 /// What a program says of a configuration.
@@ -346,3 +383,10 @@ const CONDITIONS: &[&str] = &[
     "1 && ",
     "0 || ",
 ];
+
+/// Six servers, and the beginning of a frontend.
+const NAMES: &str = "global\n maxconn 100\n setenv OWN 127.0.0.2\ndefaults\n mode tcp\n timeout connect 1s\n\
+    timeout client 1s\n timeout server 1s\nbackend '10.0.0.1'\n server s\\x31 \"${HOST}\":81\n\
+    server \"${NAME-s2}\" ${HOST}:82 # a comment\n \"server\" s\"3\" $HOST:${NUMBER}3\n server s4 \"$OWN:84\"\n\
+    .if streq(\"$HOST\",127.0.0.1)\nserver if 127.0.0.1:85\n.else\nserver else 127.0.0.1:86\n.endif\n\
+    server \"s6\" \"${ADDR[*]-127.0.0.1:87 weight 3}\"\nfrontend \"web-1.a:b_c\"\n";

@@ -54,6 +54,12 @@ impl Haproxy {
         Self::start(port, &text, &[])
     }
 
+    /// Runs this text, which listens on `port`, by the command `within`.
+    #[track_caller]
+    pub(crate) fn whole(port: Port, text: &str, within: &[&str]) -> Self {
+        Self::start(port, text, within)
+    }
+
     /// The status of a server of `app`, as `show stat` has it.
     #[track_caller]
     pub(crate) fn status(&self, server: &str) -> String {
