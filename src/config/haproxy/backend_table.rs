@@ -30,17 +30,15 @@ pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, fates: &mut Fates) -> Ve
     }
     back.fill("observe", "\"none\"", proxy.at);
     for setting in back.iter().filter(|setting| !setting.key.starts_with('-')) {
-        if gate::back(setting, fates) {
-            let at = (setting.at != proxy.at).then_some(setting.at);
-            toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), at));
-        }
+        let at = (setting.at != proxy.at).then_some(setting.at);
+        toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), at));
     }
     if servers.is_empty() {
         toml.push(TomlLine::new("servers = {}", None));
         return toml;
     }
     toml.push(TomlLine::new(format!("[backend.{}.servers]", key(&proxy.name)), None));
-    toml.extend(servers.iter().map(|server| self::server(server, fates)));
+    toml.extend(servers.iter().map(server));
     toml
 }
 
@@ -55,15 +53,12 @@ fn hoist(name: &'static str, back: &mut Settings, servers: &mut [ServerLine]) {
     }
 }
 
-fn server(server: &ServerLine, fates: &mut Fates) -> TomlLine {
+fn server(server: &ServerLine) -> TomlLine {
     let mut parts = Vec::new();
     let mut tables: Vec<(&str, Vec<String>)> = Vec::new();
     let marks = [NO_PORT, CHECK_TLS, CHECK_PROXY, "agent"];
     let has_agent = server.settings.get("agent").is_some();
-    for setting in server.settings.iter().filter(|setting| !marks.contains(&setting.key)) {
-        if !gate::server(setting, fates) {
-            continue;
-        }
+    for setting in server.settings.iter().filter(|setting| !marks.contains(&setting.key) && gate::server(setting.key)) {
         match setting.key.split_once('.') {
             Some(("agent", _)) if !has_agent => {}
             Some((table, name)) => {

@@ -2,7 +2,6 @@
 
 use super::document::TomlLine;
 use super::fate::Fates;
-use super::gate;
 use super::global_plan::GlobalPlan;
 use super::log_target;
 use super::proxy::Proxy;
@@ -14,7 +13,6 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
     let mut toml: Vec<_> = global
         .settings
         .iter()
-        .filter(|setting| gate::global(setting, fates))
         .map(|setting| TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)))
         .collect();
     let external = |proxy: &&Proxy| proxy.check.kind.is_some_and(|(kind, _)| kind == "external");

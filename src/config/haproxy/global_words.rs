@@ -15,8 +15,8 @@ pub(super) const TABLE: &[KnownWord<GlobalPlan>] = &[
     word("log-tag", Meaning::Does(log_tag)),
     word("log-send-hostname", Meaning::Ignored("lines carry the name of this host", "")),
     word("hard-stop-after", Meaning::Does(hard_stop_after)),
-    word("node", Meaning::Does(node)),
-    word("description", Meaning::Does(description)),
+    word("node", Meaning::Ignored("`lb status` has no name of the host", "")),
+    word("description", Meaning::Ignored("`lb status` has no description", "")),
     word("server-state-base", Meaning::Does(server_state)),
     word("server-state-file", Meaning::Does(server_state)),
     word("insecure-fork-wanted", Meaning::Does(forks)),
@@ -151,25 +151,6 @@ fn hard_stop_after(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk
         Ok(0) => drop(global.settings.remove("hard_stop_after")),
         Ok(ms) => global.settings.set("hard_stop_after", duration(ms), phrase.at()),
         Err(error) => desk.error(phrase.place(1), format!("{error} in argument to <hard-stop-after>.")),
-    }
-}
-
-fn node(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    let name = phrase.text(1);
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
-    if name.is_empty() || !name.bytes().all(fits) {
-        let reason = "'node' requires valid node name - non-empty string with digits(0-9), letters(A-Z, a-z), dot(.), \
-                      hyphen(-) or underscode(_).";
-        desk.error(phrase.place(1), reason);
-        return;
-    }
-    global.settings.set("node", quoted(name), phrase.at());
-}
-
-fn description(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    match phrase.joined(1).as_str() {
-        "" => desk.error(phrase.at(), "'description' expects a string argument."),
-        text => global.settings.set("description", quoted(text), phrase.at()),
     }
 }
 

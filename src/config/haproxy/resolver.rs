@@ -22,19 +22,26 @@ impl Resolver {
     }
 }
 
-/// The words of the section; `hold` and `timeout` have a second one.
-pub(super) const WORDS: [&str; 6] =
-    ["nameserver", "parse-resolv-conf", "resolve_retries", "accepted_payload_size", "hold", "timeout"];
+/// The words of the section, each with its fate.
+pub(super) const WORDS: [(&str, &str); 6] = [
+    ("nameserver", "read"),
+    ("parse-resolv-conf", "read"),
+    ("resolve_retries", "read"),
+    ("timeout", "read"),
+    ("accepted_payload_size", "ignored: answers may have any size"),
+    ("hold", "ignored: an address stays until the name has another one"),
+];
 
+/// `hold` has no keys.
 const KEYS: [(&str, &str, &str); 8] = [
     ("timeout", "resolve", "timeout_resolve"),
     ("timeout", "retry", "timeout_retry"),
-    ("hold", "valid", "hold_valid"),
-    ("hold", "obsolete", "hold_obsolete"),
-    ("hold", "other", "hold_other"),
-    ("hold", "refused", "hold_refused"),
-    ("hold", "nx", "hold_nx"),
-    ("hold", "timeout", "hold_timeout"),
+    ("hold", "valid", ""),
+    ("hold", "obsolete", ""),
+    ("hold", "other", ""),
+    ("hold", "refused", ""),
+    ("hold", "nx", ""),
+    ("hold", "timeout", ""),
 ];
 
 pub(super) fn line(resolver: &mut Resolver, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
@@ -60,7 +67,7 @@ pub(super) fn line(resolver: &mut Resolver, phrase: &Phrase<'_>, desk: &mut Desk
         }
         "hold" | "timeout" => held(resolver, phrase, desk),
         other => {
-            let near = hint(other, WORDS);
+            let near = hint(other, WORDS.map(|(word, _)| word));
             desk.error(at, format!("unknown keyword '{other}' in 'resolvers' section{near}"));
         }
     }
@@ -74,6 +81,10 @@ fn held(resolver: &mut Resolver, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         return;
     };
     match time(phrase.text(2)) {
+        Ok(_) if key.is_empty() => {
+            let reason = format!("'{word} {event}': an address stays until the name has another one");
+            desk.fates.ignored(phrase.at(), reason, "");
+        }
         Ok(ms) => resolver.settings.set(key, duration(ms), phrase.at()),
         Err(error) => desk.error(phrase.place(2), format!("{error} in '{word} {event}'.")),
     }

@@ -372,7 +372,7 @@ fn tables<'s>(
 ) -> Vec<TomlLine> {
     let mut toml = Vec::new();
     if is_frontend(proxy) && written.insert((true, &proxy.name)) {
-        toml = frontend_table::write(proxy, &sections.global, default_log, fates);
+        toml = frontend_table::write(proxy, &sections.global, default_log);
     }
     if proxy.kind.is_back() && written.insert((false, &proxy.name)) {
         toml.extend(backend_table::write(proxy, &sections.global, fates));

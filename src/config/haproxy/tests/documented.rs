@@ -41,7 +41,7 @@ impl Words {
             Self::of_arguments("`server`", server_words::ARGUMENTS),
             Self {
                 place: "`resolvers`",
-                words: resolver::WORDS.iter().map(|name| ((*name).to_owned(), "read".to_owned())).collect(),
+                words: resolver::WORDS.iter().map(|(name, fate)| ((*name).to_owned(), (*fate).to_owned())).collect(),
             },
             Self {
                 place: "the file",
