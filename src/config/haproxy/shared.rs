@@ -41,11 +41,7 @@ fn moved(kind: &str, defaults: &Proxy, blocks: &mut [Block]) -> Vec<TomlLine> {
         let is_theirs = line.at.map_or(tables.len() > 1, |at| says(defaults, at));
         let has_key =
             |table: &&mut Vec<TomlLine>| table[keys(&header, table)].iter().any(|other| key(other) == key(&line));
-        if !is_theirs
-            || !line.text.contains(" = ")
-            || OWN.contains(&key(&line))
-            || !tables.iter().all(|table| has_key(table))
-        {
+        if !is_theirs || !line.text.contains(" = ") || OWN.contains(&key(&line)) || !tables.iter().all(has_key) {
             continue;
         }
         for table in &mut tables {
