@@ -23,7 +23,10 @@ pub(crate) fn claim() -> Option<(PathBuf, TakeoverSocket)> {
     let mut refusal = String::new();
     for path in folders().into_iter().map(|folder| folder.join(file(std::process::id()))) {
         match TakeoverSocket::claim(&path) {
-            Ok(Claimed::Ours(socket)) => return Some((path, socket)),
+            Ok(Claimed::Ours(socket)) => {
+                socket.sweep();
+                return Some((path, socket));
+            }
             // The same pid in another namespace.
             Ok(Claimed::Answered(_)) => refusal = format!("another lb answers at {}", path.display()),
             Err(error) => refusal = error.to_string(),

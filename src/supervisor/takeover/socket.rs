@@ -126,6 +126,25 @@ impl TakeoverSocket {
         self.socket.try_clone()
     }
 
+    /// Removes the sockets in its directory that dead processes have left. Under the lock, since one that is just being
+    /// claimed refuses a connection, too.
+    pub(crate) fn sweep(&self) {
+        let Ok(_lock) = lock(&self.path, Instant::now()) else {
+            return;
+        };
+        let entries = self.path.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        // A file that is no socket refuses a connection as well.
+        let sockets = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));
+        for path in sockets.take(SWEPT).map(|entry| entry.path()) {
+            let refusal = local::connect(&path, LocalKind::Seqpacket).err().map(|error| error.kind());
+            if refusal == Some(io::ErrorKind::ConnectionRefused)
+                && let Some(id) = local::path_id(&path)
+            {
+                local::unlink(&path, id);
+            }
+        }
+    }
+
     /// Moves the path, if it is still the one that was opened: the socket listens there from now on.
     pub(crate) fn rename(&mut self, path: &Path) -> io::Result<()> {
         if self.path != path && local::path_id(&self.path) == self.id {
@@ -211,6 +230,8 @@ fn failed(path: &Path, error: io::Error) -> TakeoverSocketError {
 
 /// The most that wait to be accepted.
 const BACKLOG: i32 = 8;
+/// The most that are looked at.
+const SWEPT: usize = 1000;
 /// The lock is held for some system calls only.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -261,6 +282,17 @@ mod tests {
         fs::write(&path, "mine").unwrap();
         second.unlink();
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_dead_processes_have_left_is_swept_away() {
+        let (dir, path) = folder();
+        let (living, dead, other) = (dir.path().join("1.sock"), dir.path().join("2.sock"), dir.path().join("file"));
+        let _living = claimed(&living);
+        drop(claimed(&dead));
+        fs::write(&other, "mine").unwrap();
+        claimed(&path).sweep();
+        assert!(living.exists() && other.exists() && !dead.exists());
     }
 
     #[test]
