@@ -1,5 +1,6 @@
 //! Lines → sections: which section a line belongs to, and who reads its words.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::environment::Environment;
@@ -41,6 +42,8 @@ pub(super) struct Sections {
     pub(super) defaults: Vec<Proxy>,
     pub(super) proxies: Vec<Proxy>,
     pub(super) resolvers: Vec<Resolver>,
+    /// The proxies of each name.
+    names: HashMap<String, Vec<usize>>,
     /// In the order of the sources; the ranges are of lines.
     pub(super) parts: Vec<(SectionKind, Range<usize>)>,
 }
@@ -140,10 +143,11 @@ impl Sections {
             desk.error(phrase.place(1), format!("character '{c}' is not permitted in '{word}' name '{name}'."));
             return SectionKind::Nothing;
         }
-        let clash = |other: &&Proxy| {
-            other.name == name && (other.kind == kind || [kind, other.kind].contains(&ProxyKind::Listen))
-        };
-        if let Some(other) = self.proxies.iter().find(clash) {
+        let clash = |other: &&Proxy| other.kind == kind || [kind, other.kind].contains(&ProxyKind::Listen);
+        let namesakes = self.names.entry(name.to_owned()).or_default();
+        let other = namesakes.iter().map(|index| &self.proxies[*index]).find(clash);
+        namesakes.push(self.proxies.len());
+        if let Some(other) = other {
             let declared = format!("{} declared in line {}", other.shown(), other.at.line);
             desk.error(phrase.place(1), format!("{word} '{name}' has the same name as {declared}."));
         }

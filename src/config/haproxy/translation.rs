@@ -56,6 +56,10 @@ pub(crate) fn translate(sources: &[Source], environment: Environment) -> Transla
                 "",
             );
         }
+        let servers = sections.proxies.iter().flat_map(|proxy| &proxy.servers);
+        for setting in servers.filter_map(|server| server.settings.get("resolve_prefer")) {
+            fates.ignored(setting.at, "'resolve-prefer': the first address of the name is taken", "");
+        }
     }
     say_doubts(&sections, &absences, &mut fates);
     let blocks = blocks(&sections, &absences, &mut fates);
