@@ -297,11 +297,15 @@ fn missing_timeouts(proxy: &Proxy, runs: bool, say: &mut impl FnMut(Spot, &'stat
         );
     }
     if !missing.is_empty() {
-        let what = missing.iter().map(|name| format!("`timeout {name}`")).collect::<Vec<_>>().join(" and ");
-        let reason = format!(
-            "missing timeouts for {}: {what}; connecting takes at most 5 s, an idle session stays",
-            proxy.shown()
-        );
+        let mut effects = Vec::new();
+        if missing.contains(&"connect") {
+            effects.push("a connect takes at most 5 s");
+        }
+        if missing.iter().any(|name| *name != "connect") {
+            effects.push("an idle session stays");
+        }
+        let (shown, missing, effects) = (proxy.shown(), missing.join("', '"), effects.join(", "));
+        let reason = format!("missing timeouts for {shown}: '{missing}'; {effects}");
         say(proxy.at, "timeout", Verdict::Notice, reason, "set them to a non-zero value".to_owned());
     }
 }
