@@ -39,7 +39,7 @@ pub(super) fn settle(proxy: &Proxy, back: &mut Settings, servers: &mut [ServerLi
     for key in keys.into_iter().filter(|key| key.starts_with("check.")) {
         hoist(key, back, servers);
     }
-    bound_the_connect(back);
+    bound_the_connect(back, servers);
 }
 
 /// HAProxy looks at live connects after ten errors in a row, lb after one.
@@ -54,10 +54,12 @@ fn errors_before_a_check(servers: &mut [ServerLine]) {
 }
 
 /// With `timeout check`, HAProxy bounds the connect by the lesser of `timeout connect` and the interval.
-fn bound_the_connect(back: &mut Settings) {
+fn bound_the_connect(back: &mut Settings, servers: &[ServerLine]) {
     let ms = |settings: &Settings, key: &str| settings.get(key).and_then(|setting| millis(&setting.value));
     if let Some(at) = back.get("timeout.check").map(|setting| setting.at) {
-        let inter = ms(back, "check.inter").unwrap_or(2_000);
+        // Where they differ, the longest one, which fails no check that HAProxy would pass.
+        let longest = || servers.iter().filter_map(|server| ms(&server.settings, "check.inter")).max();
+        let inter = ms(back, "check.inter").or_else(longest).unwrap_or(2_000);
         let connect = ms(back, "timeout.connect").map_or(inter, |connect| connect.min(inter));
         back.set("check.connect_timeout", duration(connect), at);
     }
