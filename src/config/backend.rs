@@ -175,6 +175,8 @@ impl Backend {
             "send_proxy",
             "source",
             "minconn",
+            "resolvers",
+            "resolve_prefer",
             "keepalive",
             "user_timeout",
             "discovery",

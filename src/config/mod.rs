@@ -36,6 +36,8 @@ mod problem;
 mod protocol_check;
 mod proxy_version;
 mod report;
+mod resolve;
+mod resolvers;
 mod scope;
 mod script;
 mod section;
@@ -86,6 +88,8 @@ pub(crate) use log_format::{FieldStyle, FormatPiece, LogFetch, LogField};
 pub(crate) use log_target::{LogForm, LogPlace, LogTarget};
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use proxy_version::ProxyVersion;
+pub(crate) use resolve::{Family, Resolve};
+pub(crate) use resolvers::Resolvers;
 pub(crate) use script::{ExpectedAnswer, ScriptAction, ScriptStep};
 pub use server::Server;
 pub(crate) use server_options::OnError;
@@ -110,6 +114,8 @@ pub struct Config {
     pub global: Global,
     /// Present when some backend uses `discovery`; `endpoints` is never empty.
     pub etcd: Option<Etcd>,
+    /// In the order of the file; names are unique.
+    pub resolvers: Vec<Resolvers>,
     /// In the order of the file; names are unique; at least one.
     pub frontends: Vec<Frontend>,
     /// In the order of the file; names are unique.
@@ -187,7 +193,10 @@ impl Config {
         }
         tracks::refuse(&backends, |backend, server| Self::key_of(root, backend, server, "track"));
         let discovers = backends.iter().any(|backend| backend.discovery.is_some());
-        Self { global, etcd: etcd.filter(|_| discovers), frontends, backends }
+        let resolvers = named_sections(root, "resolvers", &Resolvers::SHAPE);
+        let resolvers: Vec<_> = resolvers.iter().map(|(name, section)| Resolvers::read(name, section)).collect();
+        Self::refuse_unknown_resolvers(root, &resolvers, &backends);
+        Self { global, etcd: etcd.filter(|_| discovers), resolvers, frontends, backends }
     }
 
     /// `states`: the file of those that name none.
@@ -223,6 +232,24 @@ impl Config {
         }
     }
 
+    /// Names are looked up by sections that are there.
+    fn refuse_unknown_resolvers(root: &Section<'_>, resolvers: &[Resolvers], backends: &[Backend]) {
+        let unknown = |value: &RawValue<'_>| {
+            value.plain_text().is_some_and(|name| resolvers.iter().all(|resolvers| resolvers.name != name))
+        };
+        for backend in backends {
+            let section = root.names("backend", "").and_then(|all| all.value(&backend.name)?.names(String::new(), ""));
+            let own =
+                backend.servers.iter().filter_map(|one| Self::key_of(root, &backend.name, &one.name, "resolvers"));
+            let values = section.and_then(|section| section.value("resolvers")).into_iter().chain(own);
+            for value in values.filter(unknown) {
+                value.refers_to_nothing(
+                    "is no section; add [resolvers.NAME] with e.g. `nameservers = [\"127.0.0.11:53\"]`",
+                );
+            }
+        }
+    }
+
     /// What is written of a server.
     fn server_value<'a>(root: &Section<'a>, backend: &str, server: &str) -> Option<RawValue<'a>> {
         let backend = root.names("backend", "")?.value(backend)?.names(String::new(), "")?;
@@ -236,13 +263,12 @@ impl Config {
     }
 
     const SHAPE: Shape = Shape {
-        keys: &["global", "etcd", "defaults", "frontend", "backend"],
+        keys: &["global", "etcd", "resolvers", "defaults", "frontend", "backend"],
         foreign: &[
             ("listen", "write [frontend.NAME] and [backend.NAME]"),
             ("server", "write it in [backend.NAME.servers]"),
             ("servers", "write it in [backend.NAME.servers]"),
             ("log", "write [global.log]"),
-            ("resolvers", "leave it out: names are followed with the resolver of the system"),
         ],
     };
 }

@@ -73,7 +73,7 @@ impl Server {
         let parsed = parsed.map_err(|error| value.wrong(format!("is no address of a server: {error}")));
         let (addr, port_shift) = parsed.ok()?;
         if port_shift.is_some() && options.check.as_ref().is_some_and(|check| check.port.is_none()) {
-            let plain = shown(text.rsplit_once(":+").or(text.rsplit_once(":-")).map_or(text, |(host, _)| host));
+            let plain = shown(text.rsplit_once(":+").or_else(|| text.rsplit_once(":-")).map_or(text, |(host, _)| host));
             value.wrong(format!(
                 "has no port for its checks; write it as `{plain}:PORT`, or, to use the port that the client came to, \
                  `check = {{ port = 8000 }}` or `check = false` beside it"
@@ -101,6 +101,8 @@ impl Server {
             "send_proxy",
             "source",
             "minconn",
+            "resolvers",
+            "resolve_prefer",
         ],
         foreign: &[
             ("address", "write `addr`"),
@@ -114,7 +116,6 @@ impl Server {
             ("no_check", "write `check = false`"),
             ("send_proxy_v2", "write `send_proxy = \"v2\"`"),
             ("maxqueue", "write it in [backend.NAME], whose servers share one queue"),
-            ("resolvers", "leave it out: names are followed with the resolver of the system"),
             ("ssl", "leave it out: lb passes TLS through"),
         ],
     };

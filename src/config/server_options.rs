@@ -8,6 +8,7 @@ use super::agent::Agent;
 use super::check::{Check, CheckContext};
 use super::global::MAX_CONN;
 use super::proxy_version::ProxyVersion;
+use super::resolve::{Family, Resolve};
 use super::section::{Section, set};
 use super::track::Tracked;
 use super::value::RawValue;
@@ -37,6 +38,7 @@ pub struct ServerOptions {
     pub source: Option<SocketAddr>,
     /// Sessions at once that it has in any case, while its backend has few; they grow up to `maxconn`.
     pub minconn: Option<u32>,
+    pub resolve: Resolve,
 }
 
 /// What too many failed connects bring about, beside a check at once.
@@ -66,6 +68,7 @@ impl Default for ServerOptions {
             send_proxy: None,
             source: None,
             minconn: None,
+            resolve: Resolve::default(),
         }
     }
 }
@@ -125,6 +128,8 @@ impl ServerOptions {
         set(&mut self.shutdown_backups_when_up, section.word("on_marked_up", &ON_MARKED_UP));
         set(&mut self.slowstart, section.delay("slowstart"));
         set(&mut self.source, section.value("source").and_then(|value| source(&value)).map(Some));
+        set(&mut self.resolve.resolvers, section.filled_text("resolvers", "docker").map(|name| Some(name.to_owned())));
+        set(&mut self.resolve.prefer, section.word("resolve_prefer", &Family::WORDS).map(Some));
         set(&mut self.minconn, section.number("minconn", 1..=MAX_CONN).map(Some));
     }
 }

@@ -18,6 +18,7 @@ fn the_sample_is_valid_and_says_the_defaults() {
     let expected = Config {
         global: Global::default(),
         etcd: None,
+        resolvers: config.resolvers.clone(),
         frontends: vec![Frontend::new("web", bind, "app")],
         backends: vec![Backend::new("app", vec![server])],
     };
@@ -34,6 +35,7 @@ fn the_sample_has_every_key() {
         // All keys of the sections that follow.
         ("defaults.frontend", NONE),
         ("defaults.backend", NONE),
+        ("resolvers.docker", Resolvers::SHAPE),
         ("frontend.web", Frontend::SHAPE),
         ("frontend.web.log", LogSettings::SHAPE),
         ("frontend.web.timeout", FrontendTimeouts::SHAPE),

@@ -28,7 +28,7 @@ use self::saved::SavedNames;
 use self::saving::{NamesFile, keep};
 use self::schedule::Answer;
 use self::table::AddressTable;
-use crate::config::Address;
+use crate::config::{Address, Resolve, Resolvers};
 use crate::control::state_file::Damage;
 use crate::sys::addr::Addr;
 
@@ -78,11 +78,11 @@ impl Names {
     }
 
     /// Takes over a single address, unless the name has some.
-    pub(crate) fn resume_address(&mut self, address: &Address, known: SocketAddr) {
+    pub(crate) fn resume_address(&mut self, address: &Address, resolve: &Resolve, known: SocketAddr) {
         if let Address::Host(host, port) = address
             && *port == known.port()
         {
-            self.table.resume_one(host, known.ip());
+            self.table.resume_one(&resolve.key(host), known.ip());
         }
     }
 
@@ -96,14 +96,18 @@ impl Names {
         self.file.keep_in(state_dir.map(PathBuf::from));
     }
 
-    /// Follows these names and no others. What is known of others is forgotten. Returns what completes once each name
+    /// Follows these names, some of them by these `resolvers`, and no others. What is known of others is forgotten. Returns what completes once each name
     /// without an address was looked up.
-    pub(crate) fn follow(&mut self, names: BTreeSet<String>) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn follow(
+        &mut self,
+        names: BTreeSet<String>,
+        resolvers: &[Resolvers],
+    ) -> impl Future<Output = ()> + use<> {
         self.table.keep_only(&names);
         self.save();
         let new = names.iter().filter(|name| self.table.addresses(name).is_empty()).cloned().collect();
         let (looked_up, all) = oneshot::channel();
-        let order = FollowOrder { names: names.clone(), new, looked_up };
+        let order = FollowOrder { names: names.clone(), resolvers: resolvers.to_vec(), new, looked_up };
         self.followed = names;
         // The task ends only with this.
         self.orders.send(order).ok();
@@ -146,12 +150,16 @@ impl Names {
     }
 
     /// Where a server may be, the usual place first. Empty: its name has no known address.
-    pub(crate) fn places(&self, address: &Address) -> Vec<Addr> {
+    pub(crate) fn places(&self, address: &Address, resolve: &Resolve) -> Vec<Addr> {
         match address {
             Address::Ip(addr) => vec![Addr::Ip(*addr)],
             Address::Unix(path) => vec![Addr::Unix(path.clone())],
             Address::Host(host, port) => {
-                self.table.addresses(host).iter().map(|ip| Addr::Ip(SocketAddr::new(*ip, *port))).collect()
+                let mut addresses = self.table.addresses(&resolve.key(host)).to_vec();
+                if let Some(family) = resolve.prefer {
+                    addresses.sort_by_key(|ip| !family.has(*ip));
+                }
+                addresses.into_iter().map(|ip| Addr::Ip(SocketAddr::new(ip, *port))).collect()
             }
         }
     }

@@ -177,14 +177,17 @@ fn shown_addr(spec: &MemberSpec) -> String {
 
 /// A server whose host name has no address yet.
 fn unresolved(server: &config::Server) -> ServerReport {
+    let shares = server.options.resolve.resolvers.is_some();
     let why = match &server.addr {
+        Address::Host(host, _) if shares => format!("resolution: no address of {host} is left for it"),
         Address::Host(host, _) => format!("cannot look up {host}"),
         Address::Ip(_) | Address::Unix(_) => String::new(),
     };
     ServerReport {
         name: server.name.clone(),
         addr: server.addr.to_string(),
-        status: ServerStatus::Down,
+        // As HAProxy's MAINT (resolution).
+        status: if shares { ServerStatus::Maint } else { ServerStatus::Down },
         check: CheckReport { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
         weight: server.weight.get(),
         backup: server.backup,

@@ -44,6 +44,7 @@ mod maxconn;
 mod names;
 mod names_hang;
 mod names_places;
+mod names_shared;
 mod names_survive;
 mod observed;
 mod operating;

@@ -108,7 +108,15 @@ impl Sections {
             "backend" => self.begin_proxy(ProxyKind::Backend, phrase, desk),
             "listen" => self.begin_proxy(ProxyKind::Listen, phrase, desk),
             "resolvers" => {
-                self.resolvers.push(Resolver::new(phrase.text(1), at));
+                let name = phrase.text(1);
+                if let Some(first) = self.resolvers.iter().find(|resolver| resolver.name == name) {
+                    let line = first.at.line;
+                    desk.error(
+                        at,
+                        format!("resolvers '{name}' has same name as another resolvers (declared at line {line})."),
+                    );
+                }
+                self.resolvers.push(Resolver::new(name, at));
                 SectionKind::Resolvers(self.resolvers.len() - 1)
             }
             word => {

@@ -48,7 +48,14 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             });
             let frontends = frontends.collect();
             let discovers = backends.iter().any(|backend| backend.discovery.is_some());
-            Config { global, etcd: discovers.then_some(etcd), frontends, backends }
+            let resolvers = Resolvers {
+                name: "r".to_owned(),
+                nameservers: vec!["10.0.0.1:53".parse().unwrap(), "[::1]:5353".parse().unwrap()],
+                retries: 7,
+                timeout_resolve: Duration::from_secs(9),
+                timeout_retry: Duration::from_millis(700),
+            };
+            Config { global, etcd: discovers.then_some(etcd), resolvers: vec![resolvers], frontends, backends }
         },
     )
 }
@@ -200,10 +207,11 @@ fn backend() -> impl Strategy<Value = Backend> {
                 shutdown_backups_when_up: cut,
                 agent: Some(Agent { port: 9, addr: None, inter: Duration::from_secs(2), send: String::new() }),
                 track: None,
+                resolve: Resolve { resolvers: observe.then(|| "r".to_owned()), prefer: cut.then_some(Family::V4) },
             };
             let usual = Arc::new(options.clone());
             let own = Arc::new(ServerOptions {
-                check: options.check.clone().map(|check| Check {
+                check: options.check.map(|check| Check {
                     rise: Rise::new(7),
                     send_proxy: None,
                     source: Some("[::1]:0".parse().unwrap()),
@@ -225,6 +233,7 @@ fn backend() -> impl Strategy<Value = Backend> {
                     send: "state\n".to_owned(),
                 }),
                 track: None,
+                resolve: Resolve { resolvers: Some("r".to_owned()), prefer: Some(Family::V6) },
             });
             let unchecked = Arc::new(ServerOptions { check: None, agent: None, ..ServerOptions::clone(&own) });
             let tracked = Tracked { backend: String::new(), server: "9".to_owned() };

@@ -36,6 +36,14 @@ pub(super) fn written(config: &Config) -> String {
         }
         out.key("guard_delay", duration(etcd.guard_delay));
     }
+    for resolvers in &config.resolvers {
+        out.header(&format!("resolvers.{}", quoted(&resolvers.name)));
+        let nameservers: Vec<_> = resolvers.nameservers.iter().map(ToString::to_string).collect();
+        out.key("nameservers", format!("{nameservers:?}"));
+        out.key("retries", resolvers.retries);
+        out.key("timeout_resolve", duration(resolvers.timeout_resolve));
+        out.key("timeout_retry", duration(resolvers.timeout_retry));
+    }
     for frontend in &config.frontends {
         out.header(&format!("frontend.{}", quoted(&frontend.name)));
         let bind: Vec<_> = frontend.bind.iter().map(bind_entry).collect();
@@ -162,6 +170,9 @@ impl Text {
         }
         self.maybe("track", options.track.as_ref().map(|track| quoted(&track.to_string())));
         self.maybe("source", options.source.map(|addr| quoted(&addr.to_string())));
+        self.maybe("resolvers", options.resolve.resolvers.as_deref().map(quoted));
+        let prefer = options.resolve.prefer.map(|family| if family == Family::V4 { "ipv4" } else { "ipv6" });
+        self.maybe("resolve_prefer", prefer.map(quoted));
         self.maybe("minconn", options.minconn.map(|n| n.to_string()));
         match &options.check {
             None => self.key("check", false),

@@ -13,11 +13,13 @@ use super::lookup::look_up;
 use super::schedule::{Answer, LookupSchedule};
 use super::sockets::BoundedSockets;
 use super::system::SystemNames;
+use crate::config::Resolvers;
 
 /// Names to follow from now on.
 #[derive(Debug)]
 pub(super) struct FollowOrder {
     pub(super) names: BTreeSet<String>,
+    pub(super) resolvers: Vec<Resolvers>,
     /// Completes once each of these was looked up; its answer is sent before.
     pub(super) new: Vec<String>,
     pub(super) looked_up: oneshot::Sender<()>,
@@ -50,6 +52,9 @@ struct Lookups {
     /// `None`: not read yet.
     system: Option<Rc<SystemNames>>,
     sockets: Option<BoundedSockets>,
+    resolvers: Vec<Resolvers>,
+    /// By the name of a section, as far as it was used.
+    sections: HashMap<String, Rc<SystemNames>>,
     running: JoinSet<Result<FoundAddresses, String>>,
     names: HashMap<Id, String>,
     /// Answers that were not sent yet, and since when there are some.
@@ -62,16 +67,26 @@ struct Lookups {
 
 impl Lookups {
     fn follow(&mut self, order: FollowOrder) {
-        self.schedule.follow(&order.names, Instant::now());
+        let now = Instant::now();
+        self.schedule.follow(&order.names, now);
+        if self.resolvers != order.resolvers {
+            self.resolvers = order.resolvers;
+            self.sections.clear();
+            self.schedule.all_due(now);
+        }
         self.waiting.push((order.new, order.looked_up));
     }
 
     fn start_due(&mut self) {
         let free = AT_ONCE.saturating_sub(self.running.len());
         for name in self.schedule.take_due(free, Instant::now()) {
-            let system = self.system();
-            let asked = name.clone();
-            let task = self.running.spawn_local(async move { look_up(&*system?, &asked).await });
+            let (host, section) = name.split_once('@').map_or((&*name, None), |(host, of)| (host, Some(of)));
+            let system = match section {
+                Some(section) => self.section(section),
+                None => self.system(),
+            };
+            let host = host.to_owned();
+            let task = self.running.spawn_local(async move { look_up(&*system?, &host).await });
             self.names.insert(task.id(), name);
         }
     }
@@ -87,14 +102,29 @@ impl Lookups {
         Ok(Rc::clone(self.system.insert(system)))
     }
 
+    /// The name servers of a section.
+    fn section(&mut self, name: &str) -> Result<Rc<SystemNames>, String> {
+        if let Some(section) = self.sections.get(name) {
+            return Ok(Rc::clone(section));
+        }
+        let settings = self.resolvers.iter().find(|resolvers| resolvers.name == name);
+        let settings = settings.ok_or_else(|| format!("[resolvers.{name}] is gone"))?;
+        let sockets = self.sockets.get_or_insert_with(|| BoundedSockets::new(SOCKETS)).clone();
+        let section = Rc::new(SystemNames::of_section(settings, sockets).map_err(|error| error.to_string())?);
+        self.sections.insert(name.to_owned(), Rc::clone(&section));
+        self.look.get_or_insert_with(|| Instant::now() + LOOK);
+        Ok(section)
+    }
+
     fn look_at_files(&mut self) {
         let now = Instant::now();
         if self.look.is_some_and(|look| now < look) {
             return;
         }
         self.look = Some(now + LOOK);
-        if self.system.as_ref().is_some_and(|system| system.is_outdated()) {
+        if self.system.iter().chain(self.sections.values()).any(|system| system.is_outdated()) {
             self.system = None;
+            self.sections.clear();
             self.schedule.all_due(now);
         }
     }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::config::Family;
+
 /// The addresses of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FoundAddresses {
@@ -12,18 +14,6 @@ pub(super) struct FoundAddresses {
     pub(super) unknown: Option<Family>,
     /// How long they are valid, where the source says so.
     pub(super) ttl: Option<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    V4,
-    V6,
-}
-
-impl Family {
-    pub(super) fn has(self, ip: IpAddr) -> bool {
-        ip.is_ipv6() == (self == Self::V6)
-    }
 }
 
 /// Those that a server can have, each once: an answer of `0.0.0.0` means "none", and connecting to it leads to this

@@ -9,9 +9,10 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::time::timeout;
 
-use super::found::{Family, FoundAddresses, usable};
+use super::found::{FoundAddresses, usable};
 use super::hosts::loopback;
 use super::system::SystemNames;
+use crate::config::Family;
 
 /// The answer to one question.
 enum Answered {
@@ -30,7 +31,9 @@ pub(super) async fn look_up(system: &SystemNames, name: &str) -> Result<FoundAdd
     if !here.is_empty() {
         return Ok(FoundAddresses { addresses: here, unknown: None, ttl: None });
     }
-    timeout(LIMIT, search(system, name)).await.unwrap_or_else(|_| Err(silence()))
+    let mut found = timeout(LIMIT, search(system, name)).await.unwrap_or_else(|_| Err(silence()))?;
+    found.ttl = system.again.or(found.ttl);
+    Ok(found)
 }
 
 /// The first of the candidates that exists. A server that fails for one of them may know the next, as search domains are

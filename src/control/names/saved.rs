@@ -27,8 +27,11 @@ impl SavedNames {
         let body = unseal(MAGIC, VERSION, bytes)?;
         let mut saved: Self = serde_json::from_slice(body).map_err(|error| Damage::Content(error.to_string()))?;
         for (name, addresses) in &mut saved.names {
-            let is_name = matches!(format!("{name}:1").parse(), Ok(Address::Host(host, _)) if host == *name);
-            if !is_name {
+            // Behind `@` stands the section of the configuration that was asked.
+            let (name, section) = name.split_once('@').unwrap_or((name, ""));
+            let is_name = matches!(format!("{name}:1").parse(), Ok(Address::Host(host, _)) if host == name);
+            let is_in_name = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+            if !is_name || !section.chars().all(is_in_name) {
                 return Err(Damage::Content("it has a name that is none".to_owned()));
             }
             addresses.truncate(MOST_ADDRESSES);

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 
 use super::hosts::HostsFile;
 use super::sockets::BoundedSockets;
+use crate::config::Resolvers;
 
 /// Both files as they were at one moment.
 pub(super) struct SystemNames {
@@ -24,6 +25,8 @@ pub(super) struct SystemNames {
     search: Vec<Name>,
     ndots: usize,
     stamps: [Option<Stamp>; 2],
+    /// When a name is looked up again; `None`: as its time to live says.
+    pub(super) again: Option<Duration>,
 }
 
 /// Tells one state of a file from another: device, inode, length, time of the last change.
@@ -44,7 +47,33 @@ impl SystemNames {
         let mut builder = Resolver::builder_with_config(servers, sockets);
         *builder.options_mut() = options;
         let resolver = builder.build()?;
-        Ok(Self { hosts: HostsFile::parse(&content(HOSTS)), resolver, search, ndots, stamps })
+        Ok(Self { hosts: HostsFile::parse(&content(HOSTS)), resolver, search, ndots, stamps, again: None })
+    }
+
+    /// The name servers of a section of the configuration, without those files: names are full already, as in HAProxy.
+    pub(super) fn of_section(settings: &Resolvers, sockets: BoundedSockets) -> Result<Self, NetError> {
+        let stamps = stamps();
+        let server = |addr: &SocketAddr| {
+            let mut server = NameServerConfig::udp_and_tcp(addr.ip());
+            server.connections.iter_mut().for_each(|connection| connection.port = addr.port());
+            server
+        };
+        let servers = match &settings.nameservers[..] {
+            [] => resolv_conf(&content(RESOLV_CONF)).0.name_servers().to_vec(),
+            given => given.iter().map(server).collect(),
+        };
+        let mut builder = Resolver::builder_with_config(ResolverConfig::from_parts(None, Vec::new(), servers), sockets);
+        let options = builder.options_mut();
+        (options.timeout, options.attempts) = (settings.timeout_retry, settings.retries);
+        bound(options);
+        Ok(Self {
+            hosts: HostsFile::default(),
+            resolver: builder.build()?,
+            search: Vec::new(),
+            ndots: 0,
+            stamps,
+            again: Some(settings.timeout_resolve),
+        })
     }
 
     /// Whether a file is another one now.
@@ -126,7 +155,7 @@ mod tests {
         let search = config.search().to_vec();
         let ndots = options.ndots;
         let resolver = Resolver::builder_with_config(config, BoundedSockets::new(1)).build().unwrap();
-        SystemNames { hosts: HostsFile::default(), resolver, search, ndots, stamps: [None; 2] }
+        SystemNames { hosts: HostsFile::default(), resolver, search, ndots, stamps: [None; 2], again: None }
     }
 
     #[test]

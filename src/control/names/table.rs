@@ -104,8 +104,8 @@ fn listed(addresses: &[IpAddr]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::found::Family;
     use super::*;
+    use crate::config::Family;
 
     fn ip(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])

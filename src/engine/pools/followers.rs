@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::backend::Backend;
-use crate::config::{self, Address, Config};
+use crate::config::{self, Address, Config, ServerOptions};
 use crate::control::admin::status::EtcdSummary;
 use crate::control::discovery::{Merged, Servers, merge};
 use crate::control::etcd::{Follower, FoundServers, Options, SourceStatus};
@@ -134,15 +134,12 @@ impl Followers {
         merged.unwrap_or_else(|| Rc::new(self.merge_found(settings)))
     }
 
-    /// Host names that the servers of a backend have.
+    /// What the host names of the servers of a backend are looked up by.
     pub(crate) fn hosts(&self, settings: &config::Backend) -> Vec<String> {
         let found = self.found.get(&settings.name);
-        let configured = settings.servers.iter().map(|server| &server.addr);
-        let found = found.into_iter().flat_map(|found| found.values()).map(|server| &server.addr);
-        let host = |addr: &Address| match addr {
-            Address::Host(host, _) => Some(host.clone()),
-            Address::Ip(_) | Address::Unix(_) => None,
-        };
+        let configured = settings.servers.iter().map(|server| (&server.addr, &server.options));
+        let found = found.into_iter().flat_map(|found| found.values()).map(|server| (&server.addr, &settings.options));
+        let host = |(addr, options): (&Address, &Arc<ServerOptions>)| Some(options.resolve.key(addr.host()?));
         configured.chain(found).filter_map(host).collect()
     }
 

@@ -3,6 +3,7 @@
 mod circles;
 pub(crate) mod followers;
 pub(super) mod server_states;
+mod shared_names;
 mod tracking;
 
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use self::circles::{Circles, CirclesFound, CircularPlace};
 use self::followers::Followers;
+use self::shared_names::shares_name;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
 use crate::config::{self, Address, AdminState, Balance, Config, Entrance, Weight};
@@ -137,10 +139,15 @@ impl Pools {
         self.followers.status(backend)
     }
 
-    /// The servers of a backend without a known address.
+    /// The servers of a backend without a known address, or without one that no other server has.
     pub(super) fn unresolved(&self, settings: &config::Backend) -> Vec<config::Server> {
         let merged = self.followers.merged(settings);
-        merged.servers.iter().filter(|server| self.names.places(&server.addr).is_empty()).cloned().collect()
+        let backend = self.get(&settings.name);
+        let is_left_out = |server: &&config::Server| match shares_name(server) {
+            true => backend.is_none_or(|backend| backend.member(&server.name).is_none()),
+            false => self.names.places(&server.addr, &server.options.resolve).is_empty(),
+        };
+        merged.servers.iter().filter(is_left_out).cloned().collect()
     }
 
     /// Changes a backend to these settings or makes it.
@@ -192,7 +199,13 @@ impl Pools {
         let Self { circles, followers, names, .. } = self;
         let CirclesFound { changed, new } = circles.look(config, entrances, |backend| {
             let merged = concerned(backend).then(|| followers.merge(backend))?;
-            Some(merged.servers.iter().map(|server| (server.name.clone(), names.places(&server.addr))).collect())
+            Some(
+                merged
+                    .servers
+                    .iter()
+                    .map(|server| (server.name.clone(), names.places(&server.addr, &server.options.resolve)))
+                    .collect(),
+            )
         });
         new.iter().for_each(|place| self.cut_circle(place));
         changed
@@ -289,7 +302,7 @@ impl Pools {
         let backends = [Some(config), next].into_iter().flatten().flat_map(|config| &config.backends);
         let hosts = backends.flat_map(|backend| self.followers.hosts(backend)).collect();
         self.names.keep_in(next.unwrap_or(config).global.state_dir.as_deref());
-        self.names.follow(hosts)
+        self.names.follow(hosts, &next.unwrap_or(config).resolvers)
     }
 
     /// The last good addresses of host names, for other processes.
@@ -329,7 +342,7 @@ impl Pools {
             for server in &self.followers.merge(settings).servers {
                 let addr = known.get(&(settings.name.as_str(), server.name.as_str()));
                 if let (Some(_), Some(Ok(Address::Ip(addr)))) = (server.addr.host(), addr.map(|addr| addr.parse())) {
-                    self.names.resume_address(&server.addr, addr);
+                    self.names.resume_address(&server.addr, &server.options.resolve, addr);
                 }
             }
         }
@@ -440,7 +453,7 @@ impl Pools {
 
     /// Where sessions for a server may be sent.
     fn places(&self, backend: &str, server: &config::Server) -> Vec<Addr> {
-        let mut places = self.names.places(&server.addr);
+        let mut places = self.names.places(&server.addr, &server.options.resolve);
         places.retain(|place| !self.circles.has(backend, &server.name, place));
         places
     }
@@ -454,11 +467,15 @@ impl Pools {
         let in_use: HashMap<&str, &Addr> =
             in_use.iter().flatten().map(|member| (member.spec.name.as_str(), &member.spec.addr)).collect();
         let mut several = HashMap::new();
+        let shared = shared_names::assign(&merged.servers, &in_use, |server| self.places(&settings.name, server));
         let mut spec = |(index, server): (usize, &config::Server)| {
             let places = self.places(&settings.name, server);
             let stays = in_use.get(server.name.as_str()).copied().filter(|addr| places.contains(addr));
-            let addr = stays.or_else(|| places.first())?.clone();
-            if places.len() > 1 {
+            let addr = match shares_name(server) {
+                true => shared.get(server.name.as_str())?.clone(),
+                false => stays.or_else(|| places.first())?.clone(),
+            };
+            if places.len() > 1 && !shares_name(server) {
                 several.insert(server.name.clone(), places);
             }
             Some(MemberSpec {
