@@ -3,7 +3,6 @@
 use super::check_table;
 use super::document::TomlLine;
 use super::fate::Fates;
-use super::gate;
 use super::global_plan::GlobalPlan;
 use super::proxy::{Proxy, ProxyKind, ServerLine};
 use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
@@ -58,7 +57,7 @@ fn server(server: &ServerLine) -> TomlLine {
     let mut tables: Vec<(&str, Vec<String>)> = Vec::new();
     let marks = [NO_PORT, CHECK_TLS, CHECK_PROXY, "agent"];
     let has_agent = server.settings.get("agent").is_some();
-    for setting in server.settings.iter().filter(|setting| !marks.contains(&setting.key) && gate::server(setting.key)) {
+    for setting in server.settings.iter().filter(|setting| !marks.contains(&setting.key)) {
         match setting.key.split_once('.') {
             Some(("agent", _)) if !has_agent => {}
             Some((table, name)) => {

@@ -15,7 +15,6 @@ mod environment;
 mod expression;
 mod fate;
 mod frontend_table;
-mod gate;
 mod global_plan;
 mod global_table;
 mod global_words;

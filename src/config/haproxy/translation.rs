@@ -14,7 +14,7 @@ use super::setting::key;
 use super::shared::share;
 use super::sources::Source;
 use super::spot::Spot;
-use super::{backend_table, frontend_table, gate, global_table};
+use super::{backend_table, frontend_table, global_table};
 
 /// An haproxy.cfg as TOML, and what became of each of its lines.
 #[derive(Debug, Clone, Default)]
@@ -48,19 +48,6 @@ pub(crate) fn translate(sources: &[Source], environment: Environment) -> Transla
     let sections = Sections::read(&lines, &environment, &mut fates);
     let absences = absences(&sections.proxies, &mut fates);
     duplicates(&sections.proxies, &mut fates);
-    if !gate::resolvers() {
-        for resolver in &sections.resolvers {
-            fates.ignored(
-                resolver.at,
-                "section 'resolvers': names are asked of the system's resolver and followed",
-                "",
-            );
-        }
-        let servers = sections.proxies.iter().flat_map(|proxy| &proxy.servers);
-        for setting in servers.filter_map(|server| server.settings.get("resolve_prefer")) {
-            fates.ignored(setting.at, "'resolve-prefer': the first address of the name is taken", "");
-        }
-    }
     say_doubts(&sections, &absences, &mut fates);
     let blocks = blocks(&sections, &absences, &mut fates);
     count_fine(&lines, &sections, &mut fates);
@@ -331,7 +318,7 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
                     Some(absence) => block.note = Some(absent(proxy, absence)),
                 }
             }
-            SectionKind::Resolvers(index) if gate::resolvers() => block.toml = resolver(&sections.resolvers[*index]),
+            SectionKind::Resolvers(index) => block.toml = resolver(&sections.resolvers[*index]),
             _ => {}
         }
         blocks.push(block);
