@@ -165,8 +165,6 @@ fn register_and_its_command_are_as_robust() {
     assert_eq!(app.wait(HANG).code(), Some(128 + 15));
 }
 
-/// A balancer in front of an echo.
-
 fn echo(stream: &mut TcpStream) {
     stream.write_all(b"x").unwrap();
     let mut answer = [0];

@@ -172,7 +172,7 @@ impl FollowedPrefix {
             let seconds = delay.unwrap_or_default().as_secs();
             warn!(
                 "backend {backend}: {} {why}, kept for {seconds} s; `lb server accept {backend}` lets go at once",
-                counted(count as u64, "server"),
+                counted(count, "server"),
                 backend = self.backend.name
             );
             state.holds_total += count;

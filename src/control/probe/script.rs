@@ -43,10 +43,7 @@ pub(super) async fn ask<'a>(
                 if let Some(before) = last.as_ref().filter(|_| !silent) {
                     before.will_close_in_order();
                 }
-                match connect(check, &at_port(place, *port), talk).await {
-                    Ok(conn) => Ok(drop(last.replace(conn))),
-                    Err(failure) => Err(failure),
-                }
+                connect(check, &at_port(place, *port), talk).await.map(|conn| *last = Some(conn))
             }
             ScriptAction::Send(bytes) => {
                 progress.phase = ProbePhase::Sending;
