@@ -116,7 +116,7 @@ impl Backend {
         all.filter_map(|options| options.check.as_ref()).any(|check| matches!(check.kind, CheckKind::External(_)))
     }
 
-    /// `states`: the server state file of [global].
+    /// `states`: the server state file of `[global]`.
     pub(super) fn read(name: &str, section: &Section<'_>, states: Option<&Path>) -> Self {
         let mut backend = Self::new(name, Vec::new());
         backend.read_sessions(section);
@@ -247,7 +247,7 @@ fn discovery(section: &Section<'_>) -> Option<String> {
     Some(prefix.to_owned())
 }
 
-/// `false`: not the one of [global] either.
+/// `false`: not the one of `[global]` either.
 pub(super) fn server_state_file(value: RawValue<'_>) -> Option<PathBuf> {
     if value.plain_flag() == Some(false) { None } else { value.path("/var/lib/haproxy/server-state") }
 }

@@ -5,7 +5,7 @@ use super::spot::Spot;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct GlobalPlan {
-    /// Keys of [global].
+    /// Keys of `[global]`.
     pub(super) settings: Settings,
     /// `log`: targets as values of TOML.
     pub(super) targets: Vec<(String, Spot)>,

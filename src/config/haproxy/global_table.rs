@@ -1,4 +1,4 @@
-//! `global` and the `log` lines of all sections → [global] and [global.log].
+//! `global` and the `log` lines of all sections → `[global]` and `[global.log]`.
 
 use super::document::TomlLine;
 use super::fate::Fates;
