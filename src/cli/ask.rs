@@ -60,17 +60,21 @@ impl AdminSocket {
         if let Some(path) = &self.given {
             return Client::connect(path);
         }
-        let mut refusal = None;
+        let (mut denied, mut absent) = (None, None);
         for path in usual_sockets().iter().filter(|path| is_trustworthy(path)) {
             match Client::connect(path) {
                 Ok(client) => return Ok(client),
                 Err(error) if error.is_absence() => {
-                    refusal.get_or_insert(error);
+                    absent.get_or_insert(error);
+                }
+                // That may be the system's; this user can have one of its own.
+                Err(error @ ClientError::Denied(_)) => {
+                    denied.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(refusal.unwrap_or_else(|| ClientError::NoSocket(SYSTEM_SOCKET.into())))
+        Err(denied.or(absent).unwrap_or_else(|| ClientError::NoSocket(SYSTEM_SOCKET.into())))
     }
 
     /// What went wrong, with all places where a daemon was looked for.
@@ -117,7 +121,10 @@ fn explain(error: &ClientError) -> String {
                  (one with `socket = false` has none)"
             );
         }
-        ClientError::Denied(_) | ClientError::Closed(_) => "try it with sudo, or as the user that the daemon runs as",
+        ClientError::Denied(_) => {
+            "try it with sudo, or as the user that the daemon runs as (one with `socket = false` has none)"
+        }
+        ClientError::Closed(_) => "try it with sudo, or as the user that the daemon runs as",
         ClientError::Silent { .. } => {
             "an engine that hangs is replaced by the watchdog, or at once with `kill -USR2 PID`, with the pid of `lb run`"
         }

@@ -10,19 +10,17 @@ use tokio::time::timeout;
 
 use super::arguments::CheckArgs;
 use super::{ExitStatus, output};
-use crate::config::{self, Address, Config, Entrance, HaproxyReading, Problem, Target, circles, counted, shown_paths};
+use crate::config::{
+    self, Address, Config, Entrance, HaproxyReading, Problem, Spelling, Target, circles, counted, shown_paths,
+};
 use crate::sys::local_ip::is_local;
 
 pub(super) fn run(args: &CheckArgs) -> ExitStatus {
     let paths = args.files.paths();
     let file = shown_paths(&paths);
-    let found = match config::read_haproxy(&paths) {
-        Ok(Some(reading)) => return haproxy(&file, reading, args),
-        Ok(None) => config::load(&paths[0]),
-        Err(problems) => Err(problems),
-    };
-    match found {
-        Ok(config) => {
+    match config::read_files(&paths) {
+        Ok(Spelling::Haproxy(reading)) => return haproxy(&file, &reading, args),
+        Ok(Spelling::Toml(config)) => {
             let here = circles_here(&config);
             if args.json {
                 return answer(&file, Vec::new(), here, Some(&config));
@@ -46,7 +44,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitStatus {
 }
 
 /// Each line's fate: answers to stdout if the file can be used, messages to stderr if not.
-fn haproxy(file: &str, reading: HaproxyReading, args: &CheckArgs) -> ExitStatus {
+fn haproxy(file: &str, reading: &HaproxyReading, args: &CheckArgs) -> ExitStatus {
     let here = reading.config().map(circles_here).unwrap_or_default();
     let usable = reading.is_usable(args.files.skip_refused) && here.is_empty();
     if args.json {

@@ -2,13 +2,13 @@
 
 use super::arguments::ConvertArgs;
 use super::{ExitStatus, output};
-use crate::config::{self, shown_paths};
+use crate::config::{self, Spelling, shown_paths};
 
 pub(super) fn run(args: &ConvertArgs) -> ExitStatus {
     let paths = args.files.paths();
-    let reading = match config::read_haproxy(&paths) {
-        Ok(Some(reading)) => reading,
-        Ok(None) => {
+    let reading = match config::read_files(&paths) {
+        Ok(Spelling::Haproxy(reading)) => reading,
+        Ok(Spelling::Toml(_)) => {
             output::complain(&format!("{}: this is no haproxy.cfg: nothing to convert", shown_paths(&paths)));
             return ExitStatus::BadInput;
         }

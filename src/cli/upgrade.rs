@@ -30,8 +30,13 @@ pub(super) fn run(args: UpgradeArgs, socket: &AdminSocket) -> ExitStatus {
 fn outcome_without(socket: &AdminSocket, before: &Status, refusal: &Refusal, limit: Duration) -> ExitStatus {
     output::complain(&format!("{}; waiting for the outcome", refusal.message));
     let until = Instant::now() + limit;
-    while Instant::now() < until {
-        match status(socket).filter(|now| now.upgrade.is_none()) {
+    let mut answered = Instant::now();
+    while Instant::now() < until && answered.elapsed() < GONE {
+        let now = status(socket);
+        if now.is_some() {
+            answered = Instant::now();
+        }
+        match now.filter(|now| now.upgrade.is_none()) {
             Some(now) if now.generation > before.generation => {
                 let engine = now.engine_pid;
                 output::complain(&format!("engine {engine} serves, the old one was lost with its sessions"));
@@ -55,4 +60,6 @@ fn status(socket: &AdminSocket) -> Option<Status> {
 
 /// All phases of an upgrade but its probation take no longer.
 const LONGEST: Duration = Duration::from_secs(120);
+/// An engine that died is replaced sooner; without a supervisor none comes, or one that knows of no upgrade.
+const GONE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(200);

@@ -41,19 +41,30 @@ pub(crate) fn load_bytes(name: &str, bytes: &[u8], skip_refused: bool) -> Result
     }
 }
 
-/// Reads files of which each line's fate is to be told. `None`: it is one file, and no haproxy.cfg.
+/// What files hold that were read once, as a pipe can be.
+#[derive(Debug)]
+pub(crate) enum Spelling {
+    Haproxy(Box<HaproxyReading>),
+    /// It is one file, and no haproxy.cfg.
+    Toml(Box<Config>),
+}
+
+/// Reads files of which each line's fate is to be told.
 ///
 /// # Errors
 /// As `load`.
-pub(crate) fn read_haproxy(paths: &[PathBuf]) -> Result<Option<HaproxyReading>, Problems> {
+pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Spelling, Problems> {
     let sources = match paths {
-        [file] if !file.is_dir() => match source(&file.display().to_string(), &read(file)?) {
-            Some(source) => vec![source],
-            None => return Ok(None),
-        },
+        [file] if !file.is_dir() => {
+            let (name, bytes) = (file.display().to_string(), read(file)?);
+            match source(&name, &bytes) {
+                Some(source) => vec![source],
+                None => return parse_bytes(&name, &bytes).map(|config| Spelling::Toml(Box::new(config))),
+            }
+        }
         _ => together(paths)?,
     };
-    Ok(Some(reading(&sources)))
+    Ok(Spelling::Haproxy(Box::new(reading(&sources))))
 }
 
 /// Files in a message.

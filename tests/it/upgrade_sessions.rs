@@ -314,7 +314,7 @@ fn upgrade(lb: &Lb, probation: &str) -> u64 {
     let report = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{report}{}", String::from_utf8_lossy(&output.stderr));
     // "upgraded in 0.4 s: engine 15851 serves, 200 sessions moved, 0 left to drain"
-    let before = report.split(" sessions moved").next().unwrap();
+    let before = report.split(" session").next().unwrap();
     let moved = before.rsplit(' ').next().unwrap();
     moved.parse().unwrap_or_else(|_| panic!("no number of sessions in {report}"))
 }

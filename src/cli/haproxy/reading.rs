@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::line::{HaproxyLine, HaproxyTask};
 use super::report::HaproxyReport;
-use crate::config::{self, HaproxyReading, ProcessWords, Verdict};
+use crate::config::{self, HaproxyReading, ProcessWords, Spelling, Verdict};
 
 /// What a configuration is worth, and what it says about the process.
 #[derive(Debug)]
@@ -22,12 +22,9 @@ impl Reading {
         for file in &line.files {
             can_be_opened(file)?;
         }
-        let problems = match config::read_haproxy(&line.files) {
-            Ok(Some(reading)) => return Ok(Self::of_haproxy(reading, line, report)),
-            Ok(None) => match config::load(&line.files[0]) {
-                Ok(_) => return Ok(Self::Fine(ProcessWords::default())),
-                Err(problems) => problems,
-            },
+        let problems = match config::read_files(&line.files) {
+            Ok(Spelling::Haproxy(reading)) => return Ok(Self::of_haproxy(*reading, line, report)),
+            Ok(Spelling::Toml(_)) => return Ok(Self::Fine(ProcessWords::default())),
             Err(problems) => problems,
         };
         if problems.iter().all(|problem| problem.message.starts_with("there is no frontend")) {
