@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::arguments::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
 use super::ask::AdminSocket;
-use super::usual_sockets::usual_sockets;
+use super::usual_sockets::sockets_of_engine;
 use super::{ExitStatus, output};
 use crate::config;
 use crate::engine::launch::{ConfigSource, LaunchOptions};
@@ -43,7 +43,7 @@ pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
     if args.probe {
         return process::probe(&source);
     }
-    process::run(LaunchOptions { source, socket: socket.given(), usual_sockets: usual_sockets() })
+    process::run(LaunchOptions { source, socket: socket.given(), usual_sockets: sockets_of_engine() })
 }
 
 /// The configuration, if it comes through a descriptor that engines do not have, or could not read a second time.

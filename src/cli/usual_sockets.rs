@@ -4,9 +4,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, getppid};
 
 use crate::sys::private_dir::PrivateDir;
+use crate::sys::process::is_haproxy;
 
 /// The place of a service.
 pub(super) const SYSTEM_SOCKET: &str = "/run/lb/lb.sock";
@@ -24,6 +25,17 @@ pub(super) fn usual_sockets() -> Vec<PathBuf> {
     sockets.dedup();
     sockets.extend(["/run/lb".into(), format!("/tmp/lb-{user}").into()]);
     sockets.into_iter().map(|folder| folder.join("lb.sock")).collect()
+}
+
+/// Those that an engine tries. Several run as `haproxy` on one host: each has places with the pid of its supervisor, too.
+pub(super) fn sockets_of_engine() -> Vec<PathBuf> {
+    let mut sockets = usual_sockets();
+    if is_haproxy() {
+        let name = format!("{}.sock", getppid());
+        let own: Vec<_> = sockets.iter().map(|socket| socket.with_file_name(&name)).collect();
+        sockets.extend(own);
+    }
+    sockets
 }
 
 /// Whether no other user can have put this socket there: below /tmp any user can make directories of any name.

@@ -13,6 +13,7 @@ use crate::engine::launch::LaunchOptions;
 use crate::handoff::channel::SHARE_VARIABLE;
 use crate::sys::local::{self, Claim, ClaimError, LocalKind, PathId};
 use crate::sys::private_dir::PrivateDir;
+use crate::sys::process;
 
 /// Where the admin socket may be.
 #[derive(Debug, Clone)]
@@ -73,19 +74,29 @@ impl AdminPlaces {
         matches!(self, Self::Named(_))
     }
 
-    /// Listens at the first place that can be had.
+    /// Listens at the first place that can be had. Under HAProxy's name, which several processes of a host may have, a
+    /// place that another `lb` has is passed over.
     pub(super) fn claim(&self) -> Result<(PathBuf, OwnedFd), NoAdminSocket> {
-        let mut first: Option<NoAdminSocket> = None;
+        let (mut first, mut passed): (Option<NoAdminSocket>, Option<String>) = (None, None);
         for path in self.paths() {
             let refusal = match self.claim_at(path) {
-                Ok(socket) => return Ok((path.clone(), socket)),
+                Ok(socket) => {
+                    if let Some(passed) = passed {
+                        let path = display_path(path);
+                        tracing::warn!("another lb answers at {passed}: `lb status --socket {path}` asks this one");
+                    }
+                    return Ok((path.clone(), socket));
+                }
                 Err(refusal) => refusal,
             };
             if refusal.answered {
-                return Err(refusal);
+                if self.is_named() || !process::is_haproxy() {
+                    return Err(refusal);
+                }
+                passed.get_or_insert_with(|| refusal.path.clone());
             }
             match &mut first {
-                None => first = Some(refusal),
+                None => first = Some(NoAdminSocket { answered: false, ..refusal }),
                 Some(first) => first.problem += &format!("; nor {}: {}", refusal.path, refusal.problem),
             }
         }
@@ -102,7 +113,7 @@ impl AdminPlaces {
             }
             _ => make_folder(folder),
         }
-        claim(path, folder)
+        claim(path, folder, self.is_named())
     }
 }
 
@@ -139,11 +150,11 @@ pub(super) fn leads_somewhere(path: &Path) -> bool {
 }
 
 /// Listens at the path, with the lock of its directory if that can be opened. Refuses when another process answers there,
-/// since two would share the traffic; the program that this one replaces loses its path.
-fn claim(path: &Path, folder: &Path) -> Result<OwnedFd, NoAdminSocket> {
+/// since two would share the traffic; the program that this one replaces loses its path if this one's was `named`.
+fn claim(path: &Path, folder: &Path, named: bool) -> Result<OwnedFd, NoAdminSocket> {
     let lock = fs::File::open(folder).ok().map(|folder| local::lock(folder, Instant::now() + LOCK_LIMIT)).transpose();
     let claimed = lock.and_then(|_lock| match local::claim(path, LocalKind::Stream, BACKLOG) {
-        Ok(Claim::Answered(_)) if env::var_os(SHARE_VARIABLE).is_some() => {
+        Ok(Claim::Answered(_)) if named && env::var_os(SHARE_VARIABLE).is_some() => {
             fs::remove_file(path)?;
             local::claim(path, LocalKind::Stream, BACKLOG)
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -86,6 +86,41 @@ fn a_daemon_without_a_socket_serves_and_takes_signals() {
 }
 
 #[test]
+fn several_run_as_haproxy_and_each_has_a_socket() {
+    let (first_origin, second_origin) = (Origin::named("one"), Origin::named("two"));
+    let mut users = [&first_origin, &second_origin].map(|origin| {
+        let mut user = PlainUser::new(61_006, NOTHING);
+        user.program = "haproxy";
+        symlink("lb", user.dir.path().join("haproxy")).unwrap();
+        let site = format!("listen web\n mode tcp\n bind {}\n server a {}\n", user.port.addr(), origin.addr());
+        fs::write(user.dir.path().join("haproxy.cfg"), site).unwrap();
+        user
+    });
+    let folder = PathBuf::from("/tmp/lb-61006");
+    fs::remove_dir_all(&folder).ok();
+    for user in &mut users {
+        // Of a pid file that an earlier boot has left.
+        user.start_as_haproxy("-sf 4194304");
+    }
+    let [first, second] = &mut users;
+    let pid = second.process.as_ref().unwrap().pid();
+    let own = folder.join(format!("{pid}.sock"));
+    assert!(second.stderr().contains(&format!("`lb status --socket {}`", own.display())), "{}", second.stderr());
+    for (user, socket) in [(&*first, folder.join("lb.sock")), (&*second, own.clone())] {
+        let output = user.command(&["status", "--json", "--socket", socket.to_str().unwrap()]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(&user.port.addr().to_string()), "{output:?}");
+    }
+    second.signal(Signal::SIGUSR2);
+    eventually(HANG, "reloaded", || second.stderr().contains("reloaded").then_some(()));
+    assert!(own.exists() && second.command(&["status", "--socket", own.to_str().unwrap()]).status.success());
+    second.ends();
+    assert!(!own.exists() && folder.join("lb.sock").exists());
+    first.ends();
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn hup_and_an_upgrade_make_a_lost_socket_again() {
     let origin = Origin::named("a");
     let mut lb = Lb::start(&Config::new().origins([&origin]));
@@ -134,6 +169,7 @@ fn an_engine_is_replaced_although_its_socket_cannot_be_made_again() {
 struct PlainUser {
     uid: u32,
     script: &'static str,
+    program: &'static str,
     port: Port,
     // Dropped in this order.
     process: Option<Process>,
@@ -145,7 +181,7 @@ impl PlainUser {
         let dir = tempfile::tempdir().unwrap();
         copy_of_binary(&dir.path().join("lb"));
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        Self { uid, script, port: Port::reserve(), dir, process: None }
+        Self { uid, script, program: "lb", port: Port::reserve(), dir, process: None }
     }
 
     #[track_caller]
@@ -164,12 +200,21 @@ impl PlainUser {
         self.serves();
     }
 
+    /// Serves its haproxy.cfg.
+    #[track_caller]
+    fn start_as_haproxy(&mut self, more: &str) {
+        let mut command = self.wrapped();
+        command.arg("-f").arg(self.dir.path().join("haproxy.cfg")).args(more.split_whitespace());
+        self.process = Some(Process::start("haproxy", self.dir.path(), &command));
+        self.serves();
+    }
+
     fn wrapped(&self) -> Command {
         let uid = self.uid.to_string();
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", self.script, "sh"]);
         command.args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--pdeathsig", "KILL", "--"]);
-        command.arg(self.dir.path().join("lb")).env_remove("XDG_RUNTIME_DIR").env_remove("NOTIFY_SOCKET");
+        command.arg(self.dir.path().join(self.program)).env_remove("XDG_RUNTIME_DIR").env_remove("NOTIFY_SOCKET");
         command
     }
 
