@@ -219,8 +219,11 @@ const NEAR: usize = 16;
 /// Fixed-point one for reciprocal weights: loads stay below 2^32, so products fit 64 bits.
 const RECIPROCAL: u64 = 1 << 31;
 
-/// Points on the ring of a server of average weight. The share of a server then varies by about a tenth.
+/// Points on the ring of the lightest server. The share of a server then varies by about a tenth.
 const POINTS: u64 = 128;
+
+/// A server has at most so many times `POINTS`: 2048 entries of 16 bytes.
+const HEAVIEST: u64 = 16;
 
 /// Turns of one cycle: candidate i appears weight_i times (divided by the common divisor), as evenly spaced as can be.
 fn spread(candidates: &[Candidate]) -> Vec<u16> {
@@ -244,11 +247,14 @@ fn spread(candidates: &[Candidate]) -> Vec<u16> {
 /// A point depends on the server's name and its number alone, so that those of the others stay where they are when a
 /// server comes or goes.
 fn ring(candidates: &[Candidate]) -> Vec<(u64, u16)> {
-    let least = candidates.iter().map(|c| u64::from(c.weight)).min().unwrap_or(1);
+    let weights = || candidates.iter().map(|c| u64::from(c.weight));
+    let (least, most) = (weights().min().unwrap_or(1), weights().max().unwrap_or(1));
+    // By the lightest server and not by the mean: the mean moves whenever the set changes, the lightest seldom. Where
+    // the heaviest would have too many, by the heaviest: all have fewer then, in the same proportions.
+    let (points_of_one, one) = if most / least < HEAVIEST { (POINTS, least) } else { (POINTS * HEAVIEST, most) };
     let mut points: Vec<(u64, u16)> = Vec::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        // By the lightest server and not by the mean: the mean moves whenever the set changes, the lightest seldom.
-        let count = (POINTS * u64::from(candidate.weight) / least).min(POINTS * 16);
+        let count = (points_of_one * u64::from(candidate.weight) / one).max(1);
         points.extend((0..count).map(|k| {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&candidate.name_hash.to_le_bytes());

@@ -8,6 +8,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::client::{HANG, connect, greeting, read_to_end};
 use crate::support::config::{Config, WORKERS};
 use crate::support::figure::figure;
+use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::limits::{alone, raise_descriptors};
 use crate::support::origin::{Behaviour, Origin};
@@ -113,6 +114,31 @@ fn source_keeps_a_client_with_its_server_and_moves_few_when_one_leaves() {
     assert!(!after.contains(&"c".to_owned()));
 }
 
+/// Each maps clients by a hash of its own, so that the shares differ by chance.
+#[test]
+fn source_gives_servers_of_very_different_weights_the_shares_that_haproxy_gives_them() {
+    let origins = named(3);
+    let servers = || ["a", "b", "c"].into_iter().zip(&origins).zip([30, 10, 1]);
+    let mut config = Config::new().backend(r#"balance = "source""#);
+    let mut lines = " balance source\n".to_owned();
+    for ((name, origin), weight) in servers() {
+        config = config.server_with(name, origin.server(), &format!("weight = {weight}"));
+        lines += &format!(" server {name} {} weight {weight}\n", origin.addr());
+    }
+    let (lb, haproxy) = (Lb::start(&config), Haproxy::backend(&lines));
+    let shares = [lb.addr("web"), haproxy.addr()].map(|addr| {
+        let client = |n: u32| Ipv4Addr::from(0x7f0a_0101 + n * 7);
+        let served: Vec<String> = (0..2000).map(|n| first_byte_from(client(n), addr)).collect();
+        let counts = counts(&served);
+        ["a", "b", "c"].map(|name| counts.get(name).copied().unwrap_or(0))
+    });
+    let [ours, theirs] = shares;
+    figure("clients of servers of weight 30, 10 and 1 by `source`", format!("{ours:?}, HAProxy {theirs:?}"));
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert!(ours.abs_diff(theirs) < 2000 / 20, "{shares:?}");
+    }
+}
+
 #[test]
 fn first_fills_one_server_before_the_next() {
     let origins = named(3);
@@ -214,11 +240,23 @@ fn sessions(lb: &Lb, servers: &[&str]) -> Vec<u64> {
 }
 
 fn greeting_from(client: Ipv4Addr, addr: SocketAddr) -> String {
+    let stream = connect_from(client, addr);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    String::from_utf8(read_to_end(&stream).0).unwrap()
+}
+
+/// Without a FIN, at which HAProxy gives up a session that has no server yet.
+fn first_byte_from(client: Ipv4Addr, addr: SocketAddr) -> String {
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut connect_from(client, addr), &mut byte).unwrap();
+    char::from(byte[0]).to_string()
+}
+
+fn connect_from(client: Ipv4Addr, addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((client, 0)).into()).unwrap();
     socket.connect(&addr.into()).unwrap();
     let stream = TcpStream::from(socket);
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
     stream.set_read_timeout(Some(HANG)).unwrap();
-    String::from_utf8(read_to_end(&stream).0).unwrap()
+    stream
 }

@@ -116,6 +116,22 @@ fn removing_one_server_moves_only_its_clients() {
 }
 
 #[test]
+fn source_follows_weights_of_any_ratio_within_bounded_memory() {
+    for weights in [[30, 10, 1], [256, 16, 1], [256, 256, 255], [16, 4, 1]] {
+        let bench = SchedulerBench::new(Balance::Source, &weights);
+        let PickOrder::Ring(points) = &bench.schedule.order else { unreachable!("it is `source`") };
+        assert!(points.len() <= weights.len() * 2048, "{} points", points.len());
+        let mut served = [0_u32; 3];
+        (0..40_000).for_each(|client| served[bench.from(client)] += 1);
+        let total: u32 = weights.iter().sum();
+        for (served, weight) in served.iter().zip(weights) {
+            let due = 40_000 * weight / total;
+            assert!(served.abs_diff(due) < 40_000 / 50 + due / 10, "{weights:?}: {served} instead of {due}");
+        }
+    }
+}
+
+#[test]
 fn random_keeps_the_load_even() {
     let bench = SchedulerBench::new(Balance::RANDOM, &[1; 20]);
     for _ in 0..20_000 {
