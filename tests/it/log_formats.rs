@@ -12,6 +12,7 @@ use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
+use crate::support::port::Port;
 use crate::support::wait::{eventually, observe};
 
 /// All that does not depend on ports, pids or the time.
@@ -170,6 +171,37 @@ fn masked(header: &str, host: &str) -> String {
             format!("{version} {time} {} {tag} PID - - ", if host == "-" { "HOST" } else { host })
         }
         _ => text,
+    }
+}
+
+#[test]
+fn the_tag_of_a_cfg_is_that_of_haproxy_wherever_its_log_line_stands() {
+    let origin = Origin::start(Behaviour::Echo);
+    for (global, defaults, front) in
+        [("@", "log global", ""), ("", "@", ""), ("", "", "@"), ("log-tag t", "@", "log-tag u"), ("log-tag t", "@", "")]
+    {
+        let cfg = |syslog: &Syslog, port: u16| {
+            let text = format!(
+                "global\n {global}\ndefaults\n mode tcp\n option tcplog\n timeout connect 5s\n timeout client 9s\n timeout server \
+                 9s\n {defaults}\nfrontend web\n {front}\n bind 127.0.0.1:{port}\n default_backend app\nbackend app\n server a {}\n",
+                origin.addr()
+            );
+            text.replace('@', &format!("log {} local3", syslog.addr()))
+        };
+        let (theirs, ours) = (Syslog::bind(), Syslog::bind());
+        let port = Port::reserve();
+        let text = cfg(&theirs, port.addr().port());
+        let haproxy = Haproxy::whole(port, &text, &[]);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("haproxy.cfg");
+        fs::write(&file, cfg(&ours, 0)).unwrap();
+        let lb = Lb::start_with_flags(&["-f", file.to_str().unwrap()]);
+        let tags = [(theirs, haproxy.addr()), (ours, lb.addr("web"))].map(|(syslog, addr)| {
+            send(addr, Traffic::Whole);
+            let line = syslog.line(" app/a ");
+            line.split('[').next().unwrap().rsplit(' ').next().unwrap().to_owned()
+        });
+        assert_eq!(tags[0], tags[1], "{global}, {defaults}, {front}");
     }
 }
 
