@@ -249,7 +249,13 @@ impl CheckLoop {
 
     fn probed<'a>(&'a self, member: &'a Member) -> ProbedServer<'a> {
         let host = member.spec.host.as_deref();
-        ProbedServer { backend: &self.backend.name, name: &self.server.name, host }
+        ProbedServer {
+            backend: &self.backend.name,
+            name: &self.server.name,
+            host,
+            maxconn: member.maxconn().unwrap_or_default(),
+            sessions: member.server.sessions(),
+        }
     }
 
     /// Trusts a suspect server again once it takes a connection, at another of its places if not at this one.

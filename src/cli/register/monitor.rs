@@ -73,7 +73,7 @@ impl Monitor {
         let addr = timeout(self.check.timeout, self.resolve()).await;
         match addr.unwrap_or_else(|_| Err("its name was not looked up in time".to_owned())) {
             Ok(addr) => {
-                let server = ProbedServer { backend: "", name: "", host: self.addr.host() };
+                let server = ProbedServer { backend: "", name: "", host: self.addr.host(), maxconn: 0, sessions: 0 };
                 let (result, farewell) = probe(&self.check, &addr, &server).await;
                 (if result.status.is_ok() { Ok(()) } else { Err(result.to_string()) }, farewell)
             }

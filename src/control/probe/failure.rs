@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -50,6 +51,16 @@ impl ProbeFailure {
             Errno::EAGAIN => Self::new(CheckStatus::L4Con, "accept queue is full"),
             Errno::ETIMEDOUT => Self::new(CheckStatus::L4Tout, describe(err)),
             _ => Self::new(CheckStatus::L4Con, describe(err)),
+        }
+    }
+
+    /// A program could not be started. HAProxy too takes one that is not there for a failure, which an operator sees.
+    pub(super) fn starting(err: &io::Error, program: &Path) -> Self {
+        match errno(err) {
+            Errno::EMFILE | Errno::ENFILE | Errno::EAGAIN | Errno::ENOMEM => {
+                Self::new(CheckStatus::SockErr, format!("this host: {}", describe(err)))
+            }
+            _ => Self::new(CheckStatus::L7Rsp, format!("{}: {}", program.display(), describe(err))),
         }
     }
 
@@ -105,6 +116,20 @@ mod tests {
             (Errno::EADDRNOTAVAIL, CheckStatus::SockErr, "this host: no free local port or address"),
         ] {
             let failure = ProbeFailure::connecting(&io::Error::from(errno));
+            assert_eq!((failure.status, &*failure.cause), (status, cause));
+        }
+    }
+
+    #[test]
+    fn tells_what_this_host_lacks_from_a_program_that_is_not_there() {
+        for (errno, status, cause) in [
+            (Errno::EMFILE, CheckStatus::SockErr, "this host: too many open files"),
+            (Errno::EAGAIN, CheckStatus::SockErr, "this host: try again"),
+            (Errno::ENOMEM, CheckStatus::SockErr, "this host: out of memory"),
+            (Errno::ENOENT, CheckStatus::L7Rsp, "/bin/x: no such file or directory"),
+            (Errno::EACCES, CheckStatus::L7Rsp, "/bin/x: permission denied"),
+        ] {
+            let failure = ProbeFailure::starting(&io::Error::from(errno), Path::new("/bin/x"));
             assert_eq!((failure.status, &*failure.cause), (status, cause));
         }
     }

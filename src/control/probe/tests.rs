@@ -20,7 +20,7 @@ use crate::config::{Expectation, HttpCheck, Pattern, ScriptAction, ScriptStep};
 const SOON: Duration = Duration::from_millis(400);
 const LONG: Duration = Duration::from_secs(20);
 
-const SERVER: ProbedServer<'static> = ProbedServer { backend: "app", name: "s1", host: None };
+const SERVER: ProbedServer<'static> = ProbedServer { backend: "app", name: "s1", host: None, maxconn: 0, sessions: 0 };
 
 fn check(kind: CheckKind) -> Check {
     Check { kind, timeout: LONG, ..Check::default() }
