@@ -34,6 +34,11 @@ impl Snapshot {
         Self { settings, members, schedule, ramping }
     }
 
+    /// Whether a server may have this weight, which is 0, its own, or any where shares can change.
+    pub fn takes_weight(&self, member: &Member, weight: Weight) -> bool {
+        self.settings.balance != Balance::StaticRr || weight.get() == 0 || weight == member.spec.weight
+    }
+
     /// Servers that get new sessions now.
     pub fn active(&self) -> usize {
         self.schedule.candidates().len()
@@ -68,7 +73,10 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
     let ramping = cold.map(|((_, member), _)| member.spec.options.slowstart / 20).min();
     let candidates = chosen.iter().zip(percents).map(|((index, member), percent)| {
         let weight = u32::from(weight_of(member).get());
-        let limit = |max: u32| (max * percent).div_ceil(100).max(1).saturating_sub(member.server.lent());
+        let limit = |max: u32| {
+            let part = (u64::from(max) * u64::from(percent)).div_ceil(100).max(1);
+            u32::try_from(part).unwrap_or(u32::MAX).saturating_sub(member.server.lent())
+        };
         let maxconn = member.maxconn().map_or(u32::MAX, limit);
         Candidate {
             member: *index,

@@ -157,6 +157,16 @@ fn slow_start_grows_weight_and_maxconn_after_a_recovery_only() {
 }
 
 #[test]
+fn a_limit_given_at_run_time_may_be_any_number() {
+    let (backend, now) = backend(settings(), vec![spec("a", 1)]);
+    for (given, limit) in [(u32::MAX, u32::MAX), (50_000_000, 50_000_000), (7, 7)] {
+        server(&backend, "a").state().maxconn = Some(given);
+        backend.refresh(now);
+        assert_eq!(backend.snapshot().schedule.candidates()[0].maxconn, limit);
+    }
+}
+
+#[test]
 fn drain_maint_and_weight_zero_take_no_new_sessions() {
     let (backend, now) = backend(settings(), vec![spec("a", 1), spec("b", 2)]);
     for admin in [AdminState::Drain, AdminState::Maint] {

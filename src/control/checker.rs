@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use self::agent::follow_agent;
 use self::outcome::take_in;
-pub(crate) use self::outcome::{OnChange, announce, follow_up, unusable};
+pub(crate) use self::outcome::{OnChange, administer, announce, follow_up, unusable};
 use self::places::ServerPlaces;
 use super::probe::{Farewell, ProbedServer, probe};
 use crate::backend::health::{CheckResult, CheckStatus};
@@ -57,7 +57,8 @@ impl Task {
         if self.agent.is_some() == agent.is_some() && before == agent {
             return;
         }
-        let work = || follow_agent(Arc::clone(&self.backend), Arc::clone(&self.server), Rc::clone(on_change));
+        let (backend, server, wake) = (&self.backend, &self.server, &self.wake);
+        let work = || follow_agent(Arc::clone(backend), Arc::clone(server), Rc::clone(wake), Rc::clone(on_change));
         let started = agent.map(|_| spawn_local(work()).abort_handle());
         if let Some(before) = std::mem::replace(&mut self.agent, started) {
             before.abort();

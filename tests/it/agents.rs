@@ -1,17 +1,17 @@
 //! What the agent of a server says, and what comes of it: the same as in HAProxy.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::client::{HANG, greeting};
+use crate::support::client::{HANG, connect, greeting};
 use crate::support::config::Config;
 use crate::support::figure::figure;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
-use crate::support::origin::Origin;
+use crate::support::origin::{Behaviour, Origin};
 use crate::support::wait::{eventually, eventually_eq, settled};
 
 /// Answers each question with one line, or not at all.
@@ -154,4 +154,84 @@ fn an_agent_that_stalls_changes_nothing_and_an_upgrade_keeps_what_it_said() {
     eventually_eq(HANG, "DOWN".to_owned(), status);
     lb.reload(&Config::new().server("a", servers[0].addr()).server("b", servers[1].addr()));
     eventually_eq(HANG, "UP".to_owned(), status);
+}
+
+#[test]
+fn what_an_agent_asks_for_has_the_effects_of_an_operators_command() {
+    let origins = ["a", "b", "t", "u"].map(|name| Origin::start(Behaviour::SpeakFirst(name.as_bytes().to_vec())));
+    let [a, b, t, u] = origins.each_ref().map(Origin::addr);
+    let agents = [Agent::start("ready\n"), Agent::start("ready\n")];
+    let [ours, theirs] = agents.each_ref().map(|agent| agent.addr.port());
+    let own = format!(
+        "on_marked_up = \"shutdown-backup-sessions\", agent = {{ port = {ours}, inter = \"100ms\" }}, \
+         check = {{ inter = \"100ms\" }}"
+    );
+    let config = Config::new().server_with("a", a, &own).server_with("b", b, "backup = true");
+    let other = format!(
+        "[frontend.other]\nbind = \"127.0.0.1:0\"\nbackend = \"other\"\n[backend.other.servers]\n\
+         t = {{ addr = \"{t}\", track = \"app/a\" }}\nu = {{ addr = \"{u}\", backup = true }}"
+    );
+    let lb = Lb::start(&config.table(&other));
+    let haproxy = Haproxy::backend(&format!(
+        " server a {a} check inter 100 on-marked-up shutdown-backup-sessions agent-check agent-port {theirs} agent-inter \
+         100\n server b {b} backup\nbackend other\n server t {t} track app/a"
+    ));
+    let their_status = |path: &str| {
+        let stat = haproxy.command("show stat");
+        let row = stat.lines().find(|row| row.starts_with(&path.replace('/', ","))).unwrap();
+        row.split(',').nth(17).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    let all = |status: &str| {
+        for server in ["app/a", "other/t"] {
+            let both = || [lb.status().server(server).text("status"), their_status(server)];
+            eventually_eq(HANG, [status, status].map(str::to_owned), both);
+        }
+        let serves = if status == "UP" { "t" } else { "u" };
+        eventually_eq(HANG, serves.to_owned(), || first_byte(lb.addr("other")).1);
+    };
+    all("UP");
+    agents.iter().for_each(|agent| agent.say(Some("drain\n")));
+    all("DRAIN");
+    agents.iter().for_each(|agent| agent.say(Some("maint\n")));
+    all("MAINT");
+    let mut clients = [lb.addr("web"), haproxy.addr()].map(first_byte);
+    assert_eq!(clients.each_ref().map(|(_, name)| name.as_str()), ["b", "b"]);
+    agents.iter().for_each(|agent| agent.say(Some("ready\n")));
+    all("UP");
+    for (client, _) in &mut clients {
+        let end = client.read(&mut [0]).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
+    }
+}
+
+#[test]
+fn a_schedule_of_fixed_shares_takes_none_or_all_of_a_weight_from_an_agent() {
+    let origin = Origin::named("a");
+    let agents = [Agent::start("up\n"), Agent::start("up\n")];
+    let [ours, theirs] = agents.each_ref().map(|agent| agent.addr.port());
+    let own = format!("weight = 8, agent = {{ port = {ours}, inter = \"100ms\" }}");
+    let lb = Lb::start(&Config::new().backend("balance = \"static-rr\"").server_with("a", origin.addr(), &own));
+    let haproxy = Haproxy::backend(&format!(
+        " balance static-rr\n server a {} weight 8 check agent-check agent-port {theirs} agent-inter 100",
+        origin.addr()
+    ));
+    let weight = || lb.status().server("app/a").number("weight");
+    let their_weight = || {
+        let said = haproxy.command("get weight app/a");
+        said.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    for (line, expected) in [("50%\n", 8), ("0%\n", 0), ("25%\n", 0), ("200%\n", 0), ("100%\n", 8), ("90%\n", 8)] {
+        agents.iter().for_each(|agent| agent.say(Some(line)));
+        eventually(HANG, &format!("after {line:?}: {:?}", (weight(), their_weight())), || {
+            (weight() == expected && their_weight() == expected).then_some(())
+        });
+    }
+}
+
+/// A session, and the first byte that its server says.
+fn first_byte(addr: SocketAddr) -> (TcpStream, String) {
+    let mut client = connect(addr).unwrap();
+    let mut name = [0];
+    client.read_exact(&mut name).unwrap();
+    (client, char::from(name[0]).to_string())
 }

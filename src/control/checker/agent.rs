@@ -5,22 +5,24 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::agent_reply::AgentReply;
-use super::outcome::{OnChange, announce, follow_up};
+use super::outcome::{OnChange, administer, announce, follow_up};
 use crate::backend::{Backend, Member, MemberSpec, Server};
 use crate::config::{Agent, Weight};
 use crate::sys::addr::Addr;
 use crate::sys::socket::bind_source;
 
-/// Asks the agent until the server leaves the backend, or has none.
-pub(super) async fn follow_agent(backend: Arc<Backend>, server: Arc<Server>, on_change: OnChange) {
+/// Asks the agent until the server leaves the backend, or has none. `wake`: lets the next check be due now.
+pub(super) async fn follow_agent(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
     // The first questions are spread over the interval.
     let mut pause = fastrand::f64();
     loop {
@@ -34,7 +36,7 @@ pub(super) async fn follow_agent(backend: Arc<Backend>, server: Arc<Server>, on_
         let Some(agent) = &member.spec.options.agent else { return };
         let why = match timeout(agent.inter, ask(agent, &member.spec)).await {
             Ok(Ok(bytes)) => {
-                take_in(&backend, &member, AgentReply::parse(&bytes), &on_change);
+                take_in(&backend, &member, AgentReply::parse(&bytes), &wake, &on_change);
                 continue;
             }
             Ok(Err(error)) => error.to_string(),
@@ -71,12 +73,17 @@ async fn ask(agent: &Agent, spec: &MemberSpec) -> io::Result<Vec<u8>> {
 }
 
 /// Does what the agent says. The operator may say otherwise afterwards, as the agent may again.
-fn take_in(backend: &Arc<Backend>, member: &Member, reply: AgentReply, on_change: &OnChange) {
+fn take_in(backend: &Arc<Backend>, member: &Member, reply: AgentReply, wake: &Notify, on_change: &OnChange) {
     let (now, server, name) = (Instant::now(), &member.server, &backend.name);
     if let Some(word) = &reply.unknown {
         tracing::debug!("backend {name}: the agent of server {} says `{}`", server.name, word.escape_debug());
     }
-    if set(member, &reply, now) {
+    let admin = reply.admin.filter(|admin| *admin != server.state().admin);
+    if let Some(admin) = admin {
+        administer(backend, member, admin, on_change);
+        wake.notify_one();
+    }
+    if set(backend, member, &reply) || admin.is_some() {
         backend.refresh(now);
         let server = &server.name;
         let (status, maxconn) = (member.status(), member.maxconn());
@@ -88,21 +95,20 @@ fn take_in(backend: &Arc<Backend>, member: &Member, reply: AgentReply, on_change
     }
 }
 
-/// Whether anything is another than before.
-fn set(member: &Member, reply: &AgentReply, now: Instant) -> bool {
+/// Sets weight and limit. Whether one is another than before.
+fn set(backend: &Backend, member: &Member, reply: &AgentReply) -> bool {
     let mut state = member.server.state();
-    let before = (state.admin, state.weight, state.maxconn);
-    if let Some(admin) = reply.admin.filter(|admin| *admin != state.admin) {
-        state.administer(admin, now);
-    }
-    if let Some(percent) = reply.percent {
+    let before = (state.weight, state.maxconn);
+    let share = reply.percent.and_then(|percent| {
         let share = u32::from(member.spec.weight.get()).saturating_mul(percent) / 100;
-        let share = u16::try_from(share).unwrap_or(Weight::MAX).min(Weight::MAX);
+        Weight::new(u16::try_from(share).unwrap_or(Weight::MAX).min(Weight::MAX))
+    });
+    if let Some(weight) = share.filter(|weight| backend.snapshot().takes_weight(member, *weight)) {
         // The configured one is none that was given.
-        state.weight = Weight::new(share).filter(|weight| *weight != member.spec.weight);
+        state.weight = Some(weight).filter(|weight| *weight != member.spec.weight);
     }
     state.maxconn = reply.maxconn.or(state.maxconn);
-    before != (state.admin, state.weight, state.maxconn)
+    before != (state.weight, state.maxconn)
 }
 
 /// Bytes of an answer that are read at most.

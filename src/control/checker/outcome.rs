@@ -8,10 +8,12 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::backend::health::{CheckResult, Transition};
-use crate::backend::{Backend, Change, Server, Usability};
+use crate::backend::{Backend, Change, Member, Server, Usability};
+use crate::config::AdminState;
 
-/// Called after a server went UP or DOWN, with what changed.
-pub(crate) type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, &Change)>;
+/// Called after a server went UP or DOWN, as one that is UP does when it leaves MAINT, and with `None` after another change
+/// of its administrative state.
+pub(crate) type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, Option<Transition>)>;
 
 /// Records a result, logs it, and does what follows from it.
 pub(super) fn take_in(
@@ -51,7 +53,20 @@ pub(crate) fn announce(
         }
     }
     follow_up(backend, false);
-    on_change(backend, server, change);
+    on_change(backend, server, Some(change.transition));
+}
+
+/// Sets a server's administrative state, by the operator or by its agent.
+pub(crate) fn administer(backend: &Arc<Backend>, member: &Member, state: AdminState, on_change: &OnChange) {
+    let now = Instant::now();
+    let returns = {
+        let mut server = member.server.state();
+        let before = server.admin;
+        server.administer(state, now);
+        before == AdminState::Maint && state != AdminState::Maint && server.is_up()
+    };
+    backend.refresh(now);
+    on_change(backend, &member.server, returns.then_some(Transition::WentUp));
 }
 
 /// What every change of a backend's servers may entail: a word about its last usable one, and the growing weights of a

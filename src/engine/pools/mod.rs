@@ -20,8 +20,8 @@ use self::followers::Followers;
 use self::shared_names::shares_name;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
-use crate::config::{self, Address, AdminState, Balance, Config, Entrance, Weight};
-use crate::control::checker::{Checker, OnChange, Seen, announce, follow_up, unusable};
+use crate::config::{self, Address, AdminState, Config, Entrance, Weight};
+use crate::control::checker::{Checker, OnChange, Seen, administer, announce, follow_up, unusable};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
 use crate::control::names::Names;
@@ -380,17 +380,7 @@ impl Pools {
     /// Sets a server's administrative state. An error names what there is.
     pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<Administered, String> {
         let (backend, found) = self.find(backend, server)?;
-        let now = Instant::now();
-        let returns = {
-            let mut server = found.server.state();
-            let before = server.admin;
-            server.administer(state, now);
-            before == AdminState::Maint && state != AdminState::Maint && server.is_up()
-        };
-        if returns {
-            cut_backups(&self.workers, backend, &found);
-        }
-        backend.refresh(now);
+        administer(backend, &found, state, &self.on_change);
         self.checker.check_now(&found.server);
         self.follow_tracked();
         let leaves = state == AdminState::Ready && found.spec.drain;
@@ -403,8 +393,7 @@ impl Pools {
     pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<Administered, String> {
         let weight = Weight::new(weight).ok_or_else(|| format!("weight {weight} is not from 0 to {}", Weight::MAX))?;
         let (backend, found) = self.find(backend, server)?;
-        let is_static = backend.snapshot().settings.balance == Balance::StaticRr;
-        if is_static && weight.get() > 0 && weight != found.spec.weight {
+        if !backend.snapshot().takes_weight(&found, weight) {
             let own = found.spec.weight;
             return Err(format!("balance static-rr has fixed weights: {server} can have 0 and {own}"));
         }
@@ -499,9 +488,9 @@ impl Pools {
 
 /// Cuts the sessions of a server that went DOWN, or those of the backups of one that came UP, where that is configured.
 fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
-    Rc::new(move |backend, server, change| {
+    Rc::new(move |backend, server, transition| {
         moved.notify_one();
-        if change.transition == Transition::WentUp
+        if transition == Some(Transition::WentUp)
             && let Some(member) = backend.member_of(server)
         {
             cut_backups(&workers, backend, &member);
@@ -509,7 +498,7 @@ fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
         let cuts = |member: &Arc<Member>| {
             Arc::ptr_eq(&member.server, server) && member.spec.options.shutdown_sessions_when_down
         };
-        if change.transition == Transition::WentDown && backend.snapshot().members.iter().any(cuts) {
+        if transition == Some(Transition::WentDown) && backend.snapshot().members.iter().any(cuts) {
             for worker in workers.iter() {
                 worker.cut(SessionFilter::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
             }
