@@ -21,11 +21,14 @@ impl CheckPlan {
         self.from_defaults = true;
     }
 
-    /// The first rule of a section replaces those of its defaults.
-    pub(super) fn begin(&mut self) {
-        if std::mem::take(&mut self.from_defaults) {
+    /// The first rule of a section replaces those of its defaults. Returns whether this one does.
+    pub(super) fn begin(&mut self) -> bool {
+        let first = std::mem::take(&mut self.from_defaults);
+        if first {
             self.steps.clear();
+            self.settings.retain(|setting| !EXPECTED.contains(&setting.key) && setting.key != "check.port");
         }
+        first
     }
 
     /// The rules themselves say which port is asked.
@@ -34,3 +37,13 @@ impl CheckPlan {
             || self.steps.first().is_some_and(|(step, _)| step.contains("port = "))
     }
 }
+
+/// The keys that say what an http check expects.
+const EXPECTED: [&str; 6] = [
+    "check.status",
+    "check.status_regex",
+    "check.expect_string",
+    "check.expect_not",
+    "check.expect_regex",
+    "check.expect_not_regex",
+];

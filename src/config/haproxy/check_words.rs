@@ -2,6 +2,7 @@
 
 use super::fate::Verdict;
 use super::known::{Half, KnownWord, Meaning, hint};
+use super::measure::integer;
 use super::phrase::{Desk, Phrase, Sign};
 use super::proxy::Proxy;
 use super::setting::quoted;
@@ -89,6 +90,7 @@ fn httpchk(proxy: &mut Proxy, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
         return;
     }
     let at = phrase.at();
+    proxy.check.begin();
     proxy.check.settings.retain(|setting| !REQUEST.contains(&setting.key));
     let (method, path) = match (phrase.text(2), phrase.text(3)) {
         ("", _) => ("OPTIONS", "/"),
@@ -135,7 +137,7 @@ fn http_check(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         "send" => send(proxy, phrase, desk),
         "expect" => expect(proxy, phrase, desk),
         "comment" | "send-state" => {}
-        "connect" => connect(proxy, phrase),
+        "connect" => connect(proxy, phrase, desk),
         "disable-on-404" => {
             let reason = "'http-check disable-on-404': a server that answers 404 is DOWN, it does not drain";
             proxy.doubt(Verdict::Notice, phrase.at(), "http-check", reason, "`lb server drain` drains it");
@@ -146,26 +148,33 @@ fn http_check(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         other => {
             let words = ["send", "expect", "connect", "comment", "disable-on-404", "send-state"];
             let near = hint(other, words);
-            desk.error(phrase.place(1), format!("'http-check' only supports 'connect', 'comment', 'disable-on-404', 'expect', 'send', 'send-state' (got '{other}').{near}"));
+            let what = "'connect', 'comment', 'disable-on-404', 'expect', 'send', 'send-state'";
+            desk.error(phrase.place(1), format!("'http-check' only supports {what} (got '{other}').{near}"));
         }
     }
 }
 
 /// `http-check connect [port N] …`.
-fn connect(proxy: &mut Proxy, phrase: &Phrase<'_>) {
+fn connect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
+    proxy.check.begin();
     let mut index = 2;
     while index < phrase.words.len() {
         match phrase.text(index) {
             "port" => {
-                proxy.check.settings.set("check.port", phrase.text(index + 1), phrase.at());
+                match integer(phrase.text(index + 1)) {
+                    Some(port @ 1..=65535) => proxy.check.settings.set("check.port", port.to_string(), phrase.at()),
+                    _ => desk.error(phrase.place(index + 1), tcp_check::NO_PORT),
+                }
                 index += 1;
             }
             "comment" | "alpn" | "sni" | "proto" => index += 1,
-            "ssl" => {
-                let remedy = "`option ssl-hello-chk` asks for a TLS greeting";
-                proxy.refuse(phrase.place(index), "http-check", "an http check of lb does not speak TLS", remedy);
+            "default" | "linger" => {}
+            word @ ("ssl" | "send-proxy" | "via-socks4" | "addr") => {
+                let reason = format!("'http-check connect {word}' is not supported");
+                proxy.refuse(phrase.place(index), "http-check", reason, tcp_check::CONNECT_REMEDY);
+                index += usize::from(word == "addr");
             }
-            _ => {}
+            other => desk.error(phrase.place(index), format!("'http-check connect' : unknown argument '{other}'.")),
         }
         index += 1;
     }
@@ -174,6 +183,9 @@ fn connect(proxy: &mut Proxy, phrase: &Phrase<'_>) {
 /// `http-check send meth M uri U ver V hdr NAME VALUE body B`.
 fn send(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     let (mut index, at) = (2, phrase.at());
+    if proxy.check.begin() {
+        proxy.check.settings.retain(|setting| !REQUEST.contains(&setting.key));
+    }
     let mut headers = Vec::new();
     while index < phrase.words.len() {
         let value = phrase.text(index + 1);
@@ -202,11 +214,13 @@ fn expect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     let Some((negated, matcher, pattern)) = tcp_check::expectation(phrase, desk) else {
         return;
     };
+    proxy.check.begin();
     let settings = &mut proxy.check.settings;
     let key = match (matcher.text.as_str(), negated) {
         ("status", false) => "check.status",
         ("status", true) => {
             let codes: Vec<_> = pattern.text.split(',').map(|code| format!("!{code}")).collect();
+            settings.remove("check.status_regex");
             settings.set("check.status", quoted(&codes.join(",")), phrase.at());
             return;
         }

@@ -4,7 +4,7 @@ use super::global_plan::GlobalPlan;
 use super::known::{Half, KnownWord, Meaning};
 use super::log_target;
 use super::measure::{integer, time};
-use super::phrase::{Desk, Phrase};
+use super::phrase::{Desk, Phrase, Sign};
 use super::setting::{duration, quoted};
 
 pub(super) const TABLE: &[KnownWord<GlobalPlan>] = &[
@@ -24,11 +24,11 @@ pub(super) const TABLE: &[KnownWord<GlobalPlan>] = &[
     word("daemon", Meaning::Does(daemon)),
     word("master-worker", Meaning::Does(daemon)),
     word("pidfile", Meaning::Does(pidfile)),
-    word("user", Meaning::Ignored(KEEPS_USER, USER_REMEDY)),
-    word("group", Meaning::Ignored(KEEPS_USER, USER_REMEDY)),
-    word("uid", Meaning::Ignored(KEEPS_USER, USER_REMEDY)),
-    word("gid", Meaning::Ignored(KEEPS_USER, USER_REMEDY)),
-    word("chroot", Meaning::Ignored("lb stays in its root directory", "systemd/lb.service confines the process")),
+    word("user", Meaning::Notice(KEEPS_USER, USER_REMEDY)),
+    word("group", Meaning::Notice(KEEPS_USER, USER_REMEDY)),
+    word("uid", Meaning::Notice(KEEPS_USER, USER_REMEDY)),
+    word("gid", Meaning::Notice(KEEPS_USER, USER_REMEDY)),
+    word("chroot", Meaning::Notice("lb stays in its root directory", "systemd/lb.service confines the process")),
     word(
         "ulimit-n",
         Meaning::Ignored("lb raises its own limit of descriptors as far as it may", "systemd: LimitNOFILE="),
@@ -135,6 +135,13 @@ fn nbproc(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
 }
 
 fn log(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
+    if phrase.sign != Sign::Plain {
+        global.targets.clear();
+        if !phrase.text(1).is_empty() {
+            desk.error(phrase.place(1), "log : 'no log' does not expect arguments");
+        }
+        return;
+    }
     global.targets.extend(log_target::read(phrase, desk, "").map(|target| (target, phrase.at())));
 }
 
@@ -162,8 +169,8 @@ fn server_state(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_
     }
 }
 
-fn forks(global: &mut GlobalPlan, _: &Phrase<'_>, _: &mut Desk<'_>) {
-    global.forks = true;
+fn forks(global: &mut GlobalPlan, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
+    global.forks = phrase.sign != Sign::No;
 }
 
 fn daemon(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {

@@ -229,9 +229,23 @@ impl Sections {
     }
 }
 
+/// Whether the sign of a line stands before a word that has none.
+fn wrong_sign(phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> bool {
+    let wrong = phrase.sign != Sign::Plain && !NEGATED.contains(&phrase.text(0));
+    if wrong {
+        let what = "negation/default currently supported only for options, log, busy-polling, set-dumpable, \
+                    strict-limits, insecure-fork-wanted and numa-cpu-mapping.";
+        desk.error(phrase.at(), what);
+    }
+    wrong
+}
+
 fn global_line(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     let tables = [global_words::TABLE];
     let first = phrase.text(0);
+    if wrong_sign(phrase, desk) {
+        return;
+    }
     let known = if first == "stats" {
         let two = format!("stats {}", phrase.text(1));
         let known = find(&tables, &two);
@@ -283,10 +297,7 @@ pub(super) const PROXY_TABLES: [&[KnownWord<Proxy>]; 7] = [
 
 fn proxy_line(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     let first = phrase.text(0);
-    if phrase.sign != Sign::Plain && !NEGATED.contains(&first) {
-        let what = "negation/default currently supported only for options, log, busy-polling, set-dumpable, \
-                    strict-limits, insecure-fork-wanted and numa-cpu-mapping.";
-        desk.error(phrase.at(), what);
+    if wrong_sign(phrase, desk) {
         return;
     }
     let Some(known) = known_word(proxy, phrase, desk) else {
@@ -381,7 +392,8 @@ pub(super) const ASIDE: &[(&str, Verdict, &str)] = &[
     ("traces", Verdict::Ignored, "LB_LOG=trace shows lb's own messages"),
 ];
 
-const NEGATED: [&str; 2] = ["option", "log"];
+const NEGATED: [&str; 7] =
+    ["option", "log", "busy-polling", "set-dumpable", "strict-limits", "insecure-fork-wanted", "numa-cpu-mapping"];
 const NOT_IN_DEFAULTS: [&str; 10] = [
     "bind",
     "acl",

@@ -38,7 +38,7 @@ fn connect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> Optio
             "port" => {
                 match integer(phrase.text(index + 1)) {
                     Some(port @ 1..=65535) => step.push(format!("port = {port}")),
-                    _ => desk.error(phrase.place(index + 1), "expects a valid TCP port (from range 1 to 65535)."),
+                    _ => desk.error(phrase.place(index + 1), NO_PORT),
                 }
                 index += 1;
             }
@@ -50,8 +50,7 @@ fn connect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> Optio
             "alpn" | "sni" | "proto" => index += 1,
             word @ ("ssl" | "send-proxy" | "via-socks4" | "addr") => {
                 let reason = format!("'tcp-check connect {word}' is not supported");
-                let remedy = "`option ssl-hello-chk` asks for a TLS greeting, `check-send-proxy` sends the header";
-                proxy.refuse(phrase.place(index), "tcp-check", reason, remedy);
+                proxy.refuse(phrase.place(index), "tcp-check", reason, CONNECT_REMEDY);
                 index += usize::from(word == "addr");
             }
             other => desk.error(phrase.place(index), format!("'tcp-check connect' : unknown argument '{other}'.")),
@@ -128,5 +127,8 @@ pub(super) fn expectation<'a>(phrase: &Phrase<'a>, desk: &mut Desk<'_>) -> Optio
     Some((negated, matcher, pattern))
 }
 
+pub(super) const NO_PORT: &str = "expects a valid TCP port (from range 1 to 65535).";
+pub(super) const CONNECT_REMEDY: &str =
+    "`option ssl-hello-chk` asks for a TLS greeting, `check-send-proxy` sends the header";
 const OPTIONS: [&str; 8] =
     ["min-recv", "comment", "ok-status", "error-status", "tout-status", "on-success", "on-error", "status-code"];

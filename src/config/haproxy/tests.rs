@@ -6,6 +6,7 @@ use super::spot::Spot;
 use super::*;
 
 mod documented;
+mod meanings;
 mod mixtures;
 mod properties;
 mod samples;
