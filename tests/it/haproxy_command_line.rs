@@ -36,7 +36,11 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
     {
         home.write(name, text);
     }
+    home.write("warns.cfg", &format!(".warning look\n{ok}"));
     let lines = [
+        "-c -dW -f @DIR@/warns.cfg",
+        "-D -dW -f @DIR@/warns.cfg",
+        "-c -dW -f @OK@",
         "-c -f @DIR@/parts",
         "-c -f @DIR@/parts/1.cfg -f @DIR@/parts/2.cfg",
         "-c -f @DIR@/parts/1.cfg -- @DIR@/parts/2.cfg",

@@ -29,6 +29,8 @@ pub(super) struct HaproxyLine {
     pub(super) folder: Option<PathBuf>,
     /// `-q` without `-V`
     pub(super) quiet: bool,
+    /// `-dW`
+    pub(super) strict: bool,
     /// `-D`
     pub(super) daemon: bool,
     /// `-W`, `-Ws`
@@ -95,6 +97,7 @@ impl HaproxyLine {
                         line.old.extend(pids(flag, &pid)?);
                     }
                 }
+                "dW" => line.strict = true,
                 // The other switches for debugging are about HAProxy's own parts.
                 _ if flag.starts_with('d') => {}
                 _ => return Err(LineError::Usage),
@@ -122,6 +125,7 @@ impl HaproxyLine {
             files: Vec::new(),
             folder: None,
             quiet: false,
+            strict: false,
             daemon: false,
             master: false,
             foreground: false,
@@ -175,6 +179,7 @@ mod tests {
         assert_eq!((reload.old, reload.old_end, reload.daemon), (vec![1, 22], OldEnd::Finish, true));
         assert!(reload.quiet);
         let check = read("-c -q -V -C /etc -f x -st -dr -dM7 -de").unwrap();
+        assert!(!check.strict && read("-f x -dW").unwrap().strict);
         assert_eq!((check.task, check.quiet, check.old_end), (HaproxyTask::Check, false, OldEnd::Terminate));
         assert_eq!((check.old.len(), check.folder), (0, Some("/etc".into())));
         let docker = read("-W -db -D -p pid -f x -x /run/admin.sock").unwrap();

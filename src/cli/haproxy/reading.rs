@@ -36,8 +36,9 @@ impl Reading {
 
     /// An engine says the notices itself.
     fn of_haproxy(reading: HaproxyReading, line: &HaproxyLine, report: &mut HaproxyReport) -> Self {
-        if line.task == HaproxyTask::Check {
-            let notices = reading.fates.iter().filter(|fate| fate.verdict == Verdict::Notice);
+        let mut notices = reading.fates.iter().filter(|fate| fate.verdict == Verdict::Notice).peekable();
+        let warns = line.strict && notices.peek().is_some();
+        if warns || line.task == HaproxyTask::Check {
             notices.for_each(|fate| report.fate(fate));
         }
         if reading.listens_nowhere() {
@@ -45,6 +46,10 @@ impl Reading {
         }
         let process = reading.process.clone();
         match reading.result(line.skip_refused) {
+            Ok(_) if warns => {
+                report.alert("config : Some warnings were found and 'zero-warning' is set. Aborting.");
+                Self::Wrong
+            }
             Ok(_) => Self::Fine(process),
             Err(problems) => {
                 report.problems(&problems);

@@ -56,7 +56,7 @@ Usage : haproxy [-f <cfgfile>]* [ -vdVD ] [ -p <pidfile> ] [ -C <dir> ] [-- <cfg
         -q quiet mode : don't display messages
         -c check mode : only check config files and exit
         -p writes the pid of the supervisor to this file
-        -dW warnings are errors ; -dr is the default
+        -dW notices of what differs are errors ; -dr is the default
         -n, -N, -m, -L, -S are accepted with a notice
         -sf/-st [pid ]* takes over from lb with these pids; a HAProxy finishes/terminates
         -x <unix_socket> get listening sockets from a HAProxy's stats socket
