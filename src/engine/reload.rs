@@ -35,8 +35,8 @@ pub(super) fn apply_first(
     patience: Duration,
 ) -> Result<(), EngineError> {
     let prepared = match env::var_os(SHARE_VARIABLE) {
-        None => engine.listeners.bind_new(&config, inherited, patience)?,
-        Some(_) => engine.listeners.bind_new(&sharing(&config), inherited, patience)?,
+        None => engine.listeners.bind_new(&config, inherited, patience, false)?,
+        Some(_) => engine.listeners.bind_new(&sharing(&config), inherited, patience, true)?,
     };
     // No frontend runs yet that could leave an address.
     commit(engine, config, prepared).map(drop)
@@ -141,7 +141,8 @@ fn apply(engine: &mut Engine, config: Config) -> Result<(String, LeavingListener
         state_file::prepare(state_dir).map_err(|error| format!("state_dir: {error}"))?;
     }
     let none = &mut Inherited::default();
-    let prepared = engine.listeners.bind_new(&config, none, Duration::ZERO).map_err(|error| error.to_string())?;
+    let prepared =
+        engine.listeners.bind_new(&config, none, Duration::ZERO, false).map_err(|error| error.to_string())?;
     engine.pools.follow(&config, BTreeMap::new());
     for note in fixed_settings(engine, &config) {
         tracing::warn!("{note}");

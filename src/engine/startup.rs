@@ -76,7 +76,8 @@ async fn prepare(
         }
     }
     for held in inherited.left_over() {
-        if held.is_handed_down() {
+        // The admin socket of another program is one of its unix sockets.
+        if held.is_handed_down() && !held.listener.bind.starts_with("unix@") {
             tracing::warn!("a socket was handed down ({}), and no frontend binds it: it is closed", held.listener.bind);
         }
         reports.unlisten(held.listener.cookie)?;

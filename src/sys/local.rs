@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::UnixCredentials;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -60,10 +61,44 @@ pub struct PathId {
     pub inode: u64,
 }
 
+impl PathId {
+    pub(crate) fn of(facts: &fs::Metadata) -> Self {
+        Self { device: facts.dev(), inode: facts.ino() }
+    }
+}
+
 /// The identity of what `path` names, without following a symbolic link.
 pub fn path_id(path: &Path) -> Option<PathId> {
-    let facts = fs::symlink_metadata(path).ok()?;
-    Some(PathId { device: facts.dev(), inode: facts.ino() })
+    fs::symlink_metadata(path).ok().map(|facts| PathId::of(&facts))
+}
+
+/// Renames `from`; what was at `to`, if anything, is at `from` afterwards.
+pub(crate) fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+    for _ in 0..EXCHANGES {
+        let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE),
+            renamed => renamed,
+        };
+        match renamed {
+            // It has gone in between.
+            Err(Errno::NOENT) => {}
+            // The file system has plain renames only: what was there is gone.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return fs::rename(from, to),
+            renamed => return Ok(renamed?),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// Whether a path leads to a socket that a process has open. No connection is made: for a socket of another type than that
+/// of a living one the kernel refuses with EPROTOTYPE.
+pub(crate) fn is_alive(path: &Path, kind: LocalKind) -> bool {
+    let other = match kind {
+        LocalKind::Stream => LocalKind::Seqpacket,
+        LocalKind::Seqpacket => LocalKind::Stream,
+    };
+    let dead = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
+    connect(path, other).map_or_else(|error| !dead.contains(&error.kind()), |_| true)
 }
 
 /// Removes `path` if it is still the one with this identity.
@@ -179,4 +214,6 @@ fn open(kind: LocalKind) -> io::Result<Socket> {
 
 /// Bytes of the address of a unix socket (unix(7)).
 const SUN_PATH: usize = 108;
+/// Tries, of which the second suffices unless other processes change the path all the time.
+const EXCHANGES: u32 = 4;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);

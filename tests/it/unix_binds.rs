@@ -169,6 +169,30 @@ fn a_reload_moves_a_path_to_another_frontend_and_removes_what_is_left() {
 }
 
 #[test]
+fn an_engine_makes_a_path_again_that_leads_to_a_dead_socket() {
+    let origin = Origin::named("a");
+    let lb = Lb::start(&Config::new().bind(r#""@DIR@/web.sock""#).origins([&origin]));
+    let (path, dead) = (lb.dir().join("web.sock"), lb.dir().join("dead.sock"));
+    // As an engine leaves it that is killed before it has reported the socket to its supervisor.
+    drop(UnixListener::bind(&dead).unwrap());
+    fs::rename(&dead, &path).unwrap();
+    let engine = lb.engine();
+    kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
+    eventually(HANG, "another engine serves the path", || greeting(&path).ok());
+    assert_ne!(lb.engine(), engine);
+}
+
+#[test]
+fn a_lock_of_the_directory_that_another_process_holds_delays_nothing() {
+    let origin = Origin::named("a");
+    let lb = Lb::start(&Config::new().origins([&origin]));
+    let folder = fs::File::open(lb.dir()).unwrap();
+    folder.try_lock().unwrap();
+    lb.reload(&Config::new().bind(r#""@DIR@/web.sock""#).origins([&origin]));
+    assert_eq!(greeting(&lb.dir().join("web.sock")).unwrap(), "a");
+}
+
+#[test]
 fn a_unix_client_introduces_another_by_a_proxy_header() {
     let origin = Origin::start(Behaviour::Echo);
     let config = Config::new().bind(r#"{ addr = "@DIR@/web.sock", accept_proxy = true }"#).origins([&origin]);

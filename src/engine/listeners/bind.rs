@@ -20,7 +20,8 @@ use socket2::SockRef;
 
 use crate::config::{self, Bind, BindEntry, Entrance, Liveness};
 use crate::engine::listeners::inherited::InheritedListener;
-use crate::engine::listeners::unix::{self, UnixFailure, UnixPlace};
+use crate::engine::listeners::unix;
+use crate::engine::listeners::unix_place::{UnixFailure, UnixPlace};
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::proxy::gate::Gate;
 use crate::proxy::worker::ListenerId;
@@ -60,7 +61,8 @@ enum Group {
 #[derive(Debug, Default)]
 pub(crate) struct BoundOrigin {
     pub(crate) inherited: Vec<InheritedListener>,
-    /// Another listener of this engine has the path of this unix socket, and leaves it.
+    /// What listens at the path of this unix socket leaves it: another listener of this engine, or the program that this one
+    /// replaces.
     pub(crate) own: bool,
     /// How long to wait for another process that is about to leave the address.
     pub(crate) patience: Duration,
@@ -204,14 +206,14 @@ impl Bound {
     }
 
     /// Listens, with the options in force; running listeners are given changed ones.
-    pub(crate) fn listen(&self, frontend: &config::Frontend) -> Result<(), ListenerError> {
+    pub(crate) fn listen(&mut self, frontend: &config::Frontend) -> Result<(), ListenerError> {
+        let entry = self.gate.entry();
         let [first, others @ ..] = &self.sockets[..] else {
             return Ok(());
         };
-        let entry = self.gate.entry();
         let options = options(&entry);
         let Some(addr) = self.addr else {
-            let given = self.place.as_ref().map_or(Ok(()), |place| place.give(&entry.access));
+            let given = self.place.as_mut().map_or(Ok(()), |place| place.give(&entry.access));
             let listens = given.and_then(|()| unix::listen(&first.socket, entry.backlog));
             return listens.map_err(|error| ListenerError::new(frontend, &entry, error, &[]));
         };
@@ -235,6 +237,11 @@ impl Bound {
         let entry = self.gate.entry();
         let published = self.place.as_mut().map_or(Ok(()), |place| place.publish(own));
         published.map_err(|failure| unix_error(frontend, &entry, failure))
+    }
+
+    /// Its clients are served: what it has replaced does not return.
+    pub(crate) fn settle(&mut self) {
+        self.place.iter_mut().for_each(UnixPlace::settle);
     }
 
     /// Lets clients find it no longer, before its queue is served to the end. At the end of the service the supervisor does
@@ -347,11 +354,11 @@ mod tests {
     #[test]
     fn connections_come_only_to_addresses_that_listen() {
         let frontend = config::Frontend::new("web", Vec::new(), "app");
-        let old = bound(&entry(([127, 0, 0, 1], 0).into()), &frontend);
+        let mut old = bound(&entry(([127, 0, 0, 1], 0).into()), &frontend);
         old.listen(&frontend).unwrap();
         // Bound for a reload that may still be refused.
         let addr = old.addr.unwrap();
-        let new = bound(&entry(addr), &frontend);
+        let mut new = bound(&entry(addr), &frontend);
         let clients: Vec<_> = (0..16).map(|_| TcpStream::connect(addr).unwrap()).collect();
         assert_eq!(waiting(&old), 16);
         new.listen(&frontend).unwrap();
@@ -362,7 +369,7 @@ mod tests {
     fn a_running_listener_takes_a_changed_backlog() {
         let frontend = config::Frontend::new("web", Vec::new(), "app");
         let entry = entry(([127, 0, 0, 1], 0).into());
-        let bound = bound(&entry, &frontend);
+        let mut bound = bound(&entry, &frontend);
         for backlog in [7, 9] {
             bound.gate.change(BindEntry { backlog, ..entry.clone() });
             bound.listen(&frontend).unwrap();

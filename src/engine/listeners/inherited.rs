@@ -12,7 +12,8 @@ use socket2::SockRef;
 
 use crate::config::{Bind, BindEntry};
 use crate::handoff::control::{Listener, ListenerKind};
-use crate::sys::{fd, local};
+use crate::sys::fd;
+use crate::sys::local::{self, LocalKind};
 
 /// One of them.
 #[derive(Debug)]
@@ -67,13 +68,14 @@ impl Inherited {
     pub(crate) fn traffic(&mut self, frontend: &str, entry: &BindEntry) -> Vec<InheritedListener> {
         let text = entry.to_string();
         // A unix socket serves whichever frontend has its path by now: there can be no other one beside it. In another
-        // container the path may lead elsewhere: then it is left to the engine there.
-        let is_here = entry.unix_path().is_none_or(|path| local::path_id(path).is_some());
+        // container the path may lead elsewhere: then it is left to the engine there. Where it leads to a dead socket, an
+        // engine has ended between the exchange of the path and its report.
+        let is_here = entry.unix_path().is_none_or(|path| local::is_alive(path, LocalKind::Stream));
         let is_named = |held: &InheritedListener| {
             let Listener { kind, frontend: owner, bind, .. } = &held.listener;
-            *kind == ListenerKind::Traffic && *bind == text && is_here && (owner == frontend || entry.is_unix())
+            *kind == ListenerKind::Traffic && *bind == text && (owner == frontend || entry.is_unix())
         };
-        let mut found = self.take(|held| is_named(held) || held.answers_to(&text));
+        let mut found = self.take(|held| is_here && (is_named(held) || held.answers_to(&text)));
         if let (true, Bind::Address(SocketAddr::V4(addr))) = (found.is_empty(), &entry.bind)
             && addr.ip().is_unspecified()
             && entry.interface.is_none()

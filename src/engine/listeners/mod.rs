@@ -7,6 +7,7 @@ pub(crate) mod bind;
 pub(crate) mod departed;
 pub(crate) mod inherited;
 mod unix;
+mod unix_place;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -95,12 +96,14 @@ impl Listeners {
         u32::try_from(bound.map(|bound| bound.sockets.len()).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// Binds what is new. Nothing that runs is touched. `patience` as in [`BoundOrigin`].
+    /// Binds what is new. Nothing that runs is touched. `patience` as in [`BoundOrigin`]; `beside` another program, which
+    /// leaves its paths.
     pub(super) fn bind_new(
         &mut self,
         config: &Config,
         inherited: &mut Inherited,
         patience: Duration,
+        beside: bool,
     ) -> Result<NewlyBound, EngineError> {
         let mut new = Vec::new();
         for frontend in &config.frontends {
@@ -111,7 +114,7 @@ impl Listeners {
                 }
             }
             for wanted in missing {
-                let own = self.has_unix(&wanted);
+                let own = beside || self.has_unix(&wanted);
                 let origin = BoundOrigin { inherited: inherited.traffic(&frontend.name, &wanted), own, patience };
                 let next_id = || {
                     self.next_id += 1;
@@ -122,11 +125,11 @@ impl Listeners {
             }
         }
         // Only when all are bound: a connection to a listener that is closed again would be reset.
-        for (frontend, bound) in &new {
+        for (frontend, bound) in &mut new {
             bound.listen(frontend)?;
         }
         for (frontend, bound) in &mut new {
-            let own = self.has_unix(&bound.gate.entry());
+            let own = beside || self.has_unix(&bound.gate.entry());
             bound.publish(frontend, own)?;
         }
         Ok(NewlyBound(new.into_iter().map(|(frontend, bound)| (frontend.name.clone(), bound)).collect()))
@@ -166,7 +169,7 @@ impl Listeners {
             place.map(|index| bound.gate.change(wanted.remove(index))).is_none()
         };
         let leaving: Vec<Bound> = served.bound.extract_if(.., leaves).collect();
-        for bound in &served.bound {
+        for bound in &mut served.bound {
             if let Err(error) = bound.listen(settings) {
                 tracing::warn!("{error}");
             }
@@ -291,6 +294,7 @@ fn accept(
             slot.parked = false;
         }
     }
+    bound.settle();
     Ok(())
 }
 
