@@ -42,12 +42,22 @@ pub(crate) fn handed_down() -> Vec<(Listener, OwnedFd)> {
     found
 }
 
-/// A TCP socket of a program that is replaced, for the frontend that binds its address.
+/// A socket of a program that is replaced, for the frontend that binds its address.
 pub(crate) fn adopt(socket: OwnedFd) -> io::Result<(Listener, OwnedFd)> {
     let known = listener(-1, "", &socket)?;
-    match known.kind {
-        ListenerKind::Traffic => Ok((Listener { bind: known.address.clone(), ..known }, socket)),
-        _ => Err(io::ErrorKind::Unsupported.into()),
+    let bind = match known.address.starts_with('/') {
+        true => format!("unix@{}", published(&known.address)),
+        false => known.address.clone(),
+    };
+    Ok((Listener { kind: ListenerKind::Traffic, bind, ..known }, socket))
+}
+
+/// Where clients find a unix socket that was made under another name: with the pid of its process, and from HAProxy `.tmp`.
+fn published(name: &str) -> &str {
+    let made = name.strip_suffix(".tmp").unwrap_or(name);
+    match made.rsplit_once('.') {
+        Some((path, pid)) if !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()) => path,
+        _ => name,
     }
 }
 
@@ -104,3 +114,23 @@ fn listener(number: RawFd, name: &str, socket: &OwnedFd) -> io::Result<Listener>
 const FIRST_PASSED: RawFd = 3;
 /// More than any service manager passes.
 const MAX_PASSED: RawFd = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_known_by_the_name_under_which_its_socket_was_made() {
+        let table = [
+            ("/run/web.sock.4711.tmp", "/run/web.sock"),
+            ("/run/web.sock.4711", "/run/web.sock"),
+            ("/run/web.sock", "/run/web.sock"),
+            ("/run/web.tmp", "/run/web.tmp"),
+            ("/run/web.1.22.tmp", "/run/web.1"),
+            ("/run/web.", "/run/web."),
+        ];
+        for (name, path) in table {
+            assert_eq!(published(name), path, "{name}");
+        }
+    }
+}

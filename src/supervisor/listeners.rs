@@ -164,10 +164,12 @@ impl HeldListener {
     }
 }
 
-/// Where clients find a unix socket. The kernel knows one for traffic by the name under which it was made.
+/// Where clients find a unix socket. The kernel knows one for traffic by the name under which it was made. The path of one
+/// without a frontend is that of another program, which may go on to serve there.
 fn path_of(listener: &Listener) -> Option<&Path> {
     match listener.kind {
         ListenerKind::Admin => Some(Path::new(&listener.address)),
+        ListenerKind::Traffic if listener.frontend.is_empty() => None,
         ListenerKind::Traffic => listener.bind.strip_prefix("unix@").map(Path::new),
     }
 }

@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::{PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_send_signal};
 
 use super::fd;
@@ -34,15 +35,16 @@ impl OtherProcess {
         pids.filter(|pid| parent_of(*pid) == Some(self.pid)).filter_map(|pid| Self::open(pid).ok()).collect()
     }
 
-    /// Whether its name or its program begins with this word.
+    /// Whether this is its name or that of its program.
     pub(crate) fn is_called(&self, word: &str) -> bool {
         let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         let program = fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
         let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with(word) || program.starts_with(word)
+        // The kernel adds the second where the file was replaced since.
+        name.trim_end() == word || program.strip_suffix(" (deleted)").unwrap_or(&program) == word
     }
 
-    /// Duplicates of the TCP sockets that it listens on.
+    /// Duplicates of the TCP and unix sockets that it listens on.
     pub(crate) fn listening(&self) -> io::Result<Vec<OwnedFd>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(format!("/proc/{}/fd", self.pid))? {
@@ -57,12 +59,18 @@ impl OtherProcess {
             else {
                 continue;
             };
-            let socket = pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty())?;
-            if fd::not_listening(socket.as_fd()).is_none() && super::socket::local_addr(socket.as_fd()).is_ok() {
-                found.push(socket);
-            }
+            found.extend(self.duplicate(number)?.filter(|socket| fd::not_listening(socket.as_fd()).is_none()));
         }
         Ok(found)
+    }
+
+    /// Of one of its descriptors. `None`: it was closed since, or the process has ended.
+    fn duplicate(&self, number: RawFd) -> io::Result<Option<OwnedFd>> {
+        match pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty()) {
+            Ok(socket) => Ok(Some(socket)),
+            Err(Errno::BADF | Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Ends it after its sessions (USR1).
@@ -79,4 +87,50 @@ impl OtherProcess {
 /// `socket:[4711]`
 fn is_socket(target: &Path) -> bool {
     target.to_str().is_some_and(|target| target.starts_with("socket:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::symlink;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_was_closed_since_is_passed_over() {
+        let own = OtherProcess::open(std::process::id()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(own.duplicate(listener.as_raw_fd()).unwrap().is_some());
+        assert!(own.duplicate(i32::MAX).unwrap().is_none());
+        let mut ended = cat(Path::new("cat"));
+        let process = OtherProcess::open(ended.id()).unwrap();
+        ended.kill().unwrap();
+        ended.wait().unwrap();
+        assert!(process.duplicate(0).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_is_called_by_its_whole_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, expected) in [("haproxy", true), ("haproxy_exporter", false)] {
+            let path = dir.path().join(name);
+            symlink("/bin/cat", &path).unwrap();
+            let mut child = cat(&path);
+            let process = OtherProcess::open(child.id()).unwrap();
+            assert_eq!(process.is_called("haproxy"), expected, "{name}");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    }
+
+    /// It runs, under its own name, and ends with its input.
+    fn cat(program: &Path) -> Child {
+        let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        child
+    }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{self as unix, UnixStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -227,4 +229,124 @@ fn a_process_that_is_no_haproxy_is_left_alone() {
     eventually(HANG, "the message", || lb.process.stderr().contains("is no haproxy").then_some(()));
     PingPong::start(site.addr(1), 1).finish().assert_unharmed();
     assert!(other.ended().is_none());
+}
+
+#[test]
+fn the_unix_sockets_of_a_haproxy_are_taken_over_with_what_waits_in_them() {
+    for (story, flags) in [("-x", "-x @DIR@/admin.sock "), ("by itself", "")] {
+        let site = UnixSite::new();
+        let mut old = site.start_haproxy();
+        let mut session = site.session();
+        old.signal(Signal::SIGSTOP);
+        let stopped = flags.is_empty();
+        if !stopped {
+            old.signal(Signal::SIGCONT);
+        }
+        let mut waiting: Vec<_> = [site.at_path(), site.abstract_name()].into_iter().map(connected).collect();
+        let lb =
+            site.home.start("lb", &format!("-db -f @DIR@/haproxy.cfg --socket @DIR@/lb.sock {flags}-sf {}", old.pid()));
+        waiting.iter_mut().for_each(echoes);
+        if stopped {
+            old.signal(Signal::SIGCONT);
+        }
+        echoes(&mut session);
+        drop((session, waiting));
+        old.wait(HANG);
+        for addr in [site.at_path(), site.abstract_name()] {
+            echoes(&mut connected(addr));
+        }
+        let said = lb.process.stderr();
+        assert!(!said.contains("handed down"), "{story}: {said}");
+    }
+}
+
+#[test]
+fn the_path_of_a_haproxy_whose_sockets_cannot_be_had_is_replaced_and_comes_back_if_the_start_fails() {
+    let site = UnixSite::new();
+    let cfg = fs::read_to_string(site.home.path("haproxy.cfg")).unwrap();
+    site.home.write("path.cfg", &cfg.replace(&format!(" bind abns@{}\n", site.name()), ""));
+    let mut old = site.start_haproxy();
+    let started = |more: &str| {
+        format!(
+            "--bounding-set=-sys_ptrace --inh-caps=-sys_ptrace -- @DIR@/haproxy -db -f @DIR@/path.cfg {more} -sf {}",
+            old.pid()
+        )
+    };
+    // Its admin socket cannot be made, or its last port is taken.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!("listen more\n bind {}\n server a 127.0.0.1:1\n", taken.local_addr().unwrap());
+    site.home.write("more.cfg", &more);
+    let failed = site.home.run_by(Path::new("setpriv"), &started("-f @DIR@/more.cfg --socket @DIR@/lb.sock"));
+    let words = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1), "{words}");
+    let mut session = site.session();
+    let lb = site.home.start_by(Path::new("setpriv"), "new", &started("--socket @DIR@/lb.sock"));
+    assert!(lb.process.stderr().contains("only shared"), "{}", lb.process.stderr());
+    echoes(&mut connected(site.at_path()));
+    echoes(&mut session);
+    drop(session);
+    old.wait(HANG);
+    echoes(&mut connected(site.at_path()));
+}
+
+/// A HAProxy that listens on unix sockets, in front of an echo.
+struct UnixSite {
+    home: AsHaproxy,
+    echo: Origin,
+}
+
+impl UnixSite {
+    fn new() -> Self {
+        let site = Self { home: AsHaproxy::new(), echo: Origin::start(Behaviour::Echo) };
+        site.home.write(
+            "haproxy.cfg",
+            &format!(
+                "global\n stats socket @DIR@/admin.sock level admin expose-fd listeners\n\
+                 defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
+                 listen echo\n bind unix@@DIR@/web.sock mode 0600\n bind abns@{}\n server a {}\n",
+                site.name(),
+                site.echo.server()
+            ),
+        );
+        site
+    }
+
+    fn name(&self) -> String {
+        format!("lb-test-{}", self.home.path("").display())
+    }
+
+    fn at_path(&self) -> unix::SocketAddr {
+        unix::SocketAddr::from_pathname(self.home.path("web.sock")).unwrap()
+    }
+
+    fn abstract_name(&self) -> unix::SocketAddr {
+        // HAProxy's abstract names have the full length.
+        let padded: Vec<u8> = self.name().bytes().chain(std::iter::repeat(0)).take(107).collect();
+        unix::SocketAddr::from_abstract_name(padded).unwrap()
+    }
+
+    fn start_haproxy(&self) -> Process {
+        let process = self.home.start_real("old", "-db -f @DIR@/haproxy.cfg");
+        eventually(HANG, "haproxy accepts", || UnixStream::connect_addr(&self.abstract_name()).ok());
+        process
+    }
+
+    fn session(&self) -> UnixStream {
+        let mut session = connected(self.at_path());
+        echoes(&mut session);
+        session
+    }
+}
+
+#[track_caller]
+fn connected(addr: unix::SocketAddr) -> UnixStream {
+    let stream = UnixStream::connect_addr(&addr).unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
+    stream
+}
+
+#[track_caller]
+fn echoes(stream: &mut UnixStream) {
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0]).unwrap();
 }

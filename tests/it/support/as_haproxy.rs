@@ -81,7 +81,13 @@ impl AsHaproxy {
     /// The same by the real one.
     #[track_caller]
     pub(crate) fn run_real(&self, line: &str) -> Output {
-        run(&self.command(Path::new("/usr/sbin/haproxy"), line), Duration::from_secs(60))
+        self.run_by(Path::new("/usr/sbin/haproxy"), line)
+    }
+
+    /// The same by a program that becomes this binary.
+    #[track_caller]
+    pub(crate) fn run_by(&self, program: &Path, line: &str) -> Output {
+        run(&self.command(program, line), Duration::from_secs(60))
     }
 
     /// Starts `haproxy LINE` in the foreground and waits until it serves.
