@@ -73,8 +73,12 @@ fn batch(sessions: u64) -> PeerMessage {
 
 /// A server after some time of service.
 fn server() -> PeerMessage {
-    let histogram =
-        |what| HistogramRecord { what, buckets: (0..40).map(|number| Bucket { number, count: 1_000 }).collect() };
+    let histogram = |what| HistogramRecord {
+        what,
+        buckets: (0..40).map(|number| Bucket { number, count: 1_000 }).collect(),
+        mean_us: Some(900),
+        longest_us: Some(90_000),
+    };
     PeerMessage::Server(ServerRecord {
         backend: "app".to_owned(),
         name: "app1".to_owned(),
@@ -93,6 +97,9 @@ fn server() -> PeerMessage {
             configured: false,
             maxconn: None,
             agent_down: false,
+            downtime_ms: Some(0),
         }],
+        peaks: Vec::new(),
+        quiet_ms: Some(10),
     })
 }

@@ -51,6 +51,11 @@ impl DepartedServers {
         self.counts.iter()
     }
 
+    /// Lets nothing remain of what those counted.
+    pub(super) fn forget_counts(&mut self) {
+        self.counts = Remembered::default();
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.leaving.values()
     }

@@ -6,6 +6,7 @@
 mod departed;
 pub(crate) mod health;
 pub(crate) mod loads;
+mod outage;
 pub(crate) mod queue;
 pub(crate) mod scheduler;
 pub(crate) mod server;
@@ -22,13 +23,14 @@ use self::departed::DepartedServers;
 use self::health::{CheckResult, Health, Transition};
 use self::loads::Loads;
 pub(crate) use self::loads::Slot;
+pub(crate) use self::outage::Outage;
 use self::queue::Queue;
 pub use self::scheduler::Hint;
 pub(crate) use self::server::{Member, Server, ServerState, Tracking};
 pub use self::server::{MemberOrigin, MemberSpec};
 pub(crate) use self::snapshot::Snapshot;
 use crate::config::{self, AdminState};
-use crate::stats::ServerStats;
+use crate::stats::{BackendStats, Counts, ServerStats};
 use crate::sys::addr::Addr;
 
 /// A named set of servers.
@@ -37,6 +39,7 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Sessions that wait for a server.
     pub queue: Queue,
+    pub stats: BackendStats,
     snapshot: ArcSwap<Snapshot>,
     loads: Arc<Loads>,
     cursor: AtomicUsize,
@@ -44,7 +47,7 @@ pub struct Backend {
     departed: Mutex<DepartedServers>,
     sessions: AtomicU32,
     /// What was last found by [`Backend::usability`].
-    usable: Mutex<Option<bool>>,
+    usable: Mutex<Outage>,
     warming: AtomicBool,
 }
 
@@ -84,6 +87,7 @@ impl Backend {
         Arc::new(Self {
             name: settings.name.as_str().into(),
             queue: Queue::default(),
+            stats: BackendStats::default(),
             snapshot: ArcSwap::from_pointee(Snapshot::empty(settings)),
             loads: Arc::default(),
             cursor: AtomicUsize::new(0),
@@ -110,7 +114,9 @@ impl Backend {
         let elastic = snapshot.schedule.is_elastic();
         let hint = if elastic { &Hint { busy: self.busy(hint.busy), ..*hint } } else { hint };
         let candidate = snapshot.schedule.take(&self.loads, &self.cursor, hint)?;
-        Some(Lease::new(self, &snapshot.members[candidate.member]))
+        let member = &snapshot.members[candidate.member];
+        member.server.stats.picks.add(1);
+        Some(Lease::new(self, member))
     }
 
     /// A session more on the server of `slot`, for a retry on the same one. `None`: it is no longer usable, or full.
@@ -205,6 +211,17 @@ impl Backend {
         }
         departed.remembered().for_each(|(_, counts)| totals.add_counts(counts));
         totals
+    }
+
+    /// Forgets the maxima, and with `all` everything that was counted.
+    pub fn clear_counters(&self, all: bool) {
+        self.stats.clear(all);
+        let mut departed = self.departed();
+        let snapshot = self.snapshot.load();
+        snapshot.members.iter().chain(departed.iter()).for_each(|member| member.server.stats.clear(all));
+        if all {
+            departed.forget_counts();
+        }
     }
 
     /// Replaces settings and servers. A name that stays keeps its [`Server`]; at a new address its health starts afresh.
@@ -303,19 +320,32 @@ impl Backend {
     pub fn usability(&self, first: bool) -> Option<Usability> {
         let snapshot = self.snapshot.load();
         let (active, servers) = (snapshot.active(), snapshot.members.len());
-        let mut usable = self.usable.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = match *usable {
+        let mut outage = self.usable.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = match outage.usable {
             Some(true) if active == 0 => Usability::Lost,
             None if active == 0 && first && servers > 0 => Usability::Lost,
             Some(false) if active > 0 => Usability::Regained(active),
             None if active > 0 => {
-                *usable = Some(true);
+                outage.usable = Some(true);
                 return None;
             }
             _ => return None,
         };
-        *usable = Some(active > 0);
+        if change == Usability::Lost {
+            self.stats.downs.add(1);
+        }
+        outage.turn(active > 0, Instant::now());
         Some(change)
+    }
+
+    /// When it was last without a usable server, and for how long together.
+    pub fn outage(&self) -> Outage {
+        *self.usable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over what another engine knows of that.
+    pub fn restore_outage(&self, outage: Outage) {
+        *self.usable.lock().unwrap_or_else(PoisonError::into_inner) = outage;
     }
 
     /// Begins to refresh the weights of a slow start from time to time. `false`: there is none, or this has begun.
@@ -375,7 +405,9 @@ fn retune(was: &Member, spec: &MemberSpec, now: Instant) {
 impl Lease {
     /// For a session that is counted on the server already.
     fn new(backend: &Arc<Backend>, member: &Arc<Member>) -> Self {
-        backend.sessions.fetch_add(1, Relaxed);
+        let before = backend.sessions.fetch_add(1, Relaxed);
+        backend.stats.sessions_max.see(u64::from(before) + 1);
+        member.server.stats.sessions_max.see(member.server.sessions().into());
         Self { backend: Arc::clone(backend), member: Arc::clone(member) }
     }
 

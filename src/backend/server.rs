@@ -47,8 +47,10 @@ pub struct ServerState {
     pub agent_down: bool,
     pub tracking: Option<Tracking>,
     pub history: History,
-    /// When it last went UP or DOWN.
+    /// When it last went UP or DOWN, or into MAINT or out of it.
     pub changed: Option<Instant>,
+    /// How long it was DOWN or in MAINT before that, together.
+    pub downtime: Duration,
     /// When it came back, UP or from MAINT, and began to take traffic slowly.
     pub recovering_since: Option<Instant>,
 }
@@ -113,6 +115,7 @@ impl Server {
             tracking: None,
             history: History::default(),
             changed: None,
+            downtime: Duration::ZERO,
             recovering_since: None,
         };
         Some(Self {
@@ -243,6 +246,25 @@ impl Member {
         self.server.state().maxconn.or(self.spec.maxconn).filter(|max| *max > 0)
     }
 
+    /// How far it is in its slow start, in percent from 1 to 100.
+    pub(super) fn warmth(&self, now: Instant) -> u32 {
+        let (state, slowstart) = (self.server.state(), self.spec.options.slowstart);
+        let Some(since) = state.recovering_since.filter(|_| !slowstart.is_zero()) else {
+            return 100;
+        };
+        let done = now.saturating_duration_since(since).as_secs_f64() / slowstart.as_secs_f64();
+        // Clamped to 1–100 before the conversion, which therefore neither truncates nor loses a sign.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let percent = (done * 100.0).clamp(1.0, 100.0) as u32;
+        percent
+    }
+
+    /// The same while it is UP and not at its end.
+    pub fn throttle(&self, now: Instant) -> Option<u32> {
+        let percent = self.warmth(now);
+        (percent < 100 && self.server.state().is_up()).then_some(percent)
+    }
+
     /// HAProxy's status word.
     pub fn status(&self) -> &'static str {
         let state = self.server.state();
@@ -298,6 +320,18 @@ impl ServerState {
         self.passed(was_up, self.is_up(), now)
     }
 
+    /// How long it was DOWN or in MAINT, together.
+    pub fn downtime(&self, now: Instant) -> Duration {
+        let is_away = !self.is_up() || self.administration() == AdminState::Maint;
+        self.downtime + self.away(is_away, now)
+    }
+
+    /// Since the last change, if it was away since then.
+    fn away(&self, was_away: bool, now: Instant) -> Duration {
+        let since = self.changed.filter(|_| was_away);
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
     /// What a change from one to the other means.
     fn passed(&mut self, was_up: bool, is_up: bool, now: Instant) -> Option<Transition> {
         let transition = match (was_up, is_up) {
@@ -305,6 +339,7 @@ impl ServerState {
             (true, false) => Transition::WentDown,
             _ => return None,
         };
+        self.downtime += self.away(!was_up || self.administration() == AdminState::Maint, now);
         self.changed = Some(now);
         self.recovering_since = (transition == Transition::WentUp).then_some(now);
         Some(transition)
@@ -315,6 +350,10 @@ impl ServerState {
     pub fn administer(&mut self, admin: AdminState, now: Instant) {
         if self.admin == AdminState::Maint && admin != AdminState::Maint {
             self.recovering_since = Some(now);
+        }
+        if (self.admin == AdminState::Maint) != (admin == AdminState::Maint) {
+            self.downtime += self.away(!self.is_up() || self.admin == AdminState::Maint, now);
+            self.changed = Some(now);
         }
         self.admin = admin;
     }

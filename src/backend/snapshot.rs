@@ -66,7 +66,7 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
         chosen = able(true).take(if settings.allbackups { usize::MAX } else { 1 }).collect();
     }
     // The shares of `static-rr` do not change.
-    let warmth = |member| if settings.balance == Balance::StaticRr { 100 } else { warmth(member, now) };
+    let warmth = |member: &Member| if settings.balance == Balance::StaticRr { 100 } else { member.warmth(now) };
     let percents: Vec<u32> = chosen.iter().map(|(_, member)| warmth(member)).collect();
     let cold = chosen.iter().zip(&percents).filter(|(_, percent)| **percent < 100);
     // In steps of 5 %.
@@ -93,17 +93,4 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
 
 fn weight_of(member: &Member) -> Weight {
     member.server.state().weight.unwrap_or(member.spec.weight)
-}
-
-/// How far a server is in its slow start, in percent from 1 to 100.
-fn warmth(member: &Member, now: Instant) -> u32 {
-    let (state, slowstart) = (member.server.state(), member.spec.options.slowstart);
-    let Some(since) = state.recovering_since.filter(|_| !slowstart.is_zero()) else {
-        return 100;
-    };
-    let done = now.saturating_duration_since(since).as_secs_f64() / slowstart.as_secs_f64();
-    // Clamped to 1–100 before the conversion, which therefore neither truncates nor loses a sign.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let percent = (done * 100.0).clamp(1.0, 100.0) as u32;
-    percent
 }

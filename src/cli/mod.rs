@@ -7,6 +7,7 @@ mod arguments;
 mod ask;
 mod check;
 mod convert;
+mod counters;
 mod demo;
 mod haproxy;
 mod output;
@@ -54,6 +55,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         CliCommand::Convert(args) => convert::run(&args),
         CliCommand::Status(args) => status::run(&args, &socket),
         CliCommand::Server(args) => server::run(args, &socket),
+        CliCommand::Counters(args) => counters::run(&args, &socket),
         CliCommand::Reload(args) => reload::run(&args, &socket),
         CliCommand::Upgrade(args) => upgrade::run(args, &socket),
         CliCommand::Demo(args) => demo::run(args),

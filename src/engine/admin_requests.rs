@@ -12,6 +12,7 @@ use crate::engine::upgrade_status::Asker;
 use crate::engine::{Engine, reload, status};
 use crate::exit::ExitStatus;
 use crate::handoff::control::Upgrade;
+use crate::stats::Counts;
 
 /// Answers a request, or has it answered later. A panic fails the request and nothing else: a bug in a table must not
 /// end the sessions.
@@ -34,6 +35,10 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
             administered(engine.pools.set_weight(&backend, &server, weight), &progress)
         }
         Request::Accept { backend } => outcome(engine.pools.accept_held(&backend)),
+        Request::ClearCounters { .. } if engine.upgrade_status.is_running() => {
+            Answer::busy("counters stay: an upgrade is in progress, which adds up those of two engines")
+        }
+        Request::ClearCounters { all } => clear_counters(engine, all),
         Request::Reload if engine.upgrade_status.is_running() => {
             Answer::busy("reload refused: an upgrade is in progress")
         }
@@ -63,6 +68,13 @@ fn upgrade(engine: &mut Engine, binary: Option<PathBuf>, probation_ms: Option<u6
         Ok(()) => engine.upgrade_status.wait(request, asker),
         Err(error) => asker.reply.send(Answer::failed(ExitStatus::Failed, error.to_string())),
     }
+}
+
+/// What was counted so far is forgotten, or only the maxima are.
+fn clear_counters(engine: &Engine, all: bool) -> Answer {
+    engine.listeners.iter().for_each(|(_, served)| served.frontend.stats.clear(all));
+    engine.pools.iter().for_each(|(_, backend)| backend.clear_counters(all));
+    Answer::done(if all { "all counters begin anew" } else { "all maxima begin anew" })
 }
 
 fn administered(outcome: Result<Administered, String>, progress: &ProgressSender) -> Answer {

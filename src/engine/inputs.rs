@@ -42,6 +42,8 @@ pub(super) enum LoopEvent {
     },
     /// The places within limits are to be divided with the new engine.
     LendingDue,
+    /// The counters of sessions are to be looked at.
+    RatesDue,
     /// A heartbeat is due.
     Pulse(Pulse),
     Reload(ReloadStep),

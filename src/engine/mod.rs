@@ -17,6 +17,7 @@ mod names;
 mod origin;
 mod pools;
 pub(crate) mod process;
+mod rates;
 mod reload;
 mod reload_queue;
 mod run;
@@ -32,12 +33,12 @@ mod workers;
 use tokio::sync::mpsc;
 
 use self::admin_socket::AdminListener;
-use self::config_reader::ConfigReader;
 use self::error::EngineError;
 use self::launch::LaunchOptions;
 use self::listeners::Listeners;
 use self::origin::EngineOrigin;
 use self::pools::Pools;
+use self::rates::Rates;
 use self::reload_queue::ReloadQueue;
 use self::stop_state::StopState;
 use self::succession::Succession;
@@ -62,11 +63,11 @@ struct Engine {
     workers: Workers,
     listeners: Listeners,
     pools: Pools,
+    rates: Rates,
     admin: AdminListener,
     succession: Succession,
     upgrade_status: UpgradeStatus,
     reloads: ReloadQueue,
-    config_reader: ConfigReader,
     /// The engine is coming to its end, and nothing is opened any more.
     stopping: Option<StopState>,
     /// GO or PARK is being carried out: the next order waits.
@@ -93,10 +94,10 @@ impl Engine {
         Ok(Self {
             listeners: Listeners::new(workers.clone(), reports.clone(), Limit::new(limits.maxconn)),
             pools: Pools::new(workers.clone()),
+            rates: Rates::default(),
             succession: Succession::new(workers.clone()),
             upgrade_status: UpgradeStatus::default(),
             reloads: ReloadQueue::default(),
-            config_reader: ConfigReader::default(),
             stopping: None,
             order_under_way: false,
             launch,

@@ -100,7 +100,7 @@ pub(super) fn begin_next(engine: &mut Engine, jobs: &mut Jobs) {
     }
     if let Some(asker) = engine.reloads.begin() {
         report(engine, "reloading", true);
-        let config = engine.config_reader.read(&engine.launch.source);
+        let config = engine.reloads.reader.read(&engine.launch.source);
         let read = async { LoopEvent::Reload(ReloadStep::Read { asker, config: config.await }) };
         jobs.start_apart(read, LoopEvent::Reload(ReloadStep::Failed));
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::control::admin::ProgressSender;
 use crate::engine::admin_socket::Reply;
+use crate::engine::config_reader::ConfigReader;
 
 /// Where a reload was asked for.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) enum ReloadAsker {
 /// Reloads under way and to come.
 #[derive(Debug, Default)]
 pub(super) struct ReloadQueue {
+    /// Of the files that they read.
+    pub(super) reader: ConfigReader,
     under_way: bool,
     waiting: VecDeque<ReloadAsker>,
 }

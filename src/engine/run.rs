@@ -50,6 +50,7 @@ async fn handle(engine: &mut Engine, jobs: &mut Jobs, event: LoopEvent) -> Resul
         LoopEvent::Checked { answer } => serve(engine, jobs, answer)?,
         LoopEvent::Parked { keeps_some } => parked(engine, keeps_some).await?,
         LoopEvent::LendingDue => lend(engine, jobs),
+        LoopEvent::RatesDue => look_at_rates(engine, jobs),
         LoopEvent::Pulse(pulse) => heartbeat::beat(engine, jobs, &pulse)?,
         LoopEvent::Reload(step) => reload::advance(engine, jobs, step),
         LoopEvent::Handoff(step) => advance(engine, jobs, *step)?,
@@ -139,6 +140,7 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
     }
     serve_admin(engine)?;
     heartbeat::begin(engine, jobs);
+    look_at_rates(engine, jobs);
     names::report(engine);
     engine.pools.report_unusable();
     tracing::info!("lb {} serves", env!("CARGO_PKG_VERSION"));
@@ -186,6 +188,15 @@ async fn parked(engine: &mut Engine, keeps_some: bool) -> Result<(), EngineError
     Ok(())
 }
 
+/// Looks at the counters of sessions, and does so again after a second.
+fn look_at_rates(engine: &mut Engine, jobs: &mut Jobs) {
+    engine.rates.look(&engine.listeners, &engine.pools);
+    jobs.start(async {
+        sleep(SECOND).await;
+        LoopEvent::RatesDue
+    });
+}
+
 /// Divides the places within limits with the new engine, and does so again soon: sessions end meanwhile.
 fn lend(engine: &mut Engine, jobs: &mut Jobs) {
     if engine.succession.lend(&engine.listeners, &engine.pools) {
@@ -219,6 +230,8 @@ fn report_done(engine: &Engine, done: Done) {
         tracing::error!("{error}");
     }
 }
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How soon the new engine gets places of sessions that have ended in the old one.
 const LENDING: Duration = Duration::from_millis(20);

@@ -59,7 +59,7 @@ async fn prepare(
     let places = AdminPlaces::of(&launch, &config);
     let admin = admin_socket::listen(&places, beginning.mode, &mut inherited, reports, asked)?;
     let mut engine = Engine::new(launch, origin, reports.clone(), config.clone(), admin, noticed)?;
-    engine.config_reader = config_reader;
+    engine.reloads.reader = config_reader;
     engine.pools.resume_names(&beginning.names, &config);
     let states = if beginning.peer.is_none() { StateFiles::load(&config) } else { StateFiles::default() };
     if beginning.peer.is_none() {

@@ -7,23 +7,25 @@ use crate::backend::health::{CheckResult, ResultSource};
 use crate::backend::{Backend, Member, MemberSpec};
 use crate::config::{self, Address};
 use crate::control::admin::status::{
-    self, CheckReport, Percentiles, ServerReport, ServerStatus, ServerTimes, Status, StatusPhase,
+    self, Availability, CheckReport, Pace, Percentiles, ServerReport, ServerStatus, ServerTimes, Status, StatusPhase,
+    Traffic,
 };
 use crate::engine::Engine;
 use crate::engine::listeners::Served;
 use crate::engine::listeners::bind::Bound;
 use crate::handoff::control::UpgradePhase;
 use crate::log::voice;
-use crate::stats::Histogram;
+use crate::stats::{Rate, ServerStats, Times, Timing};
 use crate::sys::clock::millis;
 
 /// The engine at this moment.
 pub(super) fn status(engine: &Engine) -> Status {
-    let frontends: Vec<_> = engine.listeners.iter().map(|(_, served)| frontend(served)).collect();
+    let since_look = engine.rates.since_look();
+    let frontends: Vec<_> = engine.listeners.iter().map(|(_, served)| frontend(served, since_look)).collect();
     let pools = &engine.pools;
     let backends = engine.config.backends.iter().filter_map(|settings| {
         let backend = pools.get(&settings.name)?;
-        let mut report = backend_status(settings, backend);
+        let mut report = backend_status(settings, backend, since_look);
         report.discovery = pools.source(&settings.name);
         report.servers.extend(pools.unresolved(settings).iter().map(unresolved));
         for (name, why) in pools.circles(&settings.name) {
@@ -52,7 +54,7 @@ pub(super) fn status(engine: &Engine) -> Status {
         log_lines_dropped: engine.log.dropped(),
         message_lines_lost: voice::lost_lines(),
         etcd: pools.followers().summary(),
-        backends: backends.chain(leaving.map(|backend| leaving_backend(backend))).collect(),
+        backends: backends.chain(leaving.map(|backend| leaving_backend(backend, since_look))).collect(),
         frontends,
     }
 }
@@ -70,63 +72,75 @@ fn status_phase(phase: UpgradePhase) -> Option<StatusPhase> {
     }
 }
 
-fn backend_status(settings: &config::Backend, backend: &Backend) -> status::BackendReport {
+fn backend_status(settings: &config::Backend, backend: &Backend, since_look: Duration) -> status::BackendReport {
     let members = backend.snapshot().members.clone();
-    let mut servers: Vec<ServerReport> = members.iter().map(|member| server(member)).collect();
-    servers.extend(backend.leaving().iter().filter_map(|member| leaving_server(member)));
-    let totals = backend.totals();
+    let mut servers: Vec<ServerReport> = members.iter().map(|member| server(member, since_look)).collect();
+    servers.extend(backend.leaving().iter().filter_map(|member| leaving_server(member, since_look)));
+    let (totals, stats, outage) = (backend.totals(), &backend.stats, backend.outage());
     status::BackendReport {
         name: settings.name.clone(),
         balance: settings.balance.to_string(),
         queue: backend.queue.len() as u64,
-        sessions: backend.sessions().into(),
-        sessions_total: totals.sessions_total.value(),
-        bytes_in: totals.bytes_in.value(),
-        bytes_out: totals.bytes_out.value(),
-        connect_errors: totals.connect_errors.value(),
-        retries: totals.retries.value(),
-        redispatches: totals.redispatches.value(),
+        queue_max: stats.queue_max.value(),
+        arrivals: stats.sessions_total.value(),
+        traffic: Traffic {
+            sessions: backend.sessions().into(),
+            sessions_max: stats.sessions_max.value(),
+            failed: totals.failed.value() + stats.unserved.value(),
+            ..traffic(&totals)
+        },
+        pace: pace(&stats.rate, stats.sessions_total.value(), since_look),
+        availability: Availability {
+            downs: stats.downs.value(),
+            changed_s: outage.changed.map(|changed| changed.elapsed().as_secs()),
+            downtime_s: outage.total(Instant::now()).as_secs(),
+        },
+        fullconn: settings.fullconn.map(u64::from),
         discovery: None,
         servers,
     }
 }
 
 /// A backend that the configuration does not have any more, with what is left of it.
-fn leaving_backend(backend: &Backend) -> status::BackendReport {
+fn leaving_backend(backend: &Backend, since_look: Duration) -> status::BackendReport {
     let snapshot = Arc::clone(&backend.snapshot());
-    let mut report = backend_status(&snapshot.settings, backend);
-    report.servers =
-        snapshot.members.iter().chain(&backend.leaving()).filter_map(|member| leaving_server(member)).collect();
+    let mut report = backend_status(&snapshot.settings, backend, since_look);
+    let members = snapshot.members.iter().cloned().chain(backend.leaving());
+    report.servers = members.filter_map(|member| leaving_server(&member, since_look)).collect();
     report
 }
 
 /// A server that takes no new sessions and has some left.
-fn leaving_server(member: &Member) -> Option<ServerReport> {
-    (member.server.sessions() > 0).then(|| ServerReport { status: ServerStatus::Leaving, ..server(member) })
+fn leaving_server(member: &Member, since_look: Duration) -> Option<ServerReport> {
+    let leaves = || ServerReport { status: ServerStatus::Leaving, ..server(member, since_look) };
+    (member.server.sessions() > 0).then(leaves)
 }
 
-fn frontend(served: &Served) -> status::FrontendReport {
+fn frontend(served: &Served, since_look: Duration) -> status::FrontendReport {
     let Served { frontend, bound } = served;
-    let route = frontend.route();
+    let (route, stats) = (frontend.route(), &frontend.stats);
     status::FrontendReport {
         name: frontend.name.to_string(),
         bind: bound.iter().map(Bound::shown).collect(),
         backend: route.backend.name.to_string(),
         maxconn: frontend.limit.max().min(frontend.global.max()).into(),
         sessions: frontend.limit.used().into(),
-        sessions_total: frontend.stats.sessions_total.value(),
-        bytes_in: frontend.stats.bytes_in.value(),
-        bytes_out: frontend.stats.bytes_out.value(),
+        sessions_max: stats.sessions_max.value(),
+        sessions_total: stats.sessions_total.value(),
+        bytes_in: stats.bytes_in.value(),
+        bytes_out: stats.bytes_out.value(),
+        request_errors: stats.request_errors.value(),
+        rate_limit: route.settings.rate_limit.map(u64::from),
+        pace: pace(&stats.rate, stats.sessions_total.value(), since_look),
     }
 }
 
-fn server(member: &Member) -> ServerReport {
+fn server(member: &Member, since_look: Duration) -> ServerReport {
     let server = &member.server;
     let state = server.state().clone();
     let now = Instant::now();
     let stats = &server.stats;
-    let times =
-        |of: fn(&crate::stats::Times) -> &Histogram| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
+    let times = |of: fn(&Times) -> &Timing| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
     ServerReport {
         name: server.name.to_string(),
         addr: shown_addr(&member.spec),
@@ -148,18 +162,48 @@ fn server(member: &Member) -> ServerReport {
         weight: state.weight.unwrap_or(member.spec.weight).get(),
         backup: member.spec.backup,
         maxconn: member.maxconn().unwrap_or(0).into(),
-        sessions: server.sessions().into(),
-        sessions_total: stats.sessions_total.value(),
-        bytes_in: stats.bytes_in.value(),
-        bytes_out: stats.bytes_out.value(),
-        connect_errors: stats.connect_errors.value(),
-        retries: stats.retries.value(),
-        redispatches: stats.redispatches.value(),
+        throttle: member.throttle(now).map(u64::from),
+        checks_failed: stats.checks_failed.value(),
+        traffic: Traffic { sessions: server.sessions().into(), ..traffic(stats) },
+        pace: pace(&stats.rate, stats.picks.value(), since_look),
+        availability: Availability {
+            downs: stats.downs.value(),
+            changed_s: state.changed.map(|changed| now.saturating_duration_since(changed).as_secs()),
+            downtime_s: state.downtime(now).as_secs(),
+        },
         times: ServerTimes {
             queue_ms: times(|times| &times.queue),
             connect_ms: times(|times| &times.connect),
             session_ms: times(|times| &times.session),
         },
+    }
+}
+
+/// What servers count. Sessions that are open now are not counted but known.
+fn traffic(stats: &ServerStats) -> Traffic {
+    Traffic {
+        sessions: 0,
+        sessions_max: stats.sessions_max.value(),
+        sessions_total: stats.sessions_total.value(),
+        bytes_in: stats.bytes_in.value(),
+        bytes_out: stats.bytes_out.value(),
+        connects: stats.connects.value(),
+        connect_errors: stats.connect_errors.value(),
+        retries: stats.retries.value(),
+        redispatches: stats.redispatches.value(),
+        picks: stats.picks.value(),
+        failed: stats.failed.value(),
+        client_aborts: stats.aborts.client.value(),
+        server_aborts: stats.aborts.server.value(),
+        internal_errors: stats.aborts.internal.value(),
+    }
+}
+
+fn pace(rate: &Rate, total: u64, since_look: Duration) -> Pace {
+    Pace {
+        rate: rate.now(total, since_look),
+        rate_max: rate.most.value(),
+        last_session_s: rate.quiet(total, since_look).map(|quiet| quiet.as_secs()),
     }
 }
 
@@ -221,14 +265,15 @@ fn result(result: &CheckResult, now: Instant) -> status::ResultReport {
     }
 }
 
-fn percentiles(histogram: &Histogram) -> Percentiles {
-    histogram.quantiles().map_or_else(Percentiles::default, |quantiles| {
+fn percentiles(timing: &Timing) -> Percentiles {
+    timing.histogram.quantiles().map_or_else(Percentiles::default, |quantiles| {
         let in_ms = |micros| fractional_ms(Duration::from_micros(micros));
         Percentiles {
             p50: in_ms(quantiles.p50),
             p90: in_ms(quantiles.p90),
             p99: in_ms(quantiles.p99),
-            max: in_ms(quantiles.max),
+            max: in_ms(timing.longest.value()),
+            mean: fractional_ms(timing.mean()),
         }
     })
 }

@@ -4,7 +4,7 @@
 //! old  GREETING  (NAMES | DISCOVERY | SUMS | HELD)* STATE_END           HELD* SUMS* COUNTED         RESIDUE* BATCH         COMMIT   ...  SUMS* END
 //! new  GREETING                                               IMPORTED                       SUMS*                 ACCEPT
 //! ```
-//! **Counts.** SUMS are FRONTEND and SERVER. The old engine sends what it has counted since the last time: at the export,
+//! **Counts.** SUMS are FRONTEND, BACKEND and SERVER. The old engine sends what it has counted since the last time: at the export,
 //! when it is parked (COUNTED: only now the new one answers `lb status`), and after the last session. The new engine sends
 //! all that it has counted, inherited counts included, until the first session comes: if it fails, the old one continues
 //! with these.
@@ -33,6 +33,7 @@ messages! {
         StateEnd(StateEnd) = 5 critical,
         Imported(Imported) = 6 critical,
         Names(NamesRecord) = 7,
+        Backend(BackendRecord) = 8,
         Held(HeldPlaces) = 9,
         Counted(CountsComplete) = 10,
         Residue(ResidueRecord) = 16 critical,
@@ -68,6 +69,46 @@ record! {
         3 => bytes_in: u64,
         4 => bytes_out: u64,
         5 => failed: u64,
+        6 => request_errors: Option<u64>,
+        7 => peaks: Vec<PeakRecord>,
+        /// How long ago the last session began.
+        8 => quiet_ms: Option<u64>,
+    }
+}
+
+record! {
+    /// A backend, apart from its servers: counts as in [`FrontendRecord`].
+    pub struct BackendRecord {
+        1 => name: String,
+        2 => sessions_total: u64,
+        3 => unserved: u64,
+        4 => downs: u64,
+        5 => peaks: Vec<PeakRecord>,
+        6 => quiet_ms: Option<u64>,
+        /// How long ago it lost its last usable server or got one back; absent in the sums at the end.
+        7 => changed_ms: Option<u64>,
+        8 => downtime_ms: u64,
+        /// No server is usable.
+        9 => out: bool,
+    }
+}
+
+codes! {
+    /// The maximum of what.
+    pub enum Peaked {
+        Sessions = 1,
+        Queue = 2,
+        /// Sessions a second.
+        Rate = 3,
+    }
+}
+
+record! {
+    /// A maximum: the larger one of two holds.
+    pub struct PeakRecord {
+        /// A [`Peaked`]; other versions may define more.
+        1 => what: u32,
+        2 => value: u64,
     }
 }
 
@@ -82,6 +123,9 @@ record! {
         5 => histograms: Vec<HistogramRecord>,
         /// At most one; absent in the sums at the end.
         6 => knowledge: Vec<Knowledge>,
+        7 => peaks: Vec<PeakRecord>,
+        /// How long ago the last session began.
+        8 => quiet_ms: Option<u64>,
     }
 }
 
@@ -96,6 +140,12 @@ codes! {
         Redispatches = 6,
         ChecksFailed = 7,
         Downs = 8,
+        Picks = 9,
+        Connects = 10,
+        Failed = 11,
+        ClientAborts = 12,
+        ServerAborts = 13,
+        InternalAborts = 14,
     }
 }
 
@@ -122,6 +172,9 @@ record! {
         /// A [`Timed`]; other versions may define more.
         1 => what: u32,
         2 => buckets: Vec<Bucket>,
+        /// Of the last few hundred; absent in what older releases send.
+        3 => mean_us: Option<u64>,
+        4 => longest_us: Option<u64>,
     }
 }
 
@@ -160,6 +213,8 @@ record! {
         /// Limit of sessions given by its agent.
         10 => maxconn: Option<u32>,
         11 => agent_down: bool,
+        /// DOWN or in MAINT before the last change, together.
+        12 => downtime_ms: Option<u64>,
     }
 }
 

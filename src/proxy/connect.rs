@@ -157,6 +157,7 @@ impl Session {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
         self.record.queue_position = u32::try_from(ticket.position()).unwrap_or(u32::MAX);
+        backend.stats.queue_max.see(backend.queue.len() as u64);
         // From now on it counts as one in the queue.
         hint.busy = 0;
         backend.call_if_elastic();
@@ -219,6 +220,7 @@ impl Session {
         let elsewhere = self.backend.has_trusted(lease.server().slot());
         let at_once = matches!(failure, ConnectFailure::Refused(_) | ConnectFailure::Local(_));
         if search.attempts_left == 0 && (!at_once || elsewhere || Instant::now() >= until) {
+            self.failed = Some(Arc::clone(lease.server()));
             return Err(Ending::over(to_blame(&failure), During::Connect));
         }
         self.prepare_retry(&lease, search);

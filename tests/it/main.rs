@@ -25,6 +25,7 @@ mod etcd_members;
 mod etcd_register;
 mod etcd_secured;
 mod etcd_servers;
+mod figures;
 mod floors;
 mod fresh_machine;
 mod handed_down;

@@ -4,6 +4,7 @@
 //! humantime, std and a few leaves of `config`, and nothing else of the crate.
 
 mod check;
+mod counters;
 mod demo;
 mod probation;
 mod register;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(crate) use check::{CheckArgs, ConvertArgs};
+pub(crate) use counters::{CountersArgs, CountersCommand};
 pub(crate) use demo::{DemoArgs, DemoChildArgs, DemoServerArgs};
 pub(crate) use register::{RegisterArgs, RegisterCheck, RegisterCheckArgs};
 pub(crate) use run::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
@@ -41,6 +43,7 @@ pub(crate) enum CliCommand {
     Convert(ConvertArgs),
     Status(StatusArgs),
     Server(ServerArgs),
+    Counters(CountersArgs),
     Reload(ReloadArgs),
     Upgrade(UpgradeArgs),
     Register(Box<RegisterArgs>),

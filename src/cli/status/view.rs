@@ -53,11 +53,11 @@ fn server_row(backend: &BackendReport, server: &ServerReport) -> Vec<Cell> {
         status_cell(server.status),
         Cell::left(&server.check.health),
         Cell::number(server.weight.into()),
-        of_limit(server.sessions, server.maxconn),
-        Cell::number(server.sessions_total),
-        bytes(server.bytes_in),
-        bytes(server.bytes_out),
-        errors(server.connect_errors),
+        of_limit(server.traffic.sessions, server.maxconn),
+        Cell::number(server.traffic.sessions_total),
+        bytes(server.traffic.bytes_in),
+        bytes(server.traffic.bytes_out),
+        errors(server.traffic.connect_errors),
         quantiles(server.times.connect_ms),
         last_check(server),
     ]
@@ -118,8 +118,8 @@ fn backend_table(status: &Status) -> Table {
             Cell::left(&backend.balance),
             colour.map_or_else(|| up.clone(), |colour| up.clone().coloured(colour)),
             Cell::number(backend.queue),
-            Cell::number(backend.sessions),
-            Cell::number(backend.sessions_total),
+            Cell::number(backend.traffic.sessions),
+            Cell::number(backend.traffic.sessions_total),
             discovery::cell(backend.discovery.as_ref()),
         ]);
     }

@@ -23,6 +23,11 @@ pub enum Request {
     SetServer { backend: String, server: String, state: AdminState },
     /// Change a server's weight (0–256) until the configuration or discovery brings another.
     SetWeight { backend: String, server: String, weight: u16 },
+    /// Forget all maxima; `all`: let totals and times begin anew, too.
+    ClearCounters {
+        #[serde(default)]
+        all: bool,
+    },
     /// Read the configuration again.
     Reload,
     /// Apply a discovery change that is held back because it would take most servers away.

@@ -3,9 +3,13 @@
 //! Only data: the daemon fills it, the command line shows it. Every field has a default, so that a newer
 //! `lb status` reads an older daemon's answer.
 
+mod figures;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::figures::{Availability, Pace, Percentiles, ServerTimes, Traffic};
 
 use crate::control::etcd::SourceStatus;
 
@@ -98,14 +102,21 @@ pub struct FrontendReport {
     /// As bound: a configured port of 0 shows the one that the kernel gave.
     pub bind: Vec<String>,
     pub backend: String,
-    /// 0: only the global limit.
     pub maxconn: u64,
     pub sessions: u64,
+    /// The most that were open at once.
+    pub sessions_max: u64,
     pub sessions_total: u64,
     /// From clients.
     pub bytes_in: u64,
     /// To clients.
     pub bytes_out: u64,
+    /// Sessions that ended before they came to a backend: their PROXY header was missing or wrong.
+    pub request_errors: u64,
+    /// Sessions a second that are let in. `None`: no limit.
+    pub rate_limit: Option<u64>,
+    #[serde(flatten)]
+    pub pace: Pace,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -115,14 +126,20 @@ pub struct BackendReport {
     pub balance: String,
     /// Sessions that wait for a server now.
     pub queue: u64,
-    pub sessions: u64,
-    /// These count all servers, those that left included, and never fall.
-    pub sessions_total: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub connect_errors: u64,
-    pub retries: u64,
-    pub redispatches: u64,
+    /// The most that waited at once.
+    pub queue_max: u64,
+    /// Sessions that came to it, whether they reached a server or not.
+    pub arrivals: u64,
+    /// Of all servers, those that left included.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    #[serde(flatten)]
+    pub pace: Pace,
+    /// Without a usable server it is DOWN.
+    #[serde(flatten)]
+    pub availability: Availability,
+    /// Sessions at which servers with `minconn` have their whole `maxconn`.
+    pub fullconn: Option<u64>,
     /// Discovery of this backend's servers, if it has one; with `held` while a change waits for `lb server accept`.
     pub discovery: Option<SourceStatus>,
     pub servers: Vec<ServerReport>,
@@ -140,15 +157,16 @@ pub struct ServerReport {
     pub backup: bool,
     /// 0: no limit.
     pub maxconn: u64,
-    pub sessions: u64,
-    pub sessions_total: u64,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub connect_errors: u64,
-    /// Attempts that failed and were repeated here.
-    pub retries: u64,
-    /// Those that were repeated on another server.
-    pub redispatches: u64,
+    /// How far it is in its slow start, in percent. `None`: it is not in one.
+    pub throttle: Option<u64>,
+    /// Checks that failed.
+    pub checks_failed: u64,
+    #[serde(flatten)]
+    pub traffic: Traffic,
+    #[serde(flatten)]
+    pub pace: Pace,
+    #[serde(flatten)]
+    pub availability: Availability,
     #[serde(flatten)]
     pub times: ServerTimes,
 }
@@ -194,25 +212,6 @@ pub struct ResultReport {
     pub source: String,
     /// How long ago it ended.
     pub age_ms: u64,
-}
-
-/// How long a server's sessions waited and lasted, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ServerTimes {
-    pub queue_ms: Percentiles,
-    pub connect_ms: Percentiles,
-    pub session_ms: Percentiles,
-}
-
-/// Quantiles of a time, in milliseconds; all 0 when nothing was measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Percentiles {
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub max: f64,
 }
 
 impl ServerStatus {

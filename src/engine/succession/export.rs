@@ -46,7 +46,9 @@ impl Export {
     pub(super) async fn answer(&mut self) -> Result<PeerMessage, PeerLinkError> {
         loop {
             match self.link.answer().await?.0 {
-                message @ (PeerMessage::Frontend(_) | PeerMessage::Server(_)) => self.heard.take(message),
+                message @ (PeerMessage::Frontend(_) | PeerMessage::Backend(_) | PeerMessage::Server(_)) => {
+                    self.heard.take(message)
+                }
                 message => return Ok(message),
             }
         }

@@ -14,6 +14,7 @@ mod returns;
 mod send;
 mod session_codec;
 mod state;
+mod sums;
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};

@@ -10,12 +10,13 @@ use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::engine::succession::places;
-use crate::handoff::features::{Agreed, Feature};
-use crate::handoff::peer::{
-    Bucket, Counted, CounterRecord, FrontendRecord, HistogramRecord, Knowledge, NamesRecord, PeerMessage, ServerRecord,
-    Timed,
+use crate::engine::succession::sums::{
+    add_backend, add_frontend, add_server, backend_record, backend_since, counts_anything, counts_record,
+    frontend_record, frontend_since, histogram_records, server_since,
 };
-use crate::stats::{self, Counter, FrontendStats, ServerStats, Times};
+use crate::handoff::features::{Agreed, Feature};
+use crate::handoff::peer::{BackendRecord, FrontendRecord, Knowledge, NamesRecord, PeerMessage, ServerRecord};
+use crate::stats::FrontendStats;
 use crate::sys::clock::millis;
 
 /// Stands for all servers of a backend, or all frontends, that are no more.
@@ -25,6 +26,7 @@ const GONE: &str = "";
 #[derive(Debug, Clone, Default)]
 pub(super) struct Baseline {
     frontends: HashMap<String, FrontendRecord>,
+    backends: HashMap<String, BackendRecord>,
     servers: HashMap<(String, String), ServerRecord>,
 }
 
@@ -69,15 +71,18 @@ impl Baseline {
     /// New engine: what has changed since `before`, as a whole.
     pub(super) fn changes_since(&self, before: &Self) -> Vec<PeerMessage> {
         let frontends = self.frontends.iter().filter(|(name, now)| before.frontends.get(*name) != Some(*now));
+        let backends = self.backends.iter().filter(|(name, now)| before.backends.get(*name) != Some(*now));
         let servers = self.servers.iter().filter(|(key, now)| before.servers.get(*key) != Some(*now));
         let frontends = frontends.map(|(_, frontend)| PeerMessage::Frontend(frontend.clone()));
-        frontends.chain(servers.map(|(_, server)| PeerMessage::Server(server.clone()))).collect()
+        let backends = backends.map(|(_, backend)| PeerMessage::Backend(backend.clone()));
+        frontends.chain(backends).chain(servers.map(|(_, server)| PeerMessage::Server(server.clone()))).collect()
     }
 
     /// Old engine: takes in the counts of the new one.
     pub(super) fn take(&mut self, message: PeerMessage) {
         match message {
             PeerMessage::Frontend(record) => _ = self.frontends.insert(record.name.clone(), record),
+            PeerMessage::Backend(record) => _ = self.backends.insert(record.name.clone(), record),
             PeerMessage::Server(record) => {
                 self.servers.insert((record.backend.clone(), record.name.clone()), record);
             }
@@ -89,6 +94,9 @@ impl Baseline {
     pub(super) fn restore(&self, sent: &Self, listeners: &Listeners, pools: &Pools) {
         for (name, frontend) in &self.frontends {
             take_frontend(listeners, &frontend_since(frontend, sent.frontends.get(name)));
+        }
+        for (name, backend) in &self.backends {
+            take_backend(pools, &backend_since(backend, sent.backends.get(name)));
         }
         for (key, server) in &self.servers {
             take_server(pools, &server_since(server, sent.servers.get(key)));
@@ -104,7 +112,9 @@ impl Baseline {
             let left = before.frontends.iter().filter(|(left, _)| name == GONE && !self.frontends.contains_key(*left));
             left.fold(since, |since, (_, left)| frontend_since(&since, Some(left)))
         };
-        self.frontends.iter().map(since).map(PeerMessage::Frontend).collect()
+        let frontends = self.frontends.iter().map(since).map(PeerMessage::Frontend);
+        let backends = self.backends.iter().map(|(name, backend)| backend_since(backend, before.backends.get(name)));
+        frontends.chain(backends.map(PeerMessage::Backend)).collect()
     }
 }
 
@@ -117,7 +127,12 @@ pub(super) fn gather(listeners: &Listeners, pools: &Pools) -> Baseline {
 /// The present counts alone, without times.
 pub(super) fn tally(listeners: &Listeners, pools: &Pools) -> Baseline {
     let record = |backend: &str, member: &Member| counts_record(backend, &member.server.name, &member.server.stats);
-    collect(listeners, pools, record, record)
+    let mut all = collect(listeners, pools, record, record);
+    // Ages differ each time, and are no counts.
+    all.frontends.values_mut().for_each(|frontend| frontend.quiet_ms = None);
+    all.backends.values_mut().for_each(|backend| (backend.quiet_ms, backend.changed_ms) = (None, None));
+    all.servers.values_mut().for_each(|server| server.quiet_ms = None);
+    all
 }
 
 fn collect(
@@ -134,6 +149,7 @@ fn collect(
     listeners.departed().see(add);
     let left = pools.leaving();
     for backend in pools.iter().map(|(_, backend)| backend).chain(&left) {
+        all.backends.insert(backend.name.to_string(), backend_record(backend));
         let members = backend.snapshot().members.clone();
         let mut records: Vec<_> = members.iter().map(|member| record(&backend.name, member)).collect();
         records.extend(backend.leaving().iter().map(|member| leaving(&backend.name, member)));
@@ -149,6 +165,7 @@ fn collect(
 pub(super) fn take_state(listeners: &Listeners, pools: &Pools, message: PeerMessage) -> Result<(), PeerLinkError> {
     match message {
         PeerMessage::Frontend(record) => take_frontend(listeners, &record),
+        PeerMessage::Backend(record) => take_backend(pools, &record),
         PeerMessage::Server(record) => take_server(pools, &record),
         PeerMessage::Held(held) => places::leave(listeners, pools, &held),
         // Once the first servers are there it comes too late.
@@ -163,6 +180,10 @@ fn take_frontend(listeners: &Listeners, record: &FrontendRecord) {
         Some(frontend) => add_frontend(&frontend.stats, record),
         None => listeners.departed().add_counts(&record.name, |stats| add_frontend(stats, record)),
     }
+}
+
+fn take_backend(pools: &Pools, record: &BackendRecord) {
+    add_backend(&pools.get_or_leaving(&record.name), record);
 }
 
 fn take_server(pools: &Pools, record: &ServerRecord) {
@@ -187,34 +208,6 @@ fn server_message(mut message: ServerRecord, agreed: &Agreed) -> PeerMessage {
     PeerMessage::Server(message)
 }
 
-fn frontend_record(name: &str, stats: &FrontendStats) -> FrontendRecord {
-    FrontendRecord {
-        name: name.to_owned(),
-        sessions_total: stats.sessions_total.value(),
-        bytes_in: stats.bytes_in.value(),
-        bytes_out: stats.bytes_out.value(),
-        failed: stats.failed.value(),
-    }
-}
-
-fn add_frontend(stats: &FrontendStats, record: &FrontendRecord) {
-    stats.sessions_total.add(record.sessions_total);
-    stats.bytes_in.add(record.bytes_in);
-    stats.bytes_out.add(record.bytes_out);
-    stats.failed.add(record.failed);
-}
-
-fn frontend_since(now: &FrontendRecord, before: Option<&FrontendRecord>) -> FrontendRecord {
-    let Some(before) = before else { return now.clone() };
-    FrontendRecord {
-        name: now.name.clone(),
-        sessions_total: now.sessions_total.saturating_sub(before.sessions_total),
-        bytes_in: now.bytes_in.saturating_sub(before.bytes_in),
-        bytes_out: now.bytes_out.saturating_sub(before.bytes_out),
-        failed: now.failed.saturating_sub(before.failed),
-    }
-}
-
 fn server_record(backend: &str, member: &Member) -> ServerRecord {
     let server = &member.server;
     ServerRecord {
@@ -226,85 +219,12 @@ fn server_record(backend: &str, member: &Member) -> ServerRecord {
 /// Without knowledge: the name may stand for a new server by then.
 fn leaving_record(backend: &str, member: &Member) -> ServerRecord {
     let stats = &member.server.stats;
-    let times = stats.times_if_any().map(|times| histograms(times).map(histogram_record).into());
+    let times = stats.times_if_any().map(histogram_records);
     ServerRecord {
         addr: member.spec.addr.to_string(),
         histograms: times.unwrap_or_default(),
         ..counts_record(backend, &member.server.name, stats)
     }
-}
-
-fn counts_record(backend: &str, name: &str, stats: &ServerStats) -> ServerRecord {
-    ServerRecord {
-        backend: backend.to_owned(),
-        name: name.to_owned(),
-        addr: String::new(),
-        counts: counters(stats)
-            .map(|(what, counter)| CounterRecord { what: what as u32, value: counter.value() })
-            .into(),
-        histograms: Vec::new(),
-        knowledge: Vec::new(),
-    }
-}
-
-fn add_server(stats: &ServerStats, record: &ServerRecord) {
-    for (what, counter) in counters(stats) {
-        if let Some(count) = record.counts.iter().find(|count| count.what == what as u32) {
-            counter.add(count.value);
-        }
-    }
-    for theirs in &record.histograms {
-        if let Some((_, ours)) = histograms(stats.times()).into_iter().find(|(what, _)| *what as u32 == theirs.what) {
-            let buckets: Vec<_> = theirs.buckets.iter().map(|bucket| (bucket.number, bucket.count)).collect();
-            ours.restore(&buckets);
-        }
-    }
-}
-
-fn counts_anything(record: &ServerRecord) -> bool {
-    let buckets = record.histograms.iter().flat_map(|histogram| &histogram.buckets);
-    record.counts.iter().any(|count| count.value > 0) || buckets.into_iter().any(|bucket| bucket.count > 0)
-}
-
-fn server_since(now: &ServerRecord, before: Option<&ServerRecord>) -> ServerRecord {
-    let mut rest = now.clone();
-    let Some(before) = before else { return rest };
-    for count in &mut rest.counts {
-        let before = before.counts.iter().find(|other| other.what == count.what);
-        count.value = count.value.saturating_sub(before.map_or(0, |before| before.value));
-    }
-    for histogram in &mut rest.histograms {
-        let Some(before) = before.histograms.iter().find(|other| other.what == histogram.what) else {
-            continue;
-        };
-        for bucket in &mut histogram.buckets {
-            let before = before.buckets.iter().find(|other| other.number == bucket.number);
-            bucket.count = bucket.count.saturating_sub(before.map_or(0, |before| before.count));
-        }
-    }
-    rest
-}
-
-fn counters(stats: &ServerStats) -> [(Counted, &Counter); 8] {
-    [
-        (Counted::Sessions, &stats.sessions_total),
-        (Counted::BytesIn, &stats.bytes_in),
-        (Counted::BytesOut, &stats.bytes_out),
-        (Counted::ConnectErrors, &stats.connect_errors),
-        (Counted::Retries, &stats.retries),
-        (Counted::Redispatches, &stats.redispatches),
-        (Counted::ChecksFailed, &stats.checks_failed),
-        (Counted::Downs, &stats.downs),
-    ]
-}
-
-fn histograms(times: &Times) -> [(Timed, &stats::Histogram); 3] {
-    [(Timed::Queue, &times.queue), (Timed::Connect, &times.connect), (Timed::Session, &times.session)]
-}
-
-fn histogram_record((what, histogram): (Timed, &stats::Histogram)) -> HistogramRecord {
-    let bucket = |(number, count)| Bucket { number, count };
-    HistogramRecord { what: what as u32, buckets: histogram.counts().into_iter().map(bucket).collect() }
 }
 
 fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instant) -> Knowledge {
@@ -331,6 +251,7 @@ fn knowledge(server: &Server, state: &ServerState, configured: bool, now: Instan
         configured: configured == (state.admin == AdminState::Maint),
         maxconn: state.maxconn,
         agent_down: state.agent_down,
+        downtime_ms: Some(millis(state.downtime)),
     }
 }
 
@@ -352,6 +273,7 @@ fn restore(member: &Member, knowledge: &Knowledge, now: Instant) {
     let since = |age: Option<u64>| age.and_then(|age| now.checked_sub(Duration::from_millis(age)));
     state.recovering_since = since(knowledge.recovering_ms);
     state.changed = since(knowledge.changed_ms);
+    state.downtime = Duration::from_millis(knowledge.downtime_ms.unwrap_or(0));
     if knowledge.configured && knowledge.admin != AdminState::Drain {
         state.administer(decided, now);
     }

@@ -64,6 +64,7 @@ impl Session {
         preamble: &[u8],
         may_move_on: bool,
     ) -> Result<ServerConnection, Missed> {
+        lease.server().stats.connects.add(1);
         let mut first = match lease.member().spec.options.send_proxy {
             Some(version) => proxy_protocol::encode(version, self.record.client.addr(), self.local(client)),
             None => Vec::new(),

@@ -41,7 +41,9 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> {
     let frontend = permit.frontend();
     frontend.stats.sessions_total.add(1);
+    frontend.stats.sessions_max.see(frontend.limit.used().into());
     let backend = Arc::clone(&frontend.route().backend);
+    backend.stats.sessions_total.add(1);
     let entry = permit.gate().map(|gate| gate.entry());
     let introduced = !entry.as_ref().is_some_and(|entry| entry.accept_proxy);
     let name = ClientName::or(peer, entry.map_or(ClientName::Unknown, |entry| ClientName::Unix(entry.number)));

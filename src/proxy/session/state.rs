@@ -129,6 +129,7 @@ impl Session {
     pub(super) fn finish(self, ending: Termination) {
         let record = &self.record;
         let total = record.started.elapsed();
+        self.count_end(ending);
         if let Some(server) = &record.server {
             let times = server.stats.times();
             times.queue.record(record.queue.unwrap_or_default());
@@ -139,6 +140,25 @@ impl Session {
         }
         if !record.logged {
             self.log(total, ending, false);
+        }
+    }
+
+    /// Counts what has ended the session, on the side that it concerns.
+    fn count_end(&self, Termination { by, during }: Termination) {
+        match (during, &self.record.server) {
+            (During::Finished, _) => {}
+            (During::Data, Some(server)) => match by {
+                By::Client | By::ClientTimeout => server.stats.aborts.client.add(1),
+                By::Server | By::ServerTimeout => server.stats.aborts.server.add(1),
+                By::Resource => server.stats.aborts.internal.add(1),
+                _ => {}
+            },
+            (During::Request, _) => self.permit.frontend().stats.request_errors.add(1),
+            _ if !matches!(by, By::Server | By::ServerTimeout | By::Proxy | By::Resource) => {}
+            _ => match &self.failed {
+                Some(server) => server.stats.failed.add(1),
+                None => self.backend.stats.unserved.add(1),
+            },
         }
     }
 

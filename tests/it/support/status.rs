@@ -128,7 +128,22 @@ impl Entry {
 }
 
 fn add_totals(totals: &mut BTreeMap<String, u64>, place: &str, entry: &Value) {
-    for key in ["sessions_total", "bytes_in", "bytes_out", "connect_errors", "retries", "redispatches"] {
+    for key in [
+        "sessions_total",
+        "arrivals",
+        "bytes_in",
+        "bytes_out",
+        "connects",
+        "connect_errors",
+        "retries",
+        "redispatches",
+        "picks",
+        "failed",
+        "client_aborts",
+        "server_aborts",
+        "sessions_max",
+        "rate_max",
+    ] {
         totals.extend(entry[key].as_u64().map(|total| (format!("{place} {key}"), total)));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::admin::status::{
-    CheckReport, FrontendReport, ResultReport, ServerTimes, StatusPhase, UpgradeReport,
+    CheckReport, FrontendReport, ResultReport, ServerTimes, StatusPhase, Traffic, UpgradeReport,
 };
 
 fn status() -> Status {
@@ -26,11 +26,10 @@ fn status() -> Status {
         name: "a".into(),
         addr: "127.0.0.1:1".into(),
         status: ServerStatus::Up,
-        sessions: 3,
+        traffic: Traffic { sessions: 3, bytes_out: 123_456_789, ..Traffic::default() },
         maxconn: 10,
-        bytes_out: 123_456_789,
         times: ServerTimes {
-            connect_ms: Percentiles { p50: 0.2, p90: 1.0, p99: 25.4, max: 1_500.0 },
+            connect_ms: Percentiles { p50: 0.2, p90: 1.0, p99: 25.4, max: 1_500.0, mean: 0.4 },
             ..ServerTimes::default()
         },
         ..ServerReport::default()
