@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
@@ -119,6 +120,21 @@ fn a_file_makes_a_daemon_and_names_its_pid_file() {
     let next = home.start("next", &format!("-W -db -f @DIR@/its.cfg -sf {}", daemon.0));
     daemon.wait();
     assert_eq!(home.pid("pid"), next.process.pid());
+}
+
+#[test]
+fn a_pid_file_is_a_new_file_whatever_is_at_its_path() {
+    let (home, origin, port) = (AsHaproxy::new(), Origin::named("one"), Port::reserve());
+    home.write("lb.toml", &config(&origin, port.addr()));
+    home.write("victim", "precious");
+    symlink(home.path("victim"), home.path("pid")).unwrap();
+    let output = home.run("-D -f @DIR@/lb.toml -p @DIR@/pid");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let daemon = Daemon(home.pid("pid"));
+    assert_eq!(fs::read_to_string(home.path("victim")).unwrap(), "precious");
+    assert_eq!(greeting(port.addr()).unwrap(), "one");
+    assert!(!home.path("pid").is_symlink());
+    drop(daemon);
 }
 
 #[test]
