@@ -54,17 +54,18 @@ pub(crate) enum Spelling {
 /// # Errors
 /// As `load`.
 pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Spelling, Problems> {
-    let sources = match paths {
-        [file] if !file.is_dir() => {
-            let (name, bytes) = (file.display().to_string(), read(file)?);
-            match source(&name, &bytes) {
-                Some(source) => vec![source],
-                None => return parse_bytes(&name, &bytes).map(|config| Spelling::Toml(Box::new(config))),
-            }
-        }
-        _ => together(paths)?,
-    };
-    Ok(Spelling::Haproxy(Box::new(reading(&sources))))
+    match paths {
+        [file] if !file.is_dir() => read_bytes(&file.display().to_string(), &read(file)?),
+        _ => Ok(Spelling::Haproxy(Box::new(reading(&together(paths)?)))),
+    }
+}
+
+/// As `read_files`, of the bytes of one file.
+pub(crate) fn read_bytes(name: &str, bytes: &[u8]) -> Result<Spelling, Problems> {
+    match source(name, bytes) {
+        Some(source) => Ok(Spelling::Haproxy(Box::new(reading(&[source])))),
+        None => parse_bytes(name, bytes).map(|config| Spelling::Toml(Box::new(config))),
+    }
 }
 
 /// Files in a message.
