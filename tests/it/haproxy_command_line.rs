@@ -31,6 +31,7 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "none.cfg",
         "backend b\n mode tcp\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:18081\n",
     );
+    home.write("typo.cfg", "frontends f\n bind 127.0.0.1:18080\n");
     fs::create_dir(home.path("parts")).unwrap();
     let ok = fs::read_to_string(home.path("ok.cfg")).unwrap();
     let (defaults, rest) = ok.split_once("frontend").unwrap();
@@ -63,6 +64,7 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "-c -f @OK@ -p",
         "-c -f",
         "-c -f @BAD@",
+        "-c -f @DIR@/typo.cfg",
         "-c -q -f @BAD@",
         "-D -f @BAD@",
         "-D -q -f @BAD@",

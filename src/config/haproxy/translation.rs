@@ -86,7 +86,8 @@ fn verdict(proxy: &Proxy, doubt: &Doubt) -> Verdict {
     let of_mode = !doubt.http || matches!(proxy.mode, ProxyMode::Http(_));
     // With one server there is no choice that could go wrong.
     let chooses = ["cookie", "appsession", "stick", "persist", "balance", "use-server"].contains(&doubt.word);
-    if !of_mode || (chooses && proxy.servers.len() == 1) { Verdict::Ignored } else { doubt.verdict }
+    let unused = ["tcp-check", "http-check"].contains(&doubt.word) && !proxy.check.follows(doubt.word);
+    if !of_mode || unused || (chooses && proxy.servers.len() == 1) { Verdict::Ignored } else { doubt.verdict }
 }
 
 fn absences(proxies: &[Proxy], fates: &mut Fates) -> Vec<Option<Absence>> {
@@ -230,6 +231,13 @@ fn say_doubts(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fat
                 (Verdict::Ignored, "HAProxy serves no statistics page in mode tcp, too")
             };
             say(at, "stats", verdict, reason.to_owned(), String::new());
+        }
+        for word in ["tcp-check", "http-check"].into_iter().filter(|word| !proxy.check.follows(word)) {
+            if let Some((_, _, at)) = proxy.check.rules.iter().find(|(rule, ..)| *rule == word) {
+                let option = if word == "tcp-check" { "tcp-check" } else { "httpchk" };
+                let what = format!("uses {word} rules without 'option {option}', so the rules are ignored");
+                say(*at, "rules", Verdict::Notice, format!("{} {what}", proxy.shown()), String::new());
+            }
         }
         missing_timeouts(proxy, absence.is_none() && !wrong, &mut say);
     }
