@@ -97,3 +97,15 @@ fn a_user_and_a_root_directory_that_are_not_taken_are_noticed() {
         assert!(told.len() == 1 && told[0].starts_with("f:2:2: notice: '"), "{line}: {told:?}");
     }
 }
+
+#[test]
+fn a_sign_with_nothing_behind_it_is_a_word_that_is_not_known() {
+    for (line, what) in [
+        ("default#s", "unknown keyword 'default' in 'backend' section; did you mean 'defaults' maybe ?"),
+        ("no # option", "unknown keyword 'no' in 'backend' section"),
+        ("default", "unknown keyword 'default' in 'backend' section; did you mean 'defaults' maybe ?"),
+    ] {
+        let told = fates(&reading("", "", line));
+        assert_eq!(told, [format!("f:13:1: error: {what}")], "{line}");
+    }
+}
