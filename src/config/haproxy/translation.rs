@@ -309,11 +309,12 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
     let runs = |index: usize| absences[index].is_none();
     let running: Vec<_> =
         sections.proxies.iter().enumerate().filter(|(index, _)| runs(*index)).map(|(_, proxy)| proxy).collect();
-    let has_targets = !sections.global.targets.is_empty();
-    let logs = running.iter().any(|proxy| {
-        is_frontend(proxy) && (!proxy.log.targets.is_empty() || (has_targets && proxy.log.global.is_some()))
-    });
-    let mut global = global_table::write(sections, &running, logs, fates);
+    let logs = |proxy: &Proxy| proxy.log.goes_somewhere(&sections.global.targets);
+    let logs = LoggedParts {
+        sessions: running.iter().any(|proxy| is_frontend(proxy) && logs(proxy)),
+        changes: running.iter().any(|proxy| logs(proxy)),
+    };
+    let mut global = global_table::write(sections, &running, logs.sessions, fates);
     let (mut blocks, mut written) = (Vec::new(), HashSet::new());
     for (kind, range) in &sections.parts {
         let mut block = Block { lines: range.clone(), ..Block::default() };
@@ -365,20 +366,27 @@ fn absent(proxy: &Proxy, absence: &Absence) -> String {
     format!("{} {} is left out: {why}", proxy.kind.word(), key(&proxy.name))
 }
 
+/// Which lines of sections that say nothing go somewhere.
+#[derive(Debug, Clone, Copy)]
+struct LoggedParts {
+    sessions: bool,
+    changes: bool,
+}
+
 /// `written`: the tables so far, of frontends (true) and backends. Of one that comes twice an error was told.
 fn tables<'s>(
     proxy: &'s Proxy,
     sections: &Sections,
-    default_log: bool,
+    logs: LoggedParts,
     written: &mut HashSet<(bool, &'s str)>,
     fates: &mut Fates,
 ) -> Vec<TomlLine> {
     let mut toml = Vec::new();
     if is_frontend(proxy) && written.insert((true, &proxy.name)) {
-        toml = frontend_table::write(proxy, &sections.global, default_log);
+        toml = frontend_table::write(proxy, &sections.global, logs.sessions);
     }
     if proxy.kind.is_back() && written.insert((false, &proxy.name)) {
-        toml.extend(backend_table::write(proxy, &sections.global, fates));
+        toml.extend(backend_table::write(proxy, &sections.global, logs.changes, fates));
     }
     toml
 }
