@@ -44,6 +44,12 @@ impl Snapshot {
         self.schedule.candidates().len()
     }
 
+    /// Servers that may get sessions, and backups that could.
+    pub fn usable(&self) -> (usize, usize) {
+        let count = |backup| able(&self.members, backup).count();
+        (count(false), count(true))
+    }
+
     /// Sessions that the usable servers could take at once.
     pub(super) fn room(&self, loads: &Loads) -> usize {
         let room = |c: &Candidate| match c.maxconn {
@@ -56,14 +62,9 @@ impl Snapshot {
 
 /// Servers that may get sessions: the active ones, or else the backups (the first alone unless `allbackups`).
 fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> (Vec<Candidate>, Option<Duration>) {
-    let able = |backup: bool| {
-        members.iter().enumerate().filter(move |(_, member)| {
-            member.spec.backup == backup && weight_of(member).get() > 0 && member.is_usable()
-        })
-    };
-    let mut chosen: Vec<(usize, &Arc<Member>)> = able(false).collect();
+    let mut chosen: Vec<(usize, &Arc<Member>)> = able(members, false).collect();
     if chosen.is_empty() {
-        chosen = able(true).take(if settings.allbackups { usize::MAX } else { 1 }).collect();
+        chosen = able(members, true).take(if settings.allbackups { usize::MAX } else { 1 }).collect();
     }
     // The shares of `static-rr` do not change.
     let warmth = |member: &Member| if settings.balance == Balance::StaticRr { 100 } else { member.warmth(now) };
@@ -89,6 +90,13 @@ fn usable(settings: &config::Backend, members: &[Arc<Member>], now: Instant) -> 
         }
     });
     (candidates.collect(), ramping)
+}
+
+fn able(members: &[Arc<Member>], backup: bool) -> impl Iterator<Item = (usize, &Arc<Member>)> {
+    members
+        .iter()
+        .enumerate()
+        .filter(move |(_, member)| member.spec.backup == backup && weight_of(member).get() > 0 && member.is_usable())
 }
 
 fn weight_of(member: &Member) -> Weight {

@@ -23,7 +23,7 @@ pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
     let takeover = args.takeover.map(|path| TakeoverOptions { path, probation, linger });
     let mut config = args.config;
     config.file.extend(args.path);
-    match options(&config, socket) {
+    match kept(&config.file).map(|kept| options(&config, socket, kept)) {
         Ok(options) => ExitStatus::from_code(supervisor::run(RunOptions { takeover, ..options })),
         Err(problem) => {
             output::complain(&problem);
@@ -33,9 +33,9 @@ pub(super) fn run(args: RunArgs, socket: AdminSocket) -> ExitStatus {
 }
 
 /// The options of a supervisor with this configuration.
-pub(super) fn options(config: &ConfigArgs, socket: AdminSocket) -> Result<RunOptions, String> {
-    let (kept, args) = (kept(config)?, words(config, socket.given()));
-    Ok(RunOptions { args, takeover: None, config: kept, adopted: Vec::new(), once_serving: None })
+pub(super) fn options(config: &ConfigArgs, socket: AdminSocket, kept: Option<KeptConfig>) -> RunOptions {
+    let args = words(config, socket.given());
+    RunOptions { args, takeover: None, config: kept, adopted: Vec::new(), once_serving: None }
 }
 
 pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
@@ -47,8 +47,8 @@ pub(super) fn engine(args: EngineArgs, socket: AdminSocket) -> ExitStatus {
 }
 
 /// The configuration, if it comes through a descriptor that engines do not have, or could not read a second time.
-fn kept(config: &ConfigArgs) -> Result<Option<KeptConfig>, String> {
-    let [file] = config.file.as_slice() else {
+pub(super) fn kept(files: &[PathBuf]) -> Result<Option<KeptConfig>, String> {
+    let [file] = files else {
         return Ok(None);
     };
     if !is_own_descriptor(file) {

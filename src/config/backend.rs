@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Balance;
+use super::change_log::ChangeLog;
 use super::check_kind::CheckKind;
 use super::frontend::Frontend;
 use super::global::MAX_CONN;
+use super::log::Log;
 use super::section::{Section, Shape, set};
 use super::server::Server;
 use super::server_options::{ServerOptions, UsualOptions};
@@ -36,6 +38,8 @@ pub struct Backend {
     pub discovery: Option<String>,
     /// HAProxy's file with the administration and weights of servers, read at the start.
     pub server_state_file: Option<PathBuf>,
+    /// Where changes of its servers are logged; what it does not say is as in `[global.log]`.
+    pub log: ChangeLog,
     /// Static servers, in the order of the file; names are unique; may be empty where that is said.
     pub servers: Vec<Server>,
 }
@@ -90,6 +94,7 @@ impl Backend {
             liveness: Liveness { keepalive: Some(LIVENESS), user_timeout: Some(LIVENESS) },
             discovery: None,
             server_state_file: None,
+            log: Log::default().changes,
             servers,
         }
     }
@@ -116,8 +121,8 @@ impl Backend {
         all.filter_map(|options| options.check.as_ref()).any(|check| matches!(check.kind, CheckKind::External(_)))
     }
 
-    /// `states`: the server state file of `[global]`.
-    pub(super) fn read(name: &str, section: &Section<'_>, states: Option<&Path>) -> Self {
+    /// `states`, `log`: the server state file and the log of `[global]`.
+    pub(super) fn read(name: &str, section: &Section<'_>, states: Option<&Path>, log: &Log) -> Self {
         let mut backend = Self::new(name, Vec::new());
         backend.read_sessions(section);
         let timeout = section.section("timeout", &Timeouts::SHAPE, "timeout = { connect = \"5s\" }");
@@ -129,6 +134,9 @@ impl Backend {
         backend.discovery = discovery(section);
         let states = states.map(Path::to_owned);
         backend.server_state_file = section.value("server_state_file").map_or(states, server_state_file);
+        let own = section.section("log", &ChangeLog::SHAPE, "log = { changes = false }");
+        let read = |own: &Section<'_>| ChangeLog::read(own, &log.settings.targets, &log.changes);
+        backend.log = own.as_ref().map_or_else(|| log.changes.clone(), read);
         let usual = UsualOptions { backend: name, section, check_timeout, options: Arc::clone(&backend.options) };
         backend.servers = servers(section, &usual);
         // An empty header was probably meant to be filled; an empty table beside its key is an answer.
@@ -181,6 +189,7 @@ impl Backend {
             "user_timeout",
             "discovery",
             "server_state_file",
+            "log",
             "servers",
         ],
         foreign: &[

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::agent::Agent;
 use super::backend::Backend;
+use super::change_log::ChangeLog;
 use super::check::Check;
 use super::frontend::Frontend;
 use super::log::LogSettings;
@@ -123,10 +124,11 @@ const KINDS: [(&str, &Shape, &[&str]); 2] =
     [("frontend", &Frontend::SHAPE, &["bind"]), ("backend", &Backend::SHAPE, &["servers", "discovery"])];
 
 /// The tables within each kind of section.
-const INNER: [(&str, &str, &Shape); 5] = [
+const INNER: [(&str, &str, &Shape); 6] = [
     ("frontend", "timeout", &FrontendTimeouts::SHAPE),
     ("frontend", "log", &LogSettings::SHAPE),
     ("backend", "timeout", &Timeouts::SHAPE),
     ("backend", "check", &Check::SHAPE),
     ("backend", "agent", &Agent::SHAPE),
+    ("backend", "log", &ChangeLog::SHAPE),
 ];

@@ -8,7 +8,7 @@ use super::haproxy::is_haproxy;
 pub(super) enum Form {
     /// If with mistakes.
     Toml,
-    /// Its first word says so.
+    /// Its first word says so, or that of a later line where none is TOML.
     Haproxy,
     /// Where it shows, and what to do.
     Foreign(usize, String),
@@ -20,8 +20,16 @@ impl Form {
         match foreign(text) {
             _ if haproxy && !is_mostly_toml(text) => Self::Haproxy,
             Some((at, what)) => Self::Foreign(at, what),
+            // Its first word may be mistyped.
+            None if !has_toml(text) && lines(text).any(|(_, line)| is_haproxy(line)) => Self::Haproxy,
             None => Self::Toml,
         }
+    }
+
+    /// As `of`, where an haproxy.cfg is expected: what is not plainly TOML is one.
+    pub(super) fn of_expected(text: &str) -> Self {
+        let toml = lines(text).next().is_some_and(|(_, first)| is_toml(first)) || is_mostly_toml(text);
+        if toml { Self::of(text) } else { Self::Haproxy }
     }
 }
 
@@ -73,6 +81,10 @@ fn is_toml(line: &str) -> bool {
     let key = line.split('=').next().filter(|key| key.len() < line.len()).unwrap_or_default().trim_end();
     let is_key = |c: char| c.is_ascii_alphanumeric() || "_-.\"'".contains(c);
     is_header || (!key.is_empty() && key.chars().all(is_key))
+}
+
+fn has_toml(text: &str) -> bool {
+    lines(text).any(|(_, line)| is_toml(line))
 }
 
 /// What follows a first line that is no TOML: in another format at most a few lines pass for it.
@@ -138,6 +150,22 @@ mod tests {
         ] {
             assert_eq!(Form::of(text), Form::Haproxy, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_mistyped_first_word_makes_no_toml_of_an_haproxy_cfg() {
+        let text = "globl\n maxconn 10\nlisten x\n bind :80\n server a h:81\n";
+        assert_eq!(Form::of(text), Form::Haproxy);
+        let alone = "frontends x\n bind 127.0.0.1:80\n";
+        assert_eq!((Form::of(alone), Form::of_expected(alone)), (Form::Toml, Form::Haproxy));
+        for text in ["", "# c\n", "---\na: 1\n", "{}\n"] {
+            assert_eq!(Form::of_expected(text), Form::Haproxy, "{text:?}");
+        }
+        for text in ["[frontend.f]\nbind = \":80\"\n", "# c\nfrontend.f.bind = 1\n", "frontend web\nbind = \":80\"\n"] {
+            assert_eq!(Form::of_expected(text), Form::Toml, "{text:?}");
+        }
+        let nginx = "server {\n listen 80;\n}\n";
+        assert!(matches!(Form::of(nginx), Form::Foreign(..)));
     }
 
     #[test]

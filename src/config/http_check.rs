@@ -103,24 +103,27 @@ fn headers(section: &Section<'_>) -> Vec<(String, String)> {
     let Some(names) = section.names("headers", "headers = { Accept = \"text/plain\" }") else {
         return Vec::new();
     };
-    let header = |(name, value): &(&str, RawValue<'_>)| {
+    let fits = |value: &RawValue<'_>| {
         let text = value.text("text/plain")?;
-        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(is_token) {
-            value.wrong_key("cannot be the name of a header; write e.g. `Accept = \"text/plain\"`");
-            return None;
-        }
-        if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-            value.wrong_key("is written by the check itself; leave it out, `host` has a key");
-            return None;
-        }
         if text.contains(|c: char| c.is_control() && c != '\t') {
             value.wrong("cannot be the value of a header; write e.g. \"text/plain\"");
             return None;
         }
-        Some(((*name).to_owned(), text.to_owned()))
+        Some(text.to_owned())
     };
-    names.entries().iter().filter_map(header).collect()
+    let header = |(name, value): &(&str, RawValue<'_>)| {
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            value.wrong_key("cannot be the name of a header; write e.g. `Accept = \"text/plain\"`");
+            return Vec::new();
+        }
+        if OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+            value.wrong_key("is written by the check itself; leave it out, `host` has a key");
+            return Vec::new();
+        }
+        value.list().iter().filter_map(fits).map(|text| ((*name).to_owned(), text)).collect()
+    };
+    names.entries().iter().flat_map(header).collect()
 }
 
 /// The headers that each request has.

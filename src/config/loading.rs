@@ -1,5 +1,6 @@
 //! Files → the typed configuration, whichever of the two spellings they have.
 
+use std::env;
 use std::path::{Path, PathBuf};
 
 use super::foreign::Form;
@@ -54,17 +55,18 @@ pub(crate) enum Spelling {
 /// # Errors
 /// As `load`.
 pub(crate) fn read_files(paths: &[PathBuf]) -> Result<Spelling, Problems> {
-    let sources = match paths {
-        [file] if !file.is_dir() => {
-            let (name, bytes) = (file.display().to_string(), read(file)?);
-            match source(&name, &bytes) {
-                Some(source) => vec![source],
-                None => return parse_bytes(&name, &bytes).map(|config| Spelling::Toml(Box::new(config))),
-            }
-        }
-        _ => together(paths)?,
-    };
-    Ok(Spelling::Haproxy(Box::new(reading(&sources))))
+    match paths {
+        [file] if !file.is_dir() => read_bytes(&file.display().to_string(), &read(file)?),
+        _ => Ok(Spelling::Haproxy(Box::new(reading(&together(paths)?)))),
+    }
+}
+
+/// As `read_files`, of the bytes of one file.
+pub(crate) fn read_bytes(name: &str, bytes: &[u8]) -> Result<Spelling, Problems> {
+    match source(name, bytes) {
+        Some(source) => Ok(Spelling::Haproxy(Box::new(reading(&[source])))),
+        None => parse_bytes(name, bytes).map(|config| Spelling::Toml(Box::new(config))),
+    }
 }
 
 /// Files in a message.
@@ -84,7 +86,10 @@ fn reading(sources: &[Source]) -> HaproxyReading {
 /// `None`: it is no haproxy.cfg.
 fn source(name: &str, bytes: &[u8]) -> Option<Source> {
     let source = Source::new(name, bytes);
-    (Form::of(&source.text) == Form::Haproxy).then_some(source)
+    // Under this name it stands where HAProxy stood.
+    let expected = env::args_os().next().is_some_and(|program| Path::new(&program).ends_with("haproxy"));
+    let form = if expected { Form::of_expected(&source.text) } else { Form::of(&source.text) };
+    (form == Form::Haproxy).then_some(source)
 }
 
 /// Several files are one configuration only as haproxy.cfg.
@@ -92,7 +97,7 @@ fn together(paths: &[PathBuf]) -> Result<Vec<Source>, Problems> {
     let sources = sources(paths)?;
     let other = |source: &&Source| {
         let has_words = source.text.lines().any(|line| !line.trim().is_empty() && !line.trim().starts_with('#'));
-        has_words && Form::of(&source.text) != Form::Haproxy
+        has_words && Form::of_expected(&source.text) != Form::Haproxy
     };
     match sources.iter().find(other) {
         Some(source) => {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::change_log::ChangeLog;
 use super::log_format::LogFormat;
-use super::log_target::{LogTarget, MOST_TARGETS};
+use super::log_target::{LogTarget, targets};
 use super::section::{Section, Shape, set};
 
 /// The log of the process.
@@ -13,6 +14,8 @@ pub struct Log {
     pub rate: u32,
     /// Of frontends that say nothing else.
     pub settings: Arc<LogSettings>,
+    /// Of backends that say nothing else.
+    pub changes: ChangeLog,
 }
 
 /// The lines of one frontend.
@@ -38,7 +41,7 @@ pub struct LogSettings {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { rate: 10_000, settings: Arc::default() }
+        Self::of(LogSettings::default(), None)
     }
 }
 
@@ -58,8 +61,13 @@ impl Default for LogSettings {
 }
 
 impl Log {
+    fn of(settings: LogSettings, changes: Option<bool>) -> Self {
+        let changes = ChangeLog::of(&settings.targets, &settings.tag, changes);
+        Self { rate: 10_000, settings: Arc::new(settings), changes }
+    }
+
     pub(super) fn read(section: &Section<'_>) -> Self {
-        let mut log = Self { settings: Arc::new(LogSettings::default().overlaid(section)), ..Self::default() };
+        let mut log = Self::of(LogSettings::default().overlaid(section), section.flag("changes"));
         set(&mut log.rate, section.number("rate", 0..=MAX_RATE));
         log
     }
@@ -75,6 +83,7 @@ impl Log {
             "format",
             "tag",
             "rate",
+            "changes",
         ],
         foreign: &[("logasap", "write `asap`"), ("log_format", "write `format`"), ("log_tag", "write `tag`")],
     };
@@ -99,18 +108,7 @@ impl LogSettings {
                 Err(error) => value.wrong(error),
             }
         }
-        if let Some(value) = section.value("target") {
-            let list = value.list();
-            settings.targets = list.iter().filter_map(LogTarget::read).collect();
-            if list.is_empty() {
-                value.wrong(
-                    "names no place; write e.g. `target = \"stdout\"`, or `sessions = false` for no session lines",
-                );
-            }
-            if list.len() > MOST_TARGETS {
-                value.wrong(format!("names more than {MOST_TARGETS} places; write at most {MOST_TARGETS}"));
-            }
-        }
+        set(&mut settings.targets, targets(section));
         settings
     }
 
@@ -118,6 +116,7 @@ impl LogSettings {
         keys: &["target", "sessions", "dontlognull", "dontlog_normal", "asap", "separate_errors", "format", "tag"],
         foreign: &[
             ("rate", "write it in [global.log]"),
+            ("changes", "write it in [backend.NAME.log] or [global.log]: servers are the backend's"),
             ("logasap", "write `asap`"),
             ("log_format", "write `format`"),
             ("log_tag", "write `tag`"),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::section::{Shape, set};
+use super::section::{Section, Shape, set};
 use super::value::RawValue;
 
 /// A place with the form of its lines.
@@ -92,6 +92,19 @@ impl LogTarget {
     };
 }
 
+/// The key `target` of a log.
+pub(super) fn targets(section: &Section<'_>) -> Option<Vec<LogTarget>> {
+    let value = section.value("target")?;
+    let list = value.list();
+    if list.is_empty() {
+        value.wrong("names no place; write e.g. `target = \"stdout\"`, or `sessions = false` for no session lines");
+    }
+    if list.len() > MOST_TARGETS {
+        value.wrong(format!("names more than {MOST_TARGETS} places; write at most {MOST_TARGETS}"));
+    }
+    Some(list.iter().filter_map(LogTarget::read).collect())
+}
+
 fn place(value: &RawValue<'_>) -> Option<LogPlace> {
     let text = value.text("stdout")?;
     match text {
@@ -162,4 +175,4 @@ pub(super) const FORMS: [(&str, LogForm); 8] = [
 ];
 
 /// As in HAProxy's examples there are one or two; each line is written to all of them.
-pub(super) const MOST_TARGETS: usize = 8;
+const MOST_TARGETS: usize = 8;

@@ -13,6 +13,7 @@ mod backend;
 mod balance;
 mod bind;
 mod bind_entry;
+mod change_log;
 mod check;
 mod check_kind;
 mod circle;
@@ -69,6 +70,7 @@ pub(crate) use backend::{Liveness, MAX_SERVERS};
 pub use balance::Balance;
 pub(crate) use bind::Bind;
 pub use bind_entry::BindEntry;
+pub(crate) use change_log::ChangeLog;
 pub use check::{Check, Fall, InitState, Rise};
 pub(crate) use check_kind::CheckKind;
 pub(crate) use circle::{Entrance, Target, circles};
@@ -82,7 +84,7 @@ pub(crate) use global::{Global, SocketPlace};
 pub(crate) use haproxy::{Fate, HaproxyReading, ProcessWords, Verdict};
 pub(crate) use http_check::HttpCheck;
 pub use loading::load;
-pub(crate) use loading::{Loaded, Spelling, load_bytes, load_files, read_files, shown_paths};
+pub(crate) use loading::{Loaded, Spelling, load_bytes, load_files, read_bytes, read_files, shown_paths};
 pub use log::{Log, LogSettings};
 pub(crate) use log_format::{FieldStyle, FormatPiece, LogFetch, LogField};
 pub(crate) use log_target::{LogForm, LogPlace, LogTarget};
@@ -160,11 +162,12 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Problems> {
 }
 
 impl Config {
-    /// All places that session lines may go to.
+    /// All places that lines may go to.
     pub(crate) fn log_places(&self) -> Vec<LogPlace> {
         let targets = self.frontends.iter().flat_map(|frontend| &frontend.log.targets);
         let mut places = Vec::new();
-        for target in targets.chain(&self.global.log.settings.targets) {
+        let changes = self.backends.iter().flat_map(|backend| &backend.log.targets);
+        for target in targets.chain(changes).chain(&self.global.log.settings.targets) {
             if !places.contains(&target.to) {
                 places.push(target.to.clone());
             }
@@ -179,10 +182,11 @@ impl Config {
         let states = global.as_ref().and_then(|global| global.value("server_state_file"));
         let states = states.and_then(backend::server_state_file);
         let global = global.as_ref().map(Global::read).unwrap_or_default();
-        let mut backends = Self::read_backends(root, etcd.is_some(), states.as_deref());
+        let mut backends = Self::read_backends(root, etcd.is_some(), states.as_deref(), &global.log);
         let frontends = Self::read_frontends(root, &global.log.settings);
         for backend in &mut backends {
             backend.default_fullconn(&frontends, global.maxconn);
+            backend.log.is_listen = frontends.iter().any(|one| one.name == backend.name && one.backend == backend.name);
         }
         Self::refuse_circles(root, &frontends, &backends);
         if let Some(backend) =
@@ -199,11 +203,11 @@ impl Config {
         Self { global, etcd: etcd.filter(|_| discovers), resolvers, frontends, backends }
     }
 
-    /// `states`: the file of those that name none.
-    fn read_backends(root: &Section<'_>, has_etcd: bool, states: Option<&Path>) -> Vec<Backend> {
+    /// `states`, `log`: of those that name none.
+    fn read_backends(root: &Section<'_>, has_etcd: bool, states: Option<&Path>, log: &Log) -> Vec<Backend> {
         let mut backends = Vec::new();
         for (name, section) in named_sections(root, "backend", &Backend::SHAPE) {
-            backends.push(Backend::read(name, &section, states));
+            backends.push(Backend::read(name, &section, states, log));
             if let Some(value) = section.value("discovery").filter(|_| !has_etcd) {
                 value.refers_to_nothing("needs etcd; add [etcd] with e.g. `endpoints = [\"http://127.0.0.1:2379\"]`");
             }

@@ -7,6 +7,7 @@ mod agent;
 mod agent_reply;
 mod outcome;
 mod places;
+mod sentences;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,9 +20,9 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use self::agent::follow_agent;
-use self::outcome::take_in;
-pub(crate) use self::outcome::{OnChange, administer, announce, follow_up, unusable};
+pub(crate) use self::outcome::{Consequences, OnChange, unusable};
 use self::places::ServerPlaces;
+pub(crate) use self::sentences::Cause;
 use super::probe::{Farewell, ProbedServer, probe};
 use crate::backend::health::{CheckResult, CheckStatus};
 use crate::backend::{Backend, Member, Server};
@@ -31,7 +32,7 @@ use crate::sys::addr::Addr;
 /// The checks of all backends. Lives on the control thread.
 pub(crate) struct Checker {
     tasks: RefCell<HashMap<Key, Task>>,
-    on_change: OnChange,
+    consequences: Rc<Consequences>,
 }
 
 /// A server by its identity, which outlives its settings.
@@ -52,13 +53,13 @@ struct Task {
 
 impl Task {
     /// Begins, ends or changes to ask its agent.
-    fn ask_agent(&mut self, before: Option<&config::Agent>, on_change: &OnChange) {
+    fn ask_agent(&mut self, before: Option<&config::Agent>, consequences: &Rc<Consequences>) {
         let agent = self.options.agent.as_ref();
         if self.agent.is_some() == agent.is_some() && before == agent {
             return;
         }
         let (backend, server, wake) = (&self.backend, &self.server, &self.wake);
-        let work = || follow_agent(Arc::clone(backend), Arc::clone(server), Rc::clone(wake), Rc::clone(on_change));
+        let work = || follow_agent(Arc::clone(backend), Arc::clone(server), Rc::clone(wake), Rc::clone(consequences));
         let started = agent.map(|_| spawn_local(work()).abort_handle());
         if let Some(before) = std::mem::replace(&mut self.agent, started) {
             before.abort();
@@ -88,8 +89,8 @@ const URGENT: Duration = Duration::from_millis(250);
 const UNCHECKED: Duration = Duration::from_secs(1);
 
 impl Checker {
-    pub(crate) fn new(on_change: OnChange) -> Self {
-        Self { tasks: RefCell::default(), on_change }
+    pub(crate) fn new(consequences: Rc<Consequences>) -> Self {
+        Self { tasks: RefCell::default(), consequences }
     }
 
     /// Starts checks for new servers of `backend`, ends those of servers that left, and checks at once where the address
@@ -111,7 +112,7 @@ impl Checker {
                     server: Arc::clone(server),
                     wake: Rc::clone(&wake),
                     places: Rc::clone(&places),
-                    on_change: Rc::clone(&self.on_change),
+                    consequences: Rc::clone(&self.consequences),
                 };
                 let handle = spawn_local(work.run()).abort_handle();
                 Task {
@@ -131,9 +132,9 @@ impl Checker {
             }
             task.addr = addr.clone();
             let before = std::mem::replace(&mut task.options, Arc::clone(options));
-            task.ask_agent(before.agent.as_ref(), &self.on_change);
+            task.ask_agent(before.agent.as_ref(), &self.consequences);
         }
-        follow_up(backend, false);
+        self.consequences.follow_up(backend, false);
     }
 
     /// Ends all checks of a backend that is gone.
@@ -185,7 +186,7 @@ impl Checker {
         if let (Some(left), Some(health)) = (failures_left, &mut server.state().health) {
             health.weaken(left);
         }
-        take_in(backend, server, result, times, &self.on_change);
+        self.consequences.take_in(backend, server, result, times);
     }
 
     /// The next check of this server is due now.
@@ -202,7 +203,7 @@ struct CheckLoop {
     server: Arc<Server>,
     wake: Rc<Notify>,
     places: Rc<ServerPlaces>,
-    on_change: OnChange,
+    consequences: Rc<Consequences>,
 }
 
 impl CheckLoop {
@@ -244,7 +245,7 @@ impl CheckLoop {
         {
             (result, farewell) = found;
         }
-        take_in(&self.backend, &self.server, result, 1, &self.on_change);
+        self.consequences.take_in(&self.backend, &self.server, result, 1);
         farewell
     }
 
@@ -290,7 +291,7 @@ impl CheckLoop {
             "backend {backend}: server {server} does not answer at {addr} ({failed}) but at {place}, which is used"
         );
         self.backend.move_server(&self.server, place, Instant::now());
-        follow_up(&self.backend, false);
+        self.consequences.follow_up(&self.backend, false);
         Some(found)
     }
 }
@@ -317,6 +318,7 @@ mod tests {
 
     use super::*;
     use crate::backend::{MemberOrigin, MemberSpec};
+    use crate::log::SessionLog;
 
     #[test]
     fn a_changed_check_does_not_wait_for_the_end_of_the_old_interval() {
@@ -348,7 +350,10 @@ mod tests {
         runtime.block_on(async {
             let down = Rc::new(Notify::new());
             let told = Rc::clone(&down);
-            let checker = Checker::new(Rc::new(move |_, _, _| told.notify_one()));
+            let checker = Checker::new(Consequences::new(
+                Rc::new(move |_, _, _| told.notify_one()),
+                SessionLog::start(0, Vec::new()).unwrap(),
+            ));
             checker.sync(&backend, &HashMap::new());
             tokio::task::yield_now().await;
             apply(&backend, Duration::from_secs(1));

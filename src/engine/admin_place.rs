@@ -1,6 +1,5 @@
 //! Where the admin socket is: the one place that is named, or the first of the usual ones that can be had.
 
-use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::config::{Config, SocketPlace};
 use crate::engine::launch::LaunchOptions;
-use crate::handoff::channel::SHARE_VARIABLE;
 use crate::sys::local::{self, Claim, ClaimError, LocalKind, PathId};
 use crate::sys::private_dir::PrivateDir;
 use crate::sys::process;
@@ -75,11 +73,11 @@ impl AdminPlaces {
     }
 
     /// Listens at the first place that can be had. Under HAProxy's name, which several processes of a host may have, a
-    /// place that another `lb` has is passed over.
-    pub(super) fn claim(&self) -> Result<(PathBuf, OwnedFd), NoAdminSocket> {
+    /// place that another `lb` has is passed over. `beside` another program, which ends, a named place is taken from it.
+    pub(super) fn claim(&self, beside: bool) -> Result<(PathBuf, OwnedFd), NoAdminSocket> {
         let (mut first, mut passed): (Option<NoAdminSocket>, Option<String>) = (None, None);
         for path in self.paths() {
-            let refusal = match self.claim_at(path) {
+            let refusal = match self.claim_at(path, beside && self.is_named()) {
                 Ok(socket) => {
                     if let Some(passed) = passed {
                         let path = display_path(path);
@@ -103,7 +101,7 @@ impl AdminPlaces {
         Err(first.unwrap_or_else(|| NoAdminSocket::new(Path::new(""), "`socket = false`".to_owned())))
     }
 
-    fn claim_at(&self, path: &Path) -> Result<OwnedFd, NoAdminSocket> {
+    fn claim_at(&self, path: &Path, take: bool) -> Result<OwnedFd, NoAdminSocket> {
         let refused = |problem| NoAdminSocket::new(path, problem);
         let folder = folder(path);
         match self {
@@ -113,7 +111,7 @@ impl AdminPlaces {
             }
             _ => make_folder(folder),
         }
-        claim(path, folder, self.is_named())
+        claim(path, folder, take)
     }
 }
 
@@ -150,11 +148,11 @@ pub(super) fn leads_somewhere(path: &Path) -> bool {
 }
 
 /// Listens at the path, with the lock of its directory if that can be opened. Refuses when another process answers there,
-/// since two would share the traffic; the program that this one replaces loses its path if this one's was `named`.
-fn claim(path: &Path, folder: &Path, named: bool) -> Result<OwnedFd, NoAdminSocket> {
+/// since two would share the traffic, unless the path is to be taken from it.
+fn claim(path: &Path, folder: &Path, take: bool) -> Result<OwnedFd, NoAdminSocket> {
     let lock = fs::File::open(folder).ok().map(|folder| local::lock(folder, Instant::now() + LOCK_LIMIT)).transpose();
     let claimed = lock.and_then(|_lock| match local::claim(path, LocalKind::Stream, BACKLOG) {
-        Ok(Claim::Answered(_)) if named && env::var_os(SHARE_VARIABLE).is_some() => {
+        Ok(Claim::Answered(_)) if take => {
             fs::remove_file(path)?;
             local::claim(path, LocalKind::Stream, BACKLOG)
         }

@@ -2,6 +2,7 @@
 //!
 //! Requests reach the engine's loop over one channel; each carries the way back for its answer.
 
+use std::env;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::engine::error::EngineError;
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::supervisor_link::Reports;
 use crate::exit::ExitStatus;
+use crate::handoff::channel::SHARE_VARIABLE;
 use crate::handoff::control::{Listener, ListenerKind, Mode};
 use crate::sys::{fd, local};
 
@@ -87,7 +89,7 @@ impl AdminListener {
             Some(bound) => places.only(&bound.path.path),
             None => places.clone(),
         };
-        let bound = match bind(&places, reports)? {
+        let bound = match bind(&places, reports, false)? {
             Ok(bound) => bound,
             Err(refusal) => {
                 warn(&places, &refusal);
@@ -155,7 +157,7 @@ pub(super) fn listen(
 ) -> Result<AdminListener, EngineError> {
     let bound = match inherit(places, inherited) {
         Some(bound) => Ok(bound),
-        None => bind(places, reports)?,
+        None => bind(places, reports, env::var_os(SHARE_VARIABLE).is_some())?,
     };
     let bound = match bound {
         Ok(bound) => Some(bound),
@@ -178,9 +180,14 @@ fn inherit(places: &AdminPlaces, inherited: &mut Inherited) -> Option<BoundSocke
     })
 }
 
-/// Binds a new socket, of which the supervisor keeps a duplicate.
-fn bind(places: &AdminPlaces, reports: &Reports) -> Result<Result<BoundSocket, NoAdminSocket>, EngineError> {
-    let (path, socket) = match places.claim() {
+/// Binds a new socket, of which the supervisor keeps a duplicate. `beside` as in [`AdminPlaces::claim`]; the variable for that
+/// stays in the environment of the engine, so that only the first start looks at it.
+fn bind(
+    places: &AdminPlaces,
+    reports: &Reports,
+    beside: bool,
+) -> Result<Result<BoundSocket, NoAdminSocket>, EngineError> {
+    let (path, socket) = match places.claim(beside) {
         Ok(claimed) => claimed,
         Err(refusal) => return Ok(Err(refusal)),
     };

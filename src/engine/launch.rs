@@ -1,11 +1,11 @@
 //! What `lb run` was asked to do: where the configuration comes from, and where the admin socket is.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{self, Loaded, Problems};
+use crate::sys::process::contents;
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
@@ -37,21 +37,11 @@ impl ConfigSource {
         match self {
             Self::Files { paths, skip_refused } => config::load_files(paths, *skip_refused),
             Self::Kept { name, text, skip_refused } => {
-                config::load_bytes(&name.display().to_string(), &whole(text), *skip_refused)
+                config::load_bytes(&name.display().to_string(), &contents(text).unwrap_or_default(), *skip_refused)
             }
             Self::Flags { binds, servers } => {
                 config::from_flags(binds, servers).map(|config| Loaded { config, notices: Vec::new() })
             }
         }
-    }
-}
-
-/// Anonymous memory of the supervisor, which never changes.
-fn whole(text: &File) -> Vec<u8> {
-    let length = text.metadata().map_or(0, |facts| facts.len());
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
-    match text.read_exact_at(&mut bytes, 0) {
-        Ok(()) => bytes,
-        Err(_) => Vec::new(),
     }
 }

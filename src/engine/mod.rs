@@ -93,7 +93,7 @@ impl Engine {
             Workers::start(threads, &resources).map_err(EngineError::system("cannot start a worker thread"))?;
         Ok(Self {
             listeners: Listeners::new(workers.clone(), reports.clone(), Limit::new(limits.maxconn)),
-            pools: Pools::new(workers.clone()),
+            pools: Pools::new(workers.clone(), log.clone()),
             rates: Rates::default(),
             succession: Succession::new(workers.clone()),
             upgrade_status: UpgradeStatus::default(),

@@ -1,32 +1,41 @@
-//! What stands before a session line, which each target has in its own form.
+//! What stands before a line, which each target has in its own form.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
-use super::line::SessionLine;
 use crate::config::{LogForm, LogTarget};
 use crate::sys::clock;
 
+/// What it says of a line.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LineHeader<'a> {
+    pub(super) level: u8,
+    /// Unless the target has one.
+    pub(super) tag: &'a str,
+    pub(super) at: SystemTime,
+}
+
 /// Writes it, unless the target does not want lines of this level. Returns whether it does.
-pub(super) fn write_header(out: &mut String, line: &SessionLine, target: &LogTarget) -> bool {
-    let level = if line.settings.separate_errors && line.is_error() { ERR } else { INFO };
+pub(super) fn write_header(out: &mut String, header: LineHeader<'_>, target: &LogTarget) -> bool {
+    let LineHeader { level, tag, at } = header;
     if level > target.level {
         return false;
     }
     let level = level.max(target.min_level);
     let priority = u32::from(target.facility) * 8 + u32::from(level);
-    let tag = target.tag.as_deref().unwrap_or(&line.settings.tag);
-    let (pid, ended) = (std::process::id(), line.ended());
+    let tag = target.tag.as_deref().unwrap_or(tag);
+    let pid = std::process::id();
     _ = match target.form {
         LogForm::Raw => Ok(()),
-        LogForm::Local => write!(out, "<{priority}>{} {tag}[{pid}]: ", clock::syslog_time(ended)),
-        LogForm::Rfc3164 => write!(out, "<{priority}>{} {} {tag}[{pid}]: ", clock::syslog_time(ended), host_name()),
-        LogForm::Rfc5424 => write!(out, "<{priority}>1 {} {} {tag} {pid} - - ", clock::iso_time(ended), host_name()),
+        LogForm::Local => write!(out, "<{priority}>{} {tag}[{pid}]: ", clock::syslog_time(at)),
+        LogForm::Rfc3164 => write!(out, "<{priority}>{} {} {tag}[{pid}]: ", clock::syslog_time(at), host_name()),
+        LogForm::Rfc5424 => write!(out, "<{priority}>1 {} {} {tag} {pid} - - ", clock::iso_time(at), host_name()),
         LogForm::Priority => write!(out, "<{priority}>"),
         LogForm::Short => write!(out, "<{level}>"),
-        LogForm::Timed => write!(out, "<{level}>{} ", clock::iso_time(ended)),
-        LogForm::Iso => write!(out, "{} ", clock::iso_time(ended)),
+        LogForm::Timed => write!(out, "<{level}>{} ", clock::iso_time(at)),
+        LogForm::Iso => write!(out, "{} ", clock::iso_time(at)),
     };
     true
 }
@@ -40,7 +49,3 @@ pub(super) fn host_name() -> &'static str {
     });
     &NAME
 }
-
-/// The level of a session that did not end by itself, where that is told apart, and of all others.
-const ERR: u8 = 3;
-const INFO: u8 = 6;

@@ -1,11 +1,12 @@
-//! All sinks that some frontend's log names: each line is written to those of its own.
+//! All sinks that some log names: each line is written to those of its own.
 
 use std::sync::Arc;
 
-use super::header::write_header;
+use super::change_line::ChangeLine;
+use super::header::{LineHeader, write_header};
 use super::line::SessionLine;
 use super::sink::{Losses, Sink};
-use crate::config::LogPlace;
+use crate::config::{LogPlace, LogTarget};
 use crate::stats::Counter;
 
 /// Belongs to the writer.
@@ -40,22 +41,35 @@ impl Sinks {
     /// Writes the line to each of its targets, or counts it there.
     pub(super) fn write(&mut self, line: &SessionLine) {
         let mut body = std::mem::take(&mut self.body);
-        let mut text = std::mem::take(&mut self.text);
         body.clear();
         line.write_to(&mut body);
-        for target in &line.settings.targets {
+        let level = if line.settings.separate_errors && line.is_error() { ERR } else { INFO };
+        let header = LineHeader { level, tag: &line.settings.tag, at: line.ended() };
+        self.spread(header, &body, &line.settings.targets);
+        self.body = body;
+    }
+
+    /// The same for a line about a server.
+    pub(super) fn write_change(&mut self, line: &ChangeLine) {
+        let header = LineHeader { level: line.level, tag: &line.log.tag, at: line.at };
+        self.spread(header, &line.text, &line.log.targets);
+    }
+
+    fn spread(&mut self, header: LineHeader<'_>, body: &str, targets: &[LogTarget]) {
+        let mut text = std::mem::take(&mut self.text);
+        for target in targets {
             text.clear();
-            if !write_header(&mut text, line, target) {
+            if !write_header(&mut text, header, target) {
                 continue;
             }
-            text.push_str(&body);
+            text.push_str(body);
             if let Some(length) = target.length {
                 text.truncate(text.floor_char_boundary(length));
             }
             // A line from before a reload may name a place that is closed since.
             self.sink(&target.to).write(&text);
         }
-        (self.body, self.text) = (body, text);
+        self.text = text;
     }
 
     pub(super) fn flush(&mut self) {
@@ -75,3 +89,7 @@ impl Sinks {
         &mut self.sinks[at]
     }
 }
+
+/// The level of a session that did not end by itself, where that is told apart, and of all others.
+const ERR: u8 = 3;
+const INFO: u8 = 6;

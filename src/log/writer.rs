@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TryS
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::change_line::ChangeLine;
 use super::line::SessionLine;
 use super::sinks::Sinks;
 use crate::config::LogPlace;
@@ -37,6 +38,7 @@ struct Admission {
 enum WriterMessage {
     // Boxed: the channel's slots exist all the time.
     Line(Box<SessionLine>),
+    Changed(Box<ChangeLine>),
     Places(Vec<LogPlace>),
     Flush(SyncSender<()>),
 }
@@ -71,6 +73,13 @@ impl SessionLog {
             return;
         }
         if !self.admission.admits() || self.sender.try_send(WriterMessage::Line(Box::new(line))).is_err() {
+            self.admission.dropped.add(1);
+        }
+    }
+
+    /// Hands a line about a server over, or counts it as dropped. They are few: the rate does not concern them.
+    pub(crate) fn changed(&self, line: ChangeLine) {
+        if !line.log.targets.is_empty() && self.sender.try_send(WriterMessage::Changed(Box::new(line))).is_err() {
             self.admission.dropped.add(1);
         }
     }
@@ -119,6 +128,7 @@ fn write_all(receiver: &Receiver<WriterMessage>, mut sinks: Sinks) {
     while let Some(message) = next(receiver, &mut sinks) {
         match message {
             WriterMessage::Line(line) => sinks.write(&line),
+            WriterMessage::Changed(line) => sinks.write_change(&line),
             WriterMessage::Places(places) => sinks.change(&places),
             WriterMessage::Flush(done) => {
                 sinks.flush();

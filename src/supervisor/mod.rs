@@ -24,6 +24,7 @@ pub(crate) mod notify_queue;
 pub(crate) mod old_processes;
 pub(crate) mod once_serving;
 pub(crate) mod options;
+pub(crate) mod pid_file;
 pub(crate) mod reexec;
 pub(crate) mod restart;
 pub(crate) mod role;
@@ -45,6 +46,7 @@ pub(crate) use getsocks::get_sockets;
 pub(crate) use old_processes::{OldEnd, OldProcesses};
 pub(crate) use once_serving::OnceServing;
 pub(crate) use options::{KeptConfig, RunOptions, TakeoverOptions};
+pub(crate) use pid_file::PidFile;
 
 use binary::Binary;
 use children::{ChildExit, EndedEngine};

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
 
 use crate::log::voice;
 use crate::supervisor::old_processes::OldProcesses;
+use crate::supervisor::pid_file::PidFile;
 use crate::supervisor::stderr::print;
 use crate::sys::process;
 
@@ -13,7 +13,7 @@ use crate::sys::process;
 #[derive(Debug)]
 pub(crate) struct OnceServing {
     /// Gets the pid of this process.
-    pub pid_file: Option<PathBuf>,
+    pub pid_file: Option<PidFile>,
     /// They end now.
     pub old: OldProcesses,
     /// A pipe to the process that the operator has started, which waits to return; then this one is a daemon.
@@ -22,10 +22,10 @@ pub(crate) struct OnceServing {
 
 impl OnceServing {
     pub(crate) fn perform(self) {
-        if let Some(path) = &self.pid_file
-            && let Err(error) = fs::write(path, format!("{}\n", std::process::id()))
+        if let Some(file) = &self.pid_file
+            && let Err(error) = file.write()
         {
-            print(format!("cannot write the pid file {}: {error}", path.display()));
+            print(format!("cannot write the pid file {}: {error}", file.path().display()));
         }
         self.old.dismiss();
         if let Some(mut starter) = self.starter {

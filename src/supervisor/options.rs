@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::handoff::channel::{CONFIG_VARIABLE, STATE_VARIABLE};
+use crate::handoff::channel::{CONFIG_VARIABLE, STARTER_VARIABLE, STATE_VARIABLE};
 use crate::supervisor::once_serving::OnceServing;
 use crate::sys::{fd, process};
 
@@ -67,11 +67,15 @@ impl KeptConfig {
         Ok(Self(Rc::new(file.into())))
     }
 
-    /// The one that the program before this one has kept.
+    /// The one that the program before this one has kept, or the process that has started this daemon. To be asked once.
     pub(crate) fn inherited() -> Option<Self> {
-        env::var_os(STATE_VARIABLE)?;
+        env::var_os(STATE_VARIABLE).or_else(|| env::var_os(STARTER_VARIABLE))?;
         let number = env::var(CONFIG_VARIABLE).ok()?.parse().ok()?;
         Some(Self(Rc::new(fd::inherit(number).ok()?)))
+    }
+
+    pub(crate) fn text(&self) -> io::Result<Vec<u8>> {
+        process::contents(&File::from(self.0.try_clone()?))
     }
 
     /// What a process that inherits the descriptor needs in its environment.

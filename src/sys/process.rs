@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -74,6 +75,14 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// Anonymous memory that is read like a file and can be inherited.
 pub(crate) fn memfd(name: &str) -> io::Result<OwnedFd> {
     Ok(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?)
+}
+
+/// What such memory holds, wherever it was read or written last.
+pub(crate) fn contents(memory: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(memory.metadata()?.len()).unwrap_or_default();
+    let mut bytes = vec![0; length];
+    memory.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// `prctl(PR_SET_NAME)`: what `ps` shows for a program that was executed by descriptor; `haproxy` if it was started under

@@ -1,11 +1,10 @@
 //! What the agent of a server says, and what comes of it: the same as in HAProxy.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::support::agent::Agent;
 use crate::support::client::{HANG, connect, greeting};
 use crate::support::config::Config;
 use crate::support::figure::figure;
@@ -13,56 +12,6 @@ use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::wait::{eventually, eventually_eq, settled};
-
-/// Answers each question with one line, or not at all.
-struct Agent {
-    addr: SocketAddr,
-    state: Arc<Mutex<AgentState>>,
-}
-
-#[derive(Default)]
-struct AgentState {
-    /// `None`: it keeps the connections open and says nothing.
-    says: Option<&'static str>,
-    asked: u64,
-    heard: Vec<u8>,
-}
-
-impl Agent {
-    fn start(says: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(AgentState { says: Some(says), ..AgentState::default() }));
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            let mut silent = Vec::new();
-            for mut stream in listener.incoming().flatten() {
-                stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-                let mut heard = [0; 64];
-                let len = stream.read(&mut heard).unwrap_or(0);
-                let mut state = shared.lock().unwrap();
-                state.asked += 1;
-                state.heard = heard[..len].to_vec();
-                match state.says {
-                    // The balancer may have given up.
-                    Some(line) => drop(stream.write_all(line.as_bytes())),
-                    None => silent.push(stream),
-                }
-            }
-        });
-        Self { addr, state }
-    }
-
-    /// Changes what it says, and waits until it was asked twice since.
-    fn say(&self, says: Option<&'static str>) {
-        let asked = {
-            let mut state = self.state.lock().unwrap();
-            state.says = says;
-            state.asked
-        };
-        eventually(HANG, "two questions", || (self.state.lock().unwrap().asked >= asked + 2).then_some(()));
-    }
-}
 
 #[test]
 fn an_agents_words_do_what_they_do_in_haproxy() {
@@ -104,6 +53,8 @@ fn an_agents_words_do_what_they_do_in_haproxy() {
         "stopped # for a while\n",
         "UP ready\r\n",
         "fail,10%\n",
+        "up\n",
+        "failed\n",
         "bogus\n",
         "\n",
         "up 300% maxconn:50\n",

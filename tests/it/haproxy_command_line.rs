@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use nix::sys::signal::{Signal, kill};
@@ -29,6 +31,7 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "none.cfg",
         "backend b\n mode tcp\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:18081\n",
     );
+    home.write("typo.cfg", "frontends f\n bind 127.0.0.1:18080\n");
     fs::create_dir(home.path("parts")).unwrap();
     let ok = fs::read_to_string(home.path("ok.cfg")).unwrap();
     let (defaults, rest) = ok.split_once("frontend").unwrap();
@@ -61,6 +64,7 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "-c -f @OK@ -p",
         "-c -f",
         "-c -f @BAD@",
+        "-c -f @DIR@/typo.cfg",
         "-c -q -f @BAD@",
         "-D -f @BAD@",
         "-D -q -f @BAD@",
@@ -119,6 +123,42 @@ fn a_file_makes_a_daemon_and_names_its_pid_file() {
     let next = home.start("next", &format!("-W -db -f @DIR@/its.cfg -sf {}", daemon.0));
     daemon.wait();
     assert_eq!(home.pid("pid"), next.process.pid());
+}
+
+#[test]
+fn a_configuration_that_comes_through_a_pipe_is_read_once() {
+    let (home, origin, port) = (AsHaproxy::new(), Origin::named("one"), Port::reserve());
+    let site = format!("listen web\n mode tcp\n bind {}\n server a {}\n", port.addr(), origin.server());
+    home.write("its.cfg", &site);
+    home.write("front.sh", "exec @DIR@/haproxy -db -f <(cat @DIR@/its.cfg) --socket @DIR@/lb.sock\n");
+    {
+        let lb = home.start_by(Path::new("bash"), "front", "@DIR@/front.sh");
+        assert_eq!(greeting(port.addr()).unwrap(), "one");
+        let engine = i32::try_from(home.status().number("engine_pid")).unwrap();
+        kill(Pid::from_raw(engine), Signal::SIGKILL).unwrap();
+        eventually(HANG, "another engine", || lb.process.stderr().contains("serves again").then_some(()));
+        assert_eq!(greeting(port.addr()).unwrap(), "one");
+    }
+    home.write("daemon.sh", "cat @DIR@/its.cfg | @DIR@/haproxy -D -f /dev/stdin --socket @DIR@/lb.sock -p @DIR@/pid\n");
+    let output = home.run_by(Path::new("bash"), "@DIR@/daemon.sh");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let _daemon = Daemon(home.pid("pid"));
+    assert_eq!(greeting(port.addr()).unwrap(), "one");
+}
+
+#[test]
+fn a_pid_file_is_a_new_file_whatever_is_at_its_path() {
+    let (home, origin, port) = (AsHaproxy::new(), Origin::named("one"), Port::reserve());
+    home.write("lb.toml", &config(&origin, port.addr()));
+    home.write("victim", "precious");
+    symlink(home.path("victim"), home.path("pid")).unwrap();
+    let output = home.run("-D -f @DIR@/lb.toml -p @DIR@/pid");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let daemon = Daemon(home.pid("pid"));
+    assert_eq!(fs::read_to_string(home.path("victim")).unwrap(), "precious");
+    assert_eq!(greeting(port.addr()).unwrap(), "one");
+    assert!(!home.path("pid").is_symlink());
+    drop(daemon);
 }
 
 #[test]

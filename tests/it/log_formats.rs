@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, UdpSocket};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -13,6 +13,7 @@ use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::port::Port;
+use crate::support::syslog::Syslog;
 use crate::support::wait::{eventually, observe};
 
 /// All that does not depend on ports, pids or the time.
@@ -27,35 +28,6 @@ enum Traffic {
     Whole,
     Reset,
     ServerGone,
-}
-
-struct Syslog(UdpSocket);
-
-impl Syslog {
-    fn bind() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(HANG)).unwrap();
-        Self(socket)
-    }
-
-    fn addr(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
-    }
-
-    /// The next line with this text in it.
-    #[track_caller]
-    fn line(&self, with: &str) -> String {
-        let mut others = Vec::new();
-        loop {
-            let mut buffer = [0; 4096];
-            let Ok(size) = self.0.recv(&mut buffer) else { panic!("no line with {with:?}, but {others:#?}") };
-            let text = String::from_utf8(buffer[..size].to_vec()).unwrap();
-            if text.contains(with) {
-                return text.trim_end_matches('\n').to_owned();
-            }
-            others.push(text);
-        }
-    }
 }
 
 /// HAProxy and lb with one server, each with its own receiver.
@@ -225,8 +197,8 @@ fn lines_may_come_early_be_sorted_by_their_end_or_be_left_out_as_in_haproxy() {
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
         drop(client);
-        syslog.0.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        assert!(syslog.0.recv(&mut [0; 100]).is_err(), "only once");
+        syslog.socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert!(syslog.socket.recv(&mut [0; 100]).is_err(), "only once");
     }
     let sorted = both(
         &origin,

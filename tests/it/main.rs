@@ -39,6 +39,7 @@ mod idle;
 mod leaving;
 mod link_local;
 mod listeners;
+mod log_changes;
 mod log_formats;
 mod logs;
 mod maxconn;

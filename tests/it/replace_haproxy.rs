@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{self as unix, UnixStream};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{self as unix, UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -115,7 +116,7 @@ fn a_haproxy_is_replaced_without_its_help() {
 fn connections_in_the_queue_of_a_haproxy_that_hangs_are_served() {
     let site = Site::new();
     let mut old = site.start_haproxy("");
-    old.signal(Signal::SIGSTOP);
+    old.stop();
     let mut waiting: Vec<_> = (0..10).map(|_| TcpStream::connect(site.addr(1)).unwrap()).collect();
     let _lb = site.home.start("lb", &format!("-db -f @DIR@/lb.toml -sf {}", old.pid()));
     for client in &mut waiting {
@@ -222,6 +223,22 @@ fn st_ends_the_old_one_with_its_sessions() {
 }
 
 #[test]
+fn the_admin_socket_of_another_lb_stays_its_own_once_the_old_one_is_replaced() {
+    let site = Site::new();
+    let mut old = site.start_haproxy("");
+    let lb = site.home.start("lb", &format!("-db -f @DIR@/lb.toml -sf {}", old.pid()));
+    old.wait(HANG);
+    let path = site.home.path("lb.sock");
+    fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    let id = fs::symlink_metadata(&path).unwrap().ino();
+    lb.process.signal(Signal::SIGHUP);
+    eventually(HANG, "a refusal", || lb.process.stderr().contains("another lb answers there").then_some(()));
+    assert_eq!(fs::symlink_metadata(&path).unwrap().ino(), id);
+    drop(other);
+}
+
+#[test]
 fn a_process_that_is_no_haproxy_is_left_alone() {
     let site = Site::new();
     let mut other = Process::start("other", &site.home.path(""), std::process::Command::new("sleep").arg("1000"));
@@ -237,10 +254,9 @@ fn the_unix_sockets_of_a_haproxy_are_taken_over_with_what_waits_in_them() {
         let site = UnixSite::new();
         let mut old = site.start_haproxy();
         let mut session = site.session();
-        old.signal(Signal::SIGSTOP);
         let stopped = flags.is_empty();
-        if !stopped {
-            old.signal(Signal::SIGCONT);
+        if stopped {
+            old.stop();
         }
         let mut waiting: Vec<_> = [site.at_path(), site.abstract_name()].into_iter().map(connected).collect();
         let lb =

@@ -7,7 +7,7 @@ use crate::cli::{ExitStatus, output};
 
 /// Says whether the configuration can be used.
 pub(super) fn check(line: &HaproxyLine, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
-    let (said, status) = match Reading::of(line, report)? {
+    let (said, status) = match Reading::of(line, None, report)? {
         Reading::Fine(_) => ("Configuration file is valid\n", ExitStatus::Done),
         Reading::NoListener => {
             ("Configuration file has no error but will not start (no listener) => exit(2).\n", ExitStatus::BadInput)

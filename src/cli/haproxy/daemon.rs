@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::ExitStatus;
 use super::line::HaproxyLine;
 use crate::handoff::channel::STARTER_VARIABLE;
+use crate::supervisor::KeptConfig;
 use crate::sys::process::{Program, leave_session, pidfd_open, spawn};
 use crate::sys::{fd, process};
 
@@ -24,8 +25,9 @@ pub(super) fn is_started() -> bool {
 }
 
 /// Starts it and returns once it serves or has failed; it has printed why.
-pub(super) fn start(arguments: Vec<OsString>) -> Result<ExitStatus, String> {
-    let (ready, mut child) = launch(&arguments).map_err(|error| format!("cannot start a daemon: {error}"))?;
+pub(super) fn start(arguments: Vec<OsString>, kept: Option<KeptConfig>) -> Result<ExitStatus, String> {
+    let (ready, mut child) =
+        launch(&arguments, kept.as_ref()).map_err(|error| format!("cannot start a daemon: {error}"))?;
     match serves(ready) {
         Ok(true) => Ok(ExitStatus::Done),
         Ok(false) => {
@@ -52,13 +54,15 @@ pub(super) fn starter(line: &HaproxyLine) -> io::Result<Option<File>> {
     Ok(Some(pipe.into()))
 }
 
-fn launch(arguments: &[OsString]) -> io::Result<(PipeReader, Child)> {
+fn launch(arguments: &[OsString], kept: Option<&KeptConfig>) -> io::Result<(PipeReader, Child)> {
     let (ready, starter) = io::pipe()?;
     let number = starter.as_raw_fd().to_string();
-    let env: Vec<_> = env::vars_os().chain([(STARTER_VARIABLE.into(), number.into())]).collect();
+    let ours = [(STARTER_VARIABLE.into(), number.into())].into_iter().chain(kept.map(KeptConfig::variable));
+    let env: Vec<_> = env::vars_os().chain(ours).collect();
+    let fds: Vec<_> = [starter.as_fd()].into_iter().chain(kept.map(AsFd::as_fd)).collect();
     let own = process::own_program()?;
     let program = Program { binary: own.as_fd(), args: arguments, env: &env };
-    let child = spawn(&program, &[starter.as_fd()], Stdio::inherit(), Stdio::inherit())?;
+    let child = spawn(&program, &fds, Stdio::inherit(), Stdio::inherit())?;
     Ok((ready, child))
 }
 

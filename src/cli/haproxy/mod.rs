@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::path::{Path, absolute};
 
 use super::ExitStatus;
+use super::run::kept;
 use crate::sys::process;
 use line::{HaproxyLine, HaproxyTask, LineError};
 use reading::Reading;
@@ -66,7 +67,8 @@ fn enter(line: &HaproxyLine) -> Result<(), String> {
 
 /// Starts the supervisor, in this process or in one of its own.
 fn start(line: &mut HaproxyLine, arguments: Vec<OsString>, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
-    match Reading::of(line, report)? {
+    let kept = kept(&line.files)?;
+    match Reading::of(line, kept.as_ref(), report)? {
         Reading::Fine(words) => line.follow(&words),
         Reading::NoListener => {
             return Err(
@@ -76,7 +78,7 @@ fn start(line: &mut HaproxyLine, arguments: Vec<OsString>, report: &mut HaproxyR
         Reading::Wrong => return Ok(ExitStatus::Failed),
     }
     if line.daemon && !daemon::is_started() {
-        return daemon::start(arguments);
+        return daemon::start(arguments, kept);
     }
-    start::start(line, report)
+    start::start(line, kept, report)
 }

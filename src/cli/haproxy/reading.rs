@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::line::{HaproxyLine, HaproxyTask};
 use super::report::HaproxyReport;
-use crate::config::{self, HaproxyReading, ProcessWords, Spelling, Verdict};
+use crate::config::{self, HaproxyReading, ProcessWords, Spelling, Verdict, shown_paths};
+use crate::supervisor::KeptConfig;
 
 /// What a configuration is worth, and what it says about the process.
 #[derive(Debug)]
@@ -17,12 +18,23 @@ pub(super) enum Reading {
 }
 
 impl Reading {
-    /// Reads the configuration.
-    pub(super) fn of(line: &HaproxyLine, report: &mut HaproxyReport) -> Result<Self, String> {
-        for file in &line.files {
-            can_be_opened(file)?;
-        }
-        let problems = match config::read_files(&line.files) {
+    /// Reads the configuration, or what was `kept` of the one file, which cannot be read again.
+    pub(super) fn of(
+        line: &HaproxyLine,
+        kept: Option<&KeptConfig>,
+        report: &mut HaproxyReport,
+    ) -> Result<Self, String> {
+        let read = match kept {
+            Some(kept) => {
+                let text = kept.text().map_err(|error| format!("the configuration was not kept: {error}"))?;
+                config::read_bytes(&shown_paths(&line.files), &text)
+            }
+            None => {
+                line.files.iter().try_for_each(can_be_opened)?;
+                config::read_files(&line.files)
+            }
+        };
+        let problems = match read {
             Ok(Spelling::Haproxy(reading)) => return Ok(Self::of_haproxy(*reading, line, report)),
             Ok(Spelling::Toml(_)) => return Ok(Self::Fine(ProcessWords::default())),
             Err(problems) => problems,

@@ -1,7 +1,5 @@
 //! `haproxy -f FILE`: the supervisor, in this process.
 
-use std::fs::File;
-use std::path::Path;
 use std::time::Duration;
 
 use super::daemon::starter;
@@ -10,21 +8,25 @@ use super::report::HaproxyReport;
 use crate::cli::arguments::ConfigArgs;
 use crate::cli::ask::AdminSocket;
 use crate::cli::{ExitStatus, run};
-use crate::supervisor::{self, OldProcesses, OnceServing, RunOptions, TakeoverOptions, get_sockets};
+use crate::supervisor::{
+    self, KeptConfig, OldProcesses, OnceServing, PidFile, RunOptions, TakeoverOptions, get_sockets,
+};
 
 /// Serves until it is stopped.
-pub(super) fn start(line: &HaproxyLine, report: &mut HaproxyReport) -> Result<ExitStatus, String> {
+pub(super) fn start(
+    line: &HaproxyLine,
+    kept: Option<KeptConfig>,
+    report: &mut HaproxyReport,
+) -> Result<ExitStatus, String> {
     line.notices.iter().for_each(|notice| report.notice(notice));
-    let pid_file = line.pid_file().map(Path::to_owned);
-    if let Some(path) = &pid_file
-        && File::options().write(true).create(true).truncate(false).open(path).is_err()
-    {
-        return Err(format!("[haproxy.main()] Cannot create pidfile {}", path.display()));
-    }
+    let pid_file = line.pid_file().map(|path| {
+        PidFile::at(path).map_err(|_| format!("[haproxy.main()] Cannot create pidfile {}", path.display()))
+    });
+    let pid_file = pid_file.transpose()?;
     let starter = starter(line).map_err(|error| format!("cannot become a daemon: {error}"))?;
     let config =
         ConfigArgs { file: line.files.clone(), skip_refused: line.skip_refused, bind: Vec::new(), server: Vec::new() };
-    let options = run::options(&config, AdminSocket::new(line.socket.clone()))?;
+    let options = run::options(&config, AdminSocket::new(line.socket.clone()), kept);
     let old = OldProcesses::find(&line.old, line.old_end);
     let takeover = old.takeover_path().map(|path| TakeoverOptions { path, probation: Some(PROBATION), linger: false });
     let adopted = match (&line.old_socket, &takeover) {

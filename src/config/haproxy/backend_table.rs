@@ -4,13 +4,14 @@ use super::check_table;
 use super::document::TomlLine;
 use super::fate::Fates;
 use super::global_plan::GlobalPlan;
+use super::log_target;
 use super::proxy::{Proxy, ProxyKind, ServerLine};
 use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
 use super::setting::{Setting, Settings, key};
 use super::state_file;
 
-/// The lines of its table.
-pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, fates: &mut Fates) -> Vec<TomlLine> {
+/// The lines of its table. `default_log`: the lines about servers of sections that say nothing go somewhere.
+pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, default_log: bool, fates: &mut Fates) -> Vec<TomlLine> {
     // In a `listen`, the header line's comments stand above its frontend.
     let own = (proxy.kind == ProxyKind::Backend || proxy.binds.is_empty()).then_some(proxy.at);
     let mut toml = vec![TomlLine::new(format!("[backend.{}]", key(&proxy.name)), own.or(Some(proxy.at)))];
@@ -27,17 +28,35 @@ pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, fates: &mut Fates) -> Ve
     for hoisted in HOISTED {
         hoist(hoisted, &mut back, &mut servers);
     }
+    let log = log(proxy, global, default_log);
     back.fill("observe", "\"none\"", proxy.at);
     for setting in back.iter().filter(|setting| !setting.key.starts_with('-')) {
         let at = (setting.at != proxy.at).then_some(setting.at);
         toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), at));
     }
+    toml.extend(log);
     if servers.is_empty() {
         toml.push(TomlLine::new("servers = {}", None));
         return toml;
     }
     toml.push(TomlLine::new(format!("[backend.{}.servers]", key(&proxy.name)), None));
     toml.extend(servers.iter().map(server));
+    toml
+}
+
+/// `log`: what differs from [global.log] for the lines about its servers.
+fn log(proxy: &Proxy, global: &GlobalPlan, default_log: bool) -> Vec<TomlLine> {
+    let shared = if proxy.log.global.is_some() { global.targets.as_slice() } else { &[] };
+    if shared.is_empty() && proxy.log.targets.is_empty() {
+        return if default_log { vec![TomlLine::new("log.changes = false", None)] } else { Vec::new() };
+    }
+    let mut toml = Vec::new();
+    if !proxy.log.targets.is_empty() {
+        let all = shared.iter().chain(&proxy.log.targets).cloned().collect::<Vec<_>>();
+        toml = log_target::lines("log.target", &all);
+    }
+    let tag = proxy.log.settings.get("log.tag");
+    toml.extend(tag.map(|Setting { key, value, at }| TomlLine::new(format!("{key} = {value}"), Some(*at))));
     toml
 }
 

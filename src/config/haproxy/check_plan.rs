@@ -12,6 +12,8 @@ pub(super) struct CheckPlan {
     pub(super) settings: Settings,
     /// Steps of `tcp-check`, as tables of TOML.
     pub(super) steps: Vec<(String, Spot)>,
+    /// The section's own rules: `tcp-check` or `http-check`, what it does, and where.
+    pub(super) rules: Vec<(&'static str, &'static str, Spot)>,
     /// The rules are those of the defaults.
     from_defaults: bool,
 }
@@ -19,6 +21,7 @@ pub(super) struct CheckPlan {
 impl CheckPlan {
     pub(super) fn inherited(&mut self) {
         self.from_defaults = true;
+        self.rules.clear();
     }
 
     /// The first rule of a section replaces those of its defaults. Returns whether this one does.
@@ -31,6 +34,12 @@ impl CheckPlan {
         first
     }
 
+    /// Whether rules of this word count: `tcp-check`, `http-check`.
+    pub(super) fn follows(&self, word: &str) -> bool {
+        let wanted = if word == "tcp-check" { "script" } else { "http" };
+        self.kind.is_some_and(|(kind, _)| kind == wanted)
+    }
+
     /// The rules themselves say which port is asked.
     pub(super) fn asks_port(&self) -> bool {
         self.settings.get("check.port").is_some()
@@ -39,7 +48,7 @@ impl CheckPlan {
 }
 
 /// The keys that say what an http check expects.
-const EXPECTED: [&str; 6] = [
+pub(super) const EXPECTED: [&str; 6] = [
     "check.status",
     "check.status_regex",
     "check.expect_string",

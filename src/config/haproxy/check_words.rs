@@ -1,12 +1,11 @@
 //! What a check asks: the options that choose its kind, `http-check` and `external-check`.
 
 use super::fate::Verdict;
-use super::known::{Half, KnownWord, Meaning, hint};
-use super::measure::integer;
+use super::http_check;
+use super::known::{Half, KnownWord, Meaning};
 use super::phrase::{Desk, Phrase, Sign};
 use super::proxy::Proxy;
 use super::setting::quoted;
-use super::spot::Spot;
 use super::tcp_check;
 
 pub(super) const TABLE: &[KnownWord<Proxy>] = &[
@@ -21,7 +20,7 @@ pub(super) const TABLE: &[KnownWord<Proxy>] = &[
     row("option external-check", Meaning::Does(kind)),
     row("option spop-check", Meaning::Notice("servers are checked by a connect: lb speaks no SPOP", "")),
     row("tcp-check", Meaning::Does(tcp_check::rule)),
-    row("http-check", Meaning::Does(http_check)),
+    row("http-check", Meaning::Does(http_check::rule)),
     row("external-check", Meaning::Does(external)),
 ];
 
@@ -65,7 +64,10 @@ fn kind(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     match *kind {
         "mysql" | "pgsql" => match (phrase.text(2), phrase.text(3)) {
             ("", _) if *kind == "mysql" => drop(settings.remove("check.user")),
-            ("user", user) if !user.is_empty() => settings.set("check.user", quoted(user), at),
+            ("user", user) if !user.is_empty() => {
+                settings.set("check.user", quoted(user), at);
+                if *kind == "mysql" { mysql_version(proxy, phrase, desk) } else { desk.at_most(phrase, 4) }
+            }
             ("user", _) => desk.error(phrase.place(2), format!("'{}' expects a username as argument.", phrase.text(1))),
             (other, _) => desk.error(
                 phrase.place(2),
@@ -84,6 +86,22 @@ fn kind(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     }
 }
 
+/// `option mysql-check user NAME [pre-41|post-41]`
+fn mysql_version(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
+    match phrase.text(4) {
+        "" | "post-41" => {}
+        "pre-41" => {
+            let reason = "'option mysql-check … pre-41': lb logs in as clients of MySQL 4.1 and later do";
+            proxy.doubt(Verdict::Notice, phrase.place(4), "option mysql-check", reason, "");
+        }
+        other => {
+            let what = format!("keyword 'user' only supports 'post-41' and 'pre-41' (got '{other}').");
+            desk.error(phrase.place(4), what);
+        }
+    }
+    desk.at_most(phrase, 5);
+}
+
 /// `option httpchk [METHOD] [URI [VERSION]]`. The version may carry headers, as before HAProxy 2.2.
 fn httpchk(proxy: &mut Proxy, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
     if !choose(proxy, phrase, "http") {
@@ -91,7 +109,7 @@ fn httpchk(proxy: &mut Proxy, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
     }
     let at = phrase.at();
     proxy.check.begin();
-    proxy.check.settings.retain(|setting| !REQUEST.contains(&setting.key));
+    proxy.check.settings.retain(|setting| !http_check::REQUEST.contains(&setting.key));
     let (method, path) = match (phrase.text(2), phrase.text(3)) {
         ("", _) => ("OPTIONS", "/"),
         (path, "") => ("OPTIONS", path),
@@ -101,149 +119,10 @@ fn httpchk(proxy: &mut Proxy, phrase: &Phrase<'_>, _: &mut Desk<'_>) {
     proxy.check.settings.set("check.path", quoted(path), at);
     let rest = phrase.joined(4);
     let mut lines = rest.split("\r\n");
-    version(proxy, lines.next().unwrap_or_default(), at);
-    let headers: Vec<_> =
-        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim(), value.trim())).collect();
-    put_headers(proxy, &headers, at);
-}
-
-/// HAProxy asks in HTTP/1.0 unless the line says otherwise.
-fn version(proxy: &mut Proxy, text: &str, at: Spot) {
-    let number = if text == "HTTP/1.0" || text.is_empty() { "1.0" } else { "1.1" };
-    proxy.check.settings.set("check.version", quoted(number), at);
-}
-
-fn put_headers(proxy: &mut Proxy, headers: &[(&str, &str)], at: Spot) {
-    let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-    if let Some((_, host)) = host.filter(|(_, host)| !host.is_empty()) {
-        proxy.check.settings.set("check.host", quoted(host), at);
-    }
-    let mut others: Vec<&(&str, &str)> = Vec::new();
-    for header in headers {
-        let own = ["host", "connection", "content-length"].iter().any(|own| header.0.eq_ignore_ascii_case(own));
-        if !own && !others.iter().any(|(name, _)| *name == header.0) {
-            others.push(header);
-        }
-    }
-    if !others.is_empty() {
-        let pairs: Vec<_> =
-            others.iter().map(|(name, value)| format!("{} = {}", super::setting::key(name), quoted(value))).collect();
-        proxy.check.settings.set("check.headers", format!("{{ {} }}", pairs.join(", ")), at);
-    }
-}
-
-fn http_check(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    match phrase.text(1) {
-        "send" => send(proxy, phrase, desk),
-        "expect" => expect(proxy, phrase, desk),
-        "comment" | "send-state" => {}
-        "connect" => connect(proxy, phrase, desk),
-        "disable-on-404" => {
-            let reason = "'http-check disable-on-404': a server that answers 404 is DOWN, it does not drain";
-            proxy.doubt(Verdict::Notice, phrase.at(), "http-check", reason, "`lb server drain` drains it");
-        }
-        "set-var" | "set-var-fmt" | "unset-var" => {
-            proxy.refuse(phrase.at(), "http-check", "checks of lb have no variables", "write the value");
-        }
-        other => {
-            let words = ["send", "expect", "connect", "comment", "disable-on-404", "send-state"];
-            let near = hint(other, words);
-            let what = "'connect', 'comment', 'disable-on-404', 'expect', 'send', 'send-state'";
-            desk.error(phrase.place(1), format!("'http-check' only supports {what} (got '{other}').{near}"));
-        }
-    }
-}
-
-/// `http-check connect [port N] …`.
-fn connect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    proxy.check.begin();
-    let mut index = 2;
-    while index < phrase.words.len() {
-        match phrase.text(index) {
-            "port" => {
-                match integer(phrase.text(index + 1)) {
-                    Some(port @ 1..=65535) => proxy.check.settings.set("check.port", port.to_string(), phrase.at()),
-                    _ => desk.error(phrase.place(index + 1), tcp_check::NO_PORT),
-                }
-                index += 1;
-            }
-            "comment" | "alpn" | "sni" | "proto" => index += 1,
-            "default" | "linger" => {}
-            word @ ("ssl" | "send-proxy" | "via-socks4" | "addr") => {
-                let reason = format!("'http-check connect {word}' is not supported");
-                proxy.refuse(phrase.place(index), "http-check", reason, tcp_check::CONNECT_REMEDY);
-                index += usize::from(word == "addr");
-            }
-            other => desk.error(phrase.place(index), format!("'http-check connect' : unknown argument '{other}'.")),
-        }
-        index += 1;
-    }
-}
-
-/// `http-check send meth M uri U ver V hdr NAME VALUE body B`.
-fn send(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    let (mut index, at) = (2, phrase.at());
-    if proxy.check.begin() {
-        proxy.check.settings.retain(|setting| !REQUEST.contains(&setting.key));
-    }
-    let mut headers = Vec::new();
-    while index < phrase.words.len() {
-        let value = phrase.text(index + 1);
-        match phrase.text(index) {
-            "meth" => proxy.check.settings.set("check.method", quoted(value), at),
-            "uri" | "uri-lf" => proxy.check.settings.set("check.path", quoted(value), at),
-            "ver" => version(proxy, value, at),
-            "body" | "body-lf" => proxy.check.settings.set("check.body", quoted(value), at),
-            "hdr" => {
-                headers.push((value, phrase.text(index + 2)));
-                index += 1;
-            }
-            "comment" => {}
-            other => {
-                desk.error(phrase.place(index), format!("'http-check send' : unknown argument '{other}'."));
-                return;
-            }
-        }
-        index += 2;
-    }
-    put_headers(proxy, &headers, at);
-}
-
-/// `http-check expect [OPTIONS] [!] MATCH PATTERN`.
-fn expect(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    let Some((negated, matcher, pattern)) = tcp_check::expectation(phrase, desk) else {
-        return;
-    };
-    proxy.check.begin();
-    let settings = &mut proxy.check.settings;
-    let key = match (matcher.text.as_str(), negated) {
-        ("status", false) => "check.status",
-        ("status", true) => {
-            let codes: Vec<_> = pattern.text.split(',').map(|code| format!("!{code}")).collect();
-            settings.remove("check.status_regex");
-            settings.set("check.status", quoted(&codes.join(",")), phrase.at());
-            return;
-        }
-        ("rstatus", false) => "check.status_regex",
-        ("string", false) => "check.expect_string",
-        ("string", true) => "check.expect_not",
-        ("rstring", false) => "check.expect_regex",
-        ("rstring", true) => "check.expect_not_regex",
-        (other, _) => {
-            let reason = format!("'http-check expect {}{other}' is not supported", if negated { "! " } else { "" });
-            let remedy = "expect `status`, `rstatus`, `string` or `rstring`";
-            proxy.refuse(matcher.at, "http-check", reason, remedy);
-            return;
-        }
-    };
-    // A status stands in one of two keys.
-    if let Some(other) = [("check.status", "check.status_regex"), ("check.status_regex", "check.status")]
-        .into_iter()
-        .find_map(|(one, other)| (key == one).then_some(other))
-    {
-        settings.remove(other);
-    }
-    settings.set(key, quoted(&pattern.text), phrase.at());
+    http_check::version(proxy, lines.next().unwrap_or_default(), at);
+    let headers = lines.filter_map(|line| line.split_once(':'));
+    let headers: Vec<_> = headers.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect();
+    http_check::put_headers(proxy, &headers, at);
 }
 
 fn external(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
@@ -255,6 +134,3 @@ fn external(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         _ => desk.error(phrase.place(1), "'external-check' expects 'command' or 'path' and a value."),
     }
 }
-
-/// The keys that say what is asked.
-const REQUEST: [&str; 6] = ["check.method", "check.path", "check.version", "check.host", "check.headers", "check.body"];

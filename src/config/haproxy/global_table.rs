@@ -37,16 +37,17 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
     toml
 }
 
-/// Where the lines of sections go that say `log global`, and the tag of all lines: without `log-tag` HAProxy's name.
+/// Where the lines of sections go that say `log global`, also those about servers, and the tag of all lines: without
+/// `log-tag` HAProxy's name.
 fn targets(global: &GlobalPlan, running: &[&Proxy]) -> Vec<TomlLine> {
-    let fronts = || running.iter().filter(|proxy| proxy.kind.is_front());
-    let by_global = !global.targets.is_empty() && fronts().any(|proxy| proxy.log.global.is_some());
+    let by_global = !global.targets.is_empty() && running.iter().any(|proxy| proxy.log.global.is_some());
     let mut toml = if by_global { log_target::lines("target", &global.targets) } else { Vec::new() };
-    if by_global || fronts().any(|proxy| !proxy.log.targets.is_empty()) {
+    if by_global || running.iter().any(|proxy| proxy.log.goes_somewhere(&global.targets)) {
         toml.push(match &global.tag {
             Some((tag, at)) => TomlLine::new(format!("tag = {tag}"), Some(*at)),
             None => TomlLine::new("tag = \"haproxy\"", None),
         });
+        toml.push(TomlLine::new("changes = true", None));
     }
     toml
 }

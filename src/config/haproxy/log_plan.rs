@@ -17,6 +17,11 @@ pub(super) struct LogPlan {
 }
 
 impl LogPlan {
+    /// `global`: the targets of the process.
+    pub(super) fn goes_somewhere(&self, global: &[(String, Spot)]) -> bool {
+        !self.targets.is_empty() || (self.global.is_some() && !global.is_empty())
+    }
+
     pub(super) fn inherited(&mut self) {
         self.from_defaults = true;
     }

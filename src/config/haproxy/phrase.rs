@@ -13,7 +13,7 @@ pub(super) enum Sign {
     Default,
 }
 
-/// The words of a line behind `no` and `default`; at least one.
+/// The words of a line behind `no` and `default`; at least one, which is the sign itself where nothing follows it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Phrase<'a> {
     pub(super) sign: Sign,
@@ -23,8 +23,10 @@ pub(super) struct Phrase<'a> {
 impl<'a> Phrase<'a> {
     pub(super) fn new(words: &'a [Word]) -> Self {
         match words {
-            [first, rest @ ..] if first.text == "no" => Self { sign: Sign::No, words: rest },
-            [first, rest @ ..] if first.text == "default" => Self { sign: Sign::Default, words: rest },
+            [first, rest @ ..] if first.text == "no" && !rest.is_empty() => Self { sign: Sign::No, words: rest },
+            [first, rest @ ..] if first.text == "default" && !rest.is_empty() => {
+                Self { sign: Sign::Default, words: rest }
+            }
             _ => Self { sign: Sign::Plain, words },
         }
     }

@@ -10,6 +10,7 @@ use super::known::{Half, KnownWord, Meaning, find, hint};
 use super::lines::Line;
 use super::phrase::{Desk, Phrase, Sign};
 use super::proxy::{Doubt, Proxy, ProxyKind};
+use super::recognise::SECTIONS;
 use super::resolver::{self, Resolver};
 use super::spot::Spot;
 use super::{
@@ -261,7 +262,7 @@ fn global_line(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>
     match known {
         Some(known) => apply(known, global, phrase, desk),
         None => {
-            let near = hint(first, global_words::TABLE.iter().map(|known| known.name));
+            let near = hint(first, global_words::TABLE.iter().map(|known| known.name).chain(SECTIONS));
             desk.error(phrase.at(), format!("unknown keyword '{first}' in 'global' section{near}"));
         }
     }
@@ -339,7 +340,7 @@ fn known_word(proxy: &Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> Option
     }
     let known = find(&PROXY_TABLES, first);
     if known.is_none() {
-        let near = hint(first, names().filter(|name| !name.contains(' ')));
+        let near = hint(first, names().filter(|name| !name.contains(' ')).chain(SECTIONS));
         let section = proxy.kind.word();
         desk.error(phrase.at(), format!("unknown keyword '{first}' in '{section}' section{near}"));
     }

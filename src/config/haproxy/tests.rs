@@ -5,6 +5,7 @@ use super::lines::{Line, lines};
 use super::spot::Spot;
 use super::*;
 
+mod checks;
 mod documented;
 mod meanings;
 mod mixtures;

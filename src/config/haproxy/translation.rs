@@ -86,7 +86,8 @@ fn verdict(proxy: &Proxy, doubt: &Doubt) -> Verdict {
     let of_mode = !doubt.http || matches!(proxy.mode, ProxyMode::Http(_));
     // With one server there is no choice that could go wrong.
     let chooses = ["cookie", "appsession", "stick", "persist", "balance", "use-server"].contains(&doubt.word);
-    if !of_mode || (chooses && proxy.servers.len() == 1) { Verdict::Ignored } else { doubt.verdict }
+    let unused = ["tcp-check", "http-check"].contains(&doubt.word) && !proxy.check.follows(doubt.word);
+    if !of_mode || unused || (chooses && proxy.servers.len() == 1) { Verdict::Ignored } else { doubt.verdict }
 }
 
 fn absences(proxies: &[Proxy], fates: &mut Fates) -> Vec<Option<Absence>> {
@@ -231,6 +232,13 @@ fn say_doubts(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fat
             };
             say(at, "stats", verdict, reason.to_owned(), String::new());
         }
+        for word in ["tcp-check", "http-check"].into_iter().filter(|word| !proxy.check.follows(word)) {
+            if let Some((_, _, at)) = proxy.check.rules.iter().find(|(rule, ..)| *rule == word) {
+                let option = if word == "tcp-check" { "tcp-check" } else { "httpchk" };
+                let what = format!("uses {word} rules without 'option {option}', so the rules are ignored");
+                say(*at, "rules", Verdict::Notice, format!("{} {what}", proxy.shown()), String::new());
+            }
+        }
         missing_timeouts(proxy, absence.is_none() && !wrong, &mut say);
     }
     for (proxy, absence) in sections.proxies.iter().zip(absences) {
@@ -301,11 +309,12 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
     let runs = |index: usize| absences[index].is_none();
     let running: Vec<_> =
         sections.proxies.iter().enumerate().filter(|(index, _)| runs(*index)).map(|(_, proxy)| proxy).collect();
-    let has_targets = !sections.global.targets.is_empty();
-    let logs = running.iter().any(|proxy| {
-        is_frontend(proxy) && (!proxy.log.targets.is_empty() || (has_targets && proxy.log.global.is_some()))
-    });
-    let mut global = global_table::write(sections, &running, logs, fates);
+    let logs = |proxy: &Proxy| proxy.log.goes_somewhere(&sections.global.targets);
+    let logs = LoggedParts {
+        sessions: running.iter().any(|proxy| is_frontend(proxy) && logs(proxy)),
+        changes: running.iter().any(|proxy| logs(proxy)),
+    };
+    let mut global = global_table::write(sections, &running, logs.sessions, fates);
     let (mut blocks, mut written) = (Vec::new(), HashSet::new());
     for (kind, range) in &sections.parts {
         let mut block = Block { lines: range.clone(), ..Block::default() };
@@ -357,20 +366,27 @@ fn absent(proxy: &Proxy, absence: &Absence) -> String {
     format!("{} {} is left out: {why}", proxy.kind.word(), key(&proxy.name))
 }
 
+/// Which lines of sections that say nothing go somewhere.
+#[derive(Debug, Clone, Copy)]
+struct LoggedParts {
+    sessions: bool,
+    changes: bool,
+}
+
 /// `written`: the tables so far, of frontends (true) and backends. Of one that comes twice an error was told.
 fn tables<'s>(
     proxy: &'s Proxy,
     sections: &Sections,
-    default_log: bool,
+    logs: LoggedParts,
     written: &mut HashSet<(bool, &'s str)>,
     fates: &mut Fates,
 ) -> Vec<TomlLine> {
     let mut toml = Vec::new();
     if is_frontend(proxy) && written.insert((true, &proxy.name)) {
-        toml = frontend_table::write(proxy, &sections.global, default_log);
+        toml = frontend_table::write(proxy, &sections.global, logs.sessions);
     }
     if proxy.kind.is_back() && written.insert((false, &proxy.name)) {
-        toml.extend(backend_table::write(proxy, &sections.global, fates));
+        toml.extend(backend_table::write(proxy, &sections.global, logs.changes, fates));
     }
     toml
 }

@@ -22,9 +22,13 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         guard_delay: Duration::from_millis(guard),
     });
     (global(), etcd, vec((frontend(), any::<u16>()), 1..4), vec(backend(), 1..4)).prop_map(
-        |(global, etcd, frontends, mut backends)| {
+        |(global, etcd, frontends, mut backends): (Global, _, _, Vec<Backend>)| {
             for (index, backend) in backends.iter_mut().enumerate() {
                 backend.name = format!("b.{index}");
+                backend.log = global.log.changes.clone();
+                if backend.allbackups {
+                    backend.log.targets = if index == 0 { Vec::new() } else { global.log.settings.targets.clone() };
+                }
                 for server in &mut backend.servers {
                     if let Some(tracked) = &mut Arc::make_mut(&mut server.options).track {
                         tracked.backend = backend.name.clone();
@@ -61,7 +65,11 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
 }
 
 fn global() -> impl Strategy<Value = Global> {
-    let log = (log(), 0..1000u32).prop_map(|(settings, rate)| Log { rate, settings: settings.into() });
+    let log = (log(), 0..1000u32).prop_map(|(settings, rate)| {
+        let changes =
+            ChangeLog::of(&settings.targets, &settings.tag, [None, Some(false), Some(true)][rate as usize % 3]);
+        Log { rate, settings: settings.into(), changes }
+    });
     let paths = proptest::option::of(Just("/run/lb \"quoted\"\n".into()));
     let time = proptest::option::of(time());
     let socket =

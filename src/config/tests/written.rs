@@ -25,6 +25,12 @@ pub(super) fn written(config: &Config) -> String {
     out.header("global.log");
     out.log("", &log.settings);
     out.key("rate", log.rate);
+    match &log.changes.targets {
+        none if none.is_empty() => out.key("changes", false),
+        all if *all == log.settings.targets => out.key("changes", true),
+        // Those but stdout.
+        _ => {}
+    }
     if let Some(etcd) = &config.etcd {
         out.header("etcd");
         out.key("endpoints", format!("{:?}", etcd.endpoints));
@@ -62,6 +68,13 @@ pub(super) fn written(config: &Config) -> String {
     }
     for backend in &config.backends {
         out.backend(backend);
+        if backend.log != log.changes {
+            let targets: Vec<_> = backend.log.targets.iter().map(log_target).collect();
+            match targets.as_slice() {
+                [] => out.key("log.changes", false),
+                targets => out.key("log.target", format!("[{}]", targets.join(", "))),
+            }
+        }
     }
     out.0
 }

@@ -15,14 +15,20 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::agent_reply::AgentReply;
-use super::outcome::{OnChange, administer, announce, follow_up};
+use super::outcome::Consequences;
+use super::sentences::Cause;
 use crate::backend::{Backend, Member, MemberSpec, Server};
 use crate::config::{Agent, Weight};
 use crate::sys::addr::Addr;
 use crate::sys::socket::bind_source;
 
 /// Asks the agent until the server leaves the backend, or has none. `wake`: lets the next check be due now.
-pub(super) async fn follow_agent(backend: Arc<Backend>, server: Arc<Server>, wake: Rc<Notify>, on_change: OnChange) {
+pub(super) async fn follow_agent(
+    backend: Arc<Backend>,
+    server: Arc<Server>,
+    wake: Rc<Notify>,
+    consequences: Rc<Consequences>,
+) {
     // The first questions are spread over the interval.
     let mut pause = fastrand::f64();
     loop {
@@ -34,9 +40,10 @@ pub(super) async fn follow_agent(backend: Arc<Backend>, server: Arc<Server>, wak
         pause = 0.975 + fastrand::f64() / 20.0;
         let Some(member) = backend.member_of(&server) else { return };
         let Some(agent) = &member.spec.options.agent else { return };
+        let asked = Instant::now();
         let why = match timeout(agent.inter, ask(agent, &member.spec)).await {
             Ok(Ok(bytes)) => {
-                take_in(&backend, &member, AgentReply::parse(&bytes), &wake, &on_change);
+                take_in(&backend, &member, &AgentReply::parse(&bytes), asked, &wake, &consequences);
                 continue;
             }
             Ok(Err(error)) => error.to_string(),
@@ -73,25 +80,33 @@ async fn ask(agent: &Agent, spec: &MemberSpec) -> io::Result<Vec<u8>> {
 }
 
 /// Does what the agent says. The operator may say otherwise afterwards, as the agent may again.
-fn take_in(backend: &Arc<Backend>, member: &Member, reply: AgentReply, wake: &Notify, on_change: &OnChange) {
+fn take_in(
+    backend: &Arc<Backend>,
+    member: &Member,
+    reply: &AgentReply,
+    asked: Instant,
+    wake: &Notify,
+    consequences: &Consequences,
+) {
     let (now, server, name) = (Instant::now(), &member.server, &backend.name);
     if let Some(word) = &reply.unknown {
         tracing::debug!("backend {name}: the agent of server {} says `{}`", server.name, word.escape_debug());
     }
     let admin = reply.admin.filter(|admin| *admin != server.state().admin);
     if let Some(admin) = admin {
-        administer(backend, member, admin, on_change);
+        consequences.administer(backend, member, admin);
         wake.notify_one();
     }
-    if set(backend, member, &reply) || admin.is_some() {
+    if set(backend, member, reply) || admin.is_some() {
         backend.refresh(now);
         let server = &server.name;
         let (status, maxconn) = (member.status(), member.maxconn());
         tracing::info!("backend {name}: server {server} is {status}, maxconn {maxconn:?} by its agent");
-        follow_up(backend, false);
+        consequences.follow_up(backend, false);
     }
     if let Some(change) = reply.up.and_then(|up| backend.hear(server, up, now)) {
-        announce(backend, server, &change, &format!("its agent says {}", reply.told.escape_debug()), on_change);
+        let cause = Cause::Agent { words: &reply.told, took: now - asked };
+        consequences.announce(backend, server, &change, &cause);
     }
 }
 

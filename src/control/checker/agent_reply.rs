@@ -46,7 +46,7 @@ impl AgentReply {
     fn take(&mut self, word: &str) {
         let lower = word.to_ascii_lowercase();
         match lower.as_str() {
-            "up" | "down" | "stopped" | "fail" | "failed" => {
+            "up" | "down" | "stopped" | "fail" => {
                 self.up = Some(lower == "up");
                 self.told.clone_from(&lower);
             }

@@ -18,16 +18,17 @@ use tokio::time::timeout;
 use self::circles::{Circles, CirclesFound, CircularPlace};
 use self::followers::Followers;
 use self::shared_names::shares_name;
+use self::tracking::TrackedChange;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
 use crate::config::{self, Address, AdminState, Config, Entrance, Weight};
-use crate::control::checker::{Checker, OnChange, Seen, administer, announce, follow_up, unusable};
+use crate::control::checker::{Cause, Checker, Consequences, OnChange, Seen, unusable};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
 use crate::control::names::Names;
 use crate::engine::error::EngineError;
 use crate::engine::workers::Workers;
-use crate::log::By;
+use crate::log::{By, SessionLog};
 use crate::proxy::worker::SessionFilter;
 use crate::proxy::{Finding, Notice};
 use crate::sys::addr::Addr;
@@ -42,7 +43,7 @@ pub(super) struct Pools {
     followers: Followers,
     circles: Circles,
     workers: Workers,
-    on_change: OnChange,
+    consequences: Rc<Consequences>,
     /// The state of a server that others may track has changed.
     moved: Rc<Notify>,
 }
@@ -71,18 +72,18 @@ pub(super) struct Administered {
 
 impl Pools {
     /// No backend yet. Needs a runtime with `spawn_local`, on which checks run.
-    pub(super) fn new(workers: Workers) -> Self {
+    pub(super) fn new(workers: Workers, log: SessionLog) -> Self {
         let moved = Rc::new(Notify::new());
-        let on_change = cut_when_changed(workers.clone(), Rc::clone(&moved));
+        let consequences = Consequences::new(cut_when_changed(workers.clone(), Rc::clone(&moved)), log);
         Self {
             backends: BTreeMap::new(),
             leaving: RefCell::default(),
-            checker: Checker::new(Rc::clone(&on_change)),
+            checker: Checker::new(Rc::clone(&consequences)),
             names: Names::new(),
             followers: Followers::default(),
             circles: Circles::default(),
             workers,
-            on_change,
+            consequences,
             moved,
         }
     }
@@ -164,24 +165,18 @@ impl Pools {
 
     /// Lets the servers that track another one have its state.
     pub(super) fn follow_tracked(&self) {
-        for (backend, member, transition) in tracking::follow(&self.backends) {
-            let now = Instant::now();
-            let via = member.server.state().tracking.as_ref().map(|tracking| format!("via {}", tracking.path));
-            let via = via.unwrap_or_default();
+        for TrackedChange { backend, member, transition, before } in tracking::follow(&self.backends) {
+            let path = member.server.state().tracking.as_ref().map(|tracking| Arc::clone(&tracking.path));
+            let path = path.unwrap_or_default();
             match transition {
                 Some(transition) => {
-                    let change = backend.changed(&member.server, transition, now);
-                    announce(&backend, &member.server, &change, &via, &self.on_change);
+                    let change = backend.changed(&member.server, transition, Instant::now());
+                    self.consequences.announce(&backend, &member.server, &change, &Cause::Via(&path));
                 }
                 None => {
-                    backend.refresh(now);
-                    tracing::info!(
-                        "backend {}: server {} is {} {via}",
-                        backend.name,
-                        member.spec.name,
-                        member.status()
-                    );
-                    follow_up(&backend, false);
+                    let (server, status) = (&member.spec.name, member.status());
+                    tracing::info!("backend {}: server {server} is {status} via {path}", backend.name);
+                    self.consequences.followed(&backend, &member, before, &path);
                 }
             }
         }
@@ -242,13 +237,13 @@ impl Pools {
         self.follow_tracked();
         for backend in self.backends.values() {
             backend.refresh(Instant::now());
-            follow_up(backend, false);
+            self.consequences.follow_up(backend, false);
         }
     }
 
     /// The servers of all backends are there and known: logs those backends that have none to serve. Returns the words.
     pub(super) fn report_unusable(&self) -> Vec<String> {
-        self.backends.values().for_each(|backend| follow_up(backend, true));
+        self.backends.values().for_each(|backend| self.consequences.follow_up(backend, true));
         let unusable = self.backends.values().filter_map(Self::warning);
         unusable.collect()
     }
@@ -380,13 +375,13 @@ impl Pools {
     /// Sets a server's administrative state. An error names what there is.
     pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<Administered, String> {
         let (backend, found) = self.find(backend, server)?;
-        administer(backend, &found, state, &self.on_change);
+        self.consequences.administer(backend, &found, state);
         self.checker.check_now(&found.server);
         self.follow_tracked();
         let leaves = state == AdminState::Ready && found.spec.drain;
         let status = if leaves { "DRAIN, as its key says" } else { found.status() };
         tracing::info!("backend {}: server {server} is {status} by the operator", backend.name);
-        Ok(Self::administered(backend, format!("{}/{server} is {status}", backend.name)))
+        Ok(self.administered(backend, format!("{}/{server} is {status}", backend.name)))
     }
 
     /// Sets a server's weight. Returns the same as [`Pools::set_state`].
@@ -400,11 +395,11 @@ impl Pools {
         found.server.state().weight = Some(weight);
         backend.refresh(Instant::now());
         tracing::info!("backend {}: server {server} has weight {weight} by the operator", backend.name);
-        Ok(Self::administered(backend, format!("{}/{server} has weight {weight}", backend.name)))
+        Ok(self.administered(backend, format!("{}/{server} has weight {weight}", backend.name)))
     }
 
-    fn administered(backend: &Arc<Backend>, done: String) -> Administered {
-        follow_up(backend, true);
+    fn administered(&self, backend: &Arc<Backend>, done: String) -> Administered {
+        self.consequences.follow_up(backend, true);
         Administered { done, warning: Self::warning(backend) }
     }
 

@@ -9,7 +9,13 @@ use crate::backend::{Backend, Member, Tracking};
 use crate::config::AdminState;
 
 /// A server that has another state than before, and whether it went UP or DOWN.
-pub(super) type TrackedChange = (Arc<Backend>, Arc<Member>, Option<Transition>);
+pub(super) struct TrackedChange {
+    pub(super) backend: Arc<Backend>,
+    pub(super) member: Arc<Member>,
+    pub(super) transition: Option<Transition>,
+    /// Its administrative state until then.
+    pub(super) before: AdminState,
+}
 
 /// Links every server that tracks another one to that one, as it is now. Returns those whose state has changed.
 pub(super) fn follow(backends: &BTreeMap<String, Arc<Backend>>) -> Vec<TrackedChange> {
@@ -34,7 +40,8 @@ pub(super) fn follow(backends: &BTreeMap<String, Arc<Backend>>) -> Vec<TrackedCh
     let mut changes = Vec::new();
     for ((backend, member), before) in trackers.into_iter().zip(before) {
         let change = member.server.state().look_at_tracked(before, now);
-        changes.extend(change.map(|transition| (backend, member, transition)));
+        let before = before.1.max(member.server.state().admin);
+        changes.extend(change.map(|transition| TrackedChange { backend, member, transition, before }));
     }
     changes
 }

@@ -30,12 +30,12 @@ fn parts() -> Parts {
         [backend.app.servers]\na = \"127.0.0.1:1\"\n";
     let config = config::parse("lb.toml", text).unwrap();
     let log = SessionLog::start(config.global.log.rate, config.log_places()).unwrap();
-    let resources = WorkerResources { log, notices: mpsc::channel(1).0, pipes: 0 };
+    let resources = WorkerResources { log: log.clone(), notices: mpsc::channel(1).0, pipes: 0 };
     let workers = Workers::start(1, &resources).unwrap();
     Parts {
         succession: Succession::new(workers.clone()),
         listeners: Listeners::new(workers.clone(), reports, Limit::new(10)),
-        pools: Pools::new(workers),
+        pools: Pools::new(workers, log),
         _link: Box::new((orders, supervisor)),
     }
 }

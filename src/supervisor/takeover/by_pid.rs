@@ -10,11 +10,12 @@ use crate::supervisor::stderr::print;
 use crate::supervisor::takeover::socket::{Claimed, TakeoverSocket};
 use crate::sys::local::{self, LocalKind};
 
-/// The socket of the process with this pid, if it is an `lb`.
+/// The socket of the process with this pid, if it is an `lb` of this user or root.
 pub(crate) fn path_of(pid: u32) -> Option<PathBuf> {
     folders()
         .into_iter()
         .map(|folder| folder.join(file(pid)))
+        .filter(|path| TakeoverSocket::is_trustworthy(path))
         .find(|path| local::connect(path, LocalKind::Seqpacket).is_ok())
 }
 

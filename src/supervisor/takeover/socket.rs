@@ -112,6 +112,13 @@ impl TakeoverSocket {
         Self { path, socket, id }
     }
 
+    /// Whether no other user can have put a socket at this path.
+    pub(crate) fn is_trustworthy(path: &Path) -> bool {
+        let folder = path.parent().and_then(|folder| fs::symlink_metadata(folder).ok());
+        let own = folder.is_some_and(|facts| facts.is_dir() && is_trusted(facts.uid()) && facts.mode() & 0o077 == 0);
+        own && fs::symlink_metadata(path).is_ok_and(|facts| check_existing(path, &facts).is_ok())
+    }
+
     /// The next connection, or the uid of a peer that is not trusted. `Ok(None)`: none waits.
     pub(crate) fn accept(&self) -> io::Result<Option<Result<OwnedFd, u32>>> {
         let Some(socket) = local::accept(self.socket.as_fd())? else {
@@ -238,7 +245,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -329,6 +336,21 @@ mod tests {
             assert_eq!(error.exit(), ExitStatus::BadInput);
         }
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_a_socket_that_no_other_user_can_have_put_there_is_looked_for() {
+        let (dir, path) = folder();
+        let _socket = claimed(&path);
+        assert!(TakeoverSocket::is_trustworthy(&path));
+        assert!(!TakeoverSocket::is_trustworthy(&dir.path().join("other.sock")));
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        assert!(!TakeoverSocket::is_trustworthy(&path));
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o700)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            chown(dir.path(), Some(61_010), None).unwrap();
+            assert!(!TakeoverSocket::is_trustworthy(&path));
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ struct Entries {
 struct Failure {
     backend: &'static str,
     why: String,
-    /// The connection could not be made.
+    /// The connection could not be made: no trouble explains that.
     refused: bool,
     span: Span,
 }
@@ -95,7 +95,13 @@ impl Entries {
         let begun = self.upgrades.first().map_or(failure.span.0, |(.., span)| span.0);
         let at = |moment: Instant| moment.saturating_duration_since(begun).as_secs_f64();
         let Span(from, to) = failure.span;
-        format!("{} at {:.3} to {:.3} s: {}", failure.backend, at(from), at(to), failure.why)
+        let near: Vec<_> = self
+            .troubles
+            .iter()
+            .filter(|(_, span)| span.overlaps(&failure.span))
+            .map(|(trouble, span)| format!("{trouble:?} from {:.3} s", at(span.0)))
+            .collect();
+        format!("{} at {:.3} to {:.3} s: {}; near it: {near:?}", failure.backend, at(from), at(to), failure.why)
     }
 
     fn explains(&self, failure: &Failure) -> bool {

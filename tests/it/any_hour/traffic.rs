@@ -108,7 +108,12 @@ impl Client {
         while !self.stop.load(Ordering::Relaxed) {
             let mut last = Instant::now();
             match connect(self.addr) {
-                Err(error) => self.ledger.failed(self.backend, format!("connect: {error}"), true, last),
+                Err(error) => {
+                    // A reset comes after the handshake, and ends a session that a server was killed under; the thread was
+                    // not back from connect(2) yet.
+                    let refused = error.kind() != io::ErrorKind::ConnectionReset;
+                    self.ledger.failed(self.backend, format!("connect: {error}"), refused, last);
+                }
                 Ok(mut stream) => match session(&mut stream, &mut last) {
                     Ok(()) => self.ledger.done(1),
                     Err(error) => {

@@ -4,6 +4,7 @@
 //! Time passes by itself only in `wait::observe`, where a span is the subject of the test or the pace of its load.
 
 pub(crate) mod ab;
+pub(crate) mod agent;
 pub(crate) mod as_haproxy;
 pub(crate) mod certificates;
 pub(crate) mod client;
@@ -41,6 +42,7 @@ pub(crate) mod session;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod stream;
+pub(crate) mod syslog;
 pub(crate) mod takeover;
 pub(crate) mod totals;
 pub(crate) mod wait;

@@ -37,6 +37,15 @@ pub(crate) fn sleeps(pid: i32) -> u64 {
     })
 }
 
+/// Whether no thread of the process runs, because of a SIGSTOP.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let stopped = |thread: i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{thread}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && line.contains("T (stopped)"))
+    };
+    numbers(&format!("/proc/{pid}/task")).all(stopped)
+}
+
 /// The sum of a number from the file `file` of each thread of the tree in /proc.
 fn sum_of_threads(pid: i32, file: &str, number: impl Fn(String) -> Option<u64>) -> u64 {
     let of_process = |pid: i32| -> u64 {

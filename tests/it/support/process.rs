@@ -53,6 +53,13 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
+    /// SIGSTOP. Its threads run on for a moment, in which they could still accept: waits until none does.
+    #[track_caller]
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        eventually(Duration::from_secs(10), "a stop", || proc::is_stopped(self.pid()).then_some(()));
+    }
+
     /// `Some` once it has ended.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {

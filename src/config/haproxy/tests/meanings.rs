@@ -34,16 +34,16 @@ fn rules_of_http_checks_replace_those_of_the_defaults() {
 }
 
 #[test]
-fn the_last_expected_status_replaces_the_one_before() {
-    let defaults = " option httpchk";
-    for (first, last, has, lacks) in [
-        ("rstatus ^2", "! status 500", "status = \"!500\"", "status_regex"),
-        ("! status 500", "rstatus ^2", "status_regex = \"^2\"", "!500"),
-        ("rstatus ^2", "status 200", "status = \"200\"", "status_regex"),
-    ] {
-        let reading = reading("", defaults, &format!(" http-check expect {first}\n http-check expect {last}"));
-        assert_eq!(fates(&reading), Vec::<String>::new(), "{first}, {last}");
-        assert!(reading.toml.contains(has) && !reading.toml.contains(lacks), "{first}, {last}: {}", reading.toml);
+fn a_second_expected_status_is_refused() {
+    // HAProxy wants both.
+    for (first, last) in [("rstatus ^2", "! status 500"), ("! status 500", "rstatus ^2"), ("rstatus ^2", "status 200")]
+    {
+        let lines = format!(" http-check expect {first}\n http-check expect {last}");
+        let fates = fates(&reading("", " option httpchk", &lines));
+        assert!(
+            fates.iter().any(|fate| fate.contains("stands twice, and a check of lb has one")),
+            "{first}, {last}: {fates:?}"
+        );
     }
 }
 
@@ -95,5 +95,17 @@ fn a_user_and_a_root_directory_that_are_not_taken_are_noticed() {
     for line in ["user haproxy", "group haproxy", "uid 99", "gid 99", "chroot /var/lib/haproxy"] {
         let told = fates(&reading(&format!(" {line}"), "", ""));
         assert!(told.len() == 1 && told[0].starts_with("f:2:2: notice: '"), "{line}: {told:?}");
+    }
+}
+
+#[test]
+fn a_sign_with_nothing_behind_it_is_a_word_that_is_not_known() {
+    for (line, what) in [
+        ("default#s", "unknown keyword 'default' in 'backend' section; did you mean 'defaults' maybe ?"),
+        ("no # option", "unknown keyword 'no' in 'backend' section"),
+        ("default", "unknown keyword 'default' in 'backend' section; did you mean 'defaults' maybe ?"),
+    ] {
+        let told = fates(&reading("", "", line));
+        assert_eq!(told, [format!("f:13:1: error: {what}")], "{line}");
     }
 }
