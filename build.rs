@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -48,12 +49,22 @@ fn main() -> io::Result<()> {
     for input in ["build.rs", "Cargo.toml", "src/cli/arguments"].into_iter().chain(parts) {
         println!("cargo::rerun-if-changed={input}");
     }
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    println!("cargo::rustc-env=LB_RELEASED={}", released());
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     write_assets(&out.join("assets"))?;
     match target_directory(&out) {
         Some(target) => write_assets(&target.join("assets")),
         None => Ok(()),
     }
+}
+
+/// The day of the sources, as 2026/11/25: as packagers say it, else that of this build.
+fn released() -> String {
+    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
+    let time = epoch.map_or_else(SystemTime::now, |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    let day = humantime::format_rfc3339_seconds(time).to_string();
+    day.split('T').next().unwrap_or_default().replace('-', "/")
 }
 
 /// `lb.1`, `lb-run.1`, `lb-server-list.1`, …; `lb.bash`, `_lb` and `lb.fish`.

@@ -17,6 +17,12 @@ pub(super) const SUSPECT: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(pub(super) u32);
 
+impl Slot {
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Loads {
     slots: Box<[AtomicU32]>,

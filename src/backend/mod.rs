@@ -114,9 +114,7 @@ impl Backend {
         let elastic = snapshot.schedule.is_elastic();
         let hint = if elastic { &Hint { busy: self.busy(hint.busy), ..*hint } } else { hint };
         let candidate = snapshot.schedule.take(&self.loads, &self.cursor, hint)?;
-        let member = &snapshot.members[candidate.member];
-        member.server.stats.picks.add(1);
-        Some(Lease::new(self, member))
+        Some(Lease::new(self, &snapshot.members[candidate.member]))
     }
 
     /// A session more on the server of `slot`, for a retry on the same one. `None`: it is no longer usable, or full.
@@ -202,12 +200,12 @@ impl Backend {
         self.departed().iter().cloned().collect()
     }
 
-    /// What all servers have counted that it has or had, without times. No part of it ever falls.
+    /// What all servers have counted that it has or had, and the times of those that it has. No count ever falls.
     pub fn totals(&self) -> ServerStats {
         let totals = ServerStats::default();
         let departed = self.departed();
         for member in self.snapshot.load().members.iter().chain(departed.iter()) {
-            totals.add_counts(&member.server.stats);
+            totals.absorb(&member.server.stats);
         }
         departed.remembered().for_each(|(_, counts)| totals.add_counts(counts));
         totals
@@ -289,7 +287,10 @@ impl Backend {
             server.trust();
         }
         if result.status.verdict() == Some(false) && result.source == health::ResultSource::Check {
-            server.stats.checks_failed.add(1);
+            server.stats.checks.failed.add(1);
+            if server.state().health.is_some_and(|health| health.is_up()) {
+                server.stats.checks.failed_while_up.add(1);
+            }
         }
         let transition = server.state().record(result, times, now)?;
         Some(self.changed(server, transition, now))

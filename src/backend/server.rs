@@ -45,6 +45,8 @@ pub struct ServerState {
     pub maxconn: Option<u32>,
     /// Its agent says so.
     pub agent_down: bool,
+    /// The last that its agent said, or why it said nothing.
+    pub agent_said: Option<CheckResult>,
     pub tracking: Option<Tracking>,
     pub history: History,
     /// When it last went UP or DOWN, or into MAINT or out of it.
@@ -112,6 +114,7 @@ impl Server {
             weight: None,
             maxconn: None,
             agent_down: false,
+            agent_said: None,
             tracking: None,
             history: History::default(),
             changed: None,
@@ -318,6 +321,11 @@ impl ServerState {
         let was_up = self.is_up();
         self.agent_down = !up;
         self.passed(was_up, self.is_up(), now)
+    }
+
+    /// Its agent answered, or did not.
+    pub fn said(&mut self, result: CheckResult, now: Instant) {
+        self.agent_said = Some(CheckResult { ended: Some(now), ..result });
     }
 
     /// How long it was DOWN or in MAINT, together.

@@ -21,7 +21,14 @@ pub(crate) fn from_flags(binds: &[String], servers: &[String]) -> Result<Config,
     }
     match Problems::from_list(flags.problems) {
         Some(problems) => Err(problems),
-        None => Ok(Config { global: Global::default(), etcd: None, resolvers: Vec::new(), frontends, backends }),
+        None => Ok(Config {
+            global: Global::default(),
+            etcd: None,
+            resolvers: Vec::new(),
+            frontends,
+            backends,
+            order: Vec::new(),
+        }),
     }
 }
 

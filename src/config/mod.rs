@@ -122,6 +122,15 @@ pub struct Config {
     pub frontends: Vec<Frontend>,
     /// In the order of the file; names are unique.
     pub backends: Vec<Backend>,
+    /// All of both, in the order of the file; empty where there is no file.
+    pub(crate) order: Vec<ProxyPlace>,
+}
+
+/// A frontend or a backend, by its place among those of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProxyPlace {
+    Frontend(usize),
+    Backend(usize),
 }
 
 /// The bytes of a file.
@@ -200,7 +209,19 @@ impl Config {
         let resolvers = named_sections(root, "resolvers", &Resolvers::SHAPE);
         let resolvers: Vec<_> = resolvers.iter().map(|(name, section)| Resolvers::read(name, section)).collect();
         Self::refuse_unknown_resolvers(root, &resolvers, &backends);
-        Self { global, etcd: etcd.filter(|_| discovers), resolvers, frontends, backends }
+        let order = Self::read_order(root);
+        Self { global, etcd: etcd.filter(|_| discovers), resolvers, frontends, backends, order }
+    }
+
+    fn read_order(root: &Section<'_>) -> Vec<ProxyPlace> {
+        let places = |kind: &str, place: fn(usize) -> ProxyPlace| {
+            let names = root.names(kind, "").map(|names| names.entries()).unwrap_or_default();
+            names.into_iter().enumerate().map(move |(index, (_, value))| (value.key_at, place(index)))
+        };
+        let frontends = places("frontend", ProxyPlace::Frontend);
+        let mut places: Vec<_> = frontends.chain(places("backend", ProxyPlace::Backend)).collect();
+        places.sort_by_key(|(at, _)| *at);
+        places.into_iter().map(|(_, place)| place).collect()
     }
 
     /// `states`, `log`: of those that name none.

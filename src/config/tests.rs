@@ -21,6 +21,7 @@ fn the_sample_is_valid_and_says_the_defaults() {
         resolvers: config.resolvers.clone(),
         frontends: vec![Frontend::new("web", bind, "app")],
         backends: vec![Backend::new("app", vec![server])],
+        order: vec![ProxyPlace::Frontend(0), ProxyPlace::Backend(0)],
     };
     assert_eq!(config, expected);
 }

@@ -45,7 +45,10 @@ pub(super) fn beat(engine: &mut Engine, jobs: &mut Jobs, pulse: &Pulse) -> Resul
         // The connections queued for that worker would wait for ever: better a new engine at once.
         Pulse::WorkerLost if engine.stopping.is_none() => return Err(EngineError::WorkerLost),
         // A stop continues without that worker: the sessions of the others have their time.
-        Pulse::WorkerLost | Pulse::Answered => {
+        Pulse::WorkerLost | Pulse::Answered(_) => {
+            if let Pulse::Answered(stats) = pulse {
+                engine.rates.hear(*stats);
+            }
             let (now, before) = (figures(engine), &engine.origin.inherited);
             let beat = Heartbeat {
                 sessions: now.sessions,
@@ -85,7 +88,7 @@ async fn feel(workers: &Workers, mode: Mode) -> Pulse {
     if !workers.are_alive() {
         return Pulse::WorkerLost;
     }
-    if workers.answer(PATIENCE).await { Pulse::Answered } else { Pulse::Silent }
+    workers.answer(PATIENCE).await.map_or(Pulse::Silent, Pulse::Answered)
 }
 
 fn figures(engine: &Engine) -> Heartbeat {

@@ -94,7 +94,7 @@ impl Engine {
         Ok(Self {
             listeners: Listeners::new(workers.clone(), reports.clone(), Limit::new(limits.maxconn)),
             pools: Pools::new(workers.clone(), log.clone()),
-            rates: Rates::default(),
+            rates: Rates::new(threads, limits.pipes),
             succession: Succession::new(workers.clone()),
             upgrade_status: UpgradeStatus::default(),
             reloads: ReloadQueue::default(),

@@ -114,7 +114,7 @@ fn go(engine: &mut Engine, jobs: &mut Jobs) {
     fault::point("engine.go");
     engine.order_under_way = true;
     let workers = engine.workers.clone();
-    jobs.start(async move { LoopEvent::Checked { answer: workers.answer(ANSWER).await } });
+    jobs.start(async move { LoopEvent::Checked { answer: workers.answer(ANSWER).await.is_some() } });
 }
 
 /// Reports READY, and only then accepts: a death before READY must not take a connection with it.

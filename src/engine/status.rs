@@ -1,43 +1,55 @@
 //! `lb status`: the engine as a [`Status`].
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod figures;
+mod numbers;
+mod server;
 
-use crate::backend::health::{CheckResult, ResultSource};
-use crate::backend::{Backend, Member, MemberSpec};
-use crate::config::{self, Address};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use self::figures::{pace, times, traffic};
+use self::numbers::{ProxyNumbers, ServerNumbers};
+use crate::backend::Backend;
+use crate::config;
 use crate::control::admin::status::{
-    self, Availability, CheckReport, Pace, Percentiles, ServerReport, ServerStatus, ServerTimes, Status, StatusPhase,
-    Traffic,
+    self, Availability, Losses, ProcessReport, ServerReport, Status, StatusPhase, Traffic,
 };
 use crate::engine::Engine;
 use crate::engine::listeners::Served;
 use crate::engine::listeners::bind::Bound;
 use crate::handoff::control::UpgradePhase;
 use crate::log::voice;
-use crate::stats::{Rate, ServerStats, Times, Timing};
 use crate::sys::clock::millis;
+use crate::sys::resources;
 
 /// The engine at this moment.
 pub(super) fn status(engine: &Engine) -> Status {
     let since_look = engine.rates.since_look();
-    let frontends: Vec<_> = engine.listeners.iter().map(|(_, served)| frontend(served, since_look)).collect();
+    let numbers = ProxyNumbers::of(&engine.config);
+    let frontends = engine
+        .listeners
+        .iter()
+        .map(|(name, served)| status::FrontendReport { id: numbers.frontend(name), ..frontend(served, since_look) });
     let pools = &engine.pools;
     let backends = engine.config.backends.iter().filter_map(|settings| {
         let backend = pools.get(&settings.name)?;
         let mut report = backend_status(settings, backend, since_look);
+        let servers = ServerNumbers::of(settings);
+        report.id = numbers.backend(&settings.name);
         report.discovery = pools.source(&settings.name);
-        report.servers.extend(pools.unresolved(settings).iter().map(unresolved));
+        let unresolved = pools.unresolved(settings);
+        report.servers.extend(unresolved.iter().map(|one| server::unresolved(one, servers.configured(&one.name))));
         for (name, why) in pools.circles(&settings.name) {
             // One of several places of a server may be a circle, and others not.
             if report.servers.iter().all(|server| server.name != name) {
-                report.servers.push(circle(name, why));
+                report.servers.push(server::circle(name, servers.configured(name), why));
             }
         }
         Some(report)
     });
     let leaving = pools.leaving();
     let leaving = leaving.iter().filter(|backend| backend.sessions() > 0 || !backend.queue.is_empty());
+    let leaving = numbers.others().zip(leaving).map(|(id, backend)| leaving_backend(backend, id, since_look));
     let upgrade = &engine.upgrade_status;
     Status {
         pid: engine.origin.supervisor,
@@ -51,11 +63,34 @@ pub(super) fn status(engine: &Engine) -> Status {
         maxconn: engine.listeners.limit().max().into(),
         sessions: engine.listeners.limit().used().into(),
         sessions_total: engine.listeners.sessions_total(),
-        log_lines_dropped: engine.log.dropped(),
-        message_lines_lost: voice::lost_lines(),
+        losses: Losses { log_lines_dropped: engine.log.dropped(), message_lines_lost: voice::lost_lines() },
+        process: process(engine, since_look),
         etcd: pools.followers().summary(),
-        backends: backends.chain(leaving.map(|backend| leaving_backend(backend, since_look))).collect(),
-        frontends,
+        backends: backends.chain(leaving).collect(),
+        frontends: frontends.collect(),
+    }
+}
+
+fn process(engine: &Engine, since_look: Duration) -> ProcessReport {
+    let (listeners, rates) = (&engine.listeners, &engine.rates);
+    let began = SystemTime::now() - engine.origin.uptime();
+    let began = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let bytes_out = listeners.bytes_out();
+    let servers = engine.pools.iter().map(|(_, backend)| backend.snapshot().members.len() as u64);
+    ProcessReport {
+        node: resources::host_name(),
+        released: env!("LB_RELEASED").to_owned(),
+        started_at: began.as_secs(),
+        descriptors_max: resources::raise_descriptor_limit(),
+        listeners: listeners.iter().map(|(_, served)| served.bound.len() as u64).sum(),
+        pipes: rates.pipes as u64,
+        pipes_max: rates.pipes_max as u64,
+        idle_percent: rates.idle_percent(),
+        tasks: servers.sum::<u64>() + u64::from(listeners.limit().used()),
+        pace: pace(&rates.sessions, listeners.sessions_total(), since_look),
+        bytes_out,
+        bytes_out_rate: rates.bytes_out.now(bytes_out, since_look),
+        stopping: engine.stopping.is_some(),
     }
 }
 
@@ -74,10 +109,14 @@ fn status_phase(phase: UpgradePhase) -> Option<StatusPhase> {
 
 fn backend_status(settings: &config::Backend, backend: &Backend, since_look: Duration) -> status::BackendReport {
     let members = backend.snapshot().members.clone();
-    let mut servers: Vec<ServerReport> = members.iter().map(|member| server(member, since_look)).collect();
-    servers.extend(backend.leaving().iter().filter_map(|member| leaving_server(member, since_look)));
+    let numbers = ServerNumbers::of(settings);
+    let mut servers: Vec<ServerReport> =
+        members.iter().map(|member| server::server(member, numbers.member(member), since_look)).collect();
+    let leaving = backend.leaving();
+    servers.extend(leaving.iter().filter_map(|one| server::leaving_server(one, numbers.other(one), since_look)));
     let (totals, stats, outage) = (backend.totals(), &backend.stats, backend.outage());
     status::BackendReport {
+        id: 0,
         name: settings.name.clone(),
         balance: settings.balance.to_string(),
         queue: backend.queue.len() as u64,
@@ -87,6 +126,7 @@ fn backend_status(settings: &config::Backend, backend: &Backend, since_look: Dur
             sessions: backend.sessions().into(),
             sessions_max: stats.sessions_max.value(),
             failed: totals.failed.value() + stats.unserved.value(),
+            client_aborts: totals.aborts.client.value() + stats.client_aborts.value(),
             ..traffic(&totals)
         },
         pace: pace(&stats.rate, stats.sessions_total.value(), since_look),
@@ -96,30 +136,30 @@ fn backend_status(settings: &config::Backend, backend: &Backend, since_look: Dur
             downtime_s: outage.total(Instant::now()).as_secs(),
         },
         fullconn: settings.fullconn.map(u64::from),
+        allbackups: settings.allbackups,
+        times: totals.times_if_any().map(times).unwrap_or_default(),
         discovery: None,
         servers,
     }
 }
 
 /// A backend that the configuration does not have any more, with what is left of it.
-fn leaving_backend(backend: &Backend, since_look: Duration) -> status::BackendReport {
+fn leaving_backend(backend: &Backend, id: u32, since_look: Duration) -> status::BackendReport {
     let snapshot = Arc::clone(&backend.snapshot());
     let mut report = backend_status(&snapshot.settings, backend, since_look);
+    let numbers = ServerNumbers::of(&snapshot.settings);
     let members = snapshot.members.iter().cloned().chain(backend.leaving());
-    report.servers = members.filter_map(|member| leaving_server(&member, since_look)).collect();
+    report.servers =
+        members.filter_map(|member| server::leaving_server(&member, numbers.other(&member), since_look)).collect();
+    report.id = id;
     report
-}
-
-/// A server that takes no new sessions and has some left.
-fn leaving_server(member: &Member, since_look: Duration) -> Option<ServerReport> {
-    let leaves = || ServerReport { status: ServerStatus::Leaving, ..server(member, since_look) };
-    (member.server.sessions() > 0).then(leaves)
 }
 
 fn frontend(served: &Served, since_look: Duration) -> status::FrontendReport {
     let Served { frontend, bound } = served;
     let (route, stats) = (frontend.route(), &frontend.stats);
     status::FrontendReport {
+        id: 0,
         name: frontend.name.to_string(),
         bind: bound.iter().map(Bound::shown).collect(),
         backend: route.backend.name.to_string(),
@@ -133,151 +173,4 @@ fn frontend(served: &Served, since_look: Duration) -> status::FrontendReport {
         rate_limit: route.settings.rate_limit.map(u64::from),
         pace: pace(&stats.rate, stats.sessions_total.value(), since_look),
     }
-}
-
-fn server(member: &Member, since_look: Duration) -> ServerReport {
-    let server = &member.server;
-    let state = server.state().clone();
-    let now = Instant::now();
-    let stats = &server.stats;
-    let times = |of: fn(&Times) -> &Timing| stats.times_if_any().map(of).map(percentiles).unwrap_or_default();
-    ServerReport {
-        name: server.name.to_string(),
-        addr: shown_addr(&member.spec),
-        status: match member.status() {
-            "UP" => ServerStatus::Up,
-            "DOWN" => ServerStatus::Down,
-            "DRAIN" => ServerStatus::Drain,
-            _ => ServerStatus::Maint,
-        },
-        check: CheckReport {
-            status: state.history.newest().map_or_else(|| "INI".to_owned(), |result| result.status.to_string()),
-            health: match (&state.tracking, state.health) {
-                (Some(tracking), _) => format!("via {}", tracking.path),
-                (None, Some(health)) => health.position().to_string(),
-                (None, None) => "no check".to_owned(),
-            },
-            last: state.history.iter().rev().map(|last| result(last, now)).collect(),
-        },
-        weight: state.weight.unwrap_or(member.spec.weight).get(),
-        backup: member.spec.backup,
-        maxconn: member.maxconn().unwrap_or(0).into(),
-        throttle: member.throttle(now).map(u64::from),
-        checks_failed: stats.checks_failed.value(),
-        traffic: Traffic { sessions: server.sessions().into(), ..traffic(stats) },
-        pace: pace(&stats.rate, stats.picks.value(), since_look),
-        availability: Availability {
-            downs: stats.downs.value(),
-            changed_s: state.changed.map(|changed| now.saturating_duration_since(changed).as_secs()),
-            downtime_s: state.downtime(now).as_secs(),
-        },
-        times: ServerTimes {
-            queue_ms: times(|times| &times.queue),
-            connect_ms: times(|times| &times.connect),
-            session_ms: times(|times| &times.session),
-        },
-    }
-}
-
-/// What servers count. Sessions that are open now are not counted but known.
-fn traffic(stats: &ServerStats) -> Traffic {
-    Traffic {
-        sessions: 0,
-        sessions_max: stats.sessions_max.value(),
-        sessions_total: stats.sessions_total.value(),
-        bytes_in: stats.bytes_in.value(),
-        bytes_out: stats.bytes_out.value(),
-        connects: stats.connects.value(),
-        connect_errors: stats.connect_errors.value(),
-        retries: stats.retries.value(),
-        redispatches: stats.redispatches.value(),
-        picks: stats.picks.value(),
-        failed: stats.failed.value(),
-        client_aborts: stats.aborts.client.value(),
-        server_aborts: stats.aborts.server.value(),
-        internal_errors: stats.aborts.internal.value(),
-    }
-}
-
-fn pace(rate: &Rate, total: u64, since_look: Duration) -> Pace {
-    Pace {
-        rate: rate.now(total, since_look),
-        rate_max: rate.most.value(),
-        last_session_s: rate.quiet(total, since_look).map(|quiet| quiet.as_secs()),
-    }
-}
-
-/// As in the configuration.
-fn shown_addr(spec: &MemberSpec) -> String {
-    let addr = spec.addr.named();
-    match spec.port_shift {
-        None => addr,
-        Some(shift) => {
-            let host = addr.strip_suffix(":0").unwrap_or(&addr);
-            if shift == 0 { host.to_owned() } else { format!("{host}:{shift:+}") }
-        }
-    }
-}
-
-/// A server whose host name has no address yet.
-fn unresolved(server: &config::Server) -> ServerReport {
-    let shares = server.options.resolve.resolvers.is_some();
-    let why = match &server.addr {
-        Address::Host(host, _) if shares => format!("resolution: no address of {host} is left for it"),
-        Address::Host(host, _) => format!("cannot look up {host}"),
-        Address::Ip(_) | Address::Unix(_) => String::new(),
-    };
-    ServerReport {
-        name: server.name.clone(),
-        addr: server.addr.to_string(),
-        // As HAProxy's MAINT (resolution).
-        status: if shares { ServerStatus::Maint } else { ServerStatus::Down },
-        check: CheckReport { status: "NOADDR".to_owned(), health: why, last: Vec::new() },
-        weight: server.weight.get(),
-        backup: server.backup,
-        ..ServerReport::default()
-    }
-}
-
-/// A server that is left out, since it is a frontend of this balancer and leads back to itself.
-fn circle(name: &str, why: &str) -> ServerReport {
-    ServerReport {
-        name: name.to_owned(),
-        status: ServerStatus::Down,
-        check: CheckReport { status: "CIRCLE".to_owned(), health: why.to_owned(), last: Vec::new() },
-        ..ServerReport::default()
-    }
-}
-
-fn result(result: &CheckResult, now: Instant) -> status::ResultReport {
-    let source = match result.source {
-        ResultSource::Check => "check",
-        ResultSource::Traffic => "traffic",
-    };
-    let code = result.code.map_or_else(String::new, |code| format!("/{code}"));
-    status::ResultReport {
-        ok: result.status.is_ok(),
-        status: format!("{}{code}", result.status),
-        cause: result.cause.clone(),
-        duration_ms: fractional_ms(result.duration),
-        source: source.to_owned(),
-        age_ms: result.ended.map_or(0, |ended| millis(now.saturating_duration_since(ended))),
-    }
-}
-
-fn percentiles(timing: &Timing) -> Percentiles {
-    timing.histogram.quantiles().map_or_else(Percentiles::default, |quantiles| {
-        let in_ms = |micros| fractional_ms(Duration::from_micros(micros));
-        Percentiles {
-            p50: in_ms(quantiles.p50),
-            p90: in_ms(quantiles.p90),
-            p99: in_ms(quantiles.p99),
-            max: in_ms(timing.longest.value()),
-            mean: fractional_ms(timing.mean()),
-        }
-    })
-}
-
-fn fractional_ms(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

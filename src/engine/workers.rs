@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::proxy::context::WorkerResources;
-use crate::proxy::worker::Worker;
+use crate::proxy::worker::{Worker, WorkerStats};
 
 /// All worker threads. Cheap to clone; they end when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(super) struct Workers(Rc<[Worker]>);
 /// What the workers did when a heartbeat was due.
 #[derive(Debug)]
 pub(super) enum Pulse {
-    Answered,
+    Answered(WorkerStats),
     Silent,
     /// It panicked.
     Failed,
@@ -49,14 +49,15 @@ impl Workers {
         self.0.iter().all(Worker::is_alive)
     }
 
-    /// Whether every worker answers, each within `limit`.
-    pub(super) async fn answer(&self, limit: Duration) -> bool {
+    /// What all workers hold together, if every one answers within `limit`.
+    pub(super) async fn answer(&self, limit: Duration) -> Option<WorkerStats> {
+        let mut sum = WorkerStats::default();
         for worker in &*self.0 {
-            if !worker.is_alive() || timeout(limit, worker.stats()).await.is_err() {
-                return false;
-            }
+            let stats = timeout(limit, worker.stats()).await.ok().filter(|_| worker.is_alive())?;
+            sum.sessions += stats.sessions;
+            sum.pipes += stats.pipes;
         }
-        true
+        Some(sum)
     }
 
     /// Sessions on all workers.

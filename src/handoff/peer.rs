@@ -90,6 +90,7 @@ record! {
         8 => downtime_ms: u64,
         /// No server is usable.
         9 => out: bool,
+        10 => client_aborts: Option<u64>,
     }
 }
 
@@ -146,6 +147,8 @@ codes! {
         ClientAborts = 12,
         ServerAborts = 13,
         InternalAborts = 14,
+        ResponseErrors = 15,
+        ChecksFailedWhileUp = 16,
     }
 }
 

@@ -78,10 +78,15 @@ impl Session {
                 Ok(ServerConnection { socket, first, sent }) => {
                     let now = Instant::now();
                     lease.server().connected(now - dialled);
-                    self.record.connect = Some(now.saturating_duration_since(search.started));
+                    let reached = now.saturating_duration_since(search.started);
+                    self.record.connect = Some(reached.saturating_sub(self.record.queue.unwrap_or_default()));
                     return Ok(Reached { lease, socket, first, sent });
                 }
-                Err(Missed::Session(ending)) => return Err(ending),
+                Err(Missed::Session(ending)) => {
+                    // The server that it ended on.
+                    self.failed = Some(Arc::clone(lease.server()));
+                    return Err(ending);
+                }
                 Err(Missed::Attempt(failure)) => failure,
             };
             self.report(&lease, &failure, dialled.elapsed());
@@ -132,7 +137,9 @@ impl Session {
         if self.backend.queue.is_contended() {
             return None;
         }
-        self.backend.pick(&self.hint(search))
+        let lease = self.backend.pick(&self.hint(search))?;
+        lease.server().stats.picks.add(1);
+        Some(lease)
     }
 
     fn hint(&self, search: &Search) -> Hint {
@@ -147,6 +154,7 @@ impl Session {
         search: &mut Search,
     ) -> Result<Option<Lease>, Ending> {
         if search.settings.is_empty() {
+            self.backend.stats.sessions_max.see(u64::from(self.backend.sessions()) + 1);
             return Err(Ending::over(By::Server, During::Connect));
         }
         let mut hint = self.hint(search);
@@ -157,7 +165,9 @@ impl Session {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
         self.record.queue_position = u32::try_from(ticket.position()).unwrap_or(u32::MAX);
-        backend.stats.queue_max.see(backend.queue.len() as u64);
+        let queued = backend.queue.len() as u64;
+        backend.stats.queue_max.see(queued);
+        backend.stats.sessions_max.see(queued + u64::from(backend.sessions()));
         // From now on it counts as one in the queue.
         hint.busy = 0;
         backend.call_if_elastic();

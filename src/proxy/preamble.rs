@@ -62,6 +62,8 @@ impl Session {
                 Err(interrupt) => return Err(self.ending_of(interrupt, During::Request)),
             }
         }
+        // Only now has it come to a backend.
+        self.backend.stats.sessions_total.add(1);
         Ok(())
     }
 

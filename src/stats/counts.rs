@@ -31,6 +31,8 @@ pub struct BackendStats {
     pub sessions_total: Counter,
     /// Sessions that ended without a server: none was usable, or the time in the queue was over.
     pub unserved: Counter,
+    /// Sessions that the client broke off before a server was tried.
+    pub client_aborts: Counter,
     /// Times that its last usable server was lost.
     pub downs: Counter,
     pub sessions_max: Peak,
@@ -52,10 +54,10 @@ pub struct ServerStats {
     pub retries: Counter,
     /// Attempts repeated on another server.
     pub redispatches: Counter,
-    pub checks_failed: Counter,
+    pub checks: CheckCounts,
     /// Transitions to DOWN.
     pub downs: Counter,
-    /// Times that the scheduler has chosen it.
+    /// Times that the scheduler has chosen it; sessions that come from the queue are not counted.
     pub picks: Counter,
     /// Attempts to connect.
     pub connects: Counter,
@@ -63,18 +65,28 @@ pub struct ServerStats {
     pub failed: Counter,
     pub aborts: Aborts,
     pub sessions_max: Peak,
-    /// Sessions a second.
+    /// Attempts to connect a second.
     pub rate: Rate,
     times: OnceLock<Box<Times>>,
 }
 
-/// Sessions that were broken off while data was relayed.
+/// Checks that failed.
+#[derive(Debug, Default)]
+pub struct CheckCounts {
+    pub failed: Counter,
+    /// Those that found it UP until then.
+    pub failed_while_up: Counter,
+}
+
+/// Sessions that were broken off.
 #[derive(Debug, Default)]
 pub struct Aborts {
-    /// By the client, or since it was silent for too long.
+    /// By the client while it was connected or about to be, or since it was silent for too long.
     pub client: Counter,
     /// By the server, or since it was silent for too long.
     pub server: Counter,
+    /// Those that the server did not end by silence.
+    pub response: Counter,
     /// By lb itself: out of memory or descriptors.
     pub internal: Counter,
 }
@@ -153,8 +165,8 @@ impl Counts for FrontendStats {
 
 impl Counts for BackendStats {
     fn counters(&self) -> Vec<&Counter> {
-        let Self { sessions_total, unserved, downs, sessions_max: _, queue_max: _, rate: _ } = self;
-        vec![sessions_total, unserved, downs]
+        let Self { sessions_total, unserved, client_aborts, downs, sessions_max: _, queue_max: _, rate: _ } = self;
+        vec![sessions_total, unserved, client_aborts, downs]
     }
 
     fn peaks(&self) -> Vec<&Peak> {
@@ -173,11 +185,13 @@ impl Counts for BackendStats {
 impl Counts for ServerStats {
     fn counters(&self) -> Vec<&Counter> {
         let Self { sessions_total, bytes_in, bytes_out, connect_errors, retries, redispatches, .. } = self;
-        let Self { checks_failed, downs, picks, connects, failed, aborts, .. } = self;
-        let Aborts { client, server, internal } = aborts;
+        let Self { checks, downs, picks, connects, failed, aborts, .. } = self;
+        let Aborts { client, server, response, internal } = aborts;
+        let CheckCounts { failed: checks_failed, failed_while_up } = checks;
         let traffic = [sessions_total, bytes_in, bytes_out, connect_errors, retries, redispatches];
-        let others = [checks_failed, downs, picks, connects, failed, client, server, internal];
-        [&traffic[..], &others].concat()
+        let others = [checks_failed, failed_while_up, downs, picks, connects, failed];
+        let aborts = [client, server, response, internal];
+        [&traffic[..], &others, &aborts].concat()
     }
 
     fn peaks(&self) -> Vec<&Peak> {
@@ -189,7 +203,7 @@ impl Counts for ServerStats {
     }
 
     fn sessions(&self) -> u64 {
-        self.picks.value()
+        self.connects.value()
     }
 
     fn absorb(&self, other: &Self) {

@@ -50,9 +50,9 @@ impl Timing {
         self.longest.see(micros(longest));
         self.count.add(theirs);
         let (weight, total) = (theirs.min(WINDOW), self.count.value().min(WINDOW));
-        if ours + weight > 0 {
-            let sum = self.sum.load(Relaxed).saturating_add(mean.saturating_mul(weight));
-            self.sum.store(sum / (ours + weight) * total, Relaxed);
+        let sum = self.sum.load(Relaxed).saturating_add(mean.saturating_mul(weight));
+        if let Some(mean) = sum.checked_div(ours + weight) {
+            self.sum.store(mean * total, Relaxed);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Limits of the process: descriptors, pipes, cores.
 
+use std::time::Duration;
 use std::{fs, io, thread};
 
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::geteuid;
 
 use super::fd;
@@ -40,6 +42,22 @@ pub(crate) fn reserve_descriptors() {
 
 /// 256 KiB of kernel memory; enough for 16,000 sessions.
 const TABLE: u64 = 32_768;
+
+/// Time that the threads of this process have used.
+pub(crate) fn cpu_time() -> Duration {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
+    let of = |time: TimeVal| {
+        let micros = u64::try_from(time.num_microseconds()).unwrap_or(0);
+        Duration::from_micros(micros)
+    };
+    of(usage.user_time()) + of(usage.system_time())
+}
+
+/// The name of this host.
+pub(crate) fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim_end().to_owned()
+}
 
 /// Cores that this process may run on.
 pub fn cores() -> usize {

@@ -81,7 +81,7 @@ fn what_was_counted_stays_until_it_is_cleared() {
     assert!((5..=6).contains(&value("frontend rate_max")), "{before:?}");
     let times = longest(&lb);
     assert!(times > 0.0);
-    lb.reload(&config.clone().backend("maxqueue = 7"));
+    lb.reload(&config.backend("maxqueue = 7"));
     lb.command_ok(&["upgrade", "--probation", "0s"]);
     assert_eq!(counted(&lb.status()), before);
     assert!((longest(&lb) - times).abs() < 0.01);

@@ -81,11 +81,11 @@ fn head(status: &Status) -> String {
     if let Some(etcd) = &status.etcd {
         writeln!(head, "etcd: {}", etcd_facts(etcd)).ok();
     }
-    if status.log_lines_dropped > 0 {
-        writeln!(head, "log: {} dropped", counted(status.log_lines_dropped, "line")).ok();
+    if status.losses.log_lines_dropped > 0 {
+        writeln!(head, "log: {} dropped", counted(status.losses.log_lines_dropped, "line")).ok();
     }
-    if status.message_lines_lost > 0 {
-        writeln!(head, "stderr: {} of messages lost", counted(status.message_lines_lost, "line")).ok();
+    if status.losses.message_lines_lost > 0 {
+        writeln!(head, "stderr: {} of messages lost", counted(status.losses.message_lines_lost, "line")).ok();
     }
     head
 }

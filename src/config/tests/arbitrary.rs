@@ -50,7 +50,9 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 }
                 frontend
             });
-            let frontends = frontends.collect();
+            let frontends: Vec<_> = frontends.collect();
+            let order = (0..frontends.len()).map(ProxyPlace::Frontend);
+            let order = order.chain((0..backends.len()).map(ProxyPlace::Backend)).collect();
             let discovers = backends.iter().any(|backend| backend.discovery.is_some());
             let resolvers = Resolvers {
                 name: "r".to_owned(),
@@ -59,7 +61,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 timeout_resolve: Duration::from_secs(9),
                 timeout_retry: Duration::from_millis(700),
             };
-            Config { global, etcd: discovers.then_some(etcd), resolvers: vec![resolvers], frontends, backends }
+            Config { global, etcd: discovers.then_some(etcd), resolvers: vec![resolvers], frontends, backends, order }
         },
     )
 }

@@ -4,12 +4,18 @@
 //! `lb status` reads an older daemon's answer.
 
 mod figures;
+mod process;
+mod server;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::figures::{Availability, Pace, Percentiles, ServerTimes, Traffic};
+pub use self::process::{Losses, ProcessReport};
+pub use self::server::{
+    AgentReport, CheckPosition, CheckReport, ResultReport, ServerReport, ServerSettings, ServerStatus,
+};
 
 use crate::control::etcd::SourceStatus;
 
@@ -37,10 +43,9 @@ pub struct Status {
     pub sessions: u64,
     /// Since the first generation began.
     pub sessions_total: u64,
-    /// Session lines that `log.rate`, a slow reader or a full disk kept from being written.
-    pub log_lines_dropped: u64,
-    /// Lines of messages that the stderr of the serving process did not take.
-    pub message_lines_lost: u64,
+    #[serde(flatten)]
+    pub losses: Losses,
+    pub process: ProcessReport,
     /// All followed prefixes in one, if there are any.
     pub etcd: Option<EtcdSummary>,
     pub frontends: Vec<FrontendReport>,
@@ -98,6 +103,8 @@ pub struct EtcdSummary {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FrontendReport {
+    /// Its number among frontends and backends; a frontend and the backend of the same name that it leads to have one.
+    pub id: u32,
     pub name: String,
     /// As bound: a configured port of 0 shows the one that the kernel gave.
     pub bind: Vec<String>,
@@ -122,6 +129,8 @@ pub struct FrontendReport {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BackendReport {
+    /// As of a frontend.
+    pub id: u32,
     pub name: String,
     pub balance: String,
     /// Sessions that wait for a server now.
@@ -140,92 +149,14 @@ pub struct BackendReport {
     pub availability: Availability,
     /// Sessions at which servers with `minconn` have their whole `maxconn`.
     pub fullconn: Option<u64>,
+    /// All backups are used at once, and not just the first.
+    pub allbackups: bool,
+    /// Of the sessions of all servers that it has.
+    #[serde(flatten)]
+    pub times: ServerTimes,
     /// Discovery of this backend's servers, if it has one; with `held` while a change waits for `lb server accept`.
     pub discovery: Option<SourceStatus>,
     pub servers: Vec<ServerReport>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ServerReport {
-    pub name: String,
-    pub addr: String,
-    pub status: ServerStatus,
-    pub check: CheckReport,
-    /// As configured, discovered or set by hand; slow start is not in it.
-    pub weight: u16,
-    pub backup: bool,
-    /// 0: no limit.
-    pub maxconn: u64,
-    /// How far it is in its slow start, in percent. `None`: it is not in one.
-    pub throttle: Option<u64>,
-    /// Checks that failed.
-    pub checks_failed: u64,
-    #[serde(flatten)]
-    pub traffic: Traffic,
-    #[serde(flatten)]
-    pub pace: Pace,
-    #[serde(flatten)]
-    pub availability: Availability,
-    #[serde(flatten)]
-    pub times: ServerTimes,
-}
-
-/// One word for administration and health, the former first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum ServerStatus {
-    Up,
-    Down,
-    Drain,
-    Maint,
-    /// It left the backend and finishes the sessions that it has.
-    Leaving,
-    /// A word of another version.
-    #[default]
-    #[serde(other)]
-    Unknown,
-}
-
-/// Why a server is UP or DOWN.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CheckReport {
-    /// HAProxy's short word for the last result: `L4OK`, `L4CON`, `L7STS`, …; empty before the first.
-    pub status: String,
-    /// Where the server stands between rise and fall: `UP 2/3`, `DOWN 1/2`; `no check` without one.
-    pub health: String,
-    /// The newest first; at most 16.
-    pub last: Vec<ResultReport>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ResultReport {
-    pub ok: bool,
-    /// As [`CheckReport::status`].
-    pub status: String,
-    /// For people: `connection refused`, `status 503`, …
-    pub cause: String,
-    pub duration_ms: f64,
-    /// `check`, or `traffic` when a session's connect found it.
-    pub source: String,
-    /// How long ago it ended.
-    pub age_ms: u64,
-}
-
-impl ServerStatus {
-    /// As `lb status` shows it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Up => "UP",
-            Self::Down => "DOWN",
-            Self::Drain => "DRAIN",
-            Self::Maint => "MAINT",
-            Self::Leaving => "LEAVING",
-            Self::Unknown => "?",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::agent_reply::AgentReply;
 use super::outcome::Consequences;
 use super::sentences::Cause;
+use crate::backend::health::{CheckResult, CheckStatus};
 use crate::backend::{Backend, Member, MemberSpec, Server};
 use crate::config::{Agent, Weight};
 use crate::sys::addr::Addr;
@@ -43,12 +44,16 @@ pub(super) async fn follow_agent(
         let asked = Instant::now();
         let why = match timeout(agent.inter, ask(agent, &member.spec)).await {
             Ok(Ok(bytes)) => {
-                take_in(&backend, &member, &AgentReply::parse(&bytes), asked, &wake, &consequences);
+                let reply = AgentReply::parse(&bytes);
+                server.state().said(agent_result(&reply, asked.elapsed()), Instant::now());
+                take_in(&backend, &member, &reply, asked, &wake, &consequences);
                 continue;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {:?}", agent.inter),
+            Ok(Err(error)) => (CheckStatus::L4Con, error.to_string()),
+            Err(_) => (CheckStatus::L7Tout, format!("no answer within {:?}", agent.inter)),
         };
+        let (status, why) = why;
+        server.state().said(CheckResult::new(status, &why, asked.elapsed()), Instant::now());
         tracing::debug!("backend {}: the agent of server {} says nothing: {why}", backend.name, server.name);
     }
 }
@@ -77,6 +82,13 @@ async fn ask(agent: &Agent, spec: &MemberSpec) -> io::Result<Vec<u8>> {
         }
     }
     if bytes.len() < MOST { Ok(bytes) } else { Err(io::Error::other("its answer is no line")) }
+}
+
+/// What it said, as HAProxy shows it.
+fn agent_result(reply: &AgentReply, took: Duration) -> CheckResult {
+    let status = if reply.up == Some(false) { CheckStatus::L7Sts } else { CheckStatus::L7Ok };
+    let told = if reply.told.is_empty() { String::new() } else { format!("via agent : {}", reply.told) };
+    CheckResult::new(status, &told, took)
 }
 
 /// Does what the agent says. The operator may say otherwise afterwards, as the agent may again.

@@ -90,6 +90,13 @@ impl Listeners {
         total
     }
 
+    /// Bytes to the clients of all frontends there have been.
+    pub(super) fn bytes_out(&self) -> u64 {
+        let mut total = self.served.values().map(|served| served.frontend.stats.bytes_out.value()).sum();
+        self.departed.see(|_, counts| total += counts.bytes_out.value());
+        total
+    }
+
     /// Listening sockets that this engine serves.
     pub(super) fn count(&self) -> u32 {
         let bound = self.served.values().flat_map(|served| &served.bound);

@@ -48,7 +48,7 @@ pub(super) fn frontend_since(now: &FrontendRecord, before: Option<&FrontendRecor
 }
 
 pub(super) fn backend_record(backend: &Backend) -> BackendRecord {
-    let BackendStats { sessions_total, unserved, downs, sessions_max, queue_max, rate } = &backend.stats;
+    let BackendStats { sessions_total, unserved, client_aborts, downs, sessions_max, queue_max, rate } = &backend.stats;
     let Outage { changed, downtime, usable } = backend.outage();
     BackendRecord {
         name: backend.name.to_string(),
@@ -60,14 +60,16 @@ pub(super) fn backend_record(backend: &Backend) -> BackendRecord {
         changed_ms: changed.map(|changed| millis(changed.elapsed())),
         downtime_ms: millis(downtime),
         out: usable == Some(false),
+        client_aborts: Some(client_aborts.value()),
     }
 }
 
 pub(super) fn add_backend(backend: &Backend, record: &BackendRecord) {
-    let BackendStats { sessions_total, unserved, downs, sessions_max, queue_max, rate } = &backend.stats;
+    let BackendStats { sessions_total, unserved, client_aborts, downs, sessions_max, queue_max, rate } = &backend.stats;
     rate.pass_over(record.sessions_total);
     sessions_total.add(record.sessions_total);
     unserved.add(record.unserved);
+    client_aborts.add(record.client_aborts.unwrap_or(0));
     downs.add(record.downs);
     see_peaks(backend_peaks(sessions_max, queue_max, rate), &record.peaks);
     hear_quiet(rate, record.quiet_ms);
@@ -86,6 +88,7 @@ pub(super) fn backend_since(now: &BackendRecord, before: Option<&BackendRecord>)
         unserved: now.unserved.saturating_sub(before.unserved),
         downs: now.downs.saturating_sub(before.downs),
         changed_ms: None,
+        client_aborts: now.client_aborts.map(|now| now.saturating_sub(before.client_aborts.unwrap_or(0))),
         ..now.clone()
     }
 }
@@ -102,13 +105,13 @@ pub(super) fn counts_record(backend: &str, name: &str, stats: &ServerStats) -> S
         histograms: Vec::new(),
         knowledge: Vec::new(),
         peaks: peak_records(server_peaks(stats)),
-        quiet_ms: quiet(&stats.rate, stats.picks.value()),
+        quiet_ms: quiet(&stats.rate, stats.connects.value()),
     }
 }
 
 pub(super) fn add_server(stats: &ServerStats, record: &ServerRecord) {
-    let picks = record.counts.iter().find(|count| count.what == Counted::Picks as u32);
-    stats.rate.pass_over(picks.map_or(0, |picks| picks.value));
+    let connects = record.counts.iter().find(|count| count.what == Counted::Connects as u32);
+    stats.rate.pass_over(connects.map_or(0, |connects| connects.value));
     for (what, counter) in counters(stats) {
         if let Some(count) = record.counts.iter().find(|count| count.what == what as u32) {
             counter.add(count.value);
@@ -162,7 +165,7 @@ pub(super) fn histogram_records(times: &Times) -> Vec<HistogramRecord> {
     timings(times).map(record).into()
 }
 
-fn counters(stats: &ServerStats) -> [(Counted, &Counter); 14] {
+fn counters(stats: &ServerStats) -> [(Counted, &Counter); 16] {
     [
         (Counted::Sessions, &stats.sessions_total),
         (Counted::BytesIn, &stats.bytes_in),
@@ -170,7 +173,7 @@ fn counters(stats: &ServerStats) -> [(Counted, &Counter); 14] {
         (Counted::ConnectErrors, &stats.connect_errors),
         (Counted::Retries, &stats.retries),
         (Counted::Redispatches, &stats.redispatches),
-        (Counted::ChecksFailed, &stats.checks_failed),
+        (Counted::ChecksFailed, &stats.checks.failed),
         (Counted::Downs, &stats.downs),
         (Counted::Picks, &stats.picks),
         (Counted::Connects, &stats.connects),
@@ -178,6 +181,8 @@ fn counters(stats: &ServerStats) -> [(Counted, &Counter); 14] {
         (Counted::ClientAborts, &stats.aborts.client),
         (Counted::ServerAborts, &stats.aborts.server),
         (Counted::InternalAborts, &stats.aborts.internal),
+        (Counted::ResponseErrors, &stats.aborts.response),
+        (Counted::ChecksFailedWhileUp, &stats.checks.failed_while_up),
     ]
 }
 

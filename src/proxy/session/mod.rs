@@ -43,9 +43,11 @@ pub(super) fn serve(
     frontend.stats.sessions_total.add(1);
     frontend.stats.sessions_max.see(frontend.limit.used().into());
     let backend = Arc::clone(&frontend.route().backend);
-    backend.stats.sessions_total.add(1);
     let entry = permit.gate().map(|gate| gate.entry());
     let introduced = !entry.as_ref().is_some_and(|entry| entry.accept_proxy);
+    if introduced {
+        backend.stats.sessions_total.add(1);
+    }
     let name = ClientName::or(peer, entry.map_or(ClientName::Unknown, |entry| ClientName::Unix(entry.number)));
     let record = SessionFacts::new(name, None, SystemTime::now(), Instant::now());
     let preamble = Preamble { introduced, ..Preamble::default() };

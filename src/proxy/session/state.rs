@@ -149,11 +149,19 @@ impl Session {
             (During::Finished, _) => {}
             (During::Data, Some(server)) => match by {
                 By::Client | By::ClientTimeout => server.stats.aborts.client.add(1),
-                By::Server | By::ServerTimeout => server.stats.aborts.server.add(1),
+                By::Server => {
+                    server.stats.aborts.server.add(1);
+                    server.stats.aborts.response.add(1);
+                }
+                By::ServerTimeout => server.stats.aborts.server.add(1),
                 By::Resource => server.stats.aborts.internal.add(1),
                 _ => {}
             },
             (During::Request, _) => self.permit.frontend().stats.request_errors.add(1),
+            (During::Connect | During::Queue, _) if by == By::Client => match &self.failed {
+                Some(server) if during == During::Connect => server.stats.aborts.client.add(1),
+                _ => self.backend.stats.client_aborts.add(1),
+            },
             _ if !matches!(by, By::Server | By::ServerTimeout | By::Proxy | By::Resource) => {}
             _ => match &self.failed {
                 Some(server) => server.stats.failed.add(1),

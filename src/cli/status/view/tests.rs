@@ -14,7 +14,8 @@ fn status() -> Status {
         source: "check".into(),
         age_ms: 1_200,
     };
-    let check = CheckReport { status: "L4CON".into(), health: "DOWN 0/2".into(), last: vec![last] };
+    let check =
+        CheckReport { status: "L4CON".into(), health: "DOWN 0/2".into(), last: vec![last], ..CheckReport::default() };
     let down = ServerReport {
         name: "b".into(),
         addr: "127.0.0.1:2".into(),

@@ -32,6 +32,8 @@ pub struct Traffic {
     pub client_aborts: u64,
     /// The same by the server.
     pub server_aborts: u64,
+    /// Those that the server did not end by silence.
+    pub response_errors: u64,
     /// Sessions that ended for lack of memory or descriptors.
     pub internal_errors: u64,
 }
