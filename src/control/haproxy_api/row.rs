@@ -119,7 +119,7 @@ impl Row {
 }
 
 impl Cell {
-    fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::U32(_) => "u32",
             Self::U64(_) => "u64",
