@@ -49,7 +49,7 @@ pub struct ServerState {
     pub agent_said: Option<CheckResult>,
     pub tracking: Option<Tracking>,
     pub history: History,
-    /// When it last went UP or DOWN, or into MAINT or out of it.
+    /// When it last went UP or DOWN, or had another administration.
     pub changed: Option<Instant>,
     /// How long it was DOWN or in MAINT before that, together.
     pub downtime: Duration,
@@ -359,7 +359,7 @@ impl ServerState {
         if self.admin == AdminState::Maint && admin != AdminState::Maint {
             self.recovering_since = Some(now);
         }
-        if (self.admin == AdminState::Maint) != (admin == AdminState::Maint) {
+        if self.admin != admin {
             self.downtime += self.away(!self.is_up() || self.admin == AdminState::Maint, now);
             self.changed = Some(now);
         }

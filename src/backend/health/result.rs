@@ -71,6 +71,8 @@ pub enum ResultSource {
 pub enum CheckStatus {
     /// Not checked yet.
     Ini,
+    /// An agent answered and said nothing of the server's health.
+    Checked,
     /// This host could not ask: no descriptor, port or memory left. It is no fact about the server.
     SockErr,
     /// Connected, and no more was asked.
@@ -99,7 +101,7 @@ impl CheckStatus {
     /// counted as a failure, it would take every server DOWN at once.
     pub fn verdict(self) -> Option<bool> {
         match self {
-            Self::Ini | Self::SockErr => None,
+            Self::Ini | Self::Checked | Self::SockErr => None,
             other => Some(other.is_ok()),
         }
     }
@@ -109,6 +111,7 @@ impl fmt::Display for CheckStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ini => "INI",
+            Self::Checked => "CHECKED",
             Self::SockErr => "SOCKERR",
             Self::L4Ok => "L4OK",
             Self::L4Tout => "L4TOUT",
@@ -176,11 +179,11 @@ mod tests {
     #[test]
     fn shows_the_words_of_haproxy() {
         use CheckStatus::*;
-        let shown = [Ini, SockErr, L4Ok, L4Tout, L4Con, L7Ok, L7Tout, L7Rsp, L7Sts].map(|status| {
+        let shown = [Ini, Checked, SockErr, L4Ok, L4Tout, L4Con, L7Ok, L7Tout, L7Rsp, L7Sts].map(|status| {
             assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
             status.to_string()
         });
-        assert_eq!(shown.join(" "), "INI SOCKERR L4OK L4TOUT L4CON L7OK L7TOUT L7RSP L7STS");
+        assert_eq!(shown.join(" "), "INI CHECKED SOCKERR L4OK L4TOUT L4CON L7OK L7TOUT L7RSP L7STS");
         let sts = CheckResult::new(L7Sts, "status 503, expected 200-399", 12 * MS).with_code(503);
         assert_eq!(sts.to_string(), "L7STS/503 in 12ms: status 503, expected 200-399");
     }

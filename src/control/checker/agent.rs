@@ -86,7 +86,11 @@ async fn ask(agent: &Agent, spec: &MemberSpec) -> io::Result<Vec<u8>> {
 
 /// What it said, as HAProxy shows it.
 fn agent_result(reply: &AgentReply, took: Duration) -> CheckResult {
-    let status = if reply.up == Some(false) { CheckStatus::L7Sts } else { CheckStatus::L7Ok };
+    let status = match reply.up {
+        Some(true) => CheckStatus::L7Ok,
+        Some(false) => CheckStatus::L7Sts,
+        None => CheckStatus::Checked,
+    };
     let told = if reply.told.is_empty() { String::new() } else { format!("via agent : {}", reply.told) };
     CheckResult::new(status, &told, took)
 }

@@ -67,6 +67,10 @@ impl Consequences {
             let mut server = member.server.state();
             let (before, own) = (server.administration(), server.admin);
             server.administer(state, now);
+            if state == AdminState::Maint && before != AdminState::Maint && server.is_up() {
+                // As in HAProxy.
+                member.server.stats.downs.add(1);
+            }
             (before, own == AdminState::Maint && state != AdminState::Maint && server.is_up())
         };
         backend.refresh(now);

@@ -160,6 +160,7 @@ fn capital(text: &str) -> String {
 fn description(status: CheckStatus) -> &'static str {
     match status {
         CheckStatus::Ini => "Initializing",
+        CheckStatus::Checked => "No status change",
         CheckStatus::SockErr => "Socket error",
         CheckStatus::L4Ok => "Layer4 check passed",
         CheckStatus::L4Tout => "Layer4 timeout",

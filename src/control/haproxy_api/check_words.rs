@@ -39,9 +39,10 @@ impl CheckWord {
 const INITIALIZING: u8 = 1;
 const FIRST_WITH_CODE: u8 = 15;
 
-const WORDS: [CheckWord; 10] = [
+const WORDS: [CheckWord; 11] = [
     word("UNK", 0, "Unknown", false),
     word("INI", INITIALIZING, "Initializing", false),
+    word("CHECKED", 3, "No status change", false),
     word("SOCKERR", 5, "Socket error", false),
     word("L4OK", 6, "Layer4 check passed", true),
     word("L4TOUT", 7, "Layer4 timeout", false),

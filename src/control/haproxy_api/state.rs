@@ -111,7 +111,9 @@ fn administration(standing: ServerStanding<'_>) -> u8 {
 fn check(standing: ServerStanding<'_>) -> String {
     let (check, is_maint) = (&standing.server.check, standing.is_maint());
     let Some(position) = check.position else {
-        return format!("1 0 {} 0", if is_maint { 0 } else { USUAL_RISE });
+        let disabled = standing.server.settings.disabled;
+        let (health, paused) = (if is_maint || disabled { 0 } else { USUAL_RISE }, if disabled { PAUSED } else { 0 });
+        return format!("1 0 {health} {paused}");
     };
     let last = check.last.iter().find(|result| result.source == "check");
     let word = CheckWord::of(last.map_or("INI", |last| last.status.split('/').next().unwrap_or_default()));

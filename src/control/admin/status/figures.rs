@@ -54,9 +54,9 @@ pub struct Pace {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Availability {
-    /// Times that it went DOWN.
+    /// Times that it went DOWN, or into MAINT while it was UP.
     pub downs: u64,
-    /// How long ago it went UP, DOWN, into MAINT or out of it. `None`: it never did.
+    /// How long ago it went UP or DOWN, or changed its administration. `None`: it never did.
     pub changed_s: Option<u64>,
     /// DOWN or in MAINT, together.
     pub downtime_s: u64,
