@@ -73,7 +73,7 @@
 //! - **leaving**: a server that has disappeared from etcd, until its removal is either applied or held.
 //! - **ending letters**: the two letters of a log line: which side ended the session (`-` none, `C` client, `S` server,
 //!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `U` server UP again, `K` the operator)
-//!   and in which phase (`R` PROXY header, `Q` queue, `C` connect, `D` data, `-` finished).
+//!   and in which phase (`R` PROXY header, `Q` queue, `C` connect, `D` data, `-` finished or ordered to end).
 
 // A failed print would panic: `log::voice` takes messages, `cli::output` answers.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
@@ -116,7 +116,9 @@ pub mod internals {
     }
 
     pub mod control {
-        pub use crate::control::admin::{Answer, Conversations, Request, Status, serve, status};
+        pub use crate::control::admin::{
+            Answer, Conversations, Request, SessionId, SessionOrder, Status, serve, status,
+        };
         pub use crate::control::discovery::{Discovered, Discovery, Event, HoldReason, Kv, Leaving, Listing, Servers};
         pub use crate::control::etcd::{AppliedFrom, Follower, FoundServers, Options, SourceStatus};
         pub use crate::control::last_known_good::Saved;

@@ -15,8 +15,10 @@ mod register;
 mod reload;
 mod run;
 mod server;
+mod sessions;
 mod status;
 mod table;
+mod units;
 mod upgrade;
 mod usual_sockets;
 
@@ -55,6 +57,8 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         CliCommand::Convert(args) => convert::run(&args),
         CliCommand::Status(args) => status::run(&args, &socket),
         CliCommand::Server(args) => server::run(args, &socket),
+        CliCommand::Sessions(args) => sessions::list(&args, &socket),
+        CliCommand::Session(args) => sessions::run(args, &socket),
         CliCommand::Counters(args) => counters::run(&args, &socket),
         CliCommand::Reload(args) => reload::run(&args, &socket),
         CliCommand::Upgrade(args) => upgrade::run(args, &socket),

@@ -8,6 +8,7 @@ use super::status::{parse, server_table};
 use super::{ExitStatus, output};
 use crate::config::AdminState;
 use crate::control::admin::{Request, status};
+use crate::sys::clock::millis;
 
 pub(super) fn run(args: ServerArgs, socket: &AdminSocket) -> ExitStatus {
     match args.command {
@@ -18,6 +19,7 @@ pub(super) fn run(args: ServerArgs, socket: &AdminSocket) -> ExitStatus {
         ServerCommand::Weight { target: ServerTarget { server: ServerPath { backend, server }, json }, weight } => {
             socket.ask_and_show(&Request::SetWeight { backend, server, weight }, json)
         }
+        ServerCommand::Kill { servers, over, json } => kill(socket, servers, millis(over), json),
         ServerCommand::Accept { backend, json } => socket.ask_and_show(&Request::Accept { backend }, json),
     }
 }
@@ -25,6 +27,14 @@ pub(super) fn run(args: ServerArgs, socket: &AdminSocket) -> ExitStatus {
 fn administer(socket: &AdminSocket, target: ServerTarget, state: AdminState) -> ExitStatus {
     let ServerPath { backend, server } = target.server;
     socket.ask_and_show(&Request::SetServer { backend, server, state }, target.json)
+}
+
+/// One server after the other; the first refusal that there is decides the exit code.
+fn kill(socket: &AdminSocket, servers: Vec<ServerPath>, over_ms: u64, json: bool) -> ExitStatus {
+    let requests =
+        servers.into_iter().map(|ServerPath { backend, server }| Request::KillServer { backend, server, over_ms });
+    let ended: Vec<_> = requests.map(|request| socket.ask_and_show(&request, json)).collect();
+    ended.into_iter().find(|status| *status != ExitStatus::Done).unwrap_or(ExitStatus::Done)
 }
 
 fn list(socket: &AdminSocket, json: bool) -> ExitStatus {

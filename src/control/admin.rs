@@ -13,6 +13,7 @@ pub(crate) mod client;
 pub(crate) mod conversations;
 pub(crate) mod protocol;
 pub(crate) mod server;
+pub(crate) mod sessions;
 pub mod status;
 
 pub(crate) use client::{Client, ClientError};
@@ -20,4 +21,5 @@ pub use conversations::Conversations;
 pub use protocol::{Answer, Request};
 pub(crate) use server::ProgressSender;
 pub use server::serve;
+pub use sessions::{SessionId, SessionOrder};
 pub use status::Status;

@@ -2,14 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::control::admin::{Answer, ProgressSender, Request, Status};
-use crate::engine::admin_socket::PendingRequest;
-use crate::engine::inputs::Jobs;
+use crate::engine::admin_socket::{PendingRequest, Reply};
+use crate::engine::inputs::{Jobs, LoopEvent};
+use crate::engine::name_pattern::NamePattern;
 use crate::engine::pools::Administered;
 use crate::engine::reload_queue::ReloadAsker;
+use crate::engine::sessions::SessionScope;
 use crate::engine::upgrade_status::Asker;
-use crate::engine::{Engine, reload, status};
+use crate::engine::{Engine, reload, sessions, status};
 use crate::exit::ExitStatus;
 use crate::handoff::control::Upgrade;
 use crate::stats::Counts;
@@ -39,6 +42,16 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
             Answer::busy("counters stay: an upgrade is in progress, which adds up those of two engines")
         }
         Request::ClearCounters { all } => clear_counters(engine, all),
+        Request::Sessions { backend, server, sort, limit } => {
+            let scope = scope(engine, backend, server);
+            return later(jobs, reply, sessions::list(engine.workers.clone(), scope, sort, limit));
+        }
+        Request::KillSessions { ids } => return later(jobs, reply, sessions::kill(engine.workers.clone(), ids)),
+        Request::KillServer { backend, server, over_ms } => {
+            let scope = scope(engine, Some(backend), Some(server));
+            let over = Duration::from_millis(over_ms);
+            return later(jobs, reply, sessions::kill_all(engine.workers.clone(), scope, over));
+        }
         Request::Reload if engine.upgrade_status.is_running() => {
             Answer::busy("reload refused: an upgrade is in progress")
         }
@@ -51,6 +64,21 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
         }
     };
     reply.send(answer);
+}
+
+/// Answers when this is done, beside the loop. Dropped by a panic, the reply answers the client.
+fn later(jobs: &mut Jobs, reply: Reply, answer: impl Future<Output = Answer> + 'static) {
+    let job = async {
+        reply.send(answer.await);
+        LoopEvent::Tick
+    };
+    jobs.start_apart(job, LoopEvent::Tick);
+}
+
+fn scope(engine: &Engine, backend: Option<String>, server: Option<String>) -> SessionScope {
+    let (backend, server) = (NamePattern::new(backend), server.map(|server| NamePattern::new(Some(server))));
+    let unknown = engine.pools.unknown(&backend, server.as_ref());
+    SessionScope { backend, server, unknown }
 }
 
 /// The status, once its counts are where they survive this engine's upgrade.

@@ -38,6 +38,7 @@ pub enum During {
     Queue,
     Connect,
     Data,
+    /// Or the end was ordered from outside, as HAProxy logs that.
     Finished,
 }
 

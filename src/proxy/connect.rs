@@ -18,6 +18,7 @@ use self::attempt::{ConnectFailure, Missed, ServerConnection};
 use super::Finding;
 use super::preamble::Preamble;
 use super::session::state::{Ending, Interrupt, Session};
+use super::sighting::Wait;
 use crate::backend::{Hint, Lease, Slot};
 use crate::config::{self, Balance};
 use crate::log::{By, During};
@@ -184,7 +185,7 @@ impl Session {
             // Later the server to be avoided may be well again, and the only one with room.
             hint.avoid = None;
             let called = poll_fn(|cx| ticket.poll_called(cx));
-            let called = self.wait_for_call(client, preamble, until, called).await;
+            let called = self.wait_for_call(client, preamble, Wait::new(until, During::Queue), called).await;
             called.map_err(|interrupt| self.ending_of(interrupt, During::Queue))?;
             may_look = true;
         }
@@ -195,7 +196,7 @@ impl Session {
         &self,
         client: &Socket,
         preamble: &Preamble,
-        until: Instant,
+        wait: Wait<'_>,
         called: impl Future<Output = ()>,
     ) -> Result<(), Interrupt> {
         let event = async {
@@ -205,7 +206,7 @@ impl Session {
                 () = preamble.closed_in_silence(client) => Err(Interrupt::Hangup),
             }
         };
-        self.wait(client, until, event).await.flatten()
+        self.wait(client, wait, event).await.flatten()
     }
 
     /// After a failed attempt: end, or prepare the next one.
@@ -274,7 +275,8 @@ impl Session {
         let backend = Arc::clone(&self.backend);
         let pausing = backend.queue.pause(search.settings.maxqueue);
         let called = poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx)));
-        match self.wait_for_call(client, preamble, pause.min(until.max(now)), called).await {
+        let wait = Wait::new(pause.min(until.max(now)), During::Connect);
+        match self.wait_for_call(client, preamble, wait, called).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.ending_of(interrupt, During::Connect)),
         }

@@ -41,10 +41,12 @@ pub(super) struct Scratch {
 }
 
 impl Context {
-    pub(super) fn new(resources: WorkerResources) -> Rc<Self> {
+    /// Of the worker with this number.
+    pub(super) fn new(worker: usize, resources: WorkerResources) -> Rc<Self> {
         let WorkerResources { log, notices, pipes } = resources;
         let scratch = Scratch { buf: vec![0; COPY_BYTES].into_boxed_slice(), pipes: Pipes::new(pipes) };
-        Rc::new(Self { scratch: scratch.into(), register: Rc::default(), log, notices, warned: Cell::default() })
+        let register = Rc::new(Register::new(worker));
+        Rc::new(Self { scratch: scratch.into(), register, log, notices, warned: Cell::default() })
     }
 
     /// Calls `warn`, unless it did so within the last second: one cause may hit every session.

@@ -8,6 +8,7 @@ pub(crate) mod frontend;
 pub(crate) mod frozen;
 pub(crate) mod gate;
 pub(crate) mod limit;
+pub(crate) mod sighting;
 pub(crate) mod worker;
 
 mod connect;

@@ -7,6 +7,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::session::state::{Ending, Interrupt, Session};
+use super::sighting::Wait;
 use crate::log::{By, ClientName, During};
 use crate::proxy_protocol::{self, Decoded};
 use crate::runtime::stream::{ReadEnd, Received, Socket};
@@ -53,7 +54,7 @@ impl Session {
                 bytes.extend_from_slice(&scratch.buf[..received.len]);
                 Poll::Ready(io::Result::Ok(received))
             });
-            match self.wait(client, until, read).await {
+            match self.wait(client, Wait::new(until, During::Request), read).await {
                 Ok(Ok(Received { len: 1.., then })) if then != ReadEnd::Broken => {
                     preamble.ended |= then == ReadEnd::Fin;
                 }

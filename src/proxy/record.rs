@@ -30,9 +30,9 @@ pub(super) struct SessionFacts {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ByteCounts {
-    pub(super) from_client: u64,
-    pub(super) to_client: u64,
+pub(crate) struct ByteCounts {
+    pub(crate) from_client: u64,
+    pub(crate) to_client: u64,
 }
 
 impl SessionFacts {

@@ -145,6 +145,11 @@ impl Relay {
         ByteCounts { from_client: self.up.received, to_client: self.down.sent }
     }
 
+    /// Since the last byte of either side.
+    pub(super) fn idle(&self) -> Duration {
+        timer::now().saturating_duration_since(self.client_active.max(self.server_active))
+    }
+
     /// Whether a side has closed its half since the last call, or this is the first one.
     pub(super) fn has_closed_more(&mut self) -> bool {
         let closed = Some(self.half_closed());

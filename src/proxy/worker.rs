@@ -14,7 +14,8 @@ use super::context::{Context, WorkerResources};
 use super::frontend::{Frontend, Permit};
 use super::frozen::Frozen;
 use super::gate::Gate;
-use super::registry::Order;
+use super::registry::{Handle, Order};
+use super::sighting::Sighting;
 use super::{listener, session};
 use crate::backend::{Backend, Server};
 use crate::fault;
@@ -40,6 +41,8 @@ enum Command {
     Retire { id: ListenerId, frontend: Arc<Frontend>, gate: Arc<Gate>, socket: OwnedFd, done: oneshot::Sender<()> },
     Cut { filter: SessionFilter, by: By, over: Duration },
     Freeze { max: usize, sink: mpsc::UnboundedSender<Frozen> },
+    Look { sightings: oneshot::Sender<Vec<Sighting>> },
+    Kill { ids: Arc<[u64]>, over: Duration, killed: oneshot::Sender<Vec<u64>> },
     Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend> },
     Stats { reply: oneshot::Sender<WorkerStats> },
 }
@@ -67,7 +70,7 @@ impl Worker {
             match Executor::new() {
                 Ok(executor) => {
                     if ready.send(Ok(())).is_ok()
-                        && let Err(error) = executor.run(command_loop(receiver, resources))
+                        && let Err(error) = executor.run(command_loop(receiver, index, resources))
                     {
                         tracing::error!("worker {index} cannot wait for the kernel: {error}");
                     }
@@ -110,6 +113,21 @@ impl Worker {
         self.command(Command::Cut { filter, by, over });
     }
 
+    /// Ends the sessions with these ids as the operator's, evenly spread over a time. Brings the ids of those that are
+    /// there. An error: the worker is gone.
+    pub(crate) fn kill(&self, ids: Arc<[u64]>, over: Duration) -> oneshot::Receiver<Vec<u64>> {
+        let (killed, answer) = oneshot::channel();
+        self.command(Command::Kill { ids, over, killed });
+        answer
+    }
+
+    /// All sessions as they stand, the oldest first. An error: the worker is gone.
+    pub(crate) fn look(&self) -> oneshot::Receiver<Vec<Sighting>> {
+        let (sightings, answer) = oneshot::channel();
+        self.command(Command::Look { sightings });
+        answer
+    }
+
     /// Freezes the oldest `max` sessions that can be. What arrives at the sink is the caller's; the sink closes when
     /// all of them are frozen or have declined. Those that find the caller's end closed continue.
     pub fn freeze(&self, max: usize, sink: mpsc::UnboundedSender<Frozen>) {
@@ -150,8 +168,8 @@ struct CommandLoop {
     listeners: HashMap<ListenerId, TaskId>,
 }
 
-async fn command_loop(mut commands: mpsc::UnboundedReceiver<Command>, resources: WorkerResources) {
-    let context = Context::new(resources);
+async fn command_loop(mut commands: mpsc::UnboundedReceiver<Command>, index: usize, resources: WorkerResources) {
+    let context = Context::new(index, resources);
     spawn(trim(Rc::clone(&context)));
     let mut worker = CommandLoop { context, listeners: HashMap::new() };
     for number in 1_u64.. {
@@ -184,7 +202,19 @@ impl CommandLoop {
                 drop(socket);
                 reply(done, ());
             }
-            Command::Cut { filter, by, over } => cut(context, &filter, by, over),
+            Command::Cut { filter, by, over } => {
+                let mut handles = context.register.all();
+                if let SessionFilter::Server(server) = filter {
+                    handles.retain(|handle| handle.is_on(&server));
+                }
+                cut(handles, by, over);
+            }
+            Command::Look { sightings } => drop(spawn(look(Rc::clone(context), sightings))),
+            Command::Kill { ids, over, killed } => {
+                let (found, handles) = context.register.find(&ids).into_iter().unzip();
+                reply(killed, found);
+                cut(handles, By::Killed, over);
+            }
             Command::Freeze { max, sink } => context.register.freeze(max, &sink),
             Command::Thaw { frozen, permit, backend } => {
                 spawn(session::thaw(Rc::clone(context), permit, backend, *frozen));
@@ -219,11 +249,24 @@ fn reply<T>(to: oneshot::Sender<T>, answer: T) {
     }
 }
 
-fn cut(context: &Context, filter: &SessionFilter, by: By, over: Duration) {
-    let mut handles = context.register.all();
-    if let SessionFilter::Server(server) = filter {
-        handles.retain(|handle| handle.is_on(server));
+/// Has every session report, some in each turn: they must not keep the others waiting.
+async fn look(context: Rc<Context>, to: oneshot::Sender<Vec<Sighting>>) {
+    let register = &context.register;
+    let _alone = register.collecting.lock().await;
+    register.begin_collecting();
+    for handles in register.all().chunks(REPORTS) {
+        if to.is_closed() {
+            break;
+        }
+        handles.iter().for_each(|handle| handle.ask());
+        // They are polled before this task is.
+        yield_now().await;
     }
+    reply(to, register.end_collecting());
+}
+
+/// Ends sessions, evenly spread over a time.
+fn cut(handles: Vec<Rc<Handle>>, by: By, over: Duration) {
     let Ok(count) = u32::try_from(handles.len()) else {
         return;
     };
@@ -240,6 +283,9 @@ fn cut(context: &Context, filter: &SessionFilter, by: By, over: Duration) {
         }
     });
 }
+
+/// Sessions that report in one turn.
+const REPORTS: usize = 64;
 
 #[cfg(test)]
 mod tests;

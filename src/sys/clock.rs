@@ -95,6 +95,14 @@ fn broken_down(time: SystemTime, gmt: bool) -> (libc::tm, u32) {
     (tm, since.subsec_millis())
 }
 
+/// `12s`, `1m2s`, `3h4m`, `2d3h`: as HAProxy writes how long something lasts.
+pub(crate) fn two_units(seconds: u64) -> String {
+    let parts = [(seconds / 86_400, 'd'), (seconds / 3_600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let shown = parts.iter().filter(|(count, _)| *count > 0).take(2);
+    let text: String = shown.map(|(count, unit)| format!("{count}{unit}")).collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +117,22 @@ mod tests {
         assert!(zoned_time(time, false).contains("/Feb/2009:"), "{}", zoned_time(time, false));
         let iso = iso_time(time);
         assert!(iso.starts_with("2009-02-0") && iso.contains(":51.443000"), "{iso}");
+    }
+
+    #[test]
+    fn a_span_has_two_units_at_most() {
+        let table = [
+            (0, "0s"),
+            (12, "12s"),
+            (62, "1m2s"),
+            (60, "1m"),
+            (11_045, "3h4m"),
+            (3_601, "1h1s"),
+            (183_600, "2d3h"),
+            (90_061, "1d1h"),
+        ];
+        for (seconds, expected) in table {
+            assert_eq!(two_units(seconds), expected);
+        }
     }
 }

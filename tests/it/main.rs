@@ -61,6 +61,7 @@ mod replace_haproxy;
 mod retries;
 mod schedulers;
 mod server_state;
+mod sessions;
 mod signals;
 mod slow_start;
 mod state_dir;

@@ -10,6 +10,7 @@ mod probation;
 mod register;
 mod run;
 mod server;
+mod sessions;
 mod time;
 mod upgrade;
 
@@ -23,6 +24,7 @@ pub(crate) use demo::{DemoArgs, DemoChildArgs, DemoServerArgs};
 pub(crate) use register::{RegisterArgs, RegisterCheck, RegisterCheckArgs};
 pub(crate) use run::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
 pub(crate) use server::{ServerArgs, ServerCommand, ServerPath, ServerTarget};
+pub(crate) use sessions::{NameScope, SessionArgs, SessionCommand, SessionsArgs, SortKey};
 pub(crate) use upgrade::UpgradeArgs;
 
 /// A TCP load balancer: servers, configuration and the binary itself change without cutting a connection.
@@ -43,6 +45,8 @@ pub(crate) enum CliCommand {
     Convert(ConvertArgs),
     Status(StatusArgs),
     Server(ServerArgs),
+    Sessions(SessionsArgs),
+    Session(SessionArgs),
     Counters(CountersArgs),
     Reload(ReloadArgs),
     Upgrade(UpgradeArgs),

@@ -1,6 +1,9 @@
 //! `lb server` and its commands.
 
 use std::str::FromStr;
+use std::time::Duration;
+
+use super::time::time;
 
 /// List and administer servers
 #[derive(Debug, clap::Args)]
@@ -43,6 +46,25 @@ pub(crate) enum ServerCommand {
         /// 0 to 256; 0: no new sessions
         #[arg(value_name = "N", value_parser = weight, allow_negative_numbers = true)]
         weight: u16,
+    },
+    /// End the sessions of servers: both sides get a reset
+    #[command(after_help = "\
+BACKEND and SERVER may hold * for any letters and ? for one. New sessions still
+come, unless the server drains.
+
+Examples:
+  lb server drain app/app1 && lb server kill app/app1 --over 30s
+  lb server kill 'app/old-*' other/app1")]
+    Kill {
+        /// As `lb server list` prints it
+        #[arg(value_name = "BACKEND/SERVER", required = true)]
+        servers: Vec<ServerPath>,
+        /// Evenly spread over this time, up to an hour
+        #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = spread)]
+        over: Duration,
+        /// Print the answers as JSON, a line each
+        #[arg(long)]
+        json: bool,
     },
     /// Apply a discovery change that is held because it would remove most servers
     #[command(after_help = "Example:\n  lb server accept app")]
@@ -93,6 +115,11 @@ fn weight(text: &str) -> Result<u16, String> {
         let what = if text.ends_with('%') { "a weight is no percentage; " } else { "" };
         format!("{what}write a whole number from 0 to {MAX_WEIGHT}")
     })
+}
+
+fn spread(text: &str) -> Result<Duration, String> {
+    let over = time(text)?;
+    if over > Duration::from_secs(3600) { Err("an hour at most".to_owned()) } else { Ok(over) }
 }
 
 /// As `config::MAX_WEIGHT`; a test keeps them equal.

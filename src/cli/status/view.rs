@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::output::harmless;
 use crate::cli::table::{Cell, Colour, Table};
+use crate::cli::units::{bytes, duration_ms};
 use crate::config::counted;
 use crate::control::admin::Status;
 use crate::control::admin::status::{BackendReport, EtcdSummary, Percentiles, ServerReport, ServerStatus};
@@ -167,29 +168,6 @@ fn last_check(server: &ServerReport) -> Cell {
 fn etcd_facts(etcd: &EtcdSummary) -> String {
     let error = etcd.last_error.as_ref().map_or_else(String::new, |error| format!(", last_error {error}"));
     harmless(&format!("connected {}{error}, revision {}", etcd.connected, etcd.revision))
-}
-
-/// Three digits are enough for people: `0.12 ms`, `12 ms`, `3.4 s`, `5 min`.
-fn duration_ms(ms: f64) -> String {
-    match ms {
-        ms if ms < 10.0 => format!("{ms:.2}ms"),
-        ms if ms < 1_000.0 => format!("{ms:.0}ms"),
-        ms if ms < 120_000.0 => format!("{:.1}s", ms / 1_000.0),
-        ms => format!("{:.0}min", ms / 60_000.0),
-    }
-}
-
-/// Powers of 1,000, as network people count.
-fn bytes(count: u64) -> Cell {
-    let mut number = count as f64;
-    for unit in ["", "k", "M", "G", "T"] {
-        if number < 999.5 {
-            let digits = usize::from(!unit.is_empty() && number < 99.95);
-            return Cell::right(format!("{number:.digits$}{unit}"));
-        }
-        number /= 1_000.0;
-    }
-    Cell::right(format!("{number:.1}P"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::sessions::{SessionId, SessionOrder};
 use crate::config::AdminState;
 use crate::exit::ExitStatus;
 
@@ -27,6 +28,27 @@ pub enum Request {
     ClearCounters {
         #[serde(default)]
         all: bool,
+    },
+    /// Answered with a [`SessionList`](super::sessions::SessionList). The names may have `*` and `?`; none: all.
+    Sessions {
+        #[serde(default)]
+        backend: Option<String>,
+        /// `None`: also sessions without a server.
+        #[serde(default)]
+        server: Option<String>,
+        #[serde(default)]
+        sort: SessionOrder,
+        #[serde(default)]
+        limit: Option<u64>,
+    },
+    /// End these sessions.
+    KillSessions { ids: Vec<SessionId> },
+    /// End the sessions of servers, evenly spread over a time in milliseconds. The names may have `*` and `?`.
+    KillServer {
+        backend: String,
+        server: String,
+        #[serde(default)]
+        over_ms: u64,
     },
     /// Read the configuration again.
     Reload,

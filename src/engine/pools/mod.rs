@@ -27,6 +27,7 @@ use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
 use crate::control::names::Names;
 use crate::engine::error::EngineError;
+use crate::engine::name_pattern::NamePattern;
 use crate::engine::workers::Workers;
 use crate::log::{By, SessionLog};
 use crate::proxy::worker::SessionFilter;
@@ -433,6 +434,22 @@ impl Pools {
             let known: Vec<_> = snapshot.members.iter().map(|member| &*member.server.name).collect();
             format!("no server {server} in backend {backend}; there are: {}", known.join(", "))
         })
+    }
+
+    /// What is wrong with names that mean nothing here; `None`: they mean something.
+    pub(super) fn unknown(&self, backend: &NamePattern, server: Option<&NamePattern>) -> Option<String> {
+        let Some(server) = server else {
+            let known = self.backends.keys().any(|name| backend.matches(name));
+            return (!known).then(|| self.find(backend.text(), "").err()).flatten();
+        };
+        let has = |found: &Backend| found.snapshot().members.iter().any(|member| server.matches(&member.server.name));
+        if self.backends.iter().any(|(name, found)| backend.matches(name) && has(found)) {
+            return None;
+        }
+        if backend.is_wide() || server.is_wide() {
+            return Some(format!("no server is {}/{}; `lb server list` shows them", backend.text(), server.text()));
+        }
+        self.find(backend.text(), server.text()).err()
     }
 
     /// Where sessions for a server may be sent.

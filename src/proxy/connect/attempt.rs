@@ -12,6 +12,7 @@ use crate::config::{self, shifted};
 use crate::log::During;
 use crate::proxy::Finding;
 use crate::proxy::session::state::{Ending, Interrupt, Session};
+use crate::proxy::sighting::Wait;
 use crate::proxy_protocol;
 use crate::runtime::stream::Socket;
 use crate::sys::addr::Addr;
@@ -113,7 +114,8 @@ impl Session {
         let now = Instant::now();
         let deadline = now + settings.timeout.connect;
         let patience = (now + lease.server().patience()).min(deadline);
-        let mut outcome = self.wait(client, patience, poll_fn(|cx| socket.poll_connected(cx))).await;
+        let wait = |until| Wait::for_server(until, lease.server());
+        let mut outcome = self.wait(client, wait(patience), poll_fn(|cx| socket.poll_connected(cx))).await;
         if matches!(outcome, Err(Interrupt::Time)) && patience < deadline {
             if lease.server().suspect() {
                 self.notify(lease, Finding::Slow);
@@ -121,7 +123,7 @@ impl Session {
             if may_move_on && settings.retry.redispatch && self.backend.has_trusted(lease.server().slot()) {
                 return Err(Missed::Attempt(ConnectFailure::Slow));
             }
-            outcome = self.wait(client, deadline, poll_fn(|cx| socket.poll_connected(cx))).await;
+            outcome = self.wait(client, wait(deadline), poll_fn(|cx| socket.poll_connected(cx))).await;
         }
         match outcome {
             Ok(Ok(())) => Ok(()),

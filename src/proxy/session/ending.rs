@@ -72,7 +72,15 @@ impl Session {
             },
             RelayEnd::Idle(Side::Client) => over(By::ClientTimeout),
             RelayEnd::Idle(Side::Server) => over(By::ServerTimeout),
-            RelayEnd::Ordered(Order::Cut(by)) => over(by),
+            RelayEnd::Ordered(Order::Cut(by)) => {
+                if by == By::Killed {
+                    // Neither side must take what was broken off for a whole stream.
+                    drop(lease);
+                    relay.server.reset();
+                    relay.client.reset();
+                }
+                AfterRelay::Over(Termination { by, during: During::Finished })
+            }
             RelayEnd::Ordered(Order::Freeze) => unreachable!("a session that freezes has left this function above"),
         }
     }
@@ -98,14 +106,15 @@ impl Session {
 
     /// A client that closes now has had a complete session. One that stays or sends more gets a reset: its server is gone.
     async fn await_client_close(self, client: Socket) {
+        let until = Instant::now() + CLIENT_CLOSE_LIMIT;
         let mut byte = [0];
         let closes = poll_fn(|cx| client.poll_recv(cx, &mut byte));
         let received = tokio::select! {
             biased;
             received = closes => received.ok(),
-            () = Timer::after(CLIENT_CLOSE_LIMIT) => None,
+            () = Timer::at(until) => None,
             // Cut, or ordered to freeze: nothing is left to move.
-            _ = poll_fn(|cx| self.registered.poll_order(cx)) => None,
+            _ = poll_fn(|cx| self.poll_order(cx, || self.closing(until))) => None,
         };
         if received == Some(Received { len: 0, then: ReadEnd::Fin }) {
             drop(client);
@@ -121,7 +130,7 @@ impl Session {
         let until = Instant::now() + FLUSH_LIMIT;
         let mut pause = Duration::from_millis(1);
         while socket.unacknowledged() > 0 && Instant::now() < until {
-            let order = poll_fn(|cx| self.registered.poll_order(cx));
+            let order = poll_fn(|cx| self.poll_order(cx, || self.closing(until)));
             tokio::select! {
                 biased;
                 order = order => match order {

@@ -3,6 +3,7 @@
 mod ending;
 mod moving;
 mod relaying;
+mod reporting;
 pub(super) mod state;
 
 use std::future::Future;

@@ -48,7 +48,7 @@ impl Session {
         timer: &mut Timer,
         settled: &mut bool,
     ) -> Poll<RelayEnd> {
-        if let Poll::Ready(order) = self.registered.poll_order(cx) {
+        if let Poll::Ready(order) = self.poll_order(cx, || self.relaying(relay, settings)) {
             return Poll::Ready(RelayEnd::Ordered(order));
         }
         if let Poll::Ready(end) = relay.poll(cx, &mut self.context.scratch.borrow_mut()) {
@@ -81,7 +81,7 @@ impl Session {
     }
 
     /// Those of the backend, and of the frontend as it is now.
-    fn timeouts(&self, settings: &config::Backend) -> Timeouts {
+    pub(super) fn timeouts(&self, settings: &config::Backend) -> Timeouts {
         self.permit.frontend().route().settings.timeout.over(&settings.timeout)
     }
 }

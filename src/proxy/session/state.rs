@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::backend::{Backend, Lease, Server};
 use crate::config::LogSettings;
@@ -14,6 +14,7 @@ use crate::proxy::context::Context;
 use crate::proxy::frontend::Permit;
 use crate::proxy::record::{ByteCounts, SessionFacts};
 use crate::proxy::registry::{Order, Registered};
+use crate::proxy::sighting::Wait;
 use crate::proxy::{Finding, Notice};
 use crate::runtime::stream::Socket;
 use crate::runtime::timer::Timer;
@@ -62,26 +63,27 @@ impl Session {
         Self { context, registered, backend, record, failed: None, waited: Duration::ZERO, permit }
     }
 
-    /// Waits for `what`, but no longer than `until`, and not at all once the client is gone or an order has come.
+    /// Waits for `what`, but no longer than `wait` says, and not at all once the client is gone or an order has come.
     pub(in crate::proxy) async fn wait<T>(
         &self,
         client: &Socket,
-        until: Instant,
+        wait: Wait<'_>,
         what: impl Future<Output = T>,
     ) -> Result<T, Interrupt> {
         tokio::select! {
             biased;
             done = what => Ok(done),
-            order = poll_fn(|cx| self.registered.poll_order(cx)) => Err(Interrupt::Order(order)),
+            order = poll_fn(|cx| self.poll_order(cx, || wait.activity())) => Err(Interrupt::Order(order)),
             () = poll_fn(|cx| client.poll_hangup(cx)) => Err(Interrupt::Hangup),
-            () = Timer::at(until) => Err(Interrupt::Time),
+            () = Timer::at(wait.until) => Err(Interrupt::Time),
         }
     }
 
     /// What an interrupt means for a session without a server.
     pub(in crate::proxy) fn ending_of(&self, interrupt: Interrupt, during: During) -> Ending {
         match interrupt {
-            Interrupt::Order(Order::Cut(by)) => Ending::over(by, during),
+            // As HAProxy logs it, without the phase.
+            Interrupt::Order(Order::Cut(by)) => Ending::over(by, During::Finished),
             Interrupt::Order(Order::Freeze) => Ending::Freeze,
             Interrupt::Hangup => Ending::over(By::Client, during),
             Interrupt::Time => Ending::over(By::ServerTimeout, during),

@@ -4,11 +4,12 @@ use super::*;
 use crate::backend::{MemberOrigin, MemberSpec};
 use crate::config;
 use crate::log::SessionLog;
+use crate::proxy::registry::Demand;
 use crate::proxy::{Finding, Notice};
 
 fn context(notices: mpsc::Sender<Notice>) -> Rc<Context> {
     let log = SessionLog::start(0, Vec::new()).unwrap();
-    Context::new(WorkerResources { log, notices, pipes: 0 })
+    Context::new(0, WorkerResources { log, notices, pipes: 0 })
 }
 
 fn local<T>(work: impl Future<Output = T>) -> T {
@@ -22,10 +23,10 @@ fn a_thousand_sessions_are_cut_in_the_time_given() {
     local(async {
         let sessions: Vec<_> = (0..1000).map(|_| context.register.enter()).collect();
         let begun = Instant::now();
-        cut(&context, &SessionFilter::All, By::Killed, over);
+        cut(context.register.all(), By::Killed, over);
         for session in &sessions {
-            let cut = std::future::poll_fn(|cx| session.poll_order(cx)).await;
-            assert_eq!(cut, Order::Cut(By::Killed));
+            let cut = std::future::poll_fn(|cx| session.poll_demand(cx)).await;
+            assert_eq!(cut, Demand::Order(Order::Cut(By::Killed)));
         }
         let took = begun.elapsed();
         assert!(took >= over / 2, "not spread: {took:?}");

@@ -24,6 +24,24 @@ fn requests_read_as_they_are_written() {
             r#"{"request":"set_weight","backend":"app","server":"a","weight":256}"#,
             Request::SetWeight { backend: "app".into(), server: "a".into(), weight: 256 },
         ),
+        (
+            r#"{"request":"sessions"}"#,
+            Request::Sessions { backend: None, server: None, sort: SessionOrder::Age, limit: None },
+        ),
+        (
+            r#"{"request":"sessions","backend":"app","server":"a*","sort":"idle","limit":9}"#,
+            Request::Sessions {
+                backend: Some("app".into()),
+                server: Some("a*".into()),
+                sort: SessionOrder::Idle,
+                limit: Some(9),
+            },
+        ),
+        (r#"{"request":"kill_sessions","ids":["0x1f"]}"#, Request::KillSessions { ids: vec![SessionId(31)] }),
+        (
+            r#"{"request":"kill_server","backend":"app","server":"a"}"#,
+            Request::KillServer { backend: "app".into(), server: "a".into(), over_ms: 0 },
+        ),
         (r#"{"request":"reload"}"#, Request::Reload),
         (r#"{"request":"accept","backend":"app"}"#, Request::Accept { backend: "app".into() }),
         (r#"{"request":"upgrade"}"#, Request::Upgrade { binary: None, probation_ms: None }),
