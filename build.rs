@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::CommandFactory;
-use clap_complete::Shell;
+use clap_complete::env::Shells;
 
 #[allow(dead_code, unused_imports, reason = "the program uses the values; here only the definitions count")]
 #[path = "src/cli/arguments/mod.rs"]
@@ -72,13 +72,22 @@ fn write_assets(directory: &Path) -> io::Result<()> {
     let (man, completions) = (directory.join("man"), directory.join("completions"));
     fs::create_dir_all(&man)?;
     fs::create_dir_all(&completions)?;
-    let mut command = arguments::CommandLine::command();
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut command, "lb", &completions)?;
+    for (shell, name) in [("bash", "lb.bash"), ("zsh", "_lb"), ("fish", "lb.fish")] {
+        let shells = Shells::builtins();
+        let completer = shells.completer(shell).expect("clap knows these shells");
+        let mut script = Vec::new();
+        completer.write_registration(VARIABLE, "lb", "lb", "lb", &mut script)?;
+        if shell == "zsh" {
+            // A file that zsh loads when a word is completed for the first time has to complete that one, too.
+            script.extend(b"[[ $funcstack[1] = _lb ]] && _clap_dynamic_completer_lb \"$@\"\n");
+        }
+        fs::write(completions.join(name), script)?;
     }
-    // Anew: the scripts have added `help` to the first.
     clap_mangen::generate_to(without_help_commands(arguments::CommandLine::command()), &man)
 }
+
+/// As in `cli::completion`; a test keeps them equal.
+const VARIABLE: &str = "LB_COMPLETE";
 
 /// `lb help COMMAND` needs no page of its own.
 fn without_help_commands(command: clap::Command) -> clap::Command {

@@ -16,7 +16,8 @@ pub enum ExitStatus {
     Failed = 1,
     /// Invalid input: a flag, a name, the configuration.
     BadInput = 2,
-    /// An upgrade failed before the new engine was ready; the old one continues untouched.
+    /// An upgrade failed before the new engine was ready; the old one continues untouched. Also what `lb wait` ends with
+    /// when the time is up.
     UpgradeFailed = 3,
     /// An upgrade to a binary with another version of the core protocol.
     Incompatible = 4,
@@ -24,11 +25,15 @@ pub enum ExitStatus {
     Busy = 5,
     /// The new engine failed in its probation; the old one serves again.
     RolledBack = 6,
-    /// The upgrade is done, but some sessions stay in the old engine until they end.
+    /// The upgrade is done, but some sessions stay in the old engine until they end. Also what `--wait` ends with when
+    /// the time is up.
     SessionsLeft = 7,
 }
 
 impl ExitStatus {
+    /// What was waited for has not come in time.
+    pub const WAITED_IN_VAIN: Self = Self::UpgradeFailed;
+
     /// The number as the shell sees it.
     pub fn code(self) -> u8 {
         self as u8

@@ -11,7 +11,7 @@ use crate::control::admin::{Answer, Client, ClientError, Request};
 /// The admin socket of the daemon that a command is about.
 #[derive(Debug, Clone)]
 pub(super) struct AdminSocket {
-    /// As given with `--socket`.
+    /// As given with `--socket` or by the environment.
     given: Option<PathBuf>,
 }
 
@@ -25,11 +25,13 @@ pub(super) struct Refusal {
 }
 
 impl AdminSocket {
+    /// `given`: with `--socket`; else the environment may name it, to every command and to the daemon itself.
     pub(super) fn new(given: Option<PathBuf>) -> Self {
-        Self { given }
+        let named = || std::env::var_os("LB_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+        Self { given: given.or_else(named) }
     }
 
-    /// As given with `--socket`, which overrides the configuration.
+    /// As given, which overrides the configuration.
     pub(super) fn given(self) -> Option<PathBuf> {
         self.given
     }
@@ -51,6 +53,14 @@ impl AdminSocket {
                 let lost = matches!(error, ClientError::Closed(_) | ClientError::Silent { .. });
                 Err(Refusal { status: ExitStatus::Failed, message: self.explain(&error), lost })
             }
+        }
+    }
+
+    /// Sends one request and says nothing: what goes wrong is no answer.
+    pub(super) fn ask_quietly(&self, request: &Request) -> Option<Value> {
+        match self.connect().and_then(|client| client.ask(request, |_| {})) {
+            Ok(Answer::Ok(value)) => Some(value),
+            _ => None,
         }
     }
 

@@ -5,7 +5,9 @@
 
 mod arguments;
 mod ask;
+mod changes;
 mod check;
+mod completion;
 mod convert;
 mod counters;
 mod demo;
@@ -21,13 +23,15 @@ mod table;
 mod units;
 mod upgrade;
 mod usual_sockets;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
+use crate::control::admin::Request;
 pub(crate) use crate::exit::ExitStatus;
 use crate::log::voice;
 use arguments::{CliCommand, CommandLine};
@@ -42,6 +46,9 @@ pub fn main() -> ExitCode {
 fn run_command(arguments: Vec<OsString>) -> ExitCode {
     if haproxy::is_meant(&arguments) {
         return haproxy::run(arguments).into();
+    }
+    if let Some(status) = completion::answer(&arguments) {
+        return status.into();
     }
     let line = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line,
@@ -60,11 +67,13 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
         CliCommand::Sessions(args) => sessions::list(&args, &socket),
         CliCommand::Session(args) => sessions::run(args, &socket),
         CliCommand::Counters(args) => counters::run(&args, &socket),
+        CliCommand::Wait(args) => wait::run(&args, &socket),
+        CliCommand::Stop(args) => socket.ask_and_show(&Request::Stop, args.json),
         CliCommand::Reload(args) => reload::run(&args, &socket),
         CliCommand::Upgrade(args) => upgrade::run(args, &socket),
         CliCommand::Demo(args) => demo::run(args),
         CliCommand::Version => output::print(concat!("lb ", env!("CARGO_PKG_VERSION"), "\n")),
-        CliCommand::Completions { shell } => completions(shell),
+        CliCommand::Completions { shell } => completion::print_script(shell),
         CliCommand::DemoServer(args) => demo::serve(args),
         CliCommand::DemoChild(args) => demo::become_child(args),
     };
@@ -84,12 +93,6 @@ fn usage(error: &clap::Error) -> ExitStatus {
         output::complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     }
     ExitStatus::BadInput
-}
-
-fn completions(shell: clap_complete::Shell) -> ExitStatus {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), "lb", &mut script);
-    output::print(&String::from_utf8_lossy(&script))
 }
 
 #[cfg(test)]

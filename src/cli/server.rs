@@ -1,10 +1,14 @@
 //! `lb server`: lists and administers the servers of a running daemon.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::arguments::{ServerArgs, ServerCommand, ServerPath, ServerTarget};
 use super::ask::AdminSocket;
+use super::changes::Changes;
 use super::status::{parse, server_table};
+use super::wait::{self, Awaited, MeantServers, Wish};
 use super::{ExitStatus, output};
 use crate::config::AdminState;
 use crate::control::admin::{Request, status};
@@ -13,28 +17,55 @@ use crate::sys::clock::millis;
 pub(super) fn run(args: ServerArgs, socket: &AdminSocket) -> ExitStatus {
     match args.command {
         ServerCommand::List { json } => list(socket, json),
-        ServerCommand::Ready(target) => administer(socket, target, AdminState::Ready),
-        ServerCommand::Drain(target) => administer(socket, target, AdminState::Drain),
-        ServerCommand::Maint(target) => administer(socket, target, AdminState::Maint),
-        ServerCommand::Weight { target: ServerTarget { server: ServerPath { backend, server }, json }, weight } => {
-            socket.ask_and_show(&Request::SetWeight { backend, server, weight }, json)
+        ServerCommand::Ready(target) => administer(socket, target, AdminState::Ready, None),
+        ServerCommand::Drain { target, wait } => administer(socket, target, AdminState::Drain, wait),
+        ServerCommand::Maint { target, wait } => administer(socket, target, AdminState::Maint, wait),
+        ServerCommand::Weight { target, weight } => {
+            change(socket, target, |backend, server| Request::SetWeight { backend, server, weight })
         }
-        ServerCommand::Kill { servers, over, json } => kill(socket, servers, millis(over), json),
+        ServerCommand::Kill { target, over } => {
+            let over_ms = millis(over);
+            change(socket, target, |backend, server| Request::KillServer { backend, server, over_ms })
+        }
         ServerCommand::Accept { backend, json } => socket.ask_and_show(&Request::Accept { backend }, json),
     }
 }
 
-fn administer(socket: &AdminSocket, target: ServerTarget, state: AdminState) -> ExitStatus {
-    let ServerPath { backend, server } = target.server;
-    socket.ask_and_show(&Request::SetServer { backend, server, state }, target.json)
+fn change(socket: &AdminSocket, target: ServerTarget, request: impl Fn(String, String) -> Request) -> ExitStatus {
+    let requests = target.servers.into_iter().map(|path| request(path.backend, path.server));
+    Changes::make(socket, requests).show(target.json)
 }
 
-/// One server after the other; the first refusal that there is decides the exit code.
-fn kill(socket: &AdminSocket, servers: Vec<ServerPath>, over_ms: u64, json: bool) -> ExitStatus {
-    let requests =
-        servers.into_iter().map(|ServerPath { backend, server }| Request::KillServer { backend, server, over_ms });
-    let ended: Vec<_> = requests.map(|request| socket.ask_and_show(&request, json)).collect();
-    ended.into_iter().find(|status| *status != ExitStatus::Done).unwrap_or(ExitStatus::Done)
+/// `wait`: until the servers are without sessions, or so long.
+fn administer(socket: &AdminSocket, target: ServerTarget, state: AdminState, wait: Option<Duration>) -> ExitStatus {
+    let Some(limit) = wait else {
+        return change(socket, target, |backend, server| Request::SetServer { backend, server, state });
+    };
+    let servers: Vec<_> = target.servers.iter().map(MeantServers::new).collect();
+    let requests = target.servers.into_iter();
+    let mut changes = Changes::make(
+        socket,
+        requests.map(|ServerPath { backend, server }| Request::SetServer { backend, server, state }),
+    );
+    if changes.status() != ExitStatus::Done {
+        return changes.show(target.json);
+    }
+    match wait::until(socket, &servers, Wish::Empty, limit) {
+        Ok(Awaited::Met) => {
+            changes.answer.insert("left".to_owned(), 0.into());
+            changes.show(target.json)
+        }
+        Ok(Awaited::Late { lack, sessions }) => {
+            changes.answer.insert("left".to_owned(), sessions.into());
+            changes.show(target.json);
+            output::complain(&format!("{lack} after {}", humantime::format_duration(limit)));
+            ExitStatus::SessionsLeft
+        }
+        Err(refusal) => {
+            changes.show(target.json);
+            refusal.show()
+        }
+    }
 }
 
 fn list(socket: &AdminSocket, json: bool) -> ExitStatus {

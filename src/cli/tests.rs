@@ -1,5 +1,7 @@
 //! What the command line accepts.
 
+use clap::CommandFactory;
+
 use super::*;
 
 fn parse(line: &str) -> Result<CommandLine, clap::Error> {
@@ -33,6 +35,12 @@ fn right_lines_are_taken() {
         "lb server accept app",
         "lb server kill app/a",
         "lb server kill app/* other/a --over 5s --json",
+        "lb server drain app/a other/* --wait 30s",
+        "lb server maint app/a --wait 500ms --json",
+        "lb server weight app/a app/b 7",
+        "lb wait app/a --up",
+        "lb wait app/a other/* --empty --timeout 10s --json",
+        "lb stop --json",
         "lb sessions",
         "lb sessions app other/a* --sort idle --limit 5 --json",
         "lb session kill 0x1f 20",
@@ -68,6 +76,11 @@ fn wrong_lines_are_usage_errors() {
         "lb server kill app",
         "lb server kill app/a --over 5",
         "lb server kill app/a --over 2h",
+        "lb server ready app/a --wait 30s",
+        "lb server drain app/a --wait 30",
+        "lb wait app/a",
+        "lb wait app/a --up --down",
+        "lb wait --up",
         "lb sessions --sort fly",
         "lb sessions /a",
         "lb session kill",

@@ -11,6 +11,7 @@
 
 pub(crate) mod client;
 pub(crate) mod conversations;
+pub(crate) mod name_pattern;
 pub(crate) mod protocol;
 pub(crate) mod server;
 pub(crate) mod sessions;

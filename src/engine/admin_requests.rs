@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::control::admin::name_pattern::NamePattern;
 use crate::control::admin::{Answer, ProgressSender, Request, Status};
 use crate::engine::admin_socket::{PendingRequest, Reply};
 use crate::engine::inputs::{Jobs, LoopEvent};
-use crate::engine::name_pattern::NamePattern;
-use crate::engine::pools::Administered;
+use crate::engine::pools::administration::Administered;
 use crate::engine::reload_queue::ReloadAsker;
 use crate::engine::sessions::SessionScope;
 use crate::engine::upgrade_status::Asker;
@@ -16,6 +16,7 @@ use crate::engine::{Engine, reload, sessions, status};
 use crate::exit::ExitStatus;
 use crate::handoff::control::Upgrade;
 use crate::stats::Counts;
+use crate::sys::other_process::OtherProcess;
 
 /// Answers a request, or has it answered later. A panic fails the request and nothing else: a bug in a table must not
 /// end the sessions.
@@ -52,6 +53,7 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
             let over = Duration::from_millis(over_ms);
             return later(jobs, reply, sessions::kill_all(engine.workers.clone(), scope, over));
         }
+        Request::Stop => return stop(engine.origin.supervisor, reply),
         Request::Reload if engine.upgrade_status.is_running() => {
             Answer::busy("reload refused: an upgrade is in progress")
         }
@@ -64,6 +66,19 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
         }
     };
     reply.send(answer);
+}
+
+/// Has the supervisor stop, as its signal does. Answered before: afterwards this engine may be gone.
+fn stop(supervisor: u32, reply: Reply) {
+    match OtherProcess::open(supervisor) {
+        Ok(supervisor) => {
+            reply.send(Answer::done("stopping: open sessions finish"));
+            if let Err(error) = supervisor.terminate() {
+                tracing::error!("cannot signal the supervisor: {error}");
+            }
+        }
+        Err(error) => reply.send(Answer::failed(ExitStatus::Failed, format!("cannot signal the supervisor: {error}"))),
+    }
 }
 
 /// Answers when this is done, beside the loop. Dropped by a panic, the reply answers the client.
@@ -106,11 +121,9 @@ fn clear_counters(engine: &Engine, all: bool) -> Answer {
 }
 
 fn administered(outcome: Result<Administered, String>, progress: &ProgressSender) -> Answer {
-    outcome.map_or_else(Answer::bad_request, |Administered { done, warning }| {
-        if let Some(warning) = warning {
-            progress.say(format!("warning: {warning}"));
-        }
-        Answer::done(done)
+    outcome.map_or_else(Answer::bad_request, |administered| {
+        administered.warnings.iter().for_each(|warning| progress.say(format!("warning: {warning}")));
+        Answer::value(&administered)
     })
 }
 

@@ -13,7 +13,6 @@ mod inputs;
 pub(crate) mod launch;
 mod limits;
 mod listeners;
-mod name_pattern;
 mod names;
 mod origin;
 mod pools;

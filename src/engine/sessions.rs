@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use crate::config::counted;
 use crate::control::admin::Answer;
+use crate::control::admin::name_pattern::NamePattern;
 use crate::control::admin::sessions::{SessionId, SessionList, SessionOrder, SessionPhase, SessionReport};
-use crate::engine::name_pattern::NamePattern;
 use crate::engine::workers::Workers;
 use crate::exit::ExitStatus;
 use crate::proxy::sighting::{SessionState, Sighting};

@@ -2,6 +2,7 @@
 
 mod admin_crowd;
 mod admin_place;
+mod administering;
 mod agents;
 mod any_hour;
 mod bad_peers;

@@ -13,6 +13,7 @@ mod server;
 mod sessions;
 mod time;
 mod upgrade;
+mod wait;
 
 use std::path::PathBuf;
 
@@ -26,12 +27,13 @@ pub(crate) use run::{ConfigArgs, DEFAULT_FILE, EngineArgs, RunArgs};
 pub(crate) use server::{ServerArgs, ServerCommand, ServerPath, ServerTarget};
 pub(crate) use sessions::{NameScope, SessionArgs, SessionCommand, SessionsArgs, SortKey};
 pub(crate) use upgrade::UpgradeArgs;
+pub(crate) use wait::WaitArgs;
 
 /// A TCP load balancer: servers, configuration and the binary itself change without cutting a connection.
 #[derive(Debug, Parser)]
 #[command(name = "lb", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct CommandLine {
-    /// Admin socket [default: /run/lb/lb.sock, or $XDG_RUNTIME_DIR/lb.sock for an ordinary user]
+    /// Admin socket [default: $LB_SOCKET, or /run/lb/lb.sock, or $XDG_RUNTIME_DIR/lb.sock for an ordinary user]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     #[command(subcommand)]
@@ -48,7 +50,9 @@ pub(crate) enum CliCommand {
     Sessions(SessionsArgs),
     Session(SessionArgs),
     Counters(CountersArgs),
+    Wait(WaitArgs),
     Reload(ReloadArgs),
+    Stop(StopArgs),
     Upgrade(UpgradeArgs),
     Register(Box<RegisterArgs>),
     Demo(DemoArgs),
@@ -99,6 +103,20 @@ pub(crate) struct ReloadArgs {
     pub(crate) json: bool,
 }
 
+/// Stop the running daemon, as TERM does
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+No new session is accepted, and open ones finish, up to hard_stop_after of the
+configuration. Does not wait for that.
+
+Example:
+  lb stop")]
+pub(crate) struct StopArgs {
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   lb demo
@@ -111,4 +129,6 @@ Exit codes:
   0  done
   1  failed, or no daemon answers
   2  wrong flags, names or configuration
+  3  what lb wait waits for has not come in time
+  7  --wait: sessions are left when the time is up
   lb upgrade has more: see lb upgrade --help";

@@ -29,17 +29,39 @@ pub(crate) enum ServerCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Let a server take new sessions again, as its health allows
-    #[command(after_help = "Example:\n  lb server ready app/app1")]
+    /// Let servers take new sessions again, as their health allows
+    #[command(after_help = "Example:\n  lb server ready app/app1 'other/*'")]
     Ready(ServerTarget),
-    /// Give a server no new sessions; open ones finish
-    #[command(after_help = "Example:\n  lb server drain app/app1")]
-    Drain(ServerTarget),
-    /// Give a server no new sessions and stop checking it
-    #[command(after_help = "Example:\n  lb server maint app/app1")]
-    Maint(ServerTarget),
-    /// Set a server's share of new sessions
-    #[command(after_help = "Example:\n  lb server weight app/app1 50")]
+    /// Give servers no new sessions; open ones finish
+    #[command(after_help = "\
+Examples:
+  lb server drain app/app1
+  lb server drain app/app1 app/app2 --wait 30s
+  lb server drain 'app/*' --wait 10m || lb server kill 'app/*' --over 30s")]
+    Drain {
+        #[command(flatten)]
+        target: ServerTarget,
+        /// Wait until they have no session, or so long: then it ends with 7
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        wait: Option<Duration>,
+    },
+    /// Give servers no new sessions and stop checking them
+    #[command(after_help = "\
+Examples:
+  lb server maint app/app1
+  lb server maint app/app1 --wait 30s")]
+    Maint {
+        #[command(flatten)]
+        target: ServerTarget,
+        /// Wait until they have no session, or so long: then it ends with 7
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        wait: Option<Duration>,
+    },
+    /// Set the share of new sessions of servers
+    #[command(after_help = "\
+Examples:
+  lb server weight app/app1 50
+  lb server weight 'app/*' 1")]
     Weight {
         #[command(flatten)]
         target: ServerTarget,
@@ -49,22 +71,17 @@ pub(crate) enum ServerCommand {
     },
     /// End the sessions of servers: both sides get a reset
     #[command(after_help = "\
-BACKEND and SERVER may hold * for any letters and ? for one. New sessions still
-come, unless the server drains.
+New sessions still come, unless the server drains.
 
 Examples:
   lb server drain app/app1 && lb server kill app/app1 --over 30s
   lb server kill 'app/old-*' other/app1")]
     Kill {
-        /// As `lb server list` prints it
-        #[arg(value_name = "BACKEND/SERVER", required = true)]
-        servers: Vec<ServerPath>,
+        #[command(flatten)]
+        target: ServerTarget,
         /// Evenly spread over this time, up to an hour
         #[arg(long, value_name = "TIME", default_value = "0", hide_default_value = true, value_parser = spread)]
         over: Duration,
-        /// Print the answers as JSON, a line each
-        #[arg(long)]
-        json: bool,
     },
     /// Apply a discovery change that is held because it would remove most servers
     #[command(after_help = "Example:\n  lb server accept app")]
@@ -80,9 +97,9 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerTarget {
-    /// As `lb server list` prints it
-    #[arg(value_name = "BACKEND/SERVER")]
-    pub(crate) server: ServerPath,
+    /// As `lb server list` prints it; may hold * for any letters and ? for one
+    #[arg(value_name = "BACKEND/SERVER", required = true, allow_negative_numbers = true)]
+    pub(crate) servers: Vec<ServerPath>,
     /// Print the answer as JSON
     #[arg(long)]
     pub(crate) json: bool,

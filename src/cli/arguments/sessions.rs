@@ -5,9 +5,9 @@ use super::server::ServerPath;
 /// List open sessions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-BACKEND and SERVER may hold * for any letters and ? for one. The oldest sessions
-come first, unless sorted otherwise. While an upgrade is in progress, the list
-lacks those that the previous engine still has.
+BACKEND and SERVER may hold * for any letters and ? for one. The oldest come
+first, unless sorted otherwise. While an upgrade is in progress, the list lacks
+those that the previous engine still has.
 
 Examples:
   lb sessions

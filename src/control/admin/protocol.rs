@@ -20,16 +20,17 @@ pub enum Request {
     Status,
     /// Answered with the `backends` of a `Status` alone.
     ServerList,
-    /// Change a server's administration.
+    /// Change the administration of servers. Here and below the names of servers and backends may have `*` and `?`, and
+    /// an answer has `changed` and `message`.
     SetServer { backend: String, server: String, state: AdminState },
-    /// Change a server's weight (0–256) until the configuration or discovery brings another.
+    /// Change the weight of servers (0–256) until the configuration or discovery brings another.
     SetWeight { backend: String, server: String, weight: u16 },
     /// Forget all maxima; `all`: let totals and times begin anew, too.
     ClearCounters {
         #[serde(default)]
         all: bool,
     },
-    /// Answered with a [`SessionList`](super::sessions::SessionList). The names may have `*` and `?`; none: all.
+    /// Answered with a [`SessionList`](super::sessions::SessionList). No name: all.
     Sessions {
         #[serde(default)]
         backend: Option<String>,
@@ -43,13 +44,15 @@ pub enum Request {
     },
     /// End these sessions.
     KillSessions { ids: Vec<SessionId> },
-    /// End the sessions of servers, evenly spread over a time in milliseconds. The names may have `*` and `?`.
+    /// End the sessions of servers, evenly spread over a time in milliseconds.
     KillServer {
         backend: String,
         server: String,
         #[serde(default)]
         over_ms: u64,
     },
+    /// Stop as at TERM.
+    Stop,
     /// Read the configuration again.
     Reload,
     /// Apply a discovery change that is held back because it would take most servers away.
@@ -118,9 +121,9 @@ impl Request {
 }
 
 impl Answer {
-    /// Done, with one line for people.
+    /// Done, and something is different now; the words are for people.
     pub fn done(message: impl Into<String>) -> Self {
-        Self::Ok(Value::String(message.into()))
+        Self::Ok(serde_json::json!({"changed": true, "message": message.into()}))
     }
 
     /// Done, with facts for programs. Beside them a `message` is shown to people.

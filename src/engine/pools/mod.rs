@@ -1,5 +1,6 @@
 //! The backends of an engine: their servers as configured and discovered, their addresses, their checks.
 
+pub(super) mod administration;
 mod circles;
 pub(crate) mod followers;
 pub(super) mod server_states;
@@ -21,13 +22,12 @@ use self::shared_names::shares_name;
 use self::tracking::TrackedChange;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
-use crate::config::{self, Address, AdminState, Config, Entrance, Weight};
-use crate::control::checker::{Cause, Checker, Consequences, OnChange, Seen, unusable};
+use crate::config::{self, Address, Config, Entrance};
+use crate::control::checker::{Cause, Checker, Consequences, OnChange, Seen};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
 use crate::control::names::Names;
 use crate::engine::error::EngineError;
-use crate::engine::name_pattern::NamePattern;
 use crate::engine::workers::Workers;
 use crate::log::{By, SessionLog};
 use crate::proxy::worker::SessionFilter;
@@ -64,12 +64,6 @@ pub(super) enum PoolsNews {
 
 /// Where another process had the server of this backend and name.
 pub(super) type LastAddresses<'r> = HashMap<(&'r str, &'r str), &'r str>;
-
-/// What a command for a server has done, for people.
-pub(super) struct Administered {
-    pub(super) done: String,
-    pub(super) warning: Option<String>,
-}
 
 impl Pools {
     /// No backend yet. Needs a runtime with `spawn_local`, on which checks run.
@@ -209,7 +203,8 @@ impl Pools {
 
     /// Sessions that lead to themselves end neither by their client nor by their server.
     fn cut_circle(&self, (backend, server, place): &CircularPlace) {
-        if let Ok((_, member)) = self.find(backend, server)
+        let member = self.get(backend).and_then(|backend| backend.member(server));
+        if let Some(member) = member
             && member.spec.addr == Addr::Ip(*place)
         {
             for worker in self.workers.iter() {
@@ -247,12 +242,6 @@ impl Pools {
         self.backends.values().for_each(|backend| self.consequences.follow_up(backend, true));
         let unusable = self.backends.values().filter_map(Self::warning);
         unusable.collect()
-    }
-
-    /// For the operator who has just changed something: no session of the backend would be served now.
-    fn warning(backend: &Arc<Backend>) -> Option<String> {
-        let snapshot = backend.snapshot();
-        (snapshot.active() == 0 && !snapshot.members.is_empty()).then(|| unusable(&backend.name))
     }
 
     /// Removes the backends that the configuration does not have. Their sessions continue.
@@ -373,37 +362,6 @@ impl Pools {
         self.checker.observe(&notice.backend, &notice.server, seen);
     }
 
-    /// Sets a server's administrative state. An error names what there is.
-    pub(super) fn set_state(&self, backend: &str, server: &str, state: AdminState) -> Result<Administered, String> {
-        let (backend, found) = self.find(backend, server)?;
-        self.consequences.administer(backend, &found, state);
-        self.checker.check_now(&found.server);
-        self.follow_tracked();
-        let leaves = state == AdminState::Ready && found.spec.drain;
-        let status = if leaves { "DRAIN, as its key says" } else { found.status() };
-        tracing::info!("backend {}: server {server} is {status} by the operator", backend.name);
-        Ok(self.administered(backend, format!("{}/{server} is {status}", backend.name)))
-    }
-
-    /// Sets a server's weight. Returns the same as [`Pools::set_state`].
-    pub(super) fn set_weight(&self, backend: &str, server: &str, weight: u16) -> Result<Administered, String> {
-        let weight = Weight::new(weight).ok_or_else(|| format!("weight {weight} is not from 0 to {}", Weight::MAX))?;
-        let (backend, found) = self.find(backend, server)?;
-        if !backend.snapshot().takes_weight(&found, weight) {
-            let own = found.spec.weight;
-            return Err(format!("balance static-rr has fixed weights: {server} can have 0 and {own}"));
-        }
-        found.server.state().weight = Some(weight);
-        backend.refresh(Instant::now());
-        tracing::info!("backend {}: server {server} has weight {weight} by the operator", backend.name);
-        Ok(self.administered(backend, format!("{}/{server} has weight {weight}", backend.name)))
-    }
-
-    fn administered(&self, backend: &Arc<Backend>, done: String) -> Administered {
-        self.consequences.follow_up(backend, true);
-        Administered { done, warning: Self::warning(backend) }
-    }
-
     /// Applies a held change of a backend's discovery at once. Returns the outcome for people.
     pub(super) fn accept_held(&self, backend: &str) -> Result<String, String> {
         match self.followers.accept(backend) {
@@ -421,35 +379,6 @@ impl Pools {
             let left = leaving.get_mut().remove(&settings.name);
             left.unwrap_or_else(|| Backend::new(Arc::new(settings.clone())))
         })
-    }
-
-    fn find(&self, backend: &str, server: &str) -> Result<(&Arc<Backend>, Arc<Member>), String> {
-        let Some(found) = self.backends.get(backend) else {
-            let known: Vec<_> = self.backends.keys().map(String::as_str).collect();
-            return Err(format!("no backend {backend}; there are: {}", known.join(", ")));
-        };
-        let snapshot = found.snapshot();
-        let member = snapshot.members.iter().find(|member| &*member.server.name == server);
-        member.map(|member| (found, Arc::clone(member))).ok_or_else(|| {
-            let known: Vec<_> = snapshot.members.iter().map(|member| &*member.server.name).collect();
-            format!("no server {server} in backend {backend}; there are: {}", known.join(", "))
-        })
-    }
-
-    /// What is wrong with names that mean nothing here; `None`: they mean something.
-    pub(super) fn unknown(&self, backend: &NamePattern, server: Option<&NamePattern>) -> Option<String> {
-        let Some(server) = server else {
-            let known = self.backends.keys().any(|name| backend.matches(name));
-            return (!known).then(|| self.find(backend.text(), "").err()).flatten();
-        };
-        let has = |found: &Backend| found.snapshot().members.iter().any(|member| server.matches(&member.server.name));
-        if self.backends.iter().any(|(name, found)| backend.matches(name) && has(found)) {
-            return None;
-        }
-        if backend.is_wide() || server.is_wide() {
-            return Some(format!("no server is {}/{}; `lb server list` shows them", backend.text(), server.text()));
-        }
-        self.find(backend.text(), server.text()).err()
     }
 
     /// Where sessions for a server may be sent.

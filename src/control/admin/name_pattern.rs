@@ -2,25 +2,25 @@
 
 /// A name, or several: `*` stands for any letters, `?` for one.
 #[derive(Debug, Clone)]
-pub(super) struct NamePattern(String);
+pub(crate) struct NamePattern(String);
 
 impl NamePattern {
     /// All names, where none is given.
-    pub(super) fn new(text: Option<String>) -> Self {
+    pub(crate) fn new(text: Option<String>) -> Self {
         Self(text.unwrap_or_else(|| "*".to_owned()))
     }
 
     /// Whether it may mean several names.
-    pub(super) fn is_wide(&self) -> bool {
+    pub(crate) fn is_wide(&self) -> bool {
         self.0.contains(['*', '?'])
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 
     /// The name itself is always meant, whatever letters it has.
-    pub(super) fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         self.0 == name || self.is_wide() && fits(&self.0, name)
     }
 }
