@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 use crate::support::client::{HANG, connect, established, read_to_end};
 use crate::support::config::Config;
 use crate::support::figure::figure;
+use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::limits::{alone, raise_descriptors};
 use crate::support::load::Load;
@@ -17,6 +18,7 @@ use crate::support::machine::Stopwatch;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::outcome::Ending;
 use crate::support::ping_pong::PingPong;
+use crate::support::syslog::Syslog;
 use crate::support::wait::{eventually, eventually_eq};
 
 #[test]
@@ -129,6 +131,26 @@ fn only_killed_sessions_end() {
     }
     others.finish().assert_unharmed();
     load.assert_flawless("sessions are listed and killed");
+}
+
+#[test]
+fn the_letters_of_a_killed_session_are_haproxys() {
+    let origin = Origin::start(Behaviour::Echo);
+    let (theirs, ours) = (Syslog::bind(), Syslog::bind());
+    let haproxy = Haproxy::logging(origin.addr(), &format!("{} format raw local0", theirs.addr()), " option tcplog");
+    let log = format!("log = {{ target = {{ to = \"{}\", format = \"raw\" }} }}", ours.addr());
+    let lb = Lb::start(&Config::bare().global(&log).origins([&origin]));
+    let [at_haproxy, at_lb] = [haproxy.addr(), lb.addr("web")].map(established);
+    let name = at_haproxy.local_addr().unwrap().to_string();
+    let list = haproxy.command("show sess");
+    let line = list.lines().find(|line| line.contains(&format!("src={name} "))).unwrap();
+    haproxy.command(&format!("shutdown session {}", line.split(':').next().unwrap()));
+    lb.command_ok(&["session", "kill", &text(&self::list(&lb, &[])[0], "id")]);
+    let letters = |syslog: &Syslog, client: &TcpStream| {
+        let line = syslog.line(&format!("{} ", client.local_addr().unwrap()));
+        line.split("web app/a ").nth(1).unwrap().split(' ').nth(2).unwrap().to_owned()
+    };
+    assert_eq!([letters(&ours, &at_lb), letters(&theirs, &at_haproxy)], ["K-", "K-"]);
 }
 
 #[test]
