@@ -313,7 +313,12 @@ impl ServerState {
         if before.1 == AdminState::Maint && seen.1 != AdminState::Maint {
             self.recovering_since = Some(now);
         }
-        Some(self.passed(before.0, seen.0, now))
+        let passed = self.passed(before.0, seen.0, now);
+        if passed.is_none() {
+            self.downtime += self.away(!before.0 || before.1.max(self.admin) == AdminState::Maint, now);
+            self.changed = Some(now);
+        }
+        Some(passed)
     }
 
     /// Its agent says UP or DOWN.
