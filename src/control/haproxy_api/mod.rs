@@ -7,6 +7,7 @@ mod check_words;
 mod column;
 mod info;
 mod row;
+mod row_flags;
 mod session;
 mod standing;
 mod stat;

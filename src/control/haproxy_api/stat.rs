@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::row::{self, Row, RowKind};
-use super::standing::{ServerStanding, ServerStandings};
+use super::row_flags::RowFlags;
+use super::standing::ServerStandings;
 use super::stat_rows::{backend_row, frontend_row, server_row};
 use crate::control::admin::Status;
 use crate::control::admin::status::{BackendReport, FrontendReport};
@@ -31,16 +32,6 @@ enum StatForm {
     Csv,
     Typed,
     Json,
-}
-
-/// What is shown of servers.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RowFlags {
-    /// Their addresses, which are not for everyone.
-    pub(super) addresses: bool,
-    /// `up`: not those that are DOWN.
-    hide_down: bool,
-    hide_maint: bool,
 }
 
 /// A frontend and a backend of one number, or one of both.
@@ -147,17 +138,6 @@ impl StatQuery {
 
     fn wants_server(&self, sid: u32) -> bool {
         self.bound.is_none_or(|bound| bound.sid == -1 || bound.sid == i64::from(sid))
-    }
-}
-
-impl RowFlags {
-    fn show(self, standing: ServerStanding<'_>) -> bool {
-        !(self.hide_maint && standing.is_maint() || self.hide_down && standing.is_fully_down())
-    }
-
-    /// A backend says how many of its servers are up.
-    pub(super) fn counts_servers(self) -> bool {
-        self.hide_down || self.hide_maint
     }
 }
 

@@ -3,8 +3,8 @@
 use super::check_words::CheckWord;
 use super::column::Column;
 use super::row::{Row, RowKind};
+use super::row_flags::RowFlags;
 use super::standing::{ServerStanding, ServerStandings};
-use super::stat::RowFlags;
 use crate::control::admin::Status;
 use crate::control::admin::status::{
     AgentReport, BackendReport, FrontendReport, Pace, ResultReport, ServerReport, ServerTimes, Traffic,
