@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::arguments::{NameScope, SessionArgs, SessionCommand, SessionsArgs, SortKey};
-use super::ask::{AdminSocket, Refusal};
+use super::ask::{AdminSocket, Refusal, show};
 use super::status::parse;
 use super::table::{Cell, Colour, Table};
 use super::units::{bytes, lasting};
@@ -13,6 +13,11 @@ use crate::control::admin::Request;
 use crate::control::admin::sessions::{SessionId, SessionList, SessionOrder, SessionPhase, SessionReport};
 
 pub(super) fn list(args: &SessionsArgs, socket: &AdminSocket) -> ExitStatus {
+    if args.json && args.scopes.len() < 2 {
+        // Unparsed: fields of a newer daemon are kept.
+        let scope = args.scopes.first();
+        return show(socket.ask(&request(scope, order(args.sort), args.limit)), true);
+    }
     let list = match look(args, socket) {
         Ok(list) => list,
         Err(refusal) => return refusal.show(),
@@ -41,11 +46,8 @@ pub(super) fn run(args: SessionArgs, socket: &AdminSocket) -> ExitStatus {
 /// What is asked for in one list, whatever number of names it has.
 fn look(args: &SessionsArgs, socket: &AdminSocket) -> Result<SessionList, Refusal> {
     let sort = order(args.sort);
-    let ask = |scope: Option<&NameScope>, limit| {
-        let backend = scope.map(|scope| scope.backend.clone());
-        let server = scope.and_then(|scope| scope.server.clone());
-        socket.ask(&Request::Sessions { backend, server, sort, limit }).and_then(parse::<SessionList>)
-    };
+    let ask =
+        |scope: Option<&NameScope>, limit| socket.ask(&request(scope, sort, limit)).and_then(parse::<SessionList>);
     if let [] | [_] = &args.scopes[..] {
         return ask(args.scopes.first(), args.limit);
     }
@@ -59,6 +61,12 @@ fn look(args: &SessionsArgs, socket: &AdminSocket) -> Result<SessionList, Refusa
     let total = sessions.len() as u64;
     sessions.truncate(args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
     Ok(SessionList { total, sessions })
+}
+
+fn request(scope: Option<&NameScope>, sort: SessionOrder, limit: Option<u64>) -> Request {
+    let backend = scope.map(|scope| scope.backend.clone());
+    let server = scope.and_then(|scope| scope.server.clone());
+    Request::Sessions { backend, server, sort, limit }
 }
 
 fn order(key: SortKey) -> SessionOrder {

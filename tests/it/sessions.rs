@@ -234,8 +234,9 @@ fn four_thousand_sessions_are_listed_at_once_and_traffic_does_not_notice() {
     let origin = Origin::start(Behaviour::Echo);
     let lb =
         Lb::start(&Config::bare().backend("timeout = { client = \"300s\", server = \"300s\" }").origins([&origin]));
-    let _idle: Vec<_> = (0..count).map(|_| established(lb.addr("web"))).collect();
-    let beside = PingPong::start(lb.addr("web"), 4);
+    let addr = lb.addr("web");
+    let _idle: Vec<_> = (0..count).map(|_| established(addr)).collect();
+    let beside = PingPong::start(addr, 4);
     beside.run_for(2_000);
     let quiet = beside.slowest_so_far();
     let took: Vec<_> = (0..10)
