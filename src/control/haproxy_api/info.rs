@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
-
-use super::row::{Cell, tags};
+use super::json::push_field;
+use super::row::Cell;
 use crate::control::admin::Status;
 
 /// A line: position, name, origin with nature and scope, value.
@@ -28,20 +27,11 @@ pub(super) fn show_info(status: &Status, words: &[&str]) -> String {
     }
     let mut out = String::new();
     if is_json {
-        let field = |(position, name, typed, cell): &InfoLine| {
-            let value = match cell {
-                Cell::U32(value) | Cell::U64(value) => json!(value),
-                Cell::S32(value) => json!(value),
-                Cell::Text(text) => json!(text),
-            };
-            json!({
-                "field": { "pos": position, "name": name },
-                "processNum": 1,
-                "tags": tags(typed),
-                "value": { "type": cell.kind(), "value": value },
-            })
-        };
-        return format!("{}\n", json!(lines.iter().map(field).collect::<Vec<_>>()));
+        for (position, name, typed, cell) in lines {
+            out += if out.is_empty() { "[{" } else { ",{" };
+            push_field(&mut out, (position, name), typed, &cell);
+        }
+        return out + "]\n";
     }
     for (position, name, typed, cell) in lines {
         let written = match is_typed {

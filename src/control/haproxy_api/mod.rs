@@ -6,6 +6,7 @@
 mod check_words;
 mod column;
 mod info;
+mod json;
 mod row;
 mod row_flags;
 mod session;

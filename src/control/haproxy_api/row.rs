@@ -2,8 +2,6 @@
 
 use std::fmt::{self, Write};
 
-use serde_json::json;
-
 use super::column::Column;
 
 /// What a row is about. Its number is HAProxy's, and the bit of the filter `show stat IID TYPE SID`.
@@ -46,6 +44,14 @@ impl RowKind {
     /// The bit of a filter that asks for it.
     pub(super) fn bit(self) -> i64 {
         1 << self.number()
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Frontend => "Frontend",
+            Self::Backend => "Backend",
+            Self::Server => "Server",
+        }
     }
 
     fn letter(self) -> char {
@@ -104,13 +110,13 @@ impl Row {
         self.values[column as usize] = Some(cell);
     }
 
-    fn cells(&self) -> impl Iterator<Item = (Column, &Cell)> {
+    pub(super) fn cells(&self) -> impl Iterator<Item = (Column, &Cell)> {
         let cells = Column::ALL.iter().zip(&self.values);
         cells.filter_map(|(column, cell)| Some((*column, cell.as_ref()?)))
     }
 
     /// Origin, nature and scope. The sums of a backend are gauges, the flags of a server are not.
-    fn typed(&self, column: Column) -> &'static str {
+    pub(super) fn typed(&self, column: Column) -> &'static str {
         match (self.kind, column) {
             (RowKind::Backend, Column::Act | Column::Bck | Column::Rate | Column::RateMax) => "MGP",
             _ => column.typed(),
@@ -185,65 +191,4 @@ pub(super) fn typed(rows: &[Row]) -> String {
         }
     }
     out
-}
-
-/// A list of rows, each a list of values.
-pub(super) fn json(rows: &[Row]) -> String {
-    let row = |row: &Row| {
-        let cells = row.cells().map(|(column, cell)| {
-            let value = match cell {
-                Cell::U32(value) | Cell::U64(value) => json!(value),
-                Cell::S32(value) => json!(value),
-                Cell::Text(text) => json!(text),
-            };
-            json!({
-                "objType": match row.kind {
-                    RowKind::Frontend => "Frontend",
-                    RowKind::Backend => "Backend",
-                    RowKind::Server => "Server",
-                },
-                "proxyId": row.iid,
-                "id": row.sid,
-                "field": { "pos": column as usize, "name": column.name() },
-                "processNum": 1,
-                "tags": tags(row.typed(column)),
-                "value": { "type": cell.kind(), "value": value },
-            })
-        });
-        cells.collect::<Vec<_>>()
-    };
-    let rows: Vec<_> = rows.iter().map(row).collect();
-    format!("{}\n", json!(rows))
-}
-
-/// The three letters in words.
-pub(super) fn tags(typed: &str) -> serde_json::Value {
-    let letter = |index: usize| typed.as_bytes().get(index).copied().unwrap_or(b' ');
-    let origin = match letter(0) {
-        b'M' => "Metric",
-        b'S' => "Status",
-        b'K' => "Key",
-        b'C' => "Config",
-        _ => "Product",
-    };
-    let nature = match letter(1) {
-        b'A' => "Age",
-        b'a' => "Avg",
-        b'C' => "Counter",
-        b'D' => "Duration",
-        b'G' => "Gauge",
-        b'L' => "Limit",
-        b'M' => "Max",
-        b'm' => "Min",
-        b'N' => "Name",
-        b'O' => "Output",
-        _ => "Rate",
-    };
-    let scope = match letter(2) {
-        b'C' => "Cluster",
-        b'P' => "Process",
-        b'S' => "Service",
-        _ => "System",
-    };
-    json!({ "origin": origin, "nature": nature, "scope": scope })
 }

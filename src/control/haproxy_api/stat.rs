@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::json;
 use super::row::{self, Row, RowKind};
 use super::row_flags::RowFlags;
 use super::standing::ServerStandings;
@@ -108,7 +109,7 @@ impl StatQuery {
         match self.form {
             StatForm::Csv => row::csv(&rows),
             StatForm::Typed => row::typed(&rows),
-            StatForm::Json => row::json(&rows),
+            StatForm::Json => json::rows(&rows),
         }
     }
 
