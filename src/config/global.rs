@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::haproxy_socket::HaproxySocket;
 use super::log::Log;
 use super::section::{Section, Shape, set};
 use super::value::RawValue;
@@ -22,6 +23,10 @@ pub struct Global {
     pub watchdog: Duration,
     /// Checks may run programs. Default false, as in HAProxy without `insecure-fork-wanted`.
     pub external_checks: bool,
+    /// Where tools made for HAProxy ask.
+    pub haproxy_sockets: Vec<HaproxySocket>,
+    /// How long a client of theirs may be silent, or not read. Default 10 s, as in HAProxy.
+    pub haproxy_socket_timeout: Duration,
     pub log: Log,
 }
 
@@ -46,6 +51,8 @@ impl Default for Global {
             hard_stop_after: None,
             watchdog: Duration::from_secs(10),
             external_checks: false,
+            haproxy_sockets: Vec::new(),
+            haproxy_socket_timeout: Duration::from_secs(10),
             log: Log::default(),
         }
     }
@@ -60,10 +67,13 @@ impl Global {
             socket: section.value("socket").and_then(socket_place).unwrap_or_default(),
             state_dir: section.value("state_dir").and_then(|value| value.path("/var/lib/lb")),
             hard_stop_after: section.duration("hard_stop_after", zero),
+            haproxy_sockets: HaproxySocket::read_all(section),
             ..Self::default()
         };
         set(&mut global.watchdog, section.delay("watchdog"));
         set(&mut global.external_checks, section.flag("external_checks"));
+        let silent = section.duration("haproxy_socket_timeout", "write a long one, such as \"24h\"");
+        set(&mut global.haproxy_socket_timeout, silent);
         let log = section.section("log", &Log::SHAPE, "log = { target = \"stdout\" }");
         set(&mut global.log, log.as_ref().map(Log::read));
         global
@@ -79,12 +89,14 @@ impl Global {
             "watchdog",
             "server_state_file",
             "external_checks",
+            "haproxy_socket",
+            "haproxy_socket_timeout",
             "log",
         ],
         foreign: &[
             ("nbthread", "write `threads`"),
             ("nbproc", "write `threads`: there is one process"),
-            ("stats", "write `socket = \"/run/lb/lb.sock\"`"),
+            ("stats", "write `haproxy_socket = [{ path = \"/run/lb/haproxy.sock\" }]`"),
             ("daemon", "leave it out: `lb run` stays in the foreground"),
             ("user", "leave it out: systemd sets the user"),
             ("group", "leave it out: systemd sets the group"),

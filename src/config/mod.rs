@@ -27,6 +27,7 @@ mod foreign;
 mod frontend;
 mod global;
 mod haproxy;
+mod haproxy_socket;
 mod http_check;
 pub(crate) mod interface;
 mod loading;
@@ -82,6 +83,7 @@ pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
 pub(crate) use global::{Global, SocketPlace};
 pub(crate) use haproxy::{Fate, HaproxyReading, ProcessWords, Verdict};
+pub(crate) use haproxy_socket::{HaproxySocket, SocketLevel};
 pub(crate) use http_check::HttpCheck;
 pub use loading::load;
 pub(crate) use loading::{Loaded, Spelling, load_bytes, load_files, read_bytes, read_files, shown_paths};
@@ -197,6 +199,7 @@ impl Config {
             backend.default_fullconn(&frontends, global.maxconn);
             backend.log.is_listen = frontends.iter().any(|one| one.name == backend.name && one.backend == backend.name);
         }
+        Self::refuse_shared_sockets(root, &global, &frontends);
         Self::refuse_circles(root, &frontends, &backends);
         if let Some(backend) =
             backends.iter().find(|backend| backend.runs_programs()).filter(|_| !global.external_checks)
@@ -245,6 +248,24 @@ impl Config {
         let mut binds = Binds::default();
         let read = |(name, section): &(&str, Section<'_>)| Frontend::read(name, section, &backends, log, &mut binds);
         sections.iter().map(read).collect()
+    }
+
+    /// Sockets for HAProxy's commands where a frontend listens, or the admin socket.
+    fn refuse_shared_sockets(root: &Section<'_>, global: &Global, frontends: &[Frontend]) {
+        let Some(value) = root.names("global", "[global]").and_then(|section| section.value("haproxy_socket")) else {
+            return;
+        };
+        for socket in &global.haproxy_sockets {
+            let is_at = |frontend: &&Frontend| frontend.bind.iter().any(|entry| entry.bind == socket.bind);
+            if let Some(frontend) = frontends.iter().find(is_at).filter(|_| !socket.takes_any_port()) {
+                value.wrong(format!("has {}, which [frontend.{}] binds; choose another", socket.bind, frontend.name));
+            }
+            if let (SocketPlace::Path(admin), Bind::Unix(path)) = (&global.socket, &socket.bind)
+                && admin == path
+            {
+                value.wrong("has the path of `socket`, where `lb` asks; choose another");
+            }
+        }
     }
 
     /// Servers that are frontends of this file and lead back to themselves.

@@ -11,6 +11,7 @@
 
 pub(crate) mod client;
 pub(crate) mod conversations;
+mod facts;
 pub(crate) mod name_pattern;
 pub(crate) mod protocol;
 pub(crate) mod server;
@@ -19,6 +20,7 @@ pub mod status;
 
 pub(crate) use client::{Client, ClientError};
 pub use conversations::Conversations;
+pub(crate) use facts::{KnownServer, ServerFacts};
 pub use protocol::{Answer, Request};
 pub(crate) use server::ProgressSender;
 pub use server::serve;

@@ -3,7 +3,6 @@ pub(crate) mod admin;
 pub(crate) mod checker;
 pub(crate) mod discovery;
 pub(crate) mod etcd;
-#[allow(dead_code, reason = "the socket that asks comes in parts")]
 pub(crate) mod haproxy_api;
 pub(crate) mod last_known_good;
 pub(crate) mod names;

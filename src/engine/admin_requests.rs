@@ -32,6 +32,7 @@ fn perform(engine: &mut Engine, jobs: &mut Jobs, pending: PendingRequest) {
     let answer = match request {
         Request::Status => Answer::value(&lasting_status(engine)),
         Request::ServerList => Answer::value(&lasting_status(engine).backends),
+        Request::ServerFacts { backend, server } => Answer::value(&engine.pools.facts(&backend, &server)),
         Request::SetServer { backend, server, state } => {
             administered(engine.pools.set_state(&backend, &server, state), &progress)
         }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::control::admin::{self, Answer, Conversations, ProgressSender, Request};
 use crate::engine::admin_place::{AdminPath, AdminPlaces, NoAdminSocket, display_path, leads_somewhere};
 use crate::engine::error::EngineError;
+use crate::engine::haproxy_sockets::HaproxySockets;
 use crate::engine::listeners::inherited::Inherited;
 use crate::engine::supervisor_link::Reports;
 use crate::exit::ExitStatus;
@@ -42,7 +43,6 @@ impl Reply {
 }
 
 /// The admin socket, or the lack of one.
-#[derive(Debug)]
 pub(super) struct AdminListener {
     /// `None`: there is none, or it is closed.
     bound: Option<BoundSocket>,
@@ -50,6 +50,8 @@ pub(super) struct AdminListener {
     requests: mpsc::UnboundedSender<PendingRequest>,
     /// Accepts, unless another engine does.
     server: Option<JoinHandle<()>>,
+    /// The same requests in HAProxy's words.
+    pub(super) haproxy: HaproxySockets,
 }
 
 /// A socket that listens.
@@ -68,6 +70,7 @@ impl AdminListener {
 
     /// Takes requests from now on.
     pub(super) fn serve(&mut self) -> Result<(), EngineError> {
+        self.haproxy.serve()?;
         let Some(BoundSocket { socket, .. }) = self.bound.as_ref().filter(|_| self.server.is_none()) else {
             return Ok(());
         };
@@ -108,6 +111,7 @@ impl AdminListener {
 
     /// Takes no more requests; those under way continue. The socket stays.
     pub(super) async fn park(&mut self) {
+        self.haproxy.park().await;
         if let Some(server) = self.server.take() {
             server.abort();
             // Cancelled, as intended.
@@ -118,6 +122,7 @@ impl AdminListener {
     /// Takes no more requests, and removes the path, so that the next process can bind it. While another engine has the
     /// socket, or may have it, the path stays: it leads to that engine, or the next process replaces it as stale.
     pub(super) async fn close(&mut self, upgrading: bool) {
+        self.haproxy.close(upgrading);
         let served = self.server.is_some();
         self.park().await;
         if let Some(BoundSocket { path, .. }) = self.bound.take()
@@ -169,7 +174,11 @@ pub(super) fn listen(
             None
         }
     };
-    Ok(AdminListener { bound, conversations: Conversations::default(), requests, server: None })
+    let asked = requests.clone();
+    let haproxy = HaproxySockets::new(Box::new(move |request| {
+        Box::pin(pass_on(asked.clone(), request, ProgressSender::silent()))
+    }));
+    Ok(AdminListener { bound, conversations: Conversations::default(), requests, server: None, haproxy })
 }
 
 /// The socket of the previous engine. In another container its path may lead elsewhere: then it is left to that engine.

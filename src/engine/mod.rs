@@ -8,6 +8,7 @@ mod admin_requests;
 mod admin_socket;
 mod config_reader;
 mod error;
+mod haproxy_sockets;
 mod heartbeat;
 mod inputs;
 pub(crate) mod launch;

@@ -15,6 +15,7 @@ use crate::control::admin::Answer;
 use crate::control::state_file;
 use crate::engine::admin_place::{AdminPlaces, display_path};
 use crate::engine::error::EngineError;
+use crate::engine::haproxy_sockets::NewSockets;
 use crate::engine::inputs::{Jobs, LoopEvent, ReloadStep};
 use crate::engine::launch::ConfigSource;
 use crate::engine::listeners::inherited::Inherited;
@@ -24,6 +25,7 @@ use crate::engine::stop_state::stop_limit;
 use crate::engine::{Engine, limits, names};
 use crate::exit::ExitStatus;
 use crate::handoff::channel::SHARE_VARIABLE;
+use crate::handoff::control::Mode;
 use crate::sys::resources;
 
 /// Applies the first configuration, on listeners that the previous engine has left, where it has. Nothing is accepted
@@ -38,8 +40,18 @@ pub(super) fn apply_first(
         None => engine.listeners.bind_new(&config, inherited, patience, false)?,
         Some(_) => engine.listeners.bind_new(&sharing(&config), inherited, patience, true)?,
     };
+    let fresh = engine.origin.mode == Mode::Fresh;
+    let sockets = engine.admin.haproxy.bind_new(&config, inherited, patience, env::var_os(SHARE_VARIABLE).is_some());
+    let sockets = match sockets {
+        // At the first start a socket that cannot be had is refused. Later an engine serves without it, rather than not at all.
+        (_, Some(error)) if fresh => return Err(error.into()),
+        (sockets, error) => {
+            error.iter().for_each(|error| tracing::warn!("{error}"));
+            sockets
+        }
+    };
     // No frontend runs yet that could leave an address.
-    commit(engine, config, prepared).map(drop)
+    commit(engine, config, prepared, sockets).map(drop)
 }
 
 /// Beside another program, which ends once this one serves.
@@ -143,19 +155,28 @@ fn apply(engine: &mut Engine, config: Config) -> Result<(String, LeavingListener
     let none = &mut Inherited::default();
     let prepared =
         engine.listeners.bind_new(&config, none, Duration::ZERO, false).map_err(|error| error.to_string())?;
+    let sockets = match engine.admin.haproxy.bind_new(&config, none, Duration::ZERO, false) {
+        (_, Some(error)) => return Err(error.to_string()),
+        (sockets, None) => sockets,
+    };
     engine.pools.follow(&config, BTreeMap::new());
     for note in fixed_settings(engine, &config) {
         tracing::warn!("{note}");
     }
     let (frontends, backends) = (config.frontends.len(), config.backends.len());
     let done = format!("reloaded: {}, {}", counted(frontends, "frontend"), counted(backends, "backend"));
-    let leaving = commit(engine, config, prepared).map_err(|error| error.to_string())?;
+    let leaving = commit(engine, config, prepared, sockets).map_err(|error| error.to_string())?;
     Ok((done, leaving))
 }
 
 /// From here on nothing is refused; what still goes wrong is reported and left out. Returns the addresses that are left.
-fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<LeavingListeners, EngineError> {
-    let Engine { listeners, pools, log, workers, .. } = engine;
+fn commit(
+    engine: &mut Engine,
+    config: Config,
+    prepared: NewlyBound,
+    sockets: NewSockets,
+) -> Result<LeavingListeners, EngineError> {
+    let Engine { listeners, pools, .. } = &mut *engine;
     pools.look_for_circles(&config, Some(listeners.entrances(&config, &prepared)), |_| true);
     for settings in &config.backends {
         pools.apply(settings.clone())?;
@@ -168,6 +189,8 @@ fn commit(engine: &mut Engine, config: Config, prepared: NewlyBound) -> Result<L
         }
     }
     listeners.open(prepared)?;
+    engine.admin.haproxy.apply(&config, sockets, &engine.reports)?;
+    let Engine { listeners, pools, log, workers, .. } = engine;
     leaving.extend(listeners.remove_unconfigured(&config));
     pools.remove_unconfigured(&config);
     log.change(config.global.log.rate, config.log_places());

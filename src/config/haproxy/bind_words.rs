@@ -122,7 +122,7 @@ const fn arg(name: &'static str, takes: usize, meaning: ArgumentMeaning) -> Know
 }
 
 /// An octal number; TOML has it as a string.
-fn mode(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
+pub(super) fn mode(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
     let text = phrase.text(index + 1);
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o7777 => settings.set("mode", quoted(&format!("{mode:04o}")), phrase.place(index)),
@@ -131,5 +131,5 @@ fn mode(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut D
 }
 
 const ALL_THREADS: &str = "every thread accepts from every address";
-const RUNTIME: &str = "it belongs to statistics sockets";
+const RUNTIME: &str = "it belongs to `stats socket`";
 const TLS: &str = "let the servers end TLS, which passes through lb, or keep this section in HAProxy";

@@ -1,6 +1,6 @@
 //! What the `global` sections say.
 
-use super::setting::Settings;
+use super::setting::{Settings, quoted};
 use super::spot::Spot;
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -10,6 +10,8 @@ pub(super) struct GlobalPlan {
     /// `log`: targets as values of TOML.
     pub(super) targets: Vec<(String, Spot)>,
     pub(super) tag: Option<(String, Spot)>,
+    /// `stats socket`
+    pub(super) sockets: Vec<StatsSocket>,
     /// `insecure-fork-wanted` or `external-check`: programs may be started.
     pub(super) forks: bool,
     /// `server-state-base` and `server-state-file`.
@@ -17,6 +19,23 @@ pub(super) struct GlobalPlan {
     pub(super) state_file: Option<(String, Spot)>,
     /// Words about the process that the command line may follow.
     pub(super) process: ProcessWords,
+}
+
+/// A place, as values of TOML.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct StatsSocket {
+    pub(super) addr: String,
+    pub(super) settings: Settings,
+    pub(super) at: Spot,
+}
+
+impl StatsSocket {
+    /// As an element of `haproxy_socket`.
+    pub(super) fn toml(&self) -> String {
+        let key = if self.addr.starts_with('/') { "path" } else { "addr" };
+        let settings = self.settings.iter().map(|setting| format!(", {} = {}", setting.key, setting.value));
+        format!("{{ {key} = {}{} }}", quoted(&self.addr), settings.collect::<String>())
+    }
 }
 
 /// What the file says about the process that reads it.

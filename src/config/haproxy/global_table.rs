@@ -15,6 +15,11 @@ pub(super) fn write(sections: &Sections, running: &[&Proxy], logs: bool, fates: 
         .iter()
         .map(|setting| TomlLine::new(format!("{} = {}", setting.key, setting.value), Some(setting.at)))
         .collect();
+    if !global.sockets.is_empty() {
+        toml.push(TomlLine::new("haproxy_socket = [", global.sockets.first().map(|socket| socket.at)));
+        toml.extend(global.sockets.iter().map(|one| TomlLine::new(format!("    {},", one.toml()), Some(one.at))));
+        toml.push(TomlLine::new("]", None));
+    }
     let external = |proxy: &&Proxy| proxy.check.kind.is_some_and(|(kind, _)| kind == "external");
     if let Some((_, at)) = running.iter().find(|proxy| external(proxy)).and_then(|proxy| proxy.check.kind) {
         if !global.forks {

@@ -6,6 +6,7 @@ use super::log_target;
 use super::measure::{integer, time};
 use super::phrase::{Desk, Phrase, Sign};
 use super::setting::{duration, quoted};
+use super::stats_socket;
 
 pub(super) const TABLE: &[KnownWord<GlobalPlan>] = &[
     word("maxconn", Meaning::Does(maxconn)),
@@ -34,10 +35,10 @@ pub(super) const TABLE: &[KnownWord<GlobalPlan>] = &[
         Meaning::Ignored("lb raises its own limit of descriptors as far as it may", "systemd: LimitNOFILE="),
     ),
     word("fd-hard-limit", Meaning::Ignored("lb takes as many descriptors as it may", "systemd: LimitNOFILE=")),
-    word("stats socket", Meaning::Notice(NO_RUNTIME, "`lb status` and `lb server` ask the admin socket")),
-    word("stats timeout", Meaning::Ignored(NO_RUNTIME, "")),
-    word("stats maxconn", Meaning::Ignored(NO_RUNTIME, "")),
-    word("stats bind-process", Meaning::Ignored(NO_RUNTIME, "")),
+    word("stats socket", Meaning::Does(stats_socket::socket)),
+    word("stats timeout", Meaning::Does(stats_socket::timeout)),
+    word("stats maxconn", Meaning::Ignored("up to 128 of their clients are answered at once", "")),
+    word("stats bind-process", Meaning::Ignored("one process serves all sockets", "")),
     word("setenv", Meaning::Same),
     word("presetenv", Meaning::Same),
     word("unsetenv", Meaning::Same),
@@ -205,7 +206,6 @@ fn pidfile(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
 
 const KEEPS_USER: &str = "lb runs as the user that starts it";
 const USER_REMEDY: &str = "set User= and Group= in its unit";
-const NO_RUNTIME: &str = "HAProxy's runtime API is not served yet";
 const RATE: &str = "write `rate-limit sessions` in each frontend";
 const NO_TABLES: &str = "lb has no stick tables that peers could share";
 const OWN_THREADS: &str = "the kernel places the threads";

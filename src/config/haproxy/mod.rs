@@ -44,6 +44,7 @@ mod source_address;
 mod sources;
 mod spot;
 mod state_file;
+mod stats_socket;
 mod stats_words;
 mod tcp_check;
 #[cfg(test)]

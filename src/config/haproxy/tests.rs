@@ -11,6 +11,7 @@ mod meanings;
 mod mixtures;
 mod properties;
 mod samples;
+mod stats_sockets;
 mod translations;
 
 fn read(text: &str) -> (Vec<Vec<String>>, Vec<String>) {

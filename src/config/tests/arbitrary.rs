@@ -84,10 +84,25 @@ fn global() -> impl Strategy<Value = Global> {
             state_dir: path,
             watchdog: hard_stop_after.unwrap_or_default(),
             external_checks: threads.is_some(),
+            haproxy_sockets: haproxy_sockets(threads.unwrap_or_default()),
+            haproxy_socket_timeout: hard_stop_after.unwrap_or(Duration::from_secs(10)),
             hard_stop_after,
             log,
         },
     )
+}
+
+/// Some of each kind.
+fn haproxy_sockets(number: usize) -> Vec<HaproxySocket> {
+    let access = SocketAccess { mode: Some(0o660), user: Some("root".to_owned()), group: Some("7".to_owned()) };
+    let socket =
+        |text: &str, access, level| HaproxySocket { bind: bind::parse(text).unwrap().remove(0), access, level };
+    let all = [
+        socket("/run/haproxy.sock", access, SocketLevel::Admin),
+        socket("127.0.0.1:1999", SocketAccess::default(), SocketLevel::User),
+        socket("abns@haproxy", SocketAccess::default(), SocketLevel::Operator),
+    ];
+    all.into_iter().take(number % 4).collect()
 }
 
 fn log() -> impl Strategy<Value = LogSettings> {

@@ -8,8 +8,8 @@ use super::*;
 /// The text form of a configuration, every key spelt out.
 pub(super) fn written(config: &Config) -> String {
     let mut out = Text(String::new(), "\n");
-    let Global { maxconn, threads, socket, state_dir, hard_stop_after, watchdog, external_checks, log } =
-        &config.global;
+    let global = &config.global;
+    let Global { maxconn, threads, socket, state_dir, hard_stop_after, watchdog, external_checks, log, .. } = global;
     out.header("global");
     out.maybe("maxconn", maxconn.map(|n| n.to_string()));
     out.maybe("threads", threads.map(|n| n.to_string()));
@@ -22,6 +22,9 @@ pub(super) fn written(config: &Config) -> String {
     out.maybe("hard_stop_after", hard_stop_after.map(duration));
     out.key("watchdog", duration(*watchdog));
     out.key("external_checks", external_checks);
+    let sockets: Vec<_> = global.haproxy_sockets.iter().map(haproxy_socket).collect();
+    out.key("haproxy_socket", format!("[{}]", sockets.join(", ")));
+    out.key("haproxy_socket_timeout", duration(global.haproxy_socket_timeout));
     out.header("global.log");
     out.log("", &log.settings);
     out.key("rate", log.rate);
@@ -89,6 +92,12 @@ impl Text {
 
     fn key(&mut self, key: &str, value: impl std::fmt::Display) {
         write!(self.0, "{key} = {value}{}", self.1).unwrap();
+    }
+
+    fn access(&mut self, access: &SocketAccess) {
+        self.maybe("mode", access.mode.map(|mode| quoted(&format!("{mode:04o}"))));
+        self.maybe("user", access.user.as_deref().map(quoted));
+        self.maybe("group", access.group.as_deref().map(quoted));
     }
 
     fn maybe(&mut self, key: &str, value: Option<String>) {
@@ -269,9 +278,18 @@ fn bind_entry(entry: &BindEntry) -> String {
     out.maybe("maxconn", entry.maxconn.map(|n| n.to_string()));
     out.key("tfo", entry.tfo);
     out.maybe("user_timeout", entry.user_timeout.map(duration));
-    out.maybe("mode", entry.access.mode.map(|mode| quoted(&format!("{mode:04o}"))));
-    out.maybe("user", entry.access.user.as_deref().map(quoted));
-    out.maybe("group", entry.access.group.as_deref().map(quoted));
+    out.access(&entry.access);
+    format!("{{ {} }}", out.0.trim_end_matches(", "))
+}
+
+fn haproxy_socket(socket: &HaproxySocket) -> String {
+    let mut out = Text(String::new(), ", ");
+    match &socket.bind {
+        Bind::Unix(path) => out.key("path", quoted(path.to_str().unwrap())),
+        other => out.key("addr", quoted(&other.to_string())),
+    }
+    out.access(&socket.access);
+    out.key("level", quoted(&socket.level.to_string()));
     format!("{{ {} }}", out.0.trim_end_matches(", "))
 }
 

@@ -20,6 +20,8 @@ pub enum Request {
     Status,
     /// Answered with the `backends` of a `Status` alone.
     ServerList,
+    /// Answered with [`ServerFacts`](super::facts::ServerFacts).
+    ServerFacts { backend: String, server: String },
     /// Change the administration of servers. Here and below the names of servers and backends may have `*` and `?`, and
     /// an answer has `changed` and `message`.
     SetServer { backend: String, server: String, state: AdminState },

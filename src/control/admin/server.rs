@@ -27,6 +27,11 @@ use crate::sys::credentials::is_trusted;
 pub struct ProgressSender(mpsc::Sender<String>);
 
 impl ProgressSender {
+    /// For a caller that shows none.
+    pub(crate) fn silent() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
     /// Sends one line for people. Never waits: to a client that does not read, lines are lost.
     pub fn say(&self, line: impl Into<String>) {
         // A lost line of progress changes nothing: the last answer has the outcome.

@@ -81,9 +81,9 @@ pub(crate) struct ListenerSlot {
 
 /// Why a frontend cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("frontend {frontend}: cannot bind {bind}: {error}{remedy}")]
+#[error("{owner}: cannot bind {bind}: {error}{remedy}")]
 pub(crate) struct ListenerError {
-    frontend: String,
+    owner: String,
     bind: String,
     error: io::Error,
     remedy: String,
@@ -115,7 +115,12 @@ impl ListenerError {
             ([], io::ErrorKind::AddrNotAvailable) => " (no interface of this host has that address)".to_owned(),
             ([], _) => String::new(),
         };
-        Self { frontend: frontend.name.clone(), bind: bind.to_string(), error, remedy }
+        let owner = match frontend.name.as_str() {
+            // No frontend has no name.
+            "" => "haproxy_socket".to_owned(),
+            name => format!("frontend {name}"),
+        };
+        Self { owner, bind: bind.to_string(), error, remedy }
     }
 }
 
@@ -237,6 +242,11 @@ impl Bound {
         let entry = self.gate.entry();
         let published = self.place.as_mut().map_or(Ok(()), |place| place.publish(own));
         published.map_err(|failure| unix_error(frontend, &entry, failure))
+    }
+
+    /// Whether clients find it: the path of a unix socket may have been removed.
+    pub(crate) fn is_found(&self) -> bool {
+        self.place.as_ref().is_none_or(UnixPlace::is_intact)
     }
 
     /// Its clients are served: what it has replaced does not return.

@@ -152,6 +152,11 @@ impl UnixPlace {
         }
     }
 
+    /// Whether the path leads to the socket.
+    pub(super) fn is_intact(&self) -> bool {
+        self.id.is_some() && local::path_id(&self.path) == self.id
+    }
+
     /// Removes the path, unless it leads to another socket by now.
     pub(super) fn unlink(&self) {
         if let Some(id) = self.id {

@@ -22,7 +22,8 @@ use self::shared_names::shares_name;
 use self::tracking::TrackedChange;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
-use crate::config::{self, Address, Config, Entrance};
+use crate::config::{self, Address, Balance, Config, Entrance};
+use crate::control::admin::{KnownServer, ServerFacts};
 use crate::control::checker::{Cause, Checker, Consequences, OnChange, Seen};
 use crate::control::etcd::SourceStatus;
 use crate::control::last_known_good::Saved;
@@ -360,6 +361,28 @@ impl Pools {
             Finding::Slow => Seen::Slow,
         };
         self.checker.observe(&notice.backend, &notice.server, seen);
+    }
+
+    /// What is known of a server before it is changed.
+    pub(super) fn facts(&self, backend: &str, server: &str) -> ServerFacts {
+        let Some(found) = self.backends.get(backend) else {
+            return ServerFacts::default();
+        };
+        let known = found.member(server).map(|member| {
+            let (state, spec) = (member.server.state(), &member.spec);
+            let weight = state.weight.unwrap_or(spec.weight).get();
+            KnownServer {
+                state: state.admin,
+                weight,
+                weight_configured: spec.weight.get(),
+                weight_fixed: found.snapshot().settings.balance == Balance::StaticRr,
+                checked: spec.options.check.is_some(),
+                agent: spec.options.agent.is_some(),
+                tracks: spec.options.track.is_some(),
+                sessions: member.server.sessions().into(),
+            }
+        });
+        ServerFacts { backend: true, server: known }
     }
 
     /// Applies a held change of a backend's discovery at once. Returns the outcome for people.

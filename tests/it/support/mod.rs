@@ -40,6 +40,7 @@ pub(crate) mod proxy_header;
 pub(crate) mod redis;
 pub(crate) mod session;
 pub(crate) mod source;
+pub(crate) mod stats_socket;
 pub(crate) mod status;
 pub(crate) mod stream;
 pub(crate) mod syslog;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::argument::KnownArgument;
 use super::super::known::KnownWord;
 use super::super::sections::{ASIDE, PROXY_TABLES};
-use super::super::{bind_words, global_words, resolver, server_words, stats_words, timeout_words};
+use super::super::{bind_words, global_words, resolver, server_words, stats_socket, stats_words, timeout_words};
 
 /// The words of a place, each with its fate.
 struct Words {
@@ -38,6 +38,7 @@ impl Words {
                 words: stats_words::WORDS.iter().map(|name| ((*name).to_owned(), "read".to_owned())).collect(),
             },
             Self::of_arguments("`bind`", bind_words::ARGUMENTS),
+            Self::of_arguments("`stats socket`", stats_socket::ARGUMENTS),
             Self::of_arguments("`server`", server_words::ARGUMENTS),
             Self {
                 place: "`resolvers`",
