@@ -232,9 +232,13 @@ const WORKERS: u64 = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
+    use crate::log::{ClientName, During};
+    use crate::proxy::sighting::Wait;
 
     #[test]
     fn sessions_that_cannot_freeze_keep_no_other_waiting() {
@@ -256,7 +260,7 @@ mod tests {
     fn an_id_belongs_to_one_session() {
         let registers = [0, 1, 0].map(|worker| {
             // The next engine starts later.
-            std::thread::sleep(std::time::Duration::from_micros(50));
+            std::thread::sleep(Duration::from_micros(50));
             Rc::new(Register::new(worker))
         });
         let entered: Vec<_> = (0..30).map(|number| registers[number % 3].enter()).collect();
@@ -265,5 +269,40 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), 30);
         assert!(registers[1].find(&ids).len() == 10 && registers[1].find(&[7]).is_empty());
+    }
+
+    #[test]
+    fn reports_are_collected_once_each_and_orders_come_first() {
+        let register = Rc::new(Register::new(0));
+        let [reports, twice, moves, late] = [(); 4].map(|()| register.enter());
+        let demand = |registered: &Registered| registered.handle.demand.get();
+        let report = |registered: &Registered| {
+            registered.report(Sighting {
+                id: registered.id(),
+                frontend: "web".into(),
+                backend: "app".into(),
+                client: ClientName::Unknown,
+                age: Duration::ZERO,
+                activity: Wait::new(Instant::now(), During::Queue).activity(),
+            });
+        };
+        // Not collected: it was asked by a collection that was given up.
+        late.handle.ask();
+        report(&late);
+        moves.handle.give(Order::Freeze);
+        register.begin_collecting();
+        for registered in [&reports, &twice, &moves] {
+            registered.handle.ask();
+        }
+        assert_eq!(demand(&moves), Some(Demand::Order(Order::Freeze)), "a report is not worth a move");
+        for registered in [&twice, &reports, &twice] {
+            report(registered);
+        }
+        assert!([&reports, &twice, &late].map(demand).iter().all(Option::is_none), "they continue");
+        let ids: Vec<_> = register.end_collecting().iter().map(|sighting| sighting.id).collect();
+        assert_eq!(ids, [reports.id(), twice.id()]);
+        twice.handle.ask();
+        twice.handle.give(Order::Cut(By::Killed));
+        assert_eq!(demand(&twice), Some(Demand::Order(Order::Cut(By::Killed))));
     }
 }
