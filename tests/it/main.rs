@@ -34,6 +34,7 @@ mod haproxy_cfg;
 mod haproxy_command_line;
 mod haproxy_grammar;
 mod haproxy_socket;
+mod haproxy_stat;
 mod health;
 mod house;
 mod hung;
