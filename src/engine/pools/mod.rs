@@ -481,7 +481,8 @@ impl Pools {
     }
 }
 
-/// Cuts the sessions of a server that went DOWN, or those of the backups of one that came UP, where that is configured.
+/// Cuts the sessions of a server that went DOWN or is now in maint, or those of the backups of one that came UP, where that
+/// is configured.
 fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
     Rc::new(move |backend, server, transition| {
         moved.notify_one();
@@ -493,7 +494,11 @@ fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
         let cuts = |member: &Arc<Member>| {
             Arc::ptr_eq(&member.server, server) && member.spec.options.shutdown_sessions_when_down
         };
-        if transition == Some(Transition::WentDown) && backend.snapshot().members.iter().any(cuts) {
+        let is_down = || match transition {
+            Some(transition) => transition == Transition::WentDown,
+            None => server.state().admin == AdminState::Maint,
+        };
+        if is_down() && backend.snapshot().members.iter().any(cuts) {
             for worker in workers.iter() {
                 worker.cut(SessionFilter::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
             }
