@@ -225,6 +225,8 @@ impl Session {
         // Not held while waiting: another session may try meanwhile.
         drop(lease);
         if at_once && (search.same.is_some() || !elsewhere) {
+            // The retries that it has are spread over their own time, however short the queue's is.
+            let until = if search.attempts_left > 0 { until.max(Instant::now() + TURN_AROUND) } else { until };
             self.turn_around(client, preamble, search, until).await?;
         }
         self.follow_in_search(search);

@@ -8,6 +8,7 @@ use crate::support::client::{HANG, connect, greeting, patient_greeting, read_to_
 use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
+use crate::support::machine::Stopwatch;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::port::Port;
 use crate::support::wait::{eventually, eventually_eq};
@@ -114,6 +115,16 @@ fn a_server_may_have_the_port_that_the_client_came_to() {
         }
         assert_eq!(lb.status().server("app/a").text("addr"), format!("127.0.0.2{shift}"));
     }
+}
+
+#[test]
+fn a_dead_server_at_the_port_of_each_client_is_tried_as_often_as_is_written() {
+    let settings = "retries = 1\ntimeout = { queue = \"500ms\" }";
+    let lb = Lb::start(&Config::new().backend(settings).server_with("a", "127.0.0.2", "check = false"));
+    let watch = Stopwatch::start();
+    assert!(read_to_end(&connect(lb.addr("web")).unwrap()).0.is_empty());
+    assert!(watch.by_the_clock() > Duration::from_millis(900), "{watch:?}");
+    assert_eq!(lb.status().server("app/a").number("connect_errors"), 2);
 }
 
 #[test]
