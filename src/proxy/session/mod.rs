@@ -180,6 +180,8 @@ impl Session {
     fn end_waiting(self, ending: Ending, client: Socket, preamble: Preamble) {
         match ending {
             Ending::Over(ending) => {
+                // The kernel resets a connection that is closed with bytes unread. HAProxy has read them, and sends a FIN.
+                drop(socket::try_recv(client.as_fd(), &mut self.context.scratch.borrow_mut().buf));
                 // Before its place is given back.
                 drop(client);
                 self.finish(ending);
