@@ -31,6 +31,7 @@ mod handed_down;
 mod haproxy_cfg;
 mod haproxy_command_line;
 mod haproxy_grammar;
+mod haproxy_samples;
 mod health;
 mod house;
 mod hung;

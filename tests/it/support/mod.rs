@@ -6,6 +6,7 @@
 pub(crate) mod ab;
 pub(crate) mod agent;
 pub(crate) mod as_haproxy;
+pub(crate) mod beside;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
@@ -38,7 +39,9 @@ pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod proxy_header;
 pub(crate) mod redis;
+pub(crate) mod sample;
 pub(crate) mod session;
+pub(crate) mod site;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod stream;
