@@ -88,6 +88,15 @@ impl Sections {
         self.parts.push((kind, start..index + 1));
     }
 
+    /// The proxy whose section a place is in.
+    pub(super) fn proxy_at(&mut self, at: Spot, lines: &[Line]) -> Option<&mut Proxy> {
+        let has = |range: &Range<usize>| lines[range.clone()].iter().any(|line| line.at.is_beside(at));
+        match self.parts.iter().find(|(_, range)| has(range))? {
+            (SectionKind::Proxy(index), _) => self.proxies.get_mut(*index),
+            _ => None,
+        }
+    }
+
     fn extend(&mut self, index: usize) {
         if let Some((_, range)) = self.parts.last_mut() {
             range.end = index + 1;
@@ -340,7 +349,7 @@ fn known_word(proxy: &Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> Option
     }
     let known = find(&PROXY_TABLES, first);
     if known.is_none() {
-        let near = hint(first, names().filter(|name| !name.contains(' ')).chain(SECTIONS));
+        let near = hint(first, names().filter(|name| !name.contains(' ')).chain(SECTIONS).chain(["option"]));
         let section = proxy.kind.word();
         desk.error(phrase.at(), format!("unknown keyword '{first}' in '{section}' section{near}"));
     }

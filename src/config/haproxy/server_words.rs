@@ -1,11 +1,12 @@
 //! `server`, `default-server` and `server-template`.
 
 use super::argument::{self, ArgumentMeaning, KnownArgument};
-use super::measure::{integer, time};
+use super::measure::integer;
 use super::phrase::{Desk, Phrase};
 use super::proxy::{Proxy, ProxyKind, ServerLine};
 use super::server_address::{self, UnusableAddress};
 use super::setting::{Settings, duration, quoted};
+use super::source_address::{self, ANY_PORT, SourceAddress};
 
 pub(super) fn default_server(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     if phrase.text(1).is_empty() {
@@ -61,6 +62,7 @@ fn read_server(proxy: &mut Proxy, phrase: &Phrase<'_>, index: usize, names: Vec<
     let mut settings = proxy.server.clone();
     let place = format!("'server {}/{}' :", proxy.name, names[0]);
     let at = phrase.place(index);
+    let mut beyond = None;
     match server_address::read(&desk.environment.in_address(phrase.text(index))) {
         Ok(address) => {
             settings.set("addr", quoted(&address.addr), phrase.at());
@@ -72,13 +74,27 @@ fn read_server(proxy: &mut Proxy, phrase: &Phrase<'_>, index: usize, names: Vec<
             }
         }
         Err(UnusableAddress::Unknown(reason)) => desk.error(at, format!("{place} {reason}")),
-        Err(UnusableAddress::Beyond(reason, remedy)) => {
-            let reason = format!("'{}': {reason}", phrase.text(index));
-            proxy.refuse(at, "server", reason, remedy);
-        }
+        Err(UnusableAddress::Beyond(reason, remedy)) => beyond = Some((reason, remedy)),
     }
     let refusals = argument::read(ARGUMENTS, phrase, index + 1, &place, &mut settings, desk);
     refuse(proxy, refusals);
+    if let Some((reason, remedy)) = beyond {
+        let text = phrase.text(index);
+        if server_address::is_unspecified(&desk.environment.in_address(text)) && settings.get("disabled").is_some() {
+            let reason =
+                format!("'{text}' keeps a place for a server, which lb has no command to fill: it is left out");
+            desk.fates.notice(at, reason, "add the server when it has an address, and reload");
+            return;
+        }
+        proxy.refuse(at, "server", format!("'{text}': {reason}"), remedy);
+    }
+    if let Some(mark) = settings.get(SOURCE_PORT) {
+        proxy.refuse(mark.at, "source", format!("'source': {ANY_PORT}"), "leave the port out");
+    }
+    if settings.get("agent").is_some() && settings.get("agent.port").is_none() {
+        let reason = format!("server {} does not have agent port. Agent check has been disabled", names[0]);
+        desk.error(phrase.at(), format!("{place} {reason}"));
+    }
     // HAProxy takes a server without its section for one of the same.
     if let Some(tracked) = settings.remove("track") {
         let own = !tracked.value.contains('/');
@@ -114,6 +130,9 @@ pub(super) const CHECK_TLS: &str = "-check-tls";
 /// Marks a server whose checks begin with the PROXY header whatever their port; no key of TOML.
 pub(super) const CHECK_PROXY: &str = "-check-proxy";
 
+/// Marks a server whose connects are to come from a port; no key of TOML.
+const SOURCE_PORT: &str = "-source-port";
+
 pub(super) const ARGUMENTS: &[KnownArgument] = &[
     arg("check", 0, ArgumentMeaning::Flag("check")),
     arg("no-check", 0, ArgumentMeaning::Unset(&["check"])),
@@ -122,7 +141,7 @@ pub(super) const ARGUMENTS: &[KnownArgument] = &[
     arg("downinter", 1, ArgumentMeaning::Time("check.downinter")),
     arg("rise", 1, ArgumentMeaning::Number("check.rise", 1, 1000)),
     arg("fall", 1, ArgumentMeaning::Number("check.fall", 1, 1000)),
-    arg("port", 1, ArgumentMeaning::Number("check.port", 1, 65535)),
+    arg("port", 1, ArgumentMeaning::Port("check.port")),
     arg("addr", 1, ArgumentMeaning::Does(check_addr)),
     arg("init-state", 1, ArgumentMeaning::Does(init_state)),
     arg("check-send-proxy", 0, ArgumentMeaning::Flag(CHECK_PROXY)),
@@ -130,8 +149,8 @@ pub(super) const ARGUMENTS: &[KnownArgument] = &[
     arg("check-ssl", 0, ArgumentMeaning::Does(check_tls)),
     arg("no-check-ssl", 0, ArgumentMeaning::Unset(&[CHECK_TLS])),
     arg("weight", 1, ArgumentMeaning::Number("weight", 0, 256)),
-    arg("maxconn", 1, ArgumentMeaning::Lifted("maxconn")),
-    arg("minconn", 1, ArgumentMeaning::Lifted("minconn")),
+    arg("maxconn", 1, ArgumentMeaning::Does(limit)),
+    arg("minconn", 1, ArgumentMeaning::Does(limit)),
     arg("maxqueue", 1, ArgumentMeaning::Notice("the servers of a backend share one queue, which is bounded", "")),
     arg("backup", 0, ArgumentMeaning::Flag("backup")),
     arg("no-backup", 0, ArgumentMeaning::Unset(&["backup"])),
@@ -146,7 +165,7 @@ pub(super) const ARGUMENTS: &[KnownArgument] = &[
     arg("track", 1, ArgumentMeaning::Text("track")),
     arg("agent-check", 0, ArgumentMeaning::Flag("agent")),
     arg("no-agent-check", 0, ArgumentMeaning::Unset(&["agent"])),
-    arg("agent-port", 1, ArgumentMeaning::Number("agent.port", 1, 65535)),
+    arg("agent-port", 1, ArgumentMeaning::Port("agent.port")),
     arg("agent-addr", 1, ArgumentMeaning::Text("agent.addr")),
     arg("agent-inter", 1, ArgumentMeaning::Time("agent.inter")),
     arg("agent-send", 1, ArgumentMeaning::Text("agent.send")),
@@ -163,7 +182,7 @@ pub(super) const ARGUMENTS: &[KnownArgument] = &[
     arg("source", 1, ArgumentMeaning::Does(source)),
     arg("usesrc", 1, ArgumentMeaning::Refused(AS_CLIENT, "`send-proxy` tells the server the client's address")),
     arg("interface", 1, ArgumentMeaning::Refused("connects are not bound to an interface", "`source ADDRESS`")),
-    arg("init-addr", 1, ArgumentMeaning::Same),
+    arg("init-addr", 1, ArgumentMeaning::Does(init_addr)),
     arg("resolvers", 1, ArgumentMeaning::Text("resolvers")),
     arg("resolve-prefer", 1, ArgumentMeaning::Does(prefer)),
     arg("resolve-opts", 1, ArgumentMeaning::Ignored("an address stays as long as the name has it", "")),
@@ -234,6 +253,28 @@ const fn arg(name: &'static str, takes: usize, meaning: ArgumentMeaning) -> Know
     KnownArgument::new(name, takes, meaning)
 }
 
+/// What is below 0 is no limit either: HAProxy compares without a sign.
+fn limit(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
+    let key = if phrase.text(index) == "maxconn" { "maxconn" } else { "minconn" };
+    match desk.number(phrase.place(index + 1), key, phrase.text(index + 1)) {
+        number if number > 0 => settings.set(key, number.to_string(), phrase.place(index)),
+        _ => drop(settings.remove(key)),
+    }
+}
+
+fn init_addr(_: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
+    for method in phrase.text(index + 1).split(',').filter(|method| !["last", "libc", "none"].contains(method)) {
+        if method.parse::<std::net::IpAddr>().is_ok() {
+            let reason = format!("'init-addr': a name without an address is looked up again, and {method} is not used");
+            desk.fates.notice(phrase.place(index), reason, "write that address instead of the name");
+        } else {
+            let what = "supported methods are 'libc', 'last', 'none'";
+            let reason = format!("'init-addr' : unknown init-addr method '{method}', {what}.");
+            desk.error(phrase.place(index + 1), reason);
+        }
+    }
+}
+
 fn check_addr(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
     let text = desk.environment.in_address(phrase.text(index + 1));
     let bare = text.trim_start_matches("ipv4@").trim_start_matches("ipv6@").trim_matches(['[', ']']);
@@ -254,7 +295,7 @@ fn check_tls(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, _: &mut
 }
 
 fn slowstart(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
-    match time(phrase.text(index + 1)) {
+    match desk.time(phrase.place(index + 1), phrase.text(index + 1)) {
         Ok(0) => drop(settings.remove("slowstart")),
         Ok(ms) => settings.set("slowstart", duration(ms), phrase.place(index)),
         Err(error) => desk.error(phrase.place(index + 1), format!("{error} in 'slowstart' argument.")),
@@ -324,8 +365,14 @@ fn send_proxy(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: 
 }
 
 fn source(settings: &mut Settings, phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) {
-    match super::source_address::read(&desk.environment.in_address(phrase.text(index + 1))) {
-        Ok(addr) => settings.set("source", quoted(&addr), phrase.place(index)),
+    match source_address::read(&desk.environment.in_address(phrase.text(index + 1))) {
+        Ok(SourceAddress { ip, port }) => {
+            settings.set("source", quoted(&ip), phrase.place(index));
+            settings.remove(SOURCE_PORT);
+            if let Some(port) = port {
+                settings.set(SOURCE_PORT, port, phrase.place(index));
+            }
+        }
         Err(reason) => desk.error(phrase.place(index + 1), format!("'source' : {reason}")),
     }
 }

@@ -41,11 +41,18 @@ enum Absence {
     Idle,
 }
 
-pub(crate) fn translate(sources: &[Source], environment: Environment) -> Translation {
+/// `beyond`: what lb cannot do, by the place of its word; it refuses the section there.
+pub(crate) fn translate(sources: &[Source], environment: Environment, beyond: &[(Spot, String)]) -> Translation {
     let mut environment = environment;
     let mut fates = Fates::new(sources.iter().map(|source| source.name.as_str()));
     let lines = lines::lines(sources, &mut environment, &mut fates);
-    let sections = Sections::read(&lines, &environment, &mut fates);
+    let mut sections = Sections::read(&lines, &environment, &mut fates);
+    for (at, reason) in beyond {
+        match sections.proxy_at(*at, &lines) {
+            Some(proxy) => proxy.refuse(*at, "", reason.clone(), ""),
+            None => fates.error(*at, reason.clone(), ""),
+        }
+    }
     let absences = absences(&sections.proxies, &mut fates);
     duplicates(&sections.proxies, &mut fates);
     say_doubts(&sections, &absences, &mut fates);
@@ -324,6 +331,8 @@ fn blocks(sections: &Sections, absences: &[Option<Absence>], fates: &mut Fates) 
                 let proxy = &sections.proxies[*index];
                 match &absences[*index] {
                     None => block.toml = tables(proxy, sections, logs, &mut written, fates),
+                    // Of these it is said at their line.
+                    Some(Absence::Page | Absence::Idle | Absence::Unused) => {}
                     Some(absence) => block.note = Some(absent(proxy, absence)),
                 }
             }

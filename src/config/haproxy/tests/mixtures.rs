@@ -79,8 +79,6 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_mixture_of_words_is_survived(lines in vec(line(), 0..60)) {
         let text: String = std::iter::once("global\n".to_owned()).chain(lines).collect();

@@ -13,8 +13,6 @@ use super::samples::Sample;
 use super::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn known_words_with_any_arguments_are_survived(
         lines in vec((any::<u16>(), 0..8usize, vec(any::<u16>(), 0..6)), 0..30)
