@@ -2,7 +2,7 @@
 
 use super::fate::Fates;
 use super::proxy::{Proxy, ServerLine};
-use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
+use super::server_arguments::{CHECK_PROXY, CHECK_TLS, NO_PORT};
 use super::setting::{Settings, duration, millis, quoted};
 
 /// Moves what is said about checks to where TOML has it.

@@ -2,6 +2,7 @@
 //!
 //! The files named after groups of words are tables: each word, and what becomes of it. docs/haproxy.md has the same rows.
 
+mod absence;
 mod argument;
 mod backend_table;
 mod bind_address;
@@ -11,6 +12,7 @@ mod check_table;
 mod check_words;
 mod conditions;
 mod document;
+mod doubts;
 mod environment;
 mod expect_rule;
 mod expression;
@@ -21,6 +23,7 @@ mod global_table;
 mod global_words;
 mod http_check;
 mod http_words;
+mod judgement;
 mod known;
 mod lexer;
 mod lines;
@@ -29,6 +32,7 @@ mod log_target;
 mod log_words;
 mod measure;
 mod phrase;
+mod predicate;
 mod proxy;
 mod proxy_words;
 mod reading;
@@ -37,6 +41,7 @@ mod resolver;
 mod routing_words;
 mod sections;
 mod server_address;
+mod server_arguments;
 mod server_words;
 mod setting;
 mod shared;

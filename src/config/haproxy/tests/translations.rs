@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use toml::de::DeTable;
 
 use super::super::super::parse;
-use super::super::{bind_words, global_words, sections, server_words, timeout_words};
+use super::super::{bind_words, global_words, judgement, server_arguments, timeout_words};
 use super::samples::Sample;
 use super::*;
 
@@ -104,7 +104,7 @@ static HEADERS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// Every word that is known, and some that are not.
 static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let tables = sections::PROXY_TABLES.iter().flat_map(|table| table.iter()).map(|word| word.name);
+    let tables = judgement::PROXY_TABLES.iter().flat_map(|table| table.iter()).map(|word| word.name);
     let mut words: Vec<_> = tables.chain(global_words::TABLE.iter().map(|word| word.name)).map(str::to_owned).collect();
     words.extend(timeout_words::TIMEOUTS.iter().map(|(name, ..)| format!("timeout {name}")));
     words.extend(
@@ -117,7 +117,7 @@ static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// Every argument that is known of a bind and of a server, and values that may stand behind a word.
 static ARGUMENTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let binds = bind_words::ARGUMENTS.iter().map(|argument| argument.name);
-    let names = binds.chain(server_words::ARGUMENTS.iter().map(|argument| argument.name));
+    let names = binds.chain(server_arguments::ARGUMENTS.iter().map(|argument| argument.name));
     names.chain(VALUES.iter().copied()).map(str::to_owned).collect()
 });
 
