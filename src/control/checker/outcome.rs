@@ -79,6 +79,7 @@ impl Consequences {
         backend.refresh(Instant::now());
         self.write(backend, sentences::administered(backend, member, before, Some(path)));
         self.follow_up(backend, false);
+        (self.on_change)(backend, &member.server, None);
     }
 
     /// What every change of a backend's servers may entail: a word about its last usable one, and the growing weights of

@@ -496,7 +496,7 @@ fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
         };
         let is_down = || match transition {
             Some(transition) => transition == Transition::WentDown,
-            None => server.state().admin == AdminState::Maint,
+            None => server.state().administration() == AdminState::Maint,
         };
         if is_down() && backend.snapshot().members.iter().any(cuts) {
             for worker in workers.iter() {
