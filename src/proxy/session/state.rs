@@ -126,7 +126,7 @@ impl Session {
     }
 
     /// Counts and logs the end.
-    pub(super) fn finish(self, ending: Termination) {
+    pub(super) fn finish(mut self, ending: Termination) {
         let record = &self.record;
         let total = record.started.elapsed();
         if let Some(server) = &record.server {
@@ -155,15 +155,37 @@ impl Session {
         }
     }
 
-    fn log(&self, total: Duration, ending: Termination, partial: bool) {
+    /// Nothing is gathered for a line that the settings do not want.
+    fn log(&mut self, total: Duration, ending: Termination, partial: bool) {
         let settings = Arc::clone(&self.permit.frontend().route().settings.log);
-        if settings.sessions {
-            self.context.log.line(self.line(total, ending, partial, settings));
+        let record = &self.record;
+        let attempts = Attempts {
+            retries: record.retries.into(),
+            redispatched: record.redispatched,
+            queue_position: record.queue_position,
+        };
+        let carried = partial || record.bytes.from_client + record.bytes.to_client > 0;
+        if settings.sessions
+            && (carried || !settings.dontlognull)
+            && (ending.is_error(attempts) || !settings.dontlog_normal)
+        {
+            let times = SessionTimes { queue: record.queue, connect: record.connect, total };
+            let line = self.line(times, attempts, ending, partial, settings);
+            self.context.log.line(line);
         }
     }
 
-    fn line(&self, total: Duration, ending: Termination, partial: bool, settings: Arc<LogSettings>) -> SessionLine {
+    fn line(
+        &mut self,
+        times: SessionTimes,
+        attempts: Attempts,
+        ending: Termination,
+        partial: bool,
+        settings: Arc<LogSettings>,
+    ) -> SessionLine {
         let has_format = settings.format.is_some();
+        // A session goes on after its early line.
+        let ends = if partial { self.record.ends.clone() } else { self.record.ends.take() };
         let frontend = self.permit.frontend();
         let record = &self.record;
         SessionLine {
@@ -172,7 +194,7 @@ impl Session {
             frontend: Arc::clone(&frontend.name),
             backend: Arc::clone(&self.backend.name),
             server: record.server.as_ref().map(|server| Arc::clone(&server.name)),
-            times: SessionTimes { queue: record.queue, connect: record.connect, total },
+            times,
             bytes_out: record.bytes.to_client,
             bytes_in: record.bytes.from_client,
             ending,
@@ -182,14 +204,10 @@ impl Session {
                 self.backend.sessions(),
                 record.server.as_ref().map_or(0, |server| server.sessions()),
             ],
-            attempts: Attempts {
-                retries: record.retries.into(),
-                redispatched: record.redispatched,
-                queue_position: record.queue_position,
-            },
+            attempts,
             partial,
             settings,
-            ends: record.ends.clone().filter(|_| has_format),
+            ends: ends.filter(|_| has_format),
             entry: self.permit.gate().filter(|_| has_format).map(|gate| Arc::clone(&gate.entry())),
         }
     }
