@@ -145,7 +145,7 @@ impl Backend {
     }
 
     /// Sessions on its servers and in its queue, and so many more.
-    fn busy(&self, more: u32) -> u32 {
+    pub fn busy(&self, more: u32) -> u32 {
         self.sessions().saturating_add(u32::try_from(self.queue.len()).unwrap_or(u32::MAX)).saturating_add(more)
     }
 

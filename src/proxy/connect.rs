@@ -36,6 +36,7 @@ pub(super) struct Reached {
 /// What is remembered between attempts.
 struct Search {
     settings: Arc<config::Backend>,
+    /// Of the wait for a server, then of the connects.
     started: Instant,
     /// When waiting began, for `timeout.queue`.
     held_since: Option<Instant>,
@@ -72,7 +73,10 @@ impl Session {
             let Some(lease) = lease else { continue };
             self.count_repeated(&lease);
             let dialled = Instant::now();
-            self.record.queue.get_or_insert(dialled - search.started);
+            if self.record.queue.is_none() {
+                self.record.queue = Some(self.waited + (dialled - search.started));
+                search.started = dialled;
+            }
             let may_move_on = search.attempts_left > 1;
             let failure = match self.dial(client, &lease, &search.settings, &preamble.bytes, may_move_on).await {
                 Ok(ServerConnection { socket, first, sent }) => {
@@ -81,7 +85,10 @@ impl Session {
                     self.record.connect = Some(now.saturating_duration_since(search.started));
                     return Ok(Reached { lease, socket, first, sent });
                 }
-                Err(Missed::Session(ending)) => return Err(ending),
+                Err(Missed::Session(ending)) => {
+                    self.failed = Some(Arc::clone(lease.server()));
+                    return Err(ending);
+                }
                 Err(Missed::Attempt(failure)) => failure,
             };
             self.report(&lease, &failure, dialled.elapsed());
@@ -156,27 +163,33 @@ impl Session {
         let Some(ticket) = backend.queue.join(maxqueue) else {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
-        self.record.queue_position = u32::try_from(ticket.position()).unwrap_or(u32::MAX);
         // From now on it counts as one in the queue.
         hint.busy = 0;
         backend.call_if_elastic();
         let mut may_look = ticket.position() == 0;
-        loop {
+        let outcome = loop {
             // After joining: a reload looks at the queue after it has changed the frontend.
             if self.follow_in_search(search) {
-                return Ok(None);
+                break Ok(None);
             }
             if may_look && let Some(lease) = self.backend.pick(&hint) {
-                ticket.leave_served();
-                return Ok(Some(lease));
+                break Ok(Some(lease));
             }
             // Later the server to be avoided may be well again, and the only one with room.
             hint.avoid = None;
             let called = poll_fn(|cx| ticket.poll_called(cx));
-            let called = self.wait_for_call(client, preamble, until, called).await;
-            called.map_err(|interrupt| self.ending_of(interrupt, During::Queue))?;
+            if let Err(interrupt) = self.wait_for_call(client, preamble, until, called).await {
+                break Err(self.ending_of(interrupt, During::Queue));
+            }
             may_look = true;
+        };
+        self.record.queue_position = self.record.queue_position.saturating_add(ticket.turn());
+        match outcome {
+            Ok(Some(_)) => ticket.leave_served(),
+            Ok(None) => {}
+            Err(_) => _ = self.record.queue.get_or_insert_with(|| self.waited + search.started.elapsed()),
         }
+        outcome
     }
 
     /// Waits for a call in the queue or between attempts.
@@ -210,6 +223,7 @@ impl Session {
         if let ConnectFailure::Exhausted(_) = failure {
             // No other server could be tried either: no attempt is spent, others may give back what is missing.
             if Instant::now() >= until {
+                self.failed = Some(Arc::clone(lease.server()));
                 return Err(Ending::over(By::Resource, During::Connect));
             }
             drop(lease);
@@ -219,6 +233,7 @@ impl Session {
         let elsewhere = self.backend.has_trusted(lease.server().slot());
         let at_once = matches!(failure, ConnectFailure::Refused(_) | ConnectFailure::Local(_));
         if search.attempts_left == 0 && (!at_once || elsewhere || Instant::now() >= until) {
+            self.failed = Some(Arc::clone(lease.server()));
             return Err(Ending::over(to_blame(&failure), During::Connect));
         }
         self.prepare_retry(&lease, search);

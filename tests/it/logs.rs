@@ -109,7 +109,7 @@ fn sessions_of_a_server_marked_down_are_logged_as_such() {
         read_to_end(&stream);
         stream.local_addr().unwrap()
     };
-    assert_eq!(ending_of(&lb, killed), "DD");
+    assert_eq!(ending_of(&lb, killed), "D-");
 }
 
 #[test]

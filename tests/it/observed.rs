@@ -90,7 +90,7 @@ fn a_server_that_comes_up_takes_the_sessions_of_the_backups_away() {
     let clients = on_backup();
     origins[0].restart();
     clients.iter().for_each(|client| drop(read_to_end(client)));
-    eventually(HANG, "its line", || lb.stdout().lines().any(|line| line.contains(" UD ")).then_some(()));
+    eventually(HANG, "its line", || lb.stdout().lines().any(|line| line.contains(" U- ")).then_some(()));
     // The end of MAINT is such a moment too.
     lb.command_ok(&["server", "maint", "app/a"]);
     haproxy.command("set server app/a state maint");

@@ -72,7 +72,8 @@ impl Session {
             },
             RelayEnd::Idle(Side::Client) => over(By::ClientTimeout),
             RelayEnd::Idle(Side::Server) => over(By::ServerTimeout),
-            RelayEnd::Ordered(Order::Cut(by)) => over(by),
+            // As in HAProxy: no phase has failed.
+            RelayEnd::Ordered(Order::Cut(by)) => AfterRelay::Over(Termination { by, during: During::Finished }),
             RelayEnd::Ordered(Order::Freeze) => unreachable!("a session that freezes has left this function above"),
         }
     }

@@ -26,7 +26,7 @@ pub(in crate::proxy) struct Session {
     pub(in crate::proxy) registered: Registered,
     pub(in crate::proxy) backend: Arc<Backend>,
     pub(in crate::proxy) record: SessionFacts,
-    /// The server that has just failed this session.
+    /// The server that has just failed this session, or that it was to be connected to when it ended.
     pub(in crate::proxy) failed: Option<Arc<Server>>,
     /// Time it looked for a server before it was frozen.
     pub(in crate::proxy) waited: Duration,
@@ -188,12 +188,14 @@ impl Session {
         let ends = if partial { self.record.ends.clone() } else { self.record.ends.take() };
         let frontend = self.permit.frontend();
         let record = &self.record;
+        // As in HAProxy, one that could not be reached is named as well.
+        let server = record.server.as_ref().or(self.failed.as_ref());
         SessionLine {
             client: record.client,
             accepted: record.accepted,
             frontend: Arc::clone(&frontend.name),
             backend: Arc::clone(&self.backend.name),
-            server: record.server.as_ref().map(|server| Arc::clone(&server.name)),
+            server: server.map(|server| Arc::clone(&server.name)),
             times,
             bytes_out: record.bytes.to_client,
             bytes_in: record.bytes.from_client,
@@ -201,8 +203,8 @@ impl Session {
             sessions: [
                 frontend.global.used(),
                 frontend.limit.used(),
-                self.backend.sessions(),
-                record.server.as_ref().map_or(0, |server| server.sessions()),
+                self.backend.busy(0),
+                server.map_or(0, |server| server.sessions()),
             ],
             attempts,
             partial,
