@@ -23,6 +23,7 @@ pub(crate) mod haproxy;
 pub(crate) mod imports;
 pub(crate) mod knocker;
 pub(crate) mod lb;
+pub(crate) mod leftovers;
 pub(crate) mod limits;
 pub(crate) mod load;
 pub(crate) mod machine;
