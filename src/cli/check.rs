@@ -71,7 +71,7 @@ fn haproxy(file: &str, reading: &HaproxyReading, args: &CheckArgs) -> ExitStatus
 }
 
 fn of_toml(problem: &Problem) -> Value {
-    let Problem { file, line, column, message } = problem;
+    let Problem { file, line, column, message, .. } = problem;
     json!({ "file": file, "line": line, "column": column, "verdict": "error", "reason": message, "remedy": "" })
 }
 

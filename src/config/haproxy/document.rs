@@ -1,5 +1,5 @@
-//! The TOML that is written: tables with the place each line comes from, the comments of the sources where they were, and
-//! a remark for each line that could not be carried over whole.
+//! The TOML that is written: tables with the place each line comes from, the comments of the sources where they were,
+//! and a remark for each line that could not be carried over whole.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -8,7 +8,7 @@ use super::predicate::PREDICATES;
 
 /// What is wrong with a condition; HAProxy's sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BadCondition {
+pub(in crate::config) struct BadCondition {
     what: String,
     /// The byte where it shows.
     pub(super) at: usize,
@@ -21,7 +21,7 @@ impl fmt::Display for BadCondition {
 }
 
 /// An empty text does not hold.
-pub(super) fn holds(text: &str, environment: &Environment) -> Result<bool, BadCondition> {
+pub(in crate::config) fn holds(text: &str, environment: &Environment) -> Result<bool, BadCondition> {
     if text.is_empty() {
         return Ok(false);
     }

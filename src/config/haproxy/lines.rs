@@ -109,7 +109,9 @@ impl FileReader<'_> {
         let lexed = match lex(text, self.environment) {
             Ok(lexed) => lexed,
             Err(error) => {
-                self.error(error.at(), text, error.to_string(), error.remedy());
+                self.errors += 1;
+                let at = self.spot(error.at(), text);
+                self.fates.unreadable(at, error.to_string(), error.remedy(), error.excerpt(text));
                 return None;
             }
         };

@@ -1,6 +1,7 @@
 //! haproxy.cfg: text → lines of words → sections → TOML, with what became of each line.
 //!
-//! The files named after groups of words are tables: each word, and what becomes of it. docs/haproxy.md has the same rows.
+//! The files named after groups of words are tables: each word, and what becomes of it. docs/haproxy.md has the same
+//! rows.
 
 mod absence;
 mod argument;
@@ -14,6 +15,7 @@ mod conditions;
 mod document;
 mod doubts;
 mod environment;
+mod excerpt;
 mod expect_rule;
 mod expression;
 mod fate;
@@ -56,7 +58,8 @@ mod tests;
 mod timeout_words;
 mod translation;
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, HAPROXY_VERSION};
+pub(in crate::config) use expression::holds;
 pub(crate) use fate::{Fate, Verdict};
 pub(crate) use global_plan::ProcessWords;
 pub(crate) use reading::HaproxyReading;

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::environment::Environment;
+use super::environment::{Environment, HAPROXY_VERSION};
 
 /// Asks a predicate about its arguments.
 pub(super) type Predicate = fn(&str, &str, &Environment) -> bool;
@@ -23,19 +23,19 @@ pub(super) const PREDICATES: [(&str, usize, Predicate); 10] = [
 
 /// A version beside the one whose words these are. `None`: it is none.
 fn compare(version: &str) -> Option<Ordering> {
-    let numbers = version.split('-').next()?;
-    let mut given = Vec::new();
-    for number in numbers.split('.') {
-        given.push(number.parse::<u32>().ok()?);
-    }
-    given.resize(3, 0);
+    let ours = numbers(HAPROXY_VERSION)?;
+    let given = numbers(version.split('-').next()?)?;
     // A development version is before the one that it leads to.
-    let is_before = version.contains("-dev") && given == VERSION;
-    Some(if is_before { Ordering::Less } else { given.as_slice().cmp(VERSION) })
+    let is_before = version.contains("-dev") && given == ours;
+    Some(if is_before { Ordering::Less } else { given.cmp(&ours) })
 }
 
-/// As `show info` says it.
-const VERSION: &[u32] = &[2, 8, 0];
+/// The first three.
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    let mut numbers: Vec<_> = version.split('.').map(|number| number.parse().ok()).collect::<Option<_>>()?;
+    numbers.resize(3, 0);
+    Some(numbers)
+}
 
 /// Those of HAProxy's build options that are true of this program.
 const FEATURES: [&str; 8] = ["ACCEPT4", "EPOLL", "GETADDRINFO", "LINUX_SPLICE", "PRCTL", "SYSTEMD", "TFO", "THREAD"];

@@ -1,5 +1,5 @@
-//! An haproxy.cfg from its text to the typed configuration: its TOML goes through the one reader that there is, and what
-//! that finds wrong is said of the line of the cfg that it comes from.
+//! An haproxy.cfg from its text to the typed configuration: its TOML goes through the one reader that there is, and
+//! what that finds wrong is said of the line of the cfg that it comes from.
 
 use std::collections::HashSet;
 
@@ -77,7 +77,7 @@ impl HaproxyReading {
         if !problems.is_empty() && self.fates.worst() == Verdict::Refused && self.config.is_some() {
             let file = problems[0].file.clone();
             let message = "sections are refused; `--skip-refused` runs the others".to_owned();
-            problems.push(Problem { file, line: 0, column: 0, message });
+            problems.push(Problem { file, line: 0, column: 0, message, excerpt: String::new() });
         }
         let notices = self.fates.iter().filter(|fate| fate.verdict == Verdict::Notice).cloned().collect();
         match (Problems::from_list(problems), self.config) {
@@ -148,6 +148,7 @@ fn problem(fate: &Fate) -> Problem {
         line: fate.at.line,
         column: fate.at.column,
         message: format!("{refused}{}{remedy}", fate.reason),
+        excerpt: fate.excerpt.clone(),
     }
 }
 

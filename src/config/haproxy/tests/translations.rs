@@ -1,5 +1,5 @@
-//! Whatever lines a cfg has: the translation does not panic, its TOML is TOML that reads back as the same, every fate has
-//! a place, and what may run is what `check` calls usable.
+//! Whatever lines a cfg has: the translation does not panic, its TOML is TOML that reads back as the same, every fate
+//! has a place, and what may run is what `check` calls usable.
 
 use std::sync::LazyLock;
 
