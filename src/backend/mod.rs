@@ -176,8 +176,8 @@ impl Backend {
         self.snapshot.load().members.iter().find(|member| &*member.server.name == server).cloned()
     }
 
-    /// Calls `add` with the counts of the server of that name, whether it is a member, leaves, or is no more. The empty name
-    /// stands for all those that are forgotten.
+    /// Calls `add` with the counts of the server of that name, whether it is a member, leaves, or is no more. The empty
+    /// name stands for all those that are forgotten.
     pub fn add_counts(&self, server: &str, add: impl FnOnce(&ServerStats)) {
         match self.member(server) {
             Some(member) => add(&member.server.stats),
@@ -266,7 +266,8 @@ impl Backend {
         self.publish(Snapshot::new(Arc::clone(&before.settings), before.members.clone(), now));
     }
 
-    /// Takes a check's result in; `times` as for [`ServerState::record`]. Publishes when it changes which servers are usable.
+    /// Takes a check's result in; `times` as for [`ServerState::record`]. Publishes when it changes which servers are
+    /// usable.
     pub fn record(&self, server: &Server, result: CheckResult, times: u32, now: Instant) -> Option<Change> {
         if result.status.verdict() == Some(true) {
             server.trust();

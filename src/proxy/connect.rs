@@ -3,9 +3,9 @@
 //!
 //! As in HAProxy: with `redispatch`, and as long as another server is there and the choice is no hash, every retry
 //! uses another one at once; else the same server is tried again after a second, unless it is DOWN by then. A session
-//! that waits follows its frontend to another backend; its client may leave, or close in silence. Beyond HAProxy: a connect that takes
-//! suspiciously long makes its server suspect and is tried elsewhere early, and a session whose only servers refuse is
-//! held for `timeout.queue` even when its attempts are used up, since servers that restart come back.
+//! that waits follows its frontend to another backend; its client may leave, or close in silence. Beyond HAProxy: a
+//! connect that takes suspiciously long makes its server suspect and is tried elsewhere early, and a session whose only
+//! servers refuse is held for `timeout.queue` even when its attempts are used up, since servers that restart come back.
 
 mod attempt;
 

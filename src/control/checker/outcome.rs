@@ -13,8 +13,8 @@ use crate::backend::{Backend, Change, Member, Server, Usability};
 use crate::config::AdminState;
 use crate::log::{ChangeLine, SessionLog};
 
-/// Called after a server went UP or DOWN, as one that is UP does when it leaves MAINT, and with `None` after another change
-/// of its administrative state.
+/// Called after a server went UP or DOWN, as one that is UP does when it leaves MAINT, and with `None` after another
+/// change of its administrative state.
 pub(crate) type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, Option<Transition>)>;
 
 /// What a change of a server entails. Lives on the control thread.

@@ -182,9 +182,9 @@ impl Pools {
         }
     }
 
-    /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out when a
-    /// backend is next applied. `entrances`: where the frontends listen from now on; `concerned`: backends whose servers
-    /// may be others than at the last look. Returns whether others were found than before.
+    /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out
+    /// when a backend is next applied. `entrances`: where the frontends listen from now on; `concerned`: backends whose
+    /// servers may be others than at the last look. Returns whether others were found than before.
     pub(super) fn look_for_circles(
         &mut self,
         config: &Config,
