@@ -22,6 +22,7 @@ use crate::backend::{Hint, Lease, Slot};
 use crate::config::{self, Balance};
 use crate::log::{By, During};
 use crate::runtime::stream::Socket;
+use crate::runtime::timer::Timer;
 
 /// A connected server.
 pub(super) struct Reached {
@@ -46,10 +47,16 @@ struct Search {
     same: Option<Slot>,
     /// It was let into the queue of another backend: a full one does not turn it away.
     followed: bool,
+    /// How long the next pause lasts at least, even if a server is found well.
+    haste: Duration,
 }
 
 /// The pause before the same server is tried again, as in HAProxy; `timeout.connect` if that is shorter.
 const TURN_AROUND: Duration = Duration::from_secs(1);
+
+/// The first pause that a call ends does so at once, the second after this time at the earliest, each further one after
+/// twice as long: a server whose checks pass and that refuses sessions would be tried without end.
+const HASTE: Duration = Duration::from_millis(10);
 
 impl Session {
     /// Finds and connects a server. `spent` attempts were made for this session before (by a replay).
@@ -63,6 +70,7 @@ impl Session {
             avoid: self.failed.as_ref().filter(|_| !moved).map(|failed| failed.slot()),
             same: None,
             followed: moved,
+            haste: Duration::ZERO,
             settings,
         };
         loop {
@@ -271,14 +279,19 @@ impl Session {
         &self,
         client: &Socket,
         preamble: &Preamble,
-        search: &Search,
+        search: &mut Search,
         until: Instant,
     ) -> Result<(), Ending> {
         let now = Instant::now();
         let pause = now + TURN_AROUND.min(search.settings.timeout.connect);
+        let earliest = now + search.haste;
+        search.haste = (search.haste * 2).clamp(HASTE, TURN_AROUND);
         let backend = Arc::clone(&self.backend);
         let pausing = backend.queue.pause(search.settings.maxqueue);
-        let called = poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx)));
+        let called = async {
+            poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx))).await;
+            Timer::at(earliest).await;
+        };
         match self.wait_for_call(client, preamble, pause.min(until.max(now)), called).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.ending_of(interrupt, During::Connect)),

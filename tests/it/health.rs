@@ -142,7 +142,7 @@ fn a_server_in_maint_loses_its_sessions_where_one_that_is_down_does() {
     assert_eq!(lb.status().server("app/a").number("sessions"), 1);
     lb.command_ok(&["server", "maint", "app/a"]);
     assert_eq!(read_to_end(&session), (b"a".to_vec(), Ending::Fin));
-    eventually_eq(HANG, true, || lb.stdout().contains(" DD "));
+    eventually_eq(HANG, true, || lb.stdout().contains(" D- "));
 }
 
 #[test]
