@@ -9,7 +9,7 @@
 
 mod attempt;
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -22,7 +22,6 @@ use crate::backend::{Hint, Lease, Slot};
 use crate::config::{self, Balance};
 use crate::log::{By, During};
 use crate::runtime::stream::Socket;
-use crate::runtime::timer::Timer;
 
 /// A connected server.
 pub(super) struct Reached {
@@ -47,8 +46,8 @@ struct Search {
     same: Option<Slot>,
     /// It was let into the queue of another backend: a full one does not turn it away.
     followed: bool,
-    /// How long the next pause lasts at least, even if a server is found well.
-    haste: Duration,
+    /// How long the next pause lasts at least, in milliseconds, even if a server is found well.
+    haste: u16,
 }
 
 /// The pause before the same server is tried again, as in HAProxy; `timeout.connect` if that is shorter.
@@ -56,7 +55,9 @@ const TURN_AROUND: Duration = Duration::from_secs(1);
 
 /// The first pause that a call ends does so at once, the second after this time at the earliest, each further one after
 /// twice as long: a server whose checks pass and that refuses sessions would be tried without end.
-const HASTE: Duration = Duration::from_millis(10);
+const HASTE: u16 = 10;
+/// As [`TURN_AROUND`].
+const LONGEST_HASTE: u16 = 1000;
 
 impl Session {
     /// Finds and connects a server. `spent` attempts were made for this session before (by a replay).
@@ -70,7 +71,7 @@ impl Session {
             avoid: self.failed.as_ref().filter(|_| !moved).map(|failed| failed.slot()),
             same: None,
             followed: moved,
-            haste: Duration::ZERO,
+            haste: 0,
             settings,
         };
         loop {
@@ -284,15 +285,17 @@ impl Session {
     ) -> Result<(), Ending> {
         let now = Instant::now();
         let pause = now + TURN_AROUND.min(search.settings.timeout.connect);
-        let earliest = now + search.haste;
-        search.haste = (search.haste * 2).clamp(HASTE, TURN_AROUND);
         let backend = Arc::clone(&self.backend);
         let pausing = backend.queue.pause(search.settings.maxqueue);
-        let called = async {
-            poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx))).await;
-            Timer::at(earliest).await;
-        };
+        let called = poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx)));
         match self.wait_for_call(client, preamble, pause.min(until.max(now)), called).await {
+            Ok(()) => {}
+            Err(Interrupt::Time) => return Ok(()),
+            Err(interrupt) => return Err(self.ending_of(interrupt, During::Connect)),
+        }
+        let earliest = now + Duration::from_millis(search.haste.into());
+        search.haste = (search.haste * 2).clamp(HASTE, LONGEST_HASTE);
+        match self.wait(client, earliest, pending::<()>()).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.ending_of(interrupt, During::Connect)),
         }
