@@ -72,8 +72,8 @@
 //!   after a crash keeps it.
 //! - **leaving**: a server that has disappeared from etcd, until its removal is either applied or held.
 //! - **ending letters**: the two letters of a log line: which side ended the session (`-` none, `C` client, `S` server,
-//!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `U` server UP again, `K` the operator)
-//!   and in which phase (`R` PROXY header, `Q` queue, `C` connect, `D` data, `-` finished or ordered to end).
+//!   `P` a limit, `R` out of resources, `c` `s` timeout of client or server, `D` server DOWN, `U` server UP again,
+//!   `K` the operator) and in which phase (`R` PROXY header, `Q` queue, `C` connect, `D` data, `-` finished or ended from outside).
 
 // A failed print would panic: `log::voice` takes messages, `cli::output` answers.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]

@@ -149,7 +149,7 @@ impl Backend {
     }
 
     /// Sessions on its servers and in its queue, and so many more.
-    fn busy(&self, more: u32) -> u32 {
+    pub fn busy(&self, more: u32) -> u32 {
         self.sessions().saturating_add(u32::try_from(self.queue.len()).unwrap_or(u32::MAX)).saturating_add(more)
     }
 
@@ -180,8 +180,8 @@ impl Backend {
         self.snapshot.load().members.iter().find(|member| &*member.server.name == server).cloned()
     }
 
-    /// Calls `add` with the counts of the server of that name, whether it is a member, leaves, or is no more. The empty name
-    /// stands for all those that are forgotten.
+    /// Calls `add` with the counts of the server of that name, whether it is a member, leaves, or is no more. The empty
+    /// name stands for all those that are forgotten.
     pub fn add_counts(&self, server: &str, add: impl FnOnce(&ServerStats)) {
         match self.member(server) {
             Some(member) => add(&member.server.stats),
@@ -281,7 +281,8 @@ impl Backend {
         self.publish(Snapshot::new(Arc::clone(&before.settings), before.members.clone(), now));
     }
 
-    /// Takes a check's result in; `times` as for [`ServerState::record`]. Publishes when it changes which servers are usable.
+    /// Takes a check's result in; `times` as for [`ServerState::record`]. Publishes when it changes which servers are
+    /// usable.
     pub fn record(&self, server: &Server, result: CheckResult, times: u32, now: Instant) -> Option<Change> {
         if result.status.verdict() == Some(true) {
             server.trust();

@@ -32,6 +32,8 @@ struct Row {
 #[derive(Debug, Default)]
 struct Places {
     next: u64,
+    /// How many left with a server.
+    served: u64,
     waiters: BTreeMap<u64, Waiter>,
 }
 
@@ -47,6 +49,8 @@ pub struct Ticket<'a> {
     row: &'a Row,
     number: u64,
     position: usize,
+    /// How many had left with a server when it joined.
+    served: u64,
 }
 
 /// A pause before the next attempt; dropping it ends it.
@@ -59,13 +63,13 @@ pub struct Pause<'a> {
 impl Queue {
     /// Joins the end of the line, or `None` when `max` wait or pause already.
     pub fn join(&self, max: u32) -> Option<Ticket<'_>> {
-        let (number, position) = self.line.enter(max.saturating_sub(self.pausing.len()))?;
-        Some(Ticket { row: &self.line, number, position })
+        let (number, position, served) = self.line.enter(max.saturating_sub(self.pausing.len()))?;
+        Some(Ticket { row: &self.line, number, position, served })
     }
 
     /// Begins a pause, or `None` when `max` wait or pause already.
     pub fn pause(&self, max: u32) -> Option<Pause<'_>> {
-        let (number, _) = self.pausing.enter(max.saturating_sub(self.line.len()))?;
+        let (number, ..) = self.pausing.enter(max.saturating_sub(self.line.len()))?;
         Some(Pause { row: &self.pausing, number })
     }
 
@@ -102,21 +106,21 @@ impl Row {
         self.len.load(SeqCst)
     }
 
-    /// The number of a new place, and how many are in front of it.
-    fn enter(&self, max: u32) -> Option<(u64, usize)> {
+    /// The number of a new place, how many are in front of it, and how many were served before.
+    fn enter(&self, max: u32) -> Option<(u64, usize, u64)> {
         let mut places = self.lock();
         let position = places.waiters.len();
         if position >= max as usize {
             return None;
         }
-        let number = places.next;
+        let (number, served) = (places.next, places.served);
         places.next += 1;
         places.waiters.insert(number, Waiter::default());
         self.len.fetch_add(1, SeqCst);
         // A joiner looks for room afterwards, and a call looks at `len` afterwards (in `call`): one of the two
         // sees the other.
         fence(SeqCst);
-        Some((number, position))
+        Some((number, position, served))
     }
 
     fn call(&self, count: usize) {
@@ -166,6 +170,11 @@ impl Ticket<'_> {
         self.position
     }
 
+    /// Which of those that were served since it joined this one is or would be: 1 for the first one.
+    pub fn turn(&self) -> u32 {
+        u32::try_from(self.row.lock().served - self.served).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
     /// Ready once called. The caller then looks for a server; without one it waits for the next call, in its old place.
     /// Cancel safe: the place is kept until the ticket is dropped.
     pub fn poll_called(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -175,6 +184,7 @@ impl Ticket<'_> {
     /// Leaves with a server in hand.
     pub fn leave_served(self) {
         self.row.leave(self.number);
+        self.row.lock().served += 1;
         // A ticket that joined behind this one did not look for itself: there may be more room than one call filled.
         self.row.call(1);
         mem::forget(self);

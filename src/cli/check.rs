@@ -1,5 +1,6 @@
 //! `lb check`: reports every error of a configuration at once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -47,12 +48,14 @@ pub(super) fn run(args: &CheckArgs) -> ExitStatus {
 fn haproxy(file: &str, reading: &HaproxyReading, args: &CheckArgs) -> ExitStatus {
     let here = reading.config().map(circles_here).unwrap_or_default();
     let usable = reading.is_usable(args.files.skip_refused) && here.is_empty();
+    let unknown = reading.config().filter(|_| usable).map(unknown_names).unwrap_or_default();
     if args.json {
-        let lines = reading.fates.iter().map(|fate| json!(fate)).collect();
+        let notice = |what: &String| json!({ "file": file, "verdict": "notice", "reason": what });
+        let lines = reading.fates.iter().map(|fate| json!(fate)).chain(unknown.iter().map(notice)).collect();
         let config = reading.config().filter(|_| usable);
         return answer(file, lines, here, config);
     }
-    let mut text = String::new();
+    let mut text: String = unknown.iter().map(|what| format!("{file}: notice: {what}\n")).collect();
     for line in reading.fates.iter().map(ToString::to_string).chain(here.iter().map(|what| format!("{file}: {what}"))) {
         text += &format!("{line}\n");
     }
@@ -68,7 +71,7 @@ fn haproxy(file: &str, reading: &HaproxyReading, args: &CheckArgs) -> ExitStatus
 }
 
 fn of_toml(problem: &Problem) -> Value {
-    let Problem { file, line, column, message } = problem;
+    let Problem { file, line, column, message, .. } = problem;
     json!({ "file": file, "line": line, "column": column, "verdict": "error", "reason": message, "remedy": "" })
 }
 
@@ -105,6 +108,41 @@ fn circles_here(config: &Config) -> Vec<String> {
     found.iter().map(|(at, to)| format!("server {}/{} ({}) {}", at.backend, at.server, at.addr, to.reason())).collect()
 }
 
+/// Servers whose names have no address here, which keeps HAProxy from starting. Names of `resolvers` are asked of others.
+fn unknown_names(config: &Config) -> Vec<String> {
+    let mut names = BTreeMap::new();
+    for backend in &config.backends {
+        for server in backend.servers.iter().filter(|server| server.options.resolve.resolvers.is_none()) {
+            if let Address::Host(host, _) = &server.addr
+                && names.len() < MOST_NAMES
+            {
+                names.entry(host.to_string()).or_insert_with(|| format!("'server {}/{}'", backend.name, server.name));
+            }
+        }
+    }
+    let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    let mut unknown = Vec::new();
+    runtime.block_on(async {
+        let ask = |(host, server): (String, String)| {
+            tokio::spawn(async move {
+                let found = timeout(LOOK_UP, lookup_host((host.as_str(), 0))).await;
+                (!matches!(found, Ok(Ok(_)))).then(|| {
+                    format!("{server} : could not resolve address '{host}': it gets no sessions until its name has one")
+                })
+            })
+        };
+        let asked: Vec<_> = names.into_iter().map(ask).collect();
+        for answer in asked {
+            unknown.extend(answer.await.ok().flatten());
+        }
+    });
+    // A look-up may still be under way in the C library.
+    runtime.shutdown_background();
+    unknown
+}
+
 /// A name that cannot be looked up here may be known where the balancer runs.
 fn look_up(host: &str, port: u16) -> Vec<SocketAddr> {
     let Ok(runtime) = Builder::new_current_thread().enable_all().build() else {
@@ -127,4 +165,6 @@ fn summary(config: &Config) -> String {
     format!("fine: {}", parts.join(", "))
 }
 
+/// Of a configuration that has more, the rest is not looked up.
+const MOST_NAMES: usize = 64;
 const LOOK_UP: Duration = Duration::from_secs(2);

@@ -90,7 +90,7 @@ impl Flags {
     }
 
     fn wrong(&mut self, flag: &str, message: String) {
-        self.problems.push(Problem { file: flag.to_owned(), line: 0, column: 0, message });
+        self.problems.push(Problem { file: flag.to_owned(), line: 0, column: 0, message, excerpt: String::new() });
     }
 }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use super::foreign::Form;
-use super::haproxy::{Environment, Fate, HaproxyReading, Source, sources};
+use super::haproxy::{Environment, Fate, HaproxyReading, Source, holds, sources};
 use super::problem::Problems;
 use super::{Config, parse_bytes, read};
 
@@ -23,7 +23,8 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     load_files(&[path.to_owned()], false).map(|loaded| loaded.config)
 }
 
-/// Reads a file, or several or directories of an haproxy.cfg. `skip_refused`: without the sections that cannot run here.
+/// Reads a file, or several or directories of an haproxy.cfg. `skip_refused`: without the sections that cannot run
+/// here.
 ///
 /// # Errors
 /// As `load`.
@@ -67,6 +68,14 @@ pub(crate) fn read_bytes(name: &str, bytes: &[u8]) -> Result<Spelling, Problems>
         Some(source) => Ok(Spelling::Haproxy(Box::new(reading(&[source])))),
         None => parse_bytes(name, bytes).map(|config| Spelling::Toml(Box::new(config))),
     }
+}
+
+/// Whether the condition of an `.if` holds outside of a file.
+///
+/// # Errors
+/// HAProxy's sentence.
+pub(crate) fn condition_holds(text: &str) -> Result<bool, String> {
+    holds(text, &Environment::of_process(&[])).map_err(|error| error.to_string())
 }
 
 /// Files in a message.

@@ -1,7 +1,8 @@
 //! `format` of a log: HAProxy's log-format of TCP proxies, compiled once.
 //!
 //! `%ci` and the like are fields, `%[src]` is a field by the name of a fetch, `%{+Q,+X,-M}` before one sets how it is
-//! written, `%{+Q}o` how all that follow are. Several spaces are one, and those at the beginning are none, as in HAProxy.
+//! written, `%{+Q}o` how all that follow are. Several spaces are one, and those at the beginning are none, as in
+//! HAProxy.
 
 /// A format, and the text that it was read from.
 #[derive(Debug, Clone)]
@@ -100,7 +101,10 @@ pub(super) enum BadFormat {
     Field { name: String },
     #[error("has the field `%{name}` of HTTP, and lb is always in TCP mode; leave it out")]
     Http { name: String },
-    #[error("has the unknown fetch `%[{name}]`; known are {known}, and rand(N), without converters", known = known(&FETCHES, ""))]
+    #[error(
+        "has the unknown fetch `%[{name}]`; known are {known}, and rand(N), without converters",
+        known = known(&FETCHES, "")
+    )]
     Fetch { name: String },
     #[error("ends within `{rest}`; a percent sign is `%%`")]
     Cut { rest: String },

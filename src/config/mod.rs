@@ -82,11 +82,13 @@ pub(crate) use file::SlowFile;
 pub(crate) use flags::from_flags;
 pub use frontend::Frontend;
 pub(crate) use global::{Global, SocketPlace};
-pub(crate) use haproxy::{Fate, HaproxyReading, ProcessWords, Verdict};
+pub(crate) use haproxy::{Fate, HAPROXY_VERSION, HaproxyReading, ProcessWords, Verdict};
 pub(crate) use haproxy_socket::{HaproxySocket, SocketLevel};
 pub(crate) use http_check::HttpCheck;
 pub use loading::load;
-pub(crate) use loading::{Loaded, Spelling, load_bytes, load_files, read_bytes, read_files, shown_paths};
+pub(crate) use loading::{
+    Loaded, Spelling, condition_holds, load_bytes, load_files, read_bytes, read_files, shown_paths,
+};
 pub use log::{Log, LogSettings};
 pub(crate) use log_format::{FieldStyle, FormatPiece, LogFetch, LogField};
 pub(crate) use log_target::{LogForm, LogPlace, LogTarget};

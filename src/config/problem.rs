@@ -13,6 +13,8 @@ pub struct Problem {
     pub column: usize,
     /// The offending text and the fix, in one sentence.
     pub message: String,
+    /// A line that cannot be read, and a mark below the place; mostly empty.
+    pub excerpt: String,
 }
 
 impl fmt::Display for Problem {
@@ -33,7 +35,7 @@ impl Problems {
     /// A line of 0: it has no place in a text.
     pub(super) fn one(file: &str, line: usize, column: usize, message: String) -> Self {
         let file = file.to_owned();
-        Self(vec![Problem { file, line, column, message }])
+        Self(vec![Problem { file, line, column, message, excerpt: String::new() }])
     }
 
     /// `None` when there is nothing wrong.

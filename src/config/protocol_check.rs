@@ -1,5 +1,5 @@
-//! The scripts of checks that ask in a protocol of their own. They say and accept what HAProxy's checks of the same names
-//! do; a server that answers is well, whatever it thinks of the question.
+//! The scripts of checks that ask in a protocol of their own. They say and accept what HAProxy's checks of the same
+//! names do; a server that answers is well, whatever it thinks of the question.
 
 use super::expectation::{Expectation, Pattern, compile};
 use super::script::{ScriptAction, ScriptStep};
@@ -53,7 +53,8 @@ pub(super) fn smtp(hello: Option<&str>) -> Vec<ScriptStep> {
 
 /// An anonymous bind.
 pub(super) fn ldap() -> Vec<ScriptStep> {
-    // RFC 4511: BindRequest of version 3 with an empty name; BindResponse with success in either form of a length; Unbind.
+    // RFC 4511: BindRequest of version 3 with an empty name; BindResponse with success in either form of a length;
+    // Unbind.
     let bind = [0x30, 0x0c, 0x02, 0x01, 0x01, 0x60, 0x07, 0x02, 0x01, 0x03, 0x04, 0x00, 0x80, 0x00];
     vec![
         send(bind.to_vec()),

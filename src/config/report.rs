@@ -99,7 +99,7 @@ impl<'t> ProblemReport<'t> {
             .filter(|(_, keep)| *keep)
             .map(|(((line, column), found), _)| {
                 let file = file.to_owned();
-                Problem { file, line, column, message: found.message }
+                Problem { file, line, column, message: found.message, excerpt: String::new() }
             })
             .collect();
         Problems::from_list(list).map_or(Ok(()), Err)

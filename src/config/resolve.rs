@@ -5,8 +5,8 @@ use std::net::IpAddr;
 /// The usual way is that of the machine, with addresses in their usual order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolve {
-    /// The section [resolvers.NAME] whose name servers are asked. Servers that share a name are then at different ones of
-    /// its addresses.
+    /// The section [resolvers.NAME] whose name servers are asked. Servers that share a name are then at different ones
+    /// of its addresses.
     pub resolvers: Option<String>,
     /// Addresses of this family come first.
     pub prefer: Option<Family>,

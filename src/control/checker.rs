@@ -262,11 +262,15 @@ impl CheckLoop {
 
     /// Trusts a suspect server again once it takes a connection, at another of its places if not at this one.
     async fn rehabilitate(&self, member: &Member) -> Farewell {
+        if member.spec.port_shift.is_some() {
+            // Where the port is each client's, only a session can find out. One that has just been refused is not called to
+            // try again before its time: nothing was found well.
+            self.server.trust();
+            return Farewell::default();
+        }
         let check = config::Check::default();
         let (result, farewell) = probe(&check, &member.spec.addr, &self.probed(member)).await;
-        // Where the port is each client's, only a session can find out.
-        let anywhere = member.spec.port_shift.is_some();
-        if anywhere || result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
+        if result.status.is_ok() || self.move_elsewhere(&check, member, &result).await.is_some() {
             self.server.trust();
             self.backend.queue.call(usize::MAX);
         }

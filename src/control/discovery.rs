@@ -99,8 +99,8 @@ impl Discovery {
     }
 
     /// Decides what to apply. `alive` are those of [`Leaving::leases`] that are known to be alive; `verdict`: whether a
-    /// server passes its checks; `None` without any. `fresh` is set when `leaving` comes from a listing, which alone can end a hold.
-    /// Returns whether the applied set changed.
+    /// server passes its checks; `None` without any. `fresh` is set when `leaving` comes from a listing, which alone
+    /// can end a hold. Returns whether the applied set changed.
     pub fn settle(
         &mut self,
         leaving: Leaving,
@@ -118,7 +118,8 @@ impl Discovery {
         self.guard.settle(self.view.servers(), leaving, fresh, now, verdict)
     }
 
-    /// Looks again at the servers that are held for their checks: to be called about as often as checks come. Returns whether the applied set changed.
+    /// Looks again at the servers that are held for their checks: to be called about as often as checks come. Returns
+    /// whether the applied set changed.
     pub fn tick(&mut self, now: Instant, verdict: &dyn Fn(&str) -> Option<bool>) -> bool {
         self.guard.settle(self.view.servers(), BTreeMap::new(), false, now, verdict)
     }

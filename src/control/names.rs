@@ -96,8 +96,8 @@ impl Names {
         self.file.keep_in(state_dir.map(PathBuf::from));
     }
 
-    /// Follows these names, some of them by these `resolvers`, and no others. What is known of others is forgotten. Returns what completes once each name
-    /// without an address was looked up.
+    /// Follows these names, some of them by these `resolvers`, and no others. What is known of others is forgotten.
+    /// Returns what completes once each name without an address was looked up.
     pub(crate) fn follow(
         &mut self,
         names: BTreeSet<String>,

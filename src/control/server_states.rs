@@ -1,4 +1,5 @@
-//! HAProxy's server state file, version 1: what the operator had asked of each server before a restart. It is the answer to
+//! HAProxy's server state file, version 1: what the operator had asked of each server before a restart. It is the
+//! answer to
 //! `show servers state`, and scripts save it before a reload; so drain, maint and weights survive a move to `lb`.
 
 use std::collections::BTreeMap;
@@ -93,8 +94,8 @@ impl StateLine {
         Some(((field(BACKEND)?.to_owned(), field(SERVER)?.to_owned()), state))
     }
 
-    /// The administration that the server begins with. What the configuration said then counts no more than what it says
-    /// now (`disabled`); what the operator said does.
+    /// The administration that the server begins with. What the configuration said then counts no more than what it
+    /// says now (`disabled`); what the operator said does.
     pub(crate) fn admin(&self, disabled: bool) -> AdminState {
         let has = |bit: u32| self.admin & bit != 0;
         match (has(FORCED_MAINT), has(CONFIGURED_MAINT)) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, SocketPlace};
+use crate::engine::displaced::Displaced;
 use crate::engine::launch::LaunchOptions;
 use crate::sys::local::{self, Claim, ClaimError, LocalKind, PathId};
 use crate::sys::private_dir::PrivateDir;
@@ -29,6 +30,15 @@ pub(super) struct AdminPath {
     pub(super) path: PathBuf,
     /// Only the path that was bound is removed.
     pub(super) id: Option<PathId>,
+}
+
+/// A new socket that listens.
+#[derive(Debug)]
+pub(super) struct AdminClaim {
+    pub(super) path: PathBuf,
+    pub(super) socket: OwnedFd,
+    /// The path was another program's, and is again unless this one serves.
+    pub(super) taken: Option<Displaced>,
 }
 
 /// Why there is no admin socket.
@@ -74,16 +84,16 @@ impl AdminPlaces {
 
     /// Listens at the first place that can be had. Under HAProxy's name, which several processes of a host may have, a
     /// place that another `lb` has is passed over. `beside` another program, which ends, a named place is taken from it.
-    pub(super) fn claim(&self, beside: bool) -> Result<(PathBuf, OwnedFd), NoAdminSocket> {
+    pub(super) fn claim(&self, beside: bool) -> Result<AdminClaim, NoAdminSocket> {
         let (mut first, mut passed): (Option<NoAdminSocket>, Option<String>) = (None, None);
         for path in self.paths() {
             let refusal = match self.claim_at(path, beside && self.is_named()) {
-                Ok(socket) => {
+                Ok(claim) => {
                     if let Some(passed) = passed {
                         let path = display_path(path);
                         tracing::warn!("another lb answers at {passed}: `lb status --socket {path}` asks this one");
                     }
-                    return Ok((path.clone(), socket));
+                    return Ok(claim);
                 }
                 Err(refusal) => refusal,
             };
@@ -101,7 +111,7 @@ impl AdminPlaces {
         Err(first.unwrap_or_else(|| NoAdminSocket::new(Path::new(""), "`socket = false`".to_owned())))
     }
 
-    fn claim_at(&self, path: &Path, take: bool) -> Result<OwnedFd, NoAdminSocket> {
+    fn claim_at(&self, path: &Path, take: bool) -> Result<AdminClaim, NoAdminSocket> {
         let refused = |problem| NoAdminSocket::new(path, problem);
         let folder = folder(path);
         match self {
@@ -149,18 +159,18 @@ pub(super) fn leads_somewhere(path: &Path) -> bool {
 
 /// Listens at the path, with the lock of its directory if that can be opened. Refuses when another process answers there,
 /// since two would share the traffic, unless the path is to be taken from it.
-fn claim(path: &Path, folder: &Path, take: bool) -> Result<OwnedFd, NoAdminSocket> {
+fn claim(path: &Path, folder: &Path, take: bool) -> Result<AdminClaim, NoAdminSocket> {
     let lock = fs::File::open(folder).ok().map(|folder| local::lock(folder, Instant::now() + LOCK_LIMIT)).transpose();
-    let claimed = lock.and_then(|_lock| match local::claim(path, LocalKind::Stream, BACKLOG) {
-        Ok(Claim::Answered(_)) if take => {
-            fs::remove_file(path)?;
-            local::claim(path, LocalKind::Stream, BACKLOG)
+    let claimed = lock.and_then(|_lock| match local::claim(path, LocalKind::Stream, BACKLOG)? {
+        Claim::Answered(_) if take => {
+            let taken = Displaced::new(path)?;
+            Ok((local::claim(path, LocalKind::Stream, BACKLOG)?, Some(taken)))
         }
-        claimed => claimed,
+        claimed => Ok((claimed, None)),
     });
     let (problem, answered) = match claimed {
-        Ok(Claim::Bound(socket)) => return Ok(socket),
-        Ok(Claim::Answered(_)) | Err(ClaimError::Crowded) => {
+        Ok((Claim::Bound(socket), taken)) => return Ok(AdminClaim { path: path.to_owned(), socket, taken }),
+        Ok((Claim::Answered(_), _)) | Err(ClaimError::Crowded) => {
             ("another lb answers there; stop it first, or give this one its own --socket".to_owned(), true)
         }
         Err(ClaimError::NotASocket) => {

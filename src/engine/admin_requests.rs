@@ -100,7 +100,7 @@ fn scope(engine: &Engine, backend: Option<String>, server: Option<String>) -> Se
 /// The status, once its counts are where they survive this engine's upgrade.
 fn lasting_status(engine: &mut Engine) -> Status {
     let status = status::status(engine);
-    engine.succession.report_counts(&engine.listeners, &engine.pools);
+    engine.succession.heritage.report_counts(&engine.listeners, &engine.pools);
     status
 }
 

@@ -13,7 +13,8 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::timeout;
 
 use crate::control::admin::{self, Answer, Conversations, ProgressSender, Request};
-use crate::engine::admin_place::{AdminPath, AdminPlaces, NoAdminSocket, display_path, leads_somewhere};
+use crate::engine::admin_place::{AdminClaim, AdminPath, AdminPlaces, NoAdminSocket, display_path, leads_somewhere};
+use crate::engine::displaced::Displaced;
 use crate::engine::error::EngineError;
 use crate::engine::haproxy_sockets::HaproxySockets;
 use crate::engine::listeners::inherited::Inherited;
@@ -60,6 +61,8 @@ struct BoundSocket {
     path: AdminPath,
     socket: OwnedFd,
     cookie: u64,
+    /// Of a path that was another program's.
+    taken: Option<Displaced>,
 }
 
 impl AdminListener {
@@ -71,9 +74,10 @@ impl AdminListener {
     /// Takes requests from now on.
     pub(super) fn serve(&mut self) -> Result<(), EngineError> {
         self.haproxy.serve()?;
-        let Some(BoundSocket { socket, .. }) = self.bound.as_ref().filter(|_| self.server.is_none()) else {
+        let Some(BoundSocket { socket, taken, .. }) = self.bound.as_mut().filter(|_| self.server.is_none()) else {
             return Ok(());
         };
+        taken.iter_mut().for_each(Displaced::settle);
         let listener = socket.try_clone().and_then(|socket| UnixListener::from_std(socket.into()));
         let listener = listener.map_err(EngineError::system("cannot listen on the admin socket"))?;
         let (requests, conversations) = (self.requests.clone(), self.conversations.clone());
@@ -185,18 +189,23 @@ pub(super) fn listen(
 fn inherit(places: &AdminPlaces, inherited: &mut Inherited) -> Option<BoundSocket> {
     places.paths().iter().filter(|path| leads_somewhere(path)).find_map(|path| {
         let held = inherited.admin(&display_path(path))?;
-        Some(BoundSocket { path: AdminPath::new(path.clone()), socket: held.socket, cookie: held.listener.cookie })
+        Some(BoundSocket {
+            path: AdminPath::new(path.clone()),
+            socket: held.socket,
+            cookie: held.listener.cookie,
+            taken: None,
+        })
     })
 }
 
-/// Binds a new socket, of which the supervisor keeps a duplicate. `beside` as in [`AdminPlaces::claim`]; the variable for that
-/// stays in the environment of the engine, so that only the first start looks at it.
+/// Binds a new socket, of which the supervisor keeps a duplicate. `beside` as in [`AdminPlaces::claim`]; the variable
+/// for that stays in the environment of the engine, so that only the first start looks at it.
 fn bind(
     places: &AdminPlaces,
     reports: &Reports,
     beside: bool,
 ) -> Result<Result<BoundSocket, NoAdminSocket>, EngineError> {
-    let (path, socket) = match places.claim(beside) {
+    let AdminClaim { path, socket, taken } = match places.claim(beside) {
         Ok(claimed) => claimed,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -204,7 +213,7 @@ fn bind(
     let address = display_path(&path);
     let (kind, frontend) = (ListenerKind::Admin, String::new());
     reports.listener(&Listener { kind, frontend, bind: address.clone(), worker: 0, address, cookie }, &socket)?;
-    Ok(Ok(BoundSocket { path: AdminPath::new(path), socket, cookie }))
+    Ok(Ok(BoundSocket { path: AdminPath::new(path), socket, cookie, taken }))
 }
 
 fn warn(places: &AdminPlaces, NoAdminSocket { path, problem, .. }: &NoAdminSocket) {

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::backend::TooManyServers;
-use crate::engine::listeners::bind::ListenerError;
+use crate::engine::listeners::listener_error::ListenerError;
 use crate::engine::succession::peer_link::PeerLinkError;
 use crate::engine::supervisor_link::SupervisorLinkError;
 use crate::sys::private_dir::PrivateDirError;

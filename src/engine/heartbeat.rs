@@ -59,7 +59,7 @@ pub(super) fn beat(engine: &mut Engine, jobs: &mut Jobs, pulse: &Pulse) -> Resul
             };
             // A failure passes, or the supervisor is gone, which is an order of its own.
             engine.reports.heartbeat(beat).ok();
-            engine.succession.report_counts(&engine.listeners, &engine.pools);
+            engine.succession.heritage.report_counts(&engine.listeners, &engine.pools);
         }
         Pulse::Silent => {}
         Pulse::Failed => {

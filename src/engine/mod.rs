@@ -7,6 +7,7 @@ mod admin_place;
 mod admin_requests;
 mod admin_socket;
 mod config_reader;
+mod displaced;
 mod error;
 mod haproxy_sockets;
 mod heartbeat;

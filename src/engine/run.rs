@@ -54,8 +54,8 @@ async fn handle(engine: &mut Engine, jobs: &mut Jobs, event: LoopEvent) -> Resul
         LoopEvent::Pulse(pulse) => heartbeat::beat(engine, jobs, &pulse)?,
         LoopEvent::Reload(step) => reload::advance(engine, jobs, step),
         LoopEvent::Handoff(step) => advance(engine, jobs, *step)?,
-        LoopEvent::CountsLate if engine.succession.awaits_counts() => {
-            engine.succession.expect_no_counts();
+        LoopEvent::CountsLate if engine.succession.heritage.awaits_counts() => {
+            engine.succession.heritage.expect_no_counts();
             serve_admin(engine)?;
         }
         LoopEvent::ListenersClosed => stop::drain(engine),
@@ -70,8 +70,8 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Park(except) => park(engine, jobs, &except),
         SupervisorOrder::Resume => {
             engine.succession.end_move();
-            engine.succession.resume_counts(&engine.listeners, &engine.pools);
-            engine.succession.reclaim(&engine.listeners, &engine.pools);
+            engine.succession.outgoing.resume_counts(&engine.listeners, &engine.pools);
+            engine.succession.outgoing.reclaim(&engine.listeners, &engine.pools);
             engine.listeners.resume()?;
             engine.admin.serve()?;
             tracing::warn!("resumed: the new engine failed");
@@ -83,12 +83,12 @@ async fn follow(engine: &mut Engine, jobs: &mut Jobs, order: SupervisorOrder) ->
         SupervisorOrder::Phase(phase) => {
             match phase {
                 UpgradePhase::Idle => {
-                    engine.succession.forget_export(&engine.listeners, &engine.pools);
+                    engine.succession.outgoing.forget(&engine.listeners, &engine.pools);
                     // Another supervisor than the one at the start may keep it now.
                     names::report(engine);
                 }
                 UpgradePhase::Activate => {
-                    engine.succession.begin_lending();
+                    engine.succession.outgoing.begin_lending();
                     lend(engine, jobs);
                 }
                 _ => {}
@@ -132,7 +132,7 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
     if let Some(handoff) = engine.succession.receive() {
         start_handoff(jobs, handoff);
     }
-    if engine.succession.awaits_counts() {
+    if engine.succession.heritage.awaits_counts() {
         jobs.start(async {
             sleep(LATE_COUNTS).await;
             LoopEvent::CountsLate
@@ -149,7 +149,7 @@ fn serve(engine: &mut Engine, jobs: &mut Jobs, answer: bool) -> Result<(), Engin
 
 /// Not before the counts are complete that the engine before this one has answered with: no total falls.
 fn serve_admin(engine: &mut Engine) -> Result<(), EngineError> {
-    if engine.succession.awaits_counts() || engine.stopping.is_some() {
+    if engine.succession.heritage.awaits_counts() || engine.stopping.is_some() {
         return Ok(());
     }
     engine.admin.serve()
@@ -157,7 +157,7 @@ fn serve_admin(engine: &mut Engine) -> Result<(), EngineError> {
 
 /// Takes in a step of a hand-off.
 fn advance(engine: &mut Engine, jobs: &mut Jobs, step: HandoffStep) -> Result<(), EngineError> {
-    let awaited = engine.succession.awaits_counts();
+    let awaited = engine.succession.heritage.awaits_counts();
     if let Some(counts) = step.counts() {
         heartbeat::inherit(engine, counts);
     }
@@ -179,10 +179,10 @@ fn park(engine: &mut Engine, jobs: &mut Jobs, except: &[u64]) {
 
 async fn parked(engine: &mut Engine, keeps_some: bool) -> Result<(), EngineError> {
     engine.order_under_way = false;
-    engine.succession.parked(keeps_some);
+    engine.succession.outgoing.parked(keeps_some);
     engine.succession.lend(&engine.listeners, &engine.pools);
     engine.admin.park().await;
-    engine.succession.pass_counts(&engine.listeners, &engine.pools);
+    engine.succession.outgoing.pass_counts(&engine.listeners, &engine.pools);
     engine.reports.parked()?;
     tracing::info!("parked: a new engine accepts");
     Ok(())

@@ -69,7 +69,9 @@ async fn prepare(
     let patience = if beginning.mode == Mode::Fresh { PATIENCE } else { Duration::ZERO };
     reload::apply_first(&mut engine, config, &mut inherited, patience)?;
     match beginning.peer {
-        Some(end) => engine.succession.import(end, &engine.config, &engine.listeners, &mut engine.pools).await?,
+        Some(end) => {
+            engine.succession.heritage.import(end, &engine.config, &engine.listeners, &mut engine.pools).await?
+        }
         None => {
             engine.pools.discover(&engine.config).await;
             engine.pools.take_states(&states);
@@ -87,7 +89,8 @@ async fn prepare(
     Ok((engine, Inputs { orders, notices, requests, jobs: Jobs::default() }))
 }
 
-/// At the first start a directory that cannot be used is refused. Later an engine serves without it, rather than not at all.
+/// At the first start a directory that cannot be used is refused. Later an engine serves without it, rather than not at
+/// all.
 fn prepare_state_dir(config: &Config, mode: Mode) -> Result<(), EngineError> {
     match config.global.state_dir.as_deref().map(state_file::prepare) {
         Some(Err(error)) if mode == Mode::Fresh => Err(error.into()),

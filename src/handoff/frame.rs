@@ -2,7 +2,8 @@
 //!
 //! Header, little endian, 24 bytes: magic, major, minor, kind, flags, descriptors, zero, sequence, body length.
 //! Field: tag (u16), length (u32), value. A reader skips an unknown tag, unless bit 15 of the tag is set: the message
-//! means something else without it. It skips an unknown kind, unless the header's CRITICAL flag is set. This is all that two versions must agree on, and it never changes within a major version.
+//! means something else without it. It skips an unknown kind, unless the header's CRITICAL flag is set. This is all
+//! that two versions must agree on, and it never changes within a major version.
 
 /// Another major version is another protocol: `lb upgrade` refuses it.
 pub(crate) const MAJOR: u16 = 1;

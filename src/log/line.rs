@@ -49,6 +49,13 @@ pub struct Termination {
     pub during: During,
 }
 
+impl Termination {
+    /// Whether a session did not end by itself, or did not reach its server at once, as HAProxy has it.
+    pub(crate) fn is_error(self, attempts: Attempts) -> bool {
+        self.by != By::Nobody || attempts.retries > 0 || attempts.redispatched
+    }
+}
+
 /// The facts of one session.
 #[derive(Debug, Clone)]
 pub struct SessionLine {
@@ -96,18 +103,8 @@ pub struct Attempts {
 }
 
 impl SessionLine {
-    /// Whether the session did not end by itself, or at once, as HAProxy has it.
     pub(crate) fn is_error(&self) -> bool {
-        self.ending.by != By::Nobody || self.attempts.retries > 0 || self.attempts.redispatched
-    }
-
-    /// Whether the settings want it written.
-    pub(crate) fn is_wanted(&self) -> bool {
-        let settings = &self.settings;
-        let carried = self.bytes_in + self.bytes_out > 0;
-        settings.sessions
-            && (carried || self.partial || !settings.dontlognull)
-            && (self.is_error() || !settings.dontlog_normal)
+        self.ending.is_error(self.attempts)
     }
 }
 

@@ -1,6 +1,6 @@
-//! What the process says. The session log: one line a session in HAProxy's tcplog format or in one of its own, to streams
-//! or to syslog, and there also a line for each server that changes its state. The voice: everything else, on stderr, from
-//! `tracing` and from the commands.
+//! What the process says. The session log: one line a session in HAProxy's tcplog format or in one of its own, to
+//! streams or to syslog, and there also a line for each server that changes its state. The voice: everything else, on
+//! stderr, from `tracing` and from the commands.
 //!
 //! Rule: no thread but those that write waits for a reader, and no failure of one is an error of the process.
 

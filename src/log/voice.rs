@@ -13,10 +13,10 @@ use std::os::fd::AsFd;
 use std::panic;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::pace::Backoff;
-use crate::sys::output::{MOST, start_writer, write_some};
+use crate::sys::output::{MOST, has_room, start_writer, write_some};
 
 /// Exists once, as `VOICE`.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl Voice {
         outcome
     }
 
-    /// Until the queue is empty, a write fails, or none ends within [`LAST_MOMENT`].
+    /// Until the queue is empty, a write fails, or stderr takes nothing for [`LAST_MOMENT`].
     fn flush(&self) {
         let mut unsaid = self.lock();
         if unsaid.queue.is_empty() {
@@ -195,13 +195,17 @@ impl Voice {
         let failures = unsaid.failures;
         unsaid.hurry = true;
         self.work.notify_one();
+        let by = Instant::now() + LAST_WAIT;
         while !unsaid.queue.is_empty() && unsaid.failures == failures {
             let writes = unsaid.writes;
             let idle = |unsaid: &mut Unsaid| unsaid.writes == writes && unsaid.failures == failures;
             let waited = self.progress.wait_timeout_while(unsaid, LAST_MOMENT, idle);
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             unsaid = guard;
-            if timeout.timed_out() {
+            // Where there is room, it is the thread that has not had its turn on a busy machine.
+            if timeout.timed_out()
+                && (Instant::now() >= by || !has_room(io::stderr().as_fd(), Duration::ZERO).unwrap_or(false))
+            {
                 break;
             }
         }
@@ -279,6 +283,9 @@ const ROOM: Duration = Duration::from_secs(1);
 
 /// How long the end of the process waits for a stderr that takes nothing.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// And how long for its own thread where stderr has room.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// After a write that failed: a full disk, a reader that has left.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);

@@ -67,11 +67,8 @@ impl SessionLog {
         }
     }
 
-    /// Hands a line over if its settings want it, or counts it as dropped. Never waits.
+    /// Hands a line over, or counts it as dropped. Never waits.
     pub fn line(&self, line: SessionLine) {
-        if !line.is_wanted() {
-            return;
-        }
         if !self.admission.admits() || self.sender.try_send(WriterMessage::Line(Box::new(line))).is_err() {
             self.admission.dropped.add(1);
         }

@@ -3,13 +3,13 @@
 //!
 //! As in HAProxy: with `redispatch`, and as long as another server is there and the choice is no hash, every retry
 //! uses another one at once; else the same server is tried again after a second, unless it is DOWN by then. A session
-//! that waits follows its frontend to another backend; its client may leave, or close in silence. Beyond HAProxy: a connect that takes
-//! suspiciously long makes its server suspect and is tried elsewhere early, and a session whose only servers refuse is
-//! held for `timeout.queue` even when its attempts are used up, since servers that restart come back.
+//! that waits follows its frontend to another backend; its client may leave, or close in silence. Beyond HAProxy: a
+//! connect that takes suspiciously long makes its server suspect and is tried elsewhere early, and a session whose only
+//! servers refuse is held for `timeout.queue` even when its attempts are used up, since servers that restart come back.
 
 mod attempt;
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -37,6 +37,7 @@ pub(super) struct Reached {
 /// What is remembered between attempts.
 struct Search {
     settings: Arc<config::Backend>,
+    /// Of the wait for a server, then of the connects.
     started: Instant,
     /// When waiting began, for `timeout.queue`.
     held_since: Option<Instant>,
@@ -46,10 +47,18 @@ struct Search {
     same: Option<Slot>,
     /// It was let into the queue of another backend: a full one does not turn it away.
     followed: bool,
+    /// How long the next pause lasts at least, in milliseconds, even if a server is found well.
+    haste: u16,
 }
 
 /// The pause before the same server is tried again, as in HAProxy; `timeout.connect` if that is shorter.
 const TURN_AROUND: Duration = Duration::from_secs(1);
+
+/// The first pause that a call ends does so at once, the second after this time at the earliest, each further one after
+/// twice as long: a server whose checks pass and that refuses sessions would be tried without end.
+const HASTE: u16 = 10;
+/// As [`TURN_AROUND`].
+const LONGEST_HASTE: u16 = 1000;
 
 impl Session {
     /// Finds and connects a server. `spent` attempts were made for this session before (by a replay).
@@ -63,6 +72,7 @@ impl Session {
             avoid: self.failed.as_ref().filter(|_| !moved).map(|failed| failed.slot()),
             same: None,
             followed: moved,
+            haste: 0,
             settings,
         };
         loop {
@@ -73,7 +83,10 @@ impl Session {
             let Some(lease) = lease else { continue };
             self.count_repeated(&lease);
             let dialled = Instant::now();
-            self.record.queue.get_or_insert(dialled - search.started);
+            if self.record.queue.is_none() {
+                self.record.queue = Some(self.waited + (dialled - search.started));
+                search.started = dialled;
+            }
             let may_move_on = search.attempts_left > 1;
             let failure = match self.dial(client, &lease, &search.settings, &preamble.bytes, may_move_on).await {
                 Ok(ServerConnection { socket, first, sent }) => {
@@ -165,7 +178,6 @@ impl Session {
         let Some(ticket) = backend.queue.join(maxqueue) else {
             return Err(Ending::over(By::Proxy, During::Queue));
         };
-        self.record.queue_position = u32::try_from(ticket.position()).unwrap_or(u32::MAX);
         let queued = backend.queue.len() as u64;
         backend.stats.queue_max.see(queued);
         backend.stats.sessions_max.see(queued + u64::from(backend.sessions()));
@@ -173,22 +185,30 @@ impl Session {
         hint.busy = 0;
         backend.call_if_elastic();
         let mut may_look = ticket.position() == 0;
-        loop {
+        let outcome = loop {
             // After joining: a reload looks at the queue after it has changed the frontend.
             if self.follow_in_search(search) {
-                return Ok(None);
+                break Ok(None);
             }
             if may_look && let Some(lease) = self.backend.pick(&hint) {
-                ticket.leave_served();
-                return Ok(Some(lease));
+                break Ok(Some(lease));
             }
             // Later the server to be avoided may be well again, and the only one with room.
             hint.avoid = None;
             let called = poll_fn(|cx| ticket.poll_called(cx));
-            let called = self.wait_for_call(client, preamble, Wait::new(until, During::Queue), called).await;
-            called.map_err(|interrupt| self.ending_of(interrupt, During::Queue))?;
+            let wait = Wait::new(until, During::Queue);
+            if let Err(interrupt) = self.wait_for_call(client, preamble, wait, called).await {
+                break Err(self.ending_of(interrupt, During::Queue));
+            }
             may_look = true;
+        };
+        self.record.queue_position = self.record.queue_position.saturating_add(ticket.turn());
+        match outcome {
+            Ok(Some(_)) => ticket.leave_served(),
+            Ok(None) => {}
+            Err(_) => _ = self.record.queue.get_or_insert_with(|| self.waited + search.started.elapsed()),
         }
+        outcome
     }
 
     /// Waits for a call in the queue or between attempts.
@@ -222,6 +242,7 @@ impl Session {
         if let ConnectFailure::Exhausted(_) = failure {
             // No other server could be tried either: no attempt is spent, others may give back what is missing.
             if Instant::now() >= until {
+                self.failed = Some(Arc::clone(lease.server()));
                 return Err(Ending::over(By::Resource, During::Connect));
             }
             drop(lease);
@@ -238,6 +259,8 @@ impl Session {
         // Not held while waiting: another session may try meanwhile.
         drop(lease);
         if at_once && (search.same.is_some() || !elsewhere) {
+            // The retries that it has are spread over their own time, however short the queue's is.
+            let until = if search.attempts_left > 0 { until.max(Instant::now() + TURN_AROUND) } else { until };
             self.turn_around(client, preamble, search, until).await?;
         }
         self.follow_in_search(search);
@@ -267,7 +290,7 @@ impl Session {
         &self,
         client: &Socket,
         preamble: &Preamble,
-        search: &Search,
+        search: &mut Search,
         until: Instant,
     ) -> Result<(), Ending> {
         let now = Instant::now();
@@ -277,6 +300,13 @@ impl Session {
         let called = poll_fn(|cx| pausing.as_ref().map_or(Poll::Pending, |pausing| pausing.poll_called(cx)));
         let wait = Wait::new(pause.min(until.max(now)), During::Connect);
         match self.wait_for_call(client, preamble, wait, called).await {
+            Ok(()) => {}
+            Err(Interrupt::Time) => return Ok(()),
+            Err(interrupt) => return Err(self.ending_of(interrupt, During::Connect)),
+        }
+        let earliest = now + Duration::from_millis(search.haste.into());
+        search.haste = (search.haste * 2).clamp(HASTE, LONGEST_HASTE);
+        match self.wait(client, Wait::new(earliest, During::Connect), pending::<()>()).await {
             Ok(()) | Err(Interrupt::Time) => Ok(()),
             Err(interrupt) => Err(self.ending_of(interrupt, During::Connect)),
         }

@@ -59,13 +59,17 @@ async fn accept_burst(
 ) -> Result<(), Errno> {
     for _ in 0..BURST {
         // Before there is a permit: its places must not be kept while time passes.
-        while let Some(wait) = frontend.rate.wait(Instant::now()) {
+        while frontend.rate.is_limited()
+            && let Some(wait) = frontend.rate.wait(Instant::now())
+        {
             Timer::after(wait).await;
         }
         let permit = Permit::take(frontend, gate).await;
         match socket::accept(listener.as_fd()) {
             Ok((client, peer)) => {
-                frontend.rate.count(Instant::now());
+                if frontend.rate.is_limited() {
+                    frontend.rate.count(Instant::now());
+                }
                 spawn(session::serve(Rc::clone(context), permit, client, peer));
             }
             Err(Errno::AGAIN) => {

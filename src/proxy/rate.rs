@@ -27,6 +27,11 @@ impl SessionRate {
         Self { began: Instant::now(), limit: limit.unwrap_or(0).into(), counted: 0.into() }
     }
 
+    /// Whether there is a limit. Without one the clock need not be read.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit.load(SeqCst) > 0
+    }
+
     pub(super) fn set_limit(&self, limit: Option<u32>) {
         self.limit.store(limit.unwrap_or(0), SeqCst);
     }
@@ -51,9 +56,6 @@ impl SessionRate {
 
     /// A session has begun.
     pub(super) fn count(&self, now: Instant) {
-        if self.limit.load(SeqCst) == 0 {
-            return;
-        }
         let (second, _) = self.place(now);
         let counted = |packed| {
             let mut window = RateWindow::unpack(packed).at(second);

@@ -66,6 +66,7 @@ pub(super) enum RelayEnd {
 impl Relay {
     /// Sockets that are connected; `up` holds what the client has sent so far.
     pub(super) fn new(client: Socket, server: Socket, up: Flow, replay: Option<Box<Replay>>, now: Instant) -> Self {
+        let server_owes = up.received > 0;
         Self {
             client,
             server,
@@ -74,7 +75,8 @@ impl Relay {
             replay,
             client_active: now,
             server_active: now,
-            server_owes: true,
+            // Until it has sent something, it is the client that is waited for.
+            server_owes,
             client_continued: false,
             known_closed: None,
         }

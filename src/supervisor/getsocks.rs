@@ -1,8 +1,8 @@
 //! The listening sockets of a running HAProxy, from its stats socket (`expose-fd listeners`): the request `_getsocks`.
 //!
-//! The exchange: a count in an int; then messages with at most 252 descriptors each, whose bytes (namespace, interface and
-//! options of each socket) are not needed here; after each of them the number of sockets received so far is sent back as an
-//! int, without which no further message comes.
+//! The exchange: a count in an int; then messages with at most 252 descriptors each, whose bytes (namespace, interface
+//! and options of each socket) are not needed here; after each of them the number of sockets received so far is sent
+//! back as an int, without which no further message comes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

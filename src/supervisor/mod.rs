@@ -1,4 +1,5 @@
-//! Supervisor: the process behind `lb run` whose pid never changes. One thread, besides the one of its voice, no traffic, no async runtime: it waits in
+//! Supervisor: the process behind `lb run` whose pid never changes. One thread, besides the one of its voice, no
+//! traffic, no async runtime: it waits in
 //! `poll` for signals, for messages, and for the next time limit.
 //!
 //! Its duties: an engine that dies is replaced on the same accept queues; a failed upgrade leaves the old engine serving;

@@ -72,8 +72,8 @@ impl NotifyQueue {
         }
     }
 
-    /// Before this program ends: waits a moment, then gives up. What is left stays queued: should the program not be replaced
-    /// after all, it is sent later.
+    /// Before this program ends: waits a moment, then gives up. What is left stays queued: should the program not be
+    /// replaced after all, it is sent later.
     pub(crate) fn finish(&self) {
         let begun = Instant::now();
         while !self.is_empty() && begun.elapsed() < LAST_MOMENT {

@@ -57,7 +57,7 @@ impl OldProcesses {
         Ok(found)
     }
 
-    /// Lets them end.
+    /// Sends each the signal that ends it.
     pub(crate) fn dismiss(&self) {
         for process in &self.processes {
             let sent = match self.old_end {

@@ -1,7 +1,7 @@
 //! PidFile: where scripts find the pid of a supervisor that was started as `haproxy`.
 //!
-//! Rule: it is replaced as a whole, by a new file beside it. A link at its path is replaced and not followed, since in a
-//! directory such as /tmp any user can have made it. /dev/null stays, and gets nothing.
+//! Rule: it is replaced as a whole, by a new file beside it. A link at its path is replaced and not followed, since in
+//! a directory such as /tmp any user can have made it. /dev/null stays, and gets nothing.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

@@ -123,8 +123,8 @@ pub fn lock(directory: File, end: Instant) -> Result<DirectoryLock, ClaimError> 
     }
 }
 
-/// Listens at `path`, with mode 0600, unless a process answers there. A socket without a listener, left by a dead process, is
-/// replaced; any other file stays. The caller holds the lock of the directory.
+/// Listens at `path`, with mode 0600, unless a process answers there. A socket without a listener, left by a dead
+/// process, is replaced; any other file stays. The caller holds the lock of the directory.
 pub fn claim(path: &Path, kind: LocalKind, backlog: i32) -> Result<Claim, ClaimError> {
     match fs::symlink_metadata(path) {
         Ok(facts) if !facts.file_type().is_socket() => return Err(ClaimError::NotASocket),

@@ -45,7 +45,8 @@ pub(crate) fn start_writer(name: &str, run: impl FnOnce() + Send + 'static) -> i
     started.map(drop)
 }
 
-fn has_room(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
+/// Whether a write would not wait, within `patience`.
+pub(crate) fn has_room(fd: BorrowedFd<'_>, patience: Duration) -> io::Result<bool> {
     let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
     match poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], timeout) {
         // Also when its reader has left or it is not open: the write says so.

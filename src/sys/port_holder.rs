@@ -1,5 +1,5 @@
-//! Which processes listen on a TCP port of this network namespace, as `/proc` shows it, or on a unix socket: for the message
-//! that an address is taken, and to tell the own sockets from those of others.
+//! Which processes listen on a TCP port of this network namespace, as `/proc` shows it, or on a unix socket: for the
+//! message that an address is taken, and to tell the own sockets from those of others.
 //!
 //! Limits: the descriptors of other users' processes can only be read by root, so that of such a socket only the user is
 //! known; and the search among all processes ends after a while.

@@ -95,9 +95,9 @@ pub(crate) struct ListenOptions {
     pub tfo: bool,
 }
 
-/// Binds. No connection comes before [`listen`]. `shared`: together with every socket of this user that is shared (SO_REUSEPORT).
-/// If not, a process that listens there is an error, here or, should it begin to do so in between, in [`listen`]: of
-/// two sockets that are bound with SO_REUSEADDR alone, the kernel lets one listen.
+/// Binds. No connection comes before [`listen`]. `shared`: together with every socket of this user that is shared
+/// (SO_REUSEPORT). If not, a process that listens there is an error, here or, should it begin to do so in between, in
+/// [`listen`]: of two sockets that are bound with SO_REUSEADDR alone, the kernel lets one listen.
 pub(crate) fn bind(addr: SocketAddr, options: &ListenOptions, shared: bool) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

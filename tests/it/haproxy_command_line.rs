@@ -32,6 +32,7 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "backend b\n mode tcp\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:18081\n",
     );
     home.write("typo.cfg", "frontends f\n bind 127.0.0.1:18080\n");
+    home.write("quote.cfg", "global\n\tlog \"127.0.0.1 local0\n");
     fs::create_dir(home.path("parts")).unwrap();
     let ok = fs::read_to_string(home.path("ok.cfg")).unwrap();
     let (defaults, rest) = ok.split_once("frontend").unwrap();
@@ -85,9 +86,23 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
         "-vv",
         "-v -Z",
         "-vq",
+        "-cq -f @OK@",
+        "-cV -f @BAD@",
+        "-qc -f @BAD@",
+        "-Vc -f @BAD@",
+        "-c -fx @OK@ -mx 5 -xx a -sfx",
+        "-c -sx -f @OK@",
+        "-c -dWx -f @DIR@/warns.cfg",
+        "-c -f @QUOTE@",
+        "-cc 1",
+        "-cc 0 -c -f @OK@",
+        "-cc version_atleast(2.4)&&!defined(NO_SUCH)&&defined(PATH)",
+        "-cc",
+        "-cc bad(",
+        "-q -cc bad(",
     ];
     for line in lines {
-        let line = ["ok", "bad", "none"].iter().fold(line.to_owned(), |line, name| {
+        let line = ["ok", "bad", "none", "quote"].iter().fold(line.to_owned(), |line, name| {
             line.replace(&format!("@{}@", name.to_uppercase()), &format!("@DIR@/{name}.cfg"))
         });
         let (real, ours) = (home.run_real(&line), home.run(&line));
@@ -95,8 +110,9 @@ fn exit_codes_and_streams_are_those_of_haproxy() {
     }
 }
 
-/// What scripts look at: the code, the answer, whether there is an alert and the place that the first one names.
-fn facts(output: &Output) -> (Option<i32>, String, bool, Option<String>) {
+/// What scripts look at: the code, the answer, whether there is an alert, the place that the first one names, and the
+/// mark below a line that cannot be read.
+fn facts(output: &Output) -> (Option<i32>, String, bool, Option<String>, Vec<String>) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let answer = match out.lines().next().unwrap_or_default() {
         version if version.starts_with("HAProxy version 2.") => "HAProxy version 2".to_owned(),
@@ -105,7 +121,9 @@ fn facts(output: &Output) -> (Option<i32>, String, bool, Option<String>) {
     let mut alerts = err.lines().filter(|line| line.starts_with("[ALERT]    (")).peekable();
     let (alert, place) = (alerts.peek().is_some(), alerts.find_map(|alert| alert.split_once("parsing [")));
     let place = place.and_then(|(_, rest)| Some(rest.split_once(']')?.0.to_owned()));
-    (output.status.code(), answer, alert, place)
+    let alerts = err.lines().skip_while(|line| !line.starts_with("[ALERT]"));
+    let mark = alerts.filter(|line| line.starts_with("  ")).map(str::to_owned).collect();
+    (output.status.code(), answer, alert, place, mark)
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The grammar of haproxy.cfg beside HAProxy 2.6: the same files are accepted and refused, for the same lines and with the
-//! same sentences, and quotes, escapes, variables and conditions come out the same. `.notice` makes both show a word.
+//! The grammar of haproxy.cfg beside HAProxy 2.6: the same files are accepted and refused, for the same lines and with
+//! the same sentences, and quotes, escapes, variables and conditions come out the same. `.notice` makes both show a
+//! word.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -133,6 +133,19 @@ fn a_server_that_is_down_keeps_its_sessions_unless_told_otherwise() {
 }
 
 #[test]
+fn a_server_in_maint_loses_its_sessions_where_one_that_is_down_does() {
+    let origin = Origin::named("a");
+    let lb = Lb::start(&Config::new().backend("on_marked_down = \"shutdown-sessions\"").origins([&origin]));
+    let session = connect(lb.addr("web")).unwrap();
+    eventually_eq(HANG, 1, || lb.status().server("app/a").number("sessions"));
+    lb.command_ok(&["server", "drain", "app/a"]);
+    assert_eq!(lb.status().server("app/a").number("sessions"), 1);
+    lb.command_ok(&["server", "maint", "app/a"]);
+    assert_eq!(read_to_end(&session), (b"a".to_vec(), Ending::Fin));
+    eventually_eq(HANG, true, || lb.stdout().contains(" D- "));
+}
+
+#[test]
 fn checks_of_a_thousand_servers_cost_little() {
     let _alone = alone();
     let (origin, config) = thousand_servers();

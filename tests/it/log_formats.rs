@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -19,9 +19,6 @@ use crate::support::wait::{eventually, observe};
 /// All that does not depend on ports, pids or the time.
 const FIELDS: &str = "%ci [%fi] %ft %f %b/%s %si:%sp %B %U %ts %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %{+Q}s %{+X}ci %{+X}sp \
     %{+Q}o %ID %ST %H %hr|%hs %sslv %{-M}sslc %[src] %[dst] %[fe_name] %[be_name] %[srv_name] %[so_id] %[hostname]   %%";
-
-/// Those of a session that no server takes: lb has looked for another one, and names none.
-const WITHOUT_SERVER: &str = "%ci [%fi] %ft %f %b %si:%sp %B %ts %tsc %ac/%fc/%bc/%sc %sq/%bq %[src] %[be_name]";
 
 #[derive(Debug, Clone, Copy)]
 enum Traffic {
@@ -61,7 +58,10 @@ fn send(addr: SocketAddr, traffic: Traffic) {
 
 #[test]
 fn a_format_gives_the_lines_of_haproxy() {
-    for (traffic, fields) in [(Traffic::Whole, FIELDS), (Traffic::Reset, FIELDS), (Traffic::ServerGone, WITHOUT_SERVER)]
+    // Without a server, lb tries more often than HAProxy: as long as a session may wait in the queue. Whether the first
+    // failure comes before the client's bytes is open.
+    let gone = FIELDS.replace("%rc", "").replace("%U ", "");
+    for (traffic, fields) in [(Traffic::Whole, FIELDS), (Traffic::Reset, FIELDS), (Traffic::ServerGone, gone.as_str())]
     {
         let mut origin = Origin::start(Behaviour::Echo);
         let mut haproxy = format!(" log-format \"{fields}\"");
@@ -250,4 +250,107 @@ fn a_line_goes_to_each_target_by_its_level_and_to_those_of_its_frontend() {
     eventually(HANG, "a third line at fd@3", || (third().lines().count() == 3).then_some(()));
     observe(Duration::from_millis(100));
     assert!(!third().contains("other") && !lb.stdout().contains("app/a"), "{}", third());
+}
+
+/// What a client of `addr` does, with the server beside it; returns what is held until the lines are there.
+type Endured = fn(SocketAddr, &mut Origin) -> Vec<TcpStream>;
+
+#[test]
+fn sessions_that_end_early_or_from_outside_are_logged_and_closed_as_by_haproxy() {
+    let table: [(&str, &str, Behaviour, Endured); 5] = [
+        ("refused", "", Behaviour::Echo, |addr, origin| {
+            origin.stop();
+            let client = spoken(addr, b"hello");
+            ended(&client);
+            vec![]
+        }),
+        ("silent from the start", "", Behaviour::Stall, |addr, _| {
+            ended(&connect(addr).unwrap());
+            vec![]
+        }),
+        ("too long in the queue", "maxconn 1", Behaviour::SpeakFirst(b"x".to_vec()), |addr, _| {
+            let first = greeted(addr);
+            ended(&spoken(addr, b"hello"));
+            vec![first]
+        }),
+        ("away from the queue", "maxconn 1", Behaviour::SpeakFirst(b"x".to_vec()), |addr, _| {
+            let first = greeted(addr);
+            let leaves = connect(addr).unwrap();
+            // One that leaves at once is none of the queue's to HAProxy.
+            observe(Duration::from_millis(50));
+            drop(leaves);
+            vec![first]
+        }),
+        (
+            "marked down",
+            "check inter 100 fall 1 rise 1 on-marked-down shutdown-sessions",
+            Behaviour::SpeakFirst(b"x".to_vec()),
+            |addr, origin| {
+                let client = greeted(addr);
+                origin.stop();
+                ended(&client);
+                vec![]
+            },
+        ),
+    ];
+    for (what, server, behaviour, endured) in table {
+        let both = [true, false].map(|is_haproxy| {
+            let mut origin = Origin::start(behaviour.clone());
+            let (syslog, port) = (Syslog::bind(), Port::reserve());
+            let text = format!(
+                "global\n log {} local3\ndefaults\n mode tcp\n retries 0\n log global\n option tcplog\n timeout connect 2s\n timeout \
+                 client 900ms\n timeout server 900ms\n timeout queue 200ms\nfrontend web\n bind {}\n default_backend app\nbackend app\n \
+                 server a {} {server}\n",
+                syslog.addr(), port.addr(), origin.addr()
+            );
+            let _held = if is_haproxy {
+                let haproxy = Haproxy::whole(port, &text, &[]);
+                // Of the connection by which the test knew that it accepts.
+                syslog.line(" web ");
+                (endured(haproxy.addr(), &mut origin), Some(haproxy), None)
+            } else {
+                let dir = tempfile::tempdir().unwrap();
+                let file = dir.path().join("haproxy.cfg");
+                fs::write(&file, text).unwrap();
+                drop(port);
+                let lb = Lb::start_with_flags(&["-f", file.to_str().unwrap()]);
+                (endured(lb.addr("web"), &mut origin), None, Some((lb, dir)))
+            };
+            ending_and_counts(&syslog.line(" web "))
+        });
+        assert_eq!(both[0], both[1], "{what}");
+    }
+}
+
+fn spoken(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut client = connect(addr).unwrap();
+    client.write_all(bytes).unwrap();
+    client
+}
+
+fn greeted(addr: SocketAddr) -> TcpStream {
+    let mut client = connect(addr).unwrap();
+    client.read_exact(&mut [0]).unwrap();
+    client
+}
+
+/// Waits for the FIN; a reset is none.
+#[track_caller]
+fn ended(mut client: &TcpStream) {
+    client.read_to_end(&mut Vec::new()).expect("a FIN, not a reset");
+}
+
+/// A line without addresses and retries; of times, whether the phase was reached and whether it took long.
+fn ending_and_counts(line: &str) -> String {
+    let (_, rest) = line.split_once("] ").unwrap();
+    let mut words: Vec<String> = rest.split(' ').map(str::to_owned).collect();
+    let rough = |millis: &str| match millis.parse::<i64>().unwrap() {
+        -1 => "-1",
+        0..150 => "short",
+        _ => "long",
+    };
+    // As above.
+    words[5] = words[5].rsplit_once('/').unwrap().0.to_owned();
+    words[2] = words[2].split('/').take(2).map(rough).collect::<Vec<_>>().join("/");
+    words.join(" ")
 }

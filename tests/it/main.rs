@@ -33,6 +33,7 @@ mod handed_down;
 mod haproxy_cfg;
 mod haproxy_command_line;
 mod haproxy_grammar;
+mod haproxy_samples;
 mod haproxy_socket;
 mod haproxy_stat;
 mod health;

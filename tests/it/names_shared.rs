@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::support::client::{HANG, greeting};
+use crate::support::client::{HANG, greeting, patient_greeting};
 use crate::support::config::Config;
 use crate::support::dns::NameServer;
 use crate::support::haproxy::Haproxy;
@@ -47,7 +47,7 @@ fn servers_of_one_name_are_at_different_addresses_of_it() {
         for addr in [lb.addr("web"), haproxy.addr()] {
             // HAProxy may still be on its way to a first check.
             eventually(HANG, &format!("{count} servers at {addr}"), || {
-                let names: BTreeSet<_> = (0..12).map(|_| greeting(addr).unwrap_or_default()).collect();
+                let names: BTreeSet<_> = (0..12).map(|_| patient_greeting(addr).unwrap_or_default()).collect();
                 (names.len() == count && !names.contains("")).then_some(())
             });
         }

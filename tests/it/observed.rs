@@ -25,6 +25,20 @@ fn observed(on_error: &str) -> (Origin, Origin, Lb, Haproxy) {
     (origin, well, lb, haproxy)
 }
 
+#[test]
+fn a_server_that_refuses_sessions_and_passes_its_checks_is_not_tried_without_end() {
+    let (mut origin, well) = (Origin::named("a"), Origin::named("w"));
+    let config = Config::bare()
+        .backend("timeout = { queue = \"2s\" }\nerror_limit = 1\non_error = \"fastinter\"")
+        .backend(&format!("check = {{ port = {}, init_state = \"fully-up\" }}", well.addr().port()))
+        .server("a", origin.addr());
+    let lb = Lb::start(&config);
+    origin.stop();
+    read_to_end(&connect(lb.addr("web")).unwrap());
+    let errors = lb.status().server("app/a").number("connect_errors");
+    assert!((2..20).contains(&errors), "{errors} connects in 2 s");
+}
+
 /// One more session by each; how many connects of `lb` have failed by then.
 fn knock(lb: &Lb, haproxy: &Haproxy) -> u64 {
     for addr in [lb.addr("web"), haproxy.addr()] {

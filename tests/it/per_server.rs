@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use crate::support::client::{HANG, connect, greeting, read_to_end};
+use crate::support::client::{HANG, connect, greeting, patient_greeting, read_to_end};
 use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
+use crate::support::machine::Stopwatch;
 use crate::support::origin::{Behaviour, Origin};
 use crate::support::port::Port;
 use crate::support::wait::{eventually, eventually_eq};
@@ -36,7 +37,7 @@ fn a_server_without_checks_stays_up_beside_one_with_checks() {
     assert_eq!(lb.status().server("app/a").at("/check/health").unwrap(), "no check");
     servers[0].restart();
     assert_eq!(greeting(lb.addr("web")).unwrap(), "a");
-    assert_eq!(greeting(haproxy.addr()).unwrap(), "a");
+    assert_eq!(patient_greeting(haproxy.addr()).unwrap(), "a");
 }
 
 #[test]
@@ -110,10 +111,20 @@ fn a_server_may_have_the_port_that_the_client_came_to() {
         let at = SocketAddr::from(([127, 0, 0, 3], came_to));
         let haproxy = Haproxy::backend_at(at, &format!(" server a 127.0.0.2{shift}"));
         for addr in [lb.addr("web"), haproxy.addr()] {
-            assert_eq!(greeting(addr).unwrap(), "a", "{shift} at {addr}");
+            assert_eq!(patient_greeting(addr).unwrap(), "a", "{shift} at {addr}");
         }
         assert_eq!(lb.status().server("app/a").text("addr"), format!("127.0.0.2{shift}"));
     }
+}
+
+#[test]
+fn a_dead_server_at_the_port_of_each_client_is_tried_as_often_as_is_written() {
+    let settings = "retries = 1\ntimeout = { queue = \"500ms\" }";
+    let lb = Lb::start(&Config::new().backend(settings).server_with("a", "127.0.0.2", "check = false"));
+    let watch = Stopwatch::start();
+    assert!(read_to_end(&connect(lb.addr("web")).unwrap()).0.is_empty());
+    assert!(watch.by_the_clock() > Duration::from_millis(900), "{watch:?}");
+    assert_eq!(lb.status().server("app/a").number("connect_errors"), 2);
 }
 
 #[test]
@@ -171,7 +182,7 @@ fn static_round_robin_has_fixed_weights() {
     let lb = Lb::start(&config);
     let haproxy = Haproxy::backend(&format!(" balance static-rr\n server a {a} weight 3\n server b {b}"));
     // HAProxy's map of servers has 16 places for each unit of weight.
-    let share = |addr| (0..64).filter(|_| greeting(addr).unwrap() == "a").count();
+    let share = |addr| (0..64).filter(|_| patient_greeting(addr).unwrap() == "a").count();
     let shares = [lb.addr("web"), haproxy.addr()].map(share);
     assert!(shares[0] == 48 && shares[1].abs_diff(48) <= 12, "{shares:?}");
     assert!(haproxy.command("set server app/a weight 5").contains("static"));

@@ -197,6 +197,8 @@ fn a_start_that_fails_leaves_the_old_one_as_it_was() {
     let haproxy = site.start_haproxy("");
     let sessions = PingPong::start(site.addr(1), 5);
     fails(&format!("-sf {}", haproxy.pid()));
+    // It takes the path of the stats socket, and gives it back.
+    fails(&format!("--socket @DIR@/admin.sock -sf {}", haproxy.pid()));
     fails(&format!("-x @DIR@/admin.sock -st {}", haproxy.pid()));
     PingPong::start(site.addr(1), 1).finish().assert_unharmed();
     sessions.run_for(20);

@@ -1,4 +1,5 @@
-//! No total that was shown once ever falls: through upgrades, through one that is rolled back, and when names go and return.
+//! No total that was shown once ever falls: through upgrades, through one that is rolled back, and when names go and
+//! return.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

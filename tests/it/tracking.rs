@@ -1,10 +1,11 @@
 //! A server that tracks another one has its state, as in HAProxy.
 
-use crate::support::client::HANG;
+use crate::support::client::{HANG, connect, read_to_end};
 use crate::support::config::Config;
 use crate::support::haproxy::Haproxy;
 use crate::support::lb::Lb;
 use crate::support::origin::Origin;
+use crate::support::outcome::Ending;
 use crate::support::wait::eventually;
 
 #[test]
@@ -59,6 +60,19 @@ fn a_server_has_the_state_of_the_one_that_it_tracks() {
         let both = (ours(), theirs());
         (both.0 == both.1 && both.0 == ["UP", "MAINT", "MAINT"]).then_some(())
     });
+}
+
+#[test]
+fn sessions_end_with_the_maint_of_the_server_that_theirs_tracks() {
+    let origins = ["a", "t"].map(Origin::named);
+    let tracking = "track = \"app/a\", on_marked_down = \"shutdown-sessions\"";
+    let other = format!("[backend.other.servers]\nt = {{ addr = \"{}\", {tracking} }}", origins[1].addr());
+    let front = "[frontend.other]\nbind = \"127.0.0.1:0\"\nbackend = \"other\"\n";
+    let lb = Lb::start(&Config::new().server("a", origins[0].addr()).table(front).table(&other));
+    let client = connect(lb.addr("other")).unwrap();
+    eventually(HANG, "a session", || (lb.status().server("other/t").number("sessions") == 1).then_some(()));
+    lb.command_ok(&["server", "maint", "app/a"]);
+    assert_eq!(read_to_end(&client), (b"t".to_vec(), Ending::Fin));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(super) fn start(arguments: Vec<OsString>, kept: Option<KeptConfig>) -> Resul
     match serves(ready) {
         Ok(true) => Ok(ExitStatus::Done),
         Ok(false) => {
-            // Its last words are still to be written.
+            // It may still be writing why.
             let ended = pidfd_open(child.id()).and_then(|ended| is_readable(&ended, LAST_WORDS));
             ended.map(|_| ExitStatus::Failed).map_err(|error| format!("cannot wait for the daemon: {error}"))
         }
@@ -66,7 +66,7 @@ fn launch(arguments: &[OsString], kept: Option<&KeptConfig>) -> io::Result<(Pipe
     Ok((ready, child))
 }
 
-/// Waits for its word, or for its end.
+/// Waits until it has written that it serves, or has ended.
 fn serves(mut ready: PipeReader) -> io::Result<bool> {
     if !is_readable(&ready, LIMIT)? {
         return Err(io::ErrorKind::TimedOut.into());

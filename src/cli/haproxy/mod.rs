@@ -44,10 +44,11 @@ pub(super) fn run(mut arguments: Vec<OsString>) -> ExitStatus {
         }
     };
     let mut report = HaproxyReport::new(line.quiet);
-    let status = match line.task {
+    let status = match &line.task {
         HaproxyTask::Version { features: false } => Ok(version::show()),
         HaproxyTask::Version { features: true } => Ok(version::show_features()),
         HaproxyTask::Check => enter(&line).and_then(|()| check::check(&line, &mut report)),
+        HaproxyTask::Condition(text) => Ok(check::condition(text, &mut report)),
         HaproxyTask::Run => enter(&line).and_then(|()| start(&mut line, arguments, &mut report)),
     };
     status.unwrap_or_else(|what| {

@@ -1,8 +1,9 @@
-//! Messages in HAProxy's form: `[ALERT]    (PID) : config : …` on stderr, with the version and the program before the first.
+//! Messages in HAProxy's form: `[ALERT]    (PID) : config : …` on stderr, with the version and the program before the
+//! first.
 
 use std::env;
 
-use super::version::VERSION;
+use super::version::version;
 use crate::config::{Fate, Problems};
 use crate::log::voice;
 
@@ -40,7 +41,10 @@ impl HaproxyReport {
             let (file, line) = (problem.file.as_str(), problem.line);
             let place = if line > 0 { format!("parsing [{file}:{line}]") } else { file.to_owned() };
             let what = problem.message.strip_prefix("error: ").unwrap_or(&problem.message);
-            self.alert(&format!("config : {place} : {what}"));
+            match problem.excerpt.as_str() {
+                "" => self.alert(&format!("config : {place} : {what}")),
+                excerpt => self.alert(&format!("config : {place}: {what}:\n{excerpt}")),
+            }
             if !files.contains(&file) {
                 files.push(file);
             }
@@ -58,7 +62,7 @@ impl HaproxyReport {
         if !self.begun {
             self.begun = true;
             let program = env::current_exe().map(|program| program.display().to_string()).unwrap_or_default();
-            self.notice(&format!("haproxy version is {VERSION}"));
+            self.notice(&format!("haproxy version is {}", version()));
             self.notice(&format!("path to executable is {program}"));
         }
         voice::write_all(&format!("{label:<10} ({}) : {text}\n", std::process::id()));

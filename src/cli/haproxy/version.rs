@@ -3,15 +3,18 @@
 use std::{env, fs};
 
 use crate::cli::{ExitStatus, output};
+use crate::config::HAPROXY_VERSION;
 use crate::log::voice;
 use crate::sys::resources::cores;
 
 /// HAProxy's level first, which tools compare, then this program's own.
-pub(super) const VERSION: &str = concat!("2.8.0-lb", env!("CARGO_PKG_VERSION"));
+pub(super) fn version() -> String {
+    format!("{HAPROXY_VERSION}-lb{}", env!("CARGO_PKG_VERSION"))
+}
 
 /// `-v`
 pub(super) fn show() -> ExitStatus {
-    output::print(&version())
+    output::print(&about())
 }
 
 /// `-vv`
@@ -22,39 +25,42 @@ pub(super) fn show_features() -> ExitStatus {
          Feature list : +ACCEPT4 +EPOLL +LINUX_SPLICE -LUA -OPENSSL -PCRE2 -PROMEX -QUIC +SYSTEMD +THREAD -ZLIB\n\n\
          Built with multi-threading support (MAX_THREADS={threads}, default={threads}).\n\n\
          Available polling systems :\n      epoll : pref=300,  test result OK\nTotal: 1 (1 usable), will use epoll.\n",
-        version()
+        about()
     ))
 }
 
 /// A line that is not understood: the version on stdout and the usage on stderr, as scripts find them.
 pub(super) fn show_usage() -> ExitStatus {
-    output::print(&version());
+    output::print(&about());
     voice::write_all(USAGE);
     ExitStatus::Failed
 }
 
-fn version() -> String {
+fn about() -> String {
     let kernel = ["ostype", "osrelease", "version"].map(|name| fs::read_to_string(format!("/proc/sys/kernel/{name}")));
     let kernel = kernel.map(|part| part.unwrap_or_default().trim().to_owned()).join(" ");
     format!(
-        "HAProxy version {VERSION} {RELEASED}\nStatus: this is lb {}, which stands where HAProxy stood.\nRunning on: {kernel} {}\n",
+        "HAProxy version {} {RELEASED}\nStatus: this is lb {}, which stands where HAProxy stood.\n\
+         Running on: {kernel} {}\n",
+        version(),
         env!("CARGO_PKG_VERSION"),
         env::consts::ARCH
     )
 }
 
-/// As in `show info`.
+/// The day from which the program has these words.
 const RELEASED: &str = "2026/11/25";
 
 const USAGE: &str = "\
 Usage : haproxy [-f <cfgfile>]* [ -vdVD ] [ -p <pidfile> ] [ -C <dir> ] [-- <cfgfile>*]
         -v displays version ; -vv shows known build options.
-        -d, -db stay in the foreground ; the other -d flags are accepted.
+        -d, -db stay in the foreground whatever the file says ; the other -d flags are accepted.
         -V enters verbose mode (disables quiet mode)
         -D goes daemon ; -C changes to <dir> before loading files.
         -W, -Ws run a supervisor in the foreground ; systemd is notified.
         -q quiet mode : don't display messages
         -c check mode : only check config files and exit
+        -cc check condition : evaluate a condition and exit
         -p writes the pid of the supervisor to this file
         -dW notices of what differs are errors ; -dr is the default
         -n, -N, -m, -L, -S are accepted with a notice

@@ -1,7 +1,7 @@
 //! The words behind the address of a `bind` or `server`: a table says how many values each takes and what it means.
 
 use super::known::hint;
-use super::measure::{integer, time};
+use super::measure::leading;
 use super::phrase::{Desk, Phrase};
 use super::setting::{Settings, duration, quoted};
 use super::spot::Spot;
@@ -15,6 +15,8 @@ pub(super) enum ArgumentMeaning {
     Text(&'static str),
     /// A key with a number within these bounds; `Lifted`: 0 is no limit, and unsets the key.
     Number(&'static str, i64, i64),
+    /// A key with a port; 0 unsets it.
+    Port(&'static str),
     Lifted(&'static str),
     Time(&'static str),
     Flag(&'static str),
@@ -85,20 +87,29 @@ impl KnownArgument {
         let (at, name, value) = (phrase.place(index), self.name, phrase.text(index + 1));
         match self.meaning {
             ArgumentMeaning::Text(key) => settings.set(key, quoted(value), at),
-            ArgumentMeaning::Number(key, least, most) => match integer(value) {
-                Some(number) if (least..=most).contains(&number) => settings.set(key, number.to_string(), at),
-                Some(number) => {
+            ArgumentMeaning::Number(key, least, most) => match leading(value).0 {
+                number if (least..=most).contains(&number) => {
+                    settings.set(key, desk.number(phrase.place(index + 1), name, value).to_string(), at);
+                }
+                number => {
                     let range = format!("is not within {least} and {most} ({number})");
                     desk.error(phrase.place(index + 1), format!("{place} '{name}' {range}."));
                 }
-                None => desk.error(phrase.place(index + 1), format!("{place} '{name}' expects an integer argument.")),
             },
-            ArgumentMeaning::Lifted(key) => match integer(value) {
-                Some(0) => drop(settings.remove(key)),
-                Some(number) if number > 0 => settings.set(key, number.to_string(), at),
-                _ => desk.error(phrase.place(index + 1), format!("{place} '{name}' expects an integer argument.")),
+            ArgumentMeaning::Port(key) => match desk.number(phrase.place(index + 1), name, value) {
+                0 => drop(settings.remove(key)),
+                number @ 1..=65535 => settings.set(key, number.to_string(), at),
+                _ => refusals.push((at, name, "this is no port", "write one from 1 to 65535")),
             },
-            ArgumentMeaning::Time(key) => match time(value) {
+            ArgumentMeaning::Lifted(key) => match desk.number(phrase.place(index + 1), name, value) {
+                0 => drop(settings.remove(key)),
+                number if number > 0 => settings.set(key, number.to_string(), at),
+                number => {
+                    let reason = format!("{place} '{name}' : invalid value {number}, must be >= 0");
+                    desk.error(phrase.place(index + 1), reason);
+                }
+            },
+            ArgumentMeaning::Time(key) => match desk.time(phrase.place(index + 1), value) {
                 Ok(0) => {
                     desk.error(phrase.place(index + 1), format!("{place} invalid value 0 for argument '{name}'."));
                 }
@@ -118,7 +129,9 @@ impl KnownArgument {
     /// As HAProxy's sentence goes on.
     fn expected(&self) -> &'static str {
         match self.meaning {
-            ArgumentMeaning::Number(..) | ArgumentMeaning::Lifted(_) => "an integer argument",
+            ArgumentMeaning::Number(..) | ArgumentMeaning::Port(_) | ArgumentMeaning::Lifted(_) => {
+                "an integer argument"
+            }
             ArgumentMeaning::Time(_) => "a delay as argument",
             _ => "an argument",
         }

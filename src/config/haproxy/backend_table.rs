@@ -6,7 +6,6 @@ use super::fate::Fates;
 use super::global_plan::GlobalPlan;
 use super::log_target;
 use super::proxy::{Proxy, ProxyKind, ServerLine};
-use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
 use super::setting::{Setting, Settings, key};
 use super::state_file;
 
@@ -32,7 +31,10 @@ pub(super) fn write(proxy: &Proxy, global: &GlobalPlan, default_log: bool, fates
     back.fill("observe", "\"none\"", proxy.at);
     for setting in back.iter().filter(|setting| !setting.key.starts_with('-')) {
         let at = (setting.at != proxy.at).then_some(setting.at);
-        toml.push(TomlLine::new(format!("{} = {}", setting.key, setting.value), at));
+        let line = TomlLine::new(format!("{} = {}", setting.key, setting.value), at);
+        // The comments of a server's line stay at the server.
+        let is_servers = at.is_some_and(|at| servers.iter().any(|server| server.at.is_beside(at)));
+        toml.push(if is_servers { line.without_comments() } else { line });
     }
     toml.extend(log);
     if servers.is_empty() {
@@ -74,9 +76,8 @@ fn hoist(name: &'static str, back: &mut Settings, servers: &mut [ServerLine]) {
 fn server(server: &ServerLine) -> TomlLine {
     let mut parts = Vec::new();
     let mut tables: Vec<(&str, Vec<String>)> = Vec::new();
-    let marks = [NO_PORT, CHECK_TLS, CHECK_PROXY, "agent"];
     let has_agent = server.settings.get("agent").is_some();
-    for setting in server.settings.iter().filter(|setting| !marks.contains(&setting.key)) {
+    for setting in server.settings.iter().filter(|setting| !setting.key.starts_with('-') && setting.key != "agent") {
         match setting.key.split_once('.') {
             Some(("agent", _)) if !has_agent => {}
             Some((table, name)) => {

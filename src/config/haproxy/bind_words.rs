@@ -5,6 +5,7 @@ use super::bind_address;
 use super::phrase::{Desk, Phrase};
 use super::proxy::{BindLine, Proxy};
 use super::setting::{Settings, quoted};
+use super::spot::Spot;
 
 pub(super) fn bind(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
     if phrase.text(1).is_empty() {
@@ -28,6 +29,11 @@ pub(super) fn listen(proxy: &mut Proxy, phrase: &Phrase<'_>, index: usize, desk:
     let text = desk.environment.in_address(phrase.text(index));
     for one in text.split(',') {
         match bind_address::read(one) {
+            Ok(addr) if bound(proxy, &addr).is_some() => {
+                let line = bound(proxy, &addr).map_or(0, |at| at.line);
+                let reason = format!("'{one}' is bound by line {line} already, and once is enough");
+                desk.fates.notice(phrase.place(index), reason, "leave it out");
+            }
             Ok(addr) => proxy.binds.push(BindLine { addr, settings: Settings::default(), at: phrase.at() }),
             Err(bind_address::WrongAddress::Unknown(reason)) => {
                 desk.error(phrase.place(index), format!("'bind' : {reason}"));
@@ -37,6 +43,11 @@ pub(super) fn listen(proxy: &mut Proxy, phrase: &Phrase<'_>, index: usize, desk:
             }
         }
     }
+}
+
+/// Where the section binds this address already. Port 0 is another one each time.
+fn bound(proxy: &Proxy, addr: &str) -> Option<Spot> {
+    proxy.binds.iter().find(|bind| bind.addr == addr && !addr.ends_with(":0")).map(|bind| bind.at)
 }
 
 pub(super) const ARGUMENTS: &[KnownArgument] = &[

@@ -2,7 +2,7 @@
 
 use super::fate::Fates;
 use super::proxy::{Proxy, ServerLine};
-use super::server_words::{CHECK_PROXY, CHECK_TLS, NO_PORT};
+use super::server_arguments::{CHECK_PROXY, CHECK_TLS, NO_PORT};
 use super::setting::{Settings, duration, millis, quoted};
 
 /// Moves what is said about checks to where TOML has it.
@@ -23,7 +23,7 @@ pub(super) fn settle(proxy: &Proxy, back: &mut Settings, servers: &mut [ServerLi
         let asks_elsewhere = server.settings.get("check.port").is_some() || proxy.check.asks_port();
         if server.settings.get(NO_PORT).is_some() && !asks_elsewhere {
             let reason =
-                format!("proxy '{}': server '{}' has neither service port nor check port.", proxy.name, server.name);
+                format!("proxy '{}': server '{}' has neither service port nor check port", proxy.name, server.name);
             fates.error(server.at, reason, "add `port N`, or leave out `check`");
         }
     }

@@ -6,16 +6,16 @@ use super::expression;
 
 /// The blocks that are open, the innermost last.
 #[derive(Debug, Default)]
-pub(super) struct Conditions(Vec<Block>);
+pub(super) struct Conditions(Vec<Branching>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Block {
-    state: BlockState,
+struct Branching {
+    state: BranchState,
     in_else: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BlockState {
+enum BranchState {
     /// No branch was taken yet.
     Waits,
     /// This branch is taken.
@@ -27,7 +27,7 @@ enum BlockState {
 impl Conditions {
     /// Whether the lines here are there.
     pub(super) fn hold(&self) -> bool {
-        self.0.last().is_none_or(|block| block.state == BlockState::Taken)
+        self.0.last().is_none_or(|block| block.state == BranchState::Taken)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -50,7 +50,7 @@ impl Conditions {
     }
 
     fn begin(&mut self, rest: &[&str], environment: &Environment) -> Result<(), String> {
-        let mut block = Block { state: BlockState::Over, in_else: false };
+        let mut block = Branching { state: BranchState::Over, in_else: false };
         let told = if self.0.len() + 1 >= MOST_NESTED {
             Err(format!("too many nested '.if', max is {MOST_NESTED}."))
         } else if self.hold() {
@@ -68,9 +68,9 @@ impl Conditions {
             return Err("'.elif' after '.else' is not permitted.".to_owned());
         }
         match block.state {
-            BlockState::Waits => block.decide(".elif", rest, environment),
-            BlockState::Taken | BlockState::Over => {
-                block.state = BlockState::Over;
+            BranchState::Waits => block.decide(".elif", rest, environment),
+            BranchState::Taken | BranchState::Over => {
+                block.state = BranchState::Over;
                 Ok(())
             }
         }
@@ -82,16 +82,16 @@ impl Conditions {
             return Err("'.else' after '.else' is not permitted.".to_owned());
         }
         block.in_else = true;
-        block.state = if block.state == BlockState::Waits { BlockState::Taken } else { BlockState::Over };
+        block.state = if block.state == BranchState::Waits { BranchState::Taken } else { BranchState::Over };
         Ok(())
     }
 }
 
-impl Block {
+impl Branching {
     /// The words of a condition are put together again, with one blank between two.
     fn decide(&mut self, word: &str, rest: &[&str], environment: &Environment) -> Result<(), String> {
         let decided = expression::holds(&rest.join(" "), environment);
-        self.state = if decided == Ok(true) { BlockState::Taken } else { BlockState::Waits };
+        self.state = if decided == Ok(true) { BranchState::Taken } else { BranchState::Waits };
         decided.map(drop).map_err(|error| format!("{error} in '{word}' at position {}", error.at + 1))
     }
 }

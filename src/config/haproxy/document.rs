@@ -1,5 +1,5 @@
-//! The TOML that is written: tables with the place each line comes from, the comments of the sources where they were, and
-//! a remark for each line that could not be carried over whole.
+//! The TOML that is written: tables with the place each line comes from, the comments of the sources where they were,
+//! and a remark for each line that could not be carried over whole.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,11 +14,21 @@ pub(super) struct TomlLine {
     pub(super) text: String,
     /// The word that it comes from; `None`: it follows from none.
     pub(super) at: Option<Spot>,
+    /// The comments of the line that it comes from stand here, and not at a later line that comes from it, too.
+    has_comments: bool,
 }
 
 impl TomlLine {
     pub(super) fn new(text: impl Into<String>, at: Option<Spot>) -> Self {
-        Self { text: text.into(), at }
+        Self { text: text.into(), at, has_comments: true }
+    }
+
+    pub(super) fn without_comments(self) -> Self {
+        Self { has_comments: false, ..self }
+    }
+
+    fn comments_at(&self) -> Option<Spot> {
+        self.at.filter(|_| self.has_comments)
     }
 }
 
@@ -47,7 +57,10 @@ impl Document {
         for fate in fates.iter() {
             let remedy = if fate.remedy.is_empty() { String::new() } else { format!("; {}", fate.remedy) };
             let remark = format!("{}: {}{remedy}", fate.verdict, fate.reason);
-            remarks.entry((fate.at.file, fate.at.line)).or_default().push(remark);
+            let of_line = remarks.entry((fate.at.file, fate.at.line)).or_default();
+            if !of_line.contains(&remark) {
+                of_line.push(remark);
+            }
         }
         for block in blocks {
             document.write_block(block, lines, &mut remarks);
@@ -71,7 +84,7 @@ impl Document {
             self.comment(&format!(" {note}"));
         }
         for line in &block.toml {
-            let (before, behind) = line.at.map(|at| comments.take(at)).unwrap_or_default();
+            let (before, behind) = line.comments_at().map(|at| comments.take(at)).unwrap_or_default();
             // A header and what is before it stand apart from the table above.
             if line.text.starts_with('[')
                 && !line.text.ends_with(".servers]")
@@ -113,7 +126,7 @@ impl Comments {
     fn of(lines: &[Line], block: &Block, remarks: &mut HashMap<(usize, usize), Vec<String>>) -> Self {
         let place = |at: Spot| (at.file, at.line);
         let mut found = Self::default();
-        for at in block.toml.iter().filter_map(|line| line.at) {
+        for at in block.toml.iter().filter_map(TomlLine::comments_at) {
             found.placed.entry(place(at)).or_default();
         }
         let mut waiting = Vec::new();

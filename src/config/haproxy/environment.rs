@@ -37,7 +37,8 @@ impl Environment {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         environment.set("HAPROXY_LOCALPEER", host.trim_end());
         environment.set("HAPROXY_CFGFILES", &files.join(";"));
-        environment.set("HAPROXY_BRANCH", BRANCH);
+        environment
+            .set("HAPROXY_BRANCH", HAPROXY_VERSION.rsplit_once('.').map_or(HAPROXY_VERSION, |(branch, _)| branch));
         environment.set("HAPROXY_TCP_LOG_FMT", TCP_LOG_FORMAT);
         // lb is a supervisor and its engine, as HAProxy's master and its worker are.
         environment.set("HAPROXY_MWORKER", "1");
@@ -95,8 +96,8 @@ impl Environment {
     }
 }
 
-/// The branch of HAProxy whose words these are.
-pub(super) const BRANCH: &str = "2.8";
+/// The HAProxy whose words these are.
+pub(crate) const HAPROXY_VERSION: &str = "2.8.0";
 
 /// What `option tcplog` logs.
 const TCP_LOG_FORMAT: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";

@@ -34,11 +34,14 @@ pub(crate) struct Fate {
     pub(crate) reason: String,
     /// Empty where nothing can be done, or the reason says it.
     pub(crate) remedy: String,
+    /// Of a line that cannot be read: the line, and a mark below the place. Empty otherwise.
+    #[serde(skip)]
+    pub(crate) excerpt: String,
 }
 
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, at: Spot { line, column, .. }, verdict, reason, remedy } = self;
+        let Self { file, at: Spot { line, column, .. }, verdict, reason, remedy, excerpt: _ } = self;
         write!(f, "{file}:{line}:{column}: {verdict}: {reason}")?;
         if !remedy.is_empty() {
             write!(f, "; {remedy}")?;
@@ -94,13 +97,20 @@ impl Fates {
         self.add(Verdict::Error, at, reason.into(), remedy.into());
     }
 
+    /// An error of a line that has no words.
+    pub(crate) fn unreadable(&mut self, at: Spot, reason: impl Into<String>, remedy: &str, excerpt: String) {
+        self.add(Verdict::Error, at, reason.into(), remedy.into()).excerpt = excerpt;
+    }
+
     /// Keeps them in the order of the sources; of one place in the order of coming.
-    fn add(&mut self, verdict: Verdict, at: Spot, reason: String, remedy: String) {
+    fn add(&mut self, verdict: Verdict, at: Spot, reason: String, remedy: String) -> &mut Fate {
         let file = self.files.get(at.file).cloned().unwrap_or_else(|| Arc::from(""));
         let index = self.told.partition_point(|fate| fate.at <= at);
         let end = reason.floor_char_boundary(LONGEST);
         let reason = one_line(if end < reason.len() { format!("{}…", &reason[..end]) } else { reason });
-        self.told.insert(index, Fate { file, at, verdict, reason, remedy: one_line(remedy) });
+        let remedy = one_line(remedy);
+        self.told.insert(index, Fate { file, at, verdict, reason, remedy, excerpt: String::new() });
+        &mut self.told[index]
     }
 
     /// The number of `ok` lines.

@@ -3,7 +3,7 @@
 use super::global_plan::GlobalPlan;
 use super::known::{Half, KnownWord, Meaning};
 use super::log_target;
-use super::measure::{integer, time};
+use super::measure::integer;
 use super::phrase::{Desk, Phrase, Sign};
 use super::setting::{duration, quoted};
 use super::stats_socket;
@@ -103,10 +103,12 @@ const fn word(name: &'static str, meaning: Meaning<GlobalPlan>) -> KnownWord<Glo
 }
 
 fn maxconn(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    match integer(phrase.text(1)) {
-        Some(0) => drop(global.settings.remove("maxconn")),
-        Some(number) if number > 0 => global.settings.set("maxconn", number.to_string(), phrase.at()),
-        _ => desk.error(phrase.place(1), "'maxconn' expects an integer argument."),
+    match phrase.text(1) {
+        "" => desk.error(phrase.place(1), "'maxconn' expects an integer argument."),
+        text => match desk.number(phrase.place(1), "maxconn", text) {
+            number if number > 0 => global.settings.set("maxconn", number.to_string(), phrase.at()),
+            _ => drop(global.settings.remove("maxconn")),
+        },
     }
     desk.at_most(phrase, 2);
 }
@@ -154,8 +156,11 @@ fn log_tag(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
 }
 
 fn hard_stop_after(global: &mut GlobalPlan, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    match time(phrase.text(1)) {
-        _ if phrase.text(1).is_empty() => desk.error(phrase.at(), "'hard-stop-after' expects <time> as argument."),
+    if phrase.text(1).is_empty() {
+        desk.error(phrase.at(), "'hard-stop-after' expects <time> as argument.");
+        return;
+    }
+    match desk.time(phrase.place(1), phrase.text(1)) {
         Ok(0) => drop(global.settings.remove("hard_stop_after")),
         Ok(ms) => global.settings.set("hard_stop_after", duration(ms), phrase.at()),
         Err(error) => desk.error(phrase.place(1), format!("{error} in argument to <hard-stop-after>.")),

@@ -31,7 +31,7 @@ pub(super) fn rule(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) 
             let words = ["send", "expect", "connect", "comment", "disable-on-404", "send-state"];
             let near = hint(other, words);
             let what = "'connect', 'comment', 'disable-on-404', 'expect', 'send', 'send-state'";
-            desk.error(phrase.place(1), format!("'http-check' only supports {what} (got '{other}').{near}"));
+            desk.error(phrase.place(1), format!("'http-check' only supports {what} (got '{other}'){near}"));
         }
     }
 }

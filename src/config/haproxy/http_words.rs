@@ -1,5 +1,5 @@
-//! Words that read or change HTTP. HAProxy ignores them in mode tcp; in mode http one that can be dropped without harm is
-//! ignored with its reason, and any other keeps its section from running.
+//! Words that read or change HTTP. HAProxy ignores them in mode tcp; in mode http one that can be dropped without harm
+//! is ignored with its reason, and any other keeps its section from running.
 
 use super::fate::Verdict;
 use super::known::{Half, KnownWord, Meaning};

@@ -2,6 +2,7 @@
 //! everything as it is, weak ones replace variables, and outside of both a blank ends the word.
 
 use super::environment::Environment;
+use super::excerpt::excerpt;
 
 /// What stands on a line. What follows its last blank is a word, too, if an empty one.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,6 +53,14 @@ impl Unreadable {
             | Self::WordExpansion(at)
             | Self::Words(at)
             | Self::Long(at) => at,
+        }
+    }
+
+    /// The line, and a mark below the place.
+    pub(super) fn excerpt(&self, line: &str) -> String {
+        match self {
+            Self::Words(_) | Self::Long(_) => String::new(),
+            _ => excerpt(line, self.at()),
         }
     }
 

@@ -109,7 +109,9 @@ impl FileReader<'_> {
         let lexed = match lex(text, self.environment) {
             Ok(lexed) => lexed,
             Err(error) => {
-                self.error(error.at(), text, error.to_string(), error.remedy());
+                self.errors += 1;
+                let at = self.spot(error.at(), text);
+                self.fates.unreadable(at, error.to_string(), error.remedy(), error.excerpt(text));
                 return None;
             }
         };
@@ -121,13 +123,21 @@ impl FileReader<'_> {
         let mut words = self.words(text, &lexed);
         let is_blank = words.iter().all(|word| word.text.is_empty()) && words.len() < 2;
         let at = words.first().filter(|_| !is_blank).map_or_else(|| self.spot(comment_at, text), |word| word.at);
+        let was_there = self.conditions.hold();
         let is_done = is_blank || {
             let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
             self.do_here(&texts, at)
         };
-        if !self.conditions.hold() {
+        let code = &text[..lexed.comment.map_or(text.len(), |at| at - 1)];
+        let remark =
+            if is_done { self.decided(&words, was_there) } else { is_frozen(code, &words).then_some(FROZEN.into()) };
+        if !self.conditions.hold() && remark.is_none() {
             return None;
         }
+        let comment = match (comment, remark) {
+            (Some(comment), Some(remark)) => Some(format!("{};{remark}", comment.trim_end())),
+            (comment, remark) => comment.or(remark),
+        };
         if is_done {
             words.clear();
         } else if words.last().is_some_and(|word| word.text.is_empty()) {
@@ -167,6 +177,16 @@ impl FileReader<'_> {
             return true;
         }
         false
+    }
+
+    /// What a condition came to, for the text that has only the lines it chose.
+    fn decided(&self, words: &[Word], was_there: bool) -> Option<String> {
+        let first = words.first().map_or("", |word| word.text.as_str());
+        let (holds, changes) = (self.conditions.hold(), self.conditions.hold() != was_there);
+        let decides = (first == ".if" && was_there) || ([".elif", ".else"].contains(&first) && changes);
+        let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
+        let what = if holds { "holds here" } else { "does not hold here, and its lines are left out" };
+        decides.then(|| format!(" `{}` {what}", shown(texts.join(" ").trim_end())))
     }
 
     /// `.notice` and its like say their one argument.
@@ -256,6 +276,21 @@ impl FileReader<'_> {
         Spot { file: self.file, line: self.line, column }
     }
 }
+
+/// Whether variables of the line are replaced by their values.
+fn is_frozen(code: &str, words: &[Word]) -> bool {
+    let named = |text: &str| {
+        let begins = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '{');
+        text.split('$').skip(1).filter(begins).count()
+    };
+    let left: usize = words.iter().map(|word| named(&word.text)).sum();
+    let has_address = words.first().is_some_and(|word| WITH_ADDRESSES.contains(&word.text.as_str()));
+    named(code) > left || (has_address && left > 0)
+}
+
+/// Of the TOML that is written.
+const FROZEN: &str = " the variables of this line are replaced by their values";
+const WITH_ADDRESSES: [&str; 6] = ["bind", "server", "server-template", "source", "log", "nameserver"];
 
 /// After so many HAProxy does not go on either.
 const MOST_ERRORS: usize = 50;

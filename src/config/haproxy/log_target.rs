@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::super::log_target::{FACILITIES, FORMS, LEVELS};
 use super::super::words::nearest;
 use super::document::TomlLine;
 use super::phrase::{Desk, Phrase};
@@ -16,7 +17,7 @@ pub(super) fn read(phrase: &Phrase<'_>, desk: &mut Desk<'_>, or_global: &str) ->
     loop {
         match phrase.text(index) {
             "len" => parts.push(("length", number(phrase, index + 1, desk)?)),
-            "format" => parts.push(("format", word(phrase, index + 1, &FORMATS, "format", desk)?)),
+            "format" => parts.push(("format", word(phrase, index + 1, &FORMS, "format", desk)?)),
             "sample" => {
                 desk.fates.notice(phrase.place(index), "every line goes to every target", "");
             }
@@ -94,23 +95,14 @@ fn number(phrase: &Phrase<'_>, index: usize, desk: &mut Desk<'_>) -> Option<Stri
     number.map(|number| number.to_string())
 }
 
-fn word(phrase: &Phrase<'_>, index: usize, known: &[&str], what: &str, desk: &mut Desk<'_>) -> Option<String> {
+fn word<T>(phrase: &Phrase<'_>, index: usize, known: &[(&str, T)], what: &str, desk: &mut Desk<'_>) -> Option<String> {
     let text = phrase.text(index);
-    if known.contains(&text) {
+    if known.iter().any(|(name, _)| *name == text) {
         return Some(quoted(text));
     }
     let optional = if what == "level" { "optional " } else { "" };
-    let near = nearest(text, known.iter().copied())
+    let near = nearest(text, known.iter().map(|(name, _)| *name))
         .map_or_else(String::new, |near| format!("; did you mean '{near}' maybe ?"));
     desk.error(phrase.place(index), format!("log : unknown {optional}log {what} '{text}'{near}"));
     None
 }
-
-const FORMATS: [&str; 8] = ["local", "rfc3164", "rfc5424", "priority", "short", "timed", "iso", "raw"];
-
-const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "auth2", "ftp", "ntp", "audit",
-    "alert", "cron2", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
-
-const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];

@@ -52,7 +52,7 @@ fn log_format(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
             Ok(_) => proxy.log.settings.set("log.format", quoted(format), phrase.at()),
             Err(error) => {
                 proxy.log.settings.remove("log.format");
-                let reason = format!("'log-format' {error}");
+                let reason = format!("'log-format' {error} (in '{format}')");
                 desk.fates.notice(phrase.place(1), reason, "until then lines have the form of tcplog");
             }
         },

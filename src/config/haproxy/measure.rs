@@ -26,13 +26,10 @@ fn scaled_time(text: &str, plain: u64) -> Result<u64, TimeError> {
     let unit = match &text[digits..] {
         _ if digits == 0 => return Err(TimeError::Character(text.chars().next().unwrap_or(' '))),
         "" => plain,
-        "us" => 1,
-        "ms" => 1_000,
-        "s" => 1_000_000,
-        "m" => 60_000_000,
-        "h" => 3_600_000_000,
-        "d" => 86_400_000_000,
-        other => return Err(TimeError::Character(other.chars().next().unwrap_or(' '))),
+        unit => match UNITS.iter().find(|(name, _)| unit.starts_with(name)) {
+            Some((_, micros)) => *micros,
+            None => return Err(TimeError::Character(unit.chars().next().unwrap_or(' '))),
+        },
     };
     let number: u64 = text[..digits].parse().map_err(|_| TimeError::Overflow)?;
     let micros = number.checked_mul(unit).ok_or(TimeError::Overflow)?;
@@ -43,6 +40,20 @@ fn scaled_time(text: &str, plain: u64) -> Result<u64, TimeError> {
     }
 }
 
+/// What stands behind the unit of a time, which HAProxy 2.6 passes over with a warning.
+pub(super) fn behind_unit(text: &str) -> Option<char> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    UNITS.iter().find_map(|(name, _)| unit.strip_prefix(name))?.chars().next()
+}
+
+/// The number that a text begins with, as C reads it: 0 if there is none. And whether it is the whole text.
+pub(super) fn leading(text: &str) -> (i64, bool) {
+    let sign = usize::from(text.starts_with(['-', '+']));
+    let end = sign + text[sign..].bytes().take_while(u8::is_ascii_digit).count();
+    let number = text[..end].parse().unwrap_or(if end == sign { 0 } else { i64::MAX });
+    (number, end == text.len() && end > sign)
+}
+
 /// A whole number, and nothing behind it.
 pub(super) fn integer(text: &str) -> Option<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -51,6 +62,10 @@ pub(super) fn integer(text: &str) -> Option<i64> {
 }
 
 const LONGEST: u64 = i32::MAX as u64;
+
+/// In microseconds.
+const UNITS: [(&str, u64); 6] =
+    [("us", 1), ("ms", 1_000), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
 
 #[cfg(test)]
 mod tests {
@@ -77,6 +92,19 @@ mod tests {
         for (text, error) in bad {
             assert_eq!(time(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn what_stands_behind_is_seen() {
+        assert_eq!((time("2h30m"), behind_unit("2h30m")), (Ok(7_200_000), Some('3')));
+        for text in ["2h", "5", "5ms", "1us", "x"] {
+            assert_eq!(behind_unit(text), None, "{text}");
+        }
+        for (text, number, whole) in [("12", 12, true), ("100%", 100, false), ("-1", -1, true), ("x", 0, false)] {
+            assert_eq!(leading(text), (number, whole), "{text}");
+        }
+        assert_eq!(leading("99999999999999999999").0, i64::MAX);
+        assert_eq!([leading(""), leading("-"), leading("-x")], [(0, false); 3]);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! haproxy.cfg: text → lines of words → sections → TOML, with what became of each line.
 //!
-//! The files named after groups of words are tables: each word, and what becomes of it. docs/haproxy.md has the same rows.
+//! The files named after groups of words are tables: each word, and what becomes of it. docs/haproxy.md has the same
+//! rows.
 
+mod absence;
 mod argument;
 mod backend_table;
 mod bind_address;
@@ -11,7 +13,9 @@ mod check_table;
 mod check_words;
 mod conditions;
 mod document;
+mod doubts;
 mod environment;
+mod excerpt;
 mod expect_rule;
 mod expression;
 mod fate;
@@ -21,6 +25,7 @@ mod global_table;
 mod global_words;
 mod http_check;
 mod http_words;
+mod judgement;
 mod known;
 mod lexer;
 mod lines;
@@ -29,6 +34,7 @@ mod log_target;
 mod log_words;
 mod measure;
 mod phrase;
+mod predicate;
 mod proxy;
 mod proxy_words;
 mod reading;
@@ -37,6 +43,7 @@ mod resolver;
 mod routing_words;
 mod sections;
 mod server_address;
+mod server_arguments;
 mod server_words;
 mod setting;
 mod shared;
@@ -52,7 +59,8 @@ mod tests;
 mod timeout_words;
 mod translation;
 
-pub(crate) use environment::Environment;
+pub(crate) use environment::{Environment, HAPROXY_VERSION};
+pub(in crate::config) use expression::holds;
 pub(crate) use fate::{Fate, Verdict};
 pub(crate) use global_plan::ProcessWords;
 pub(crate) use reading::HaproxyReading;

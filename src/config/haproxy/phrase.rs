@@ -3,6 +3,7 @@
 use super::environment::Environment;
 use super::fate::Fates;
 use super::lines::Word;
+use super::measure::{TimeError, behind_unit, leading, time};
 use super::spot::Spot;
 
 /// `no option x` and `default option x`.
@@ -66,6 +67,25 @@ pub(super) struct Desk<'a> {
 impl Desk<'_> {
     pub(super) fn error(&mut self, at: Spot, reason: impl Into<String>) {
         self.fates.error(at, reason.into().trim_end_matches('.'), "");
+    }
+
+    /// A number as HAProxy reads it, with a notice if it is not what stands there.
+    pub(super) fn number(&mut self, at: Spot, word: &str, text: &str) -> i64 {
+        let (number, is_whole) = leading(text);
+        if !is_whole {
+            self.fates.notice(at, format!("'{word} {text}' is read as {number}"), "write a whole number");
+        }
+        number
+    }
+
+    /// Milliseconds, with a notice of what HAProxy warns of.
+    pub(super) fn time(&mut self, at: Spot, text: &str) -> Result<u64, TimeError> {
+        let ms = time(text)?;
+        if let Some(c) = behind_unit(text) {
+            let reason = format!("unexpected character '{c}' after the timer value '{text}', which is not read");
+            self.fates.notice(at, reason, "write one number with one unit");
+        }
+        Ok(ms)
     }
 
     /// An error if there are more words than the first `most`.

@@ -1,13 +1,14 @@
 //! Words of `defaults`, `frontend`, `backend` and `listen` that are about neither HTTP, logs, checks nor rules.
 
 use super::bind_words;
+use super::fate::Verdict;
 use super::known::{Half, KnownWord, Meaning};
 use super::measure::{integer, seconds};
 use super::phrase::{Desk, Phrase, Sign};
 use super::proxy::{Proxy, ProxyMode};
 use super::server_words;
 use super::setting::{duration, quoted};
-use super::source_address;
+use super::source_address::{self, ANY_PORT, SourceAddress};
 use super::state_file::{LOADS_STATE, LOCAL, STATE_FILE_NAME};
 
 pub(super) const TABLE: &[KnownWord<Proxy>] = &[
@@ -65,7 +66,7 @@ pub(super) const TABLE: &[KnownWord<Proxy>] = &[
     back("srvtcpka-intvl", Meaning::Ignored(PROBES, "")),
     back("load-server-state-from-file", Meaning::Does(load_state)),
     back("server-state-file-name", Meaning::Does(state_file_name)),
-    both("email-alert", Meaning::Notice("lb sends no mail", "changes of state are logged on stderr")),
+    both("email-alert", Meaning::Does(email_alert)),
 ];
 
 const fn both(name: &'static str, meaning: Meaning<Proxy>) -> KnownWord<Proxy> {
@@ -101,14 +102,15 @@ fn enabled(proxy: &mut Proxy, _: &Phrase<'_>, _: &mut Desk<'_>) {
     proxy.disabled = None;
 }
 
-/// The number behind a word; 0 stands for none.
+/// The number behind a word; 0 stands for none, and so does what is below it.
 fn number(phrase: &Phrase<'_>, desk: &mut Desk<'_>) -> Option<i64> {
-    let number = integer(phrase.text(1)).filter(|number| *number >= 0);
-    if number.is_none() {
-        desk.error(phrase.place(1), format!("'{}' expects an integer argument.", phrase.text(0)));
-    }
+    let (word, text) = (phrase.text(0), phrase.text(1));
     desk.at_most(phrase, 2);
-    number
+    if text.is_empty() {
+        desk.error(phrase.place(1), format!("'{word}' expects an integer argument."));
+        return None;
+    }
+    Some(desk.number(phrase.place(1), word, text).max(0))
 }
 
 fn maxconn(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
@@ -227,8 +229,16 @@ fn redispatch(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         desk.fates.notice(phrase.at(), reason, "write `option redispatch`");
     }
     let text = phrase.text(2);
-    if !old && !text.is_empty() && integer(text).is_none() {
-        desk.error(phrase.place(2), format!("'option redispatch' : invalid number '{text}'"));
+    if old || text.is_empty() || phrase.sign != Sign::Plain {
+        return;
+    }
+    match desk.number(phrase.place(2), "option redispatch", text) {
+        0 => drop(proxy.back.remove("redispatch")),
+        1 => {}
+        _ => {
+            let reason = format!("'option redispatch {text}': every retry may go to another server");
+            desk.fates.notice(phrase.place(2), reason, "");
+        }
     }
 }
 
@@ -248,8 +258,14 @@ fn fullconn(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
 }
 
 fn source(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
-    match source_address::read(&desk.environment.in_address(phrase.text(1))) {
-        Ok(addr) => proxy.back.set("source", quoted(&addr), phrase.at()),
+    let text = desk.environment.in_address(phrase.text(1));
+    match source_address::read(&text) {
+        Ok(SourceAddress { ip, port: None }) => proxy.back.set("source", quoted(&ip), phrase.at()),
+        Ok(SourceAddress { port: Some(port), .. }) if port.contains(['-', '+']) => {
+            let what = if port.starts_with(['-', '+']) { "offset" } else { "range" };
+            desk.error(phrase.place(1), format!("'source {text}' : port {what} not permitted here in '{text}'"));
+        }
+        Ok(_) => proxy.refuse(phrase.place(1), "source", format!("'source {text}': {ANY_PORT}"), "leave the port out"),
         Err(reason) => desk.error(phrase.place(1), format!("'source' : {reason}")),
     }
     match phrase.text(2) {
@@ -271,6 +287,19 @@ fn keepalive(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         Ok(_) => desk.error(phrase.place(1), format!("'{}' expects a time from 1s to 9h.", phrase.text(0))),
         Err(error) => desk.error(phrase.place(1), format!("{error} in '{}'.", phrase.text(0))),
     }
+}
+
+fn email_alert(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
+    let (verdict, remedy) = match phrase.text(1) {
+        "mailers" => (Verdict::Notice, "changes of state are logged"),
+        "from" | "to" | "level" | "myhostname" => (Verdict::Ignored, ""),
+        other => {
+            desk.error(phrase.place(1), format!("email-alert: unknown argument '{other}'."));
+            return;
+        }
+    };
+    let reason = format!("'email-alert {}': lb sends no mail", phrase.text(1));
+    proxy.doubt(verdict, phrase.at(), "email-alert", reason, remedy);
 }
 
 fn load_state(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {

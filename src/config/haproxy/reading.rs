@@ -1,11 +1,12 @@
-//! An haproxy.cfg from its text to the typed configuration: its TOML goes through the one reader that there is, and what
-//! that finds wrong is said of the line of the cfg that it comes from.
+//! An haproxy.cfg from its text to the typed configuration: its TOML goes through the one reader that there is, and
+//! what that finds wrong is said of the line of the cfg that it comes from.
 
 use std::collections::HashSet;
 
 use super::super::problem::{Problem, Problems};
 use super::super::words::counted;
 use super::super::{Config, parse};
+use super::document::Document;
 use super::environment::Environment;
 use super::fate::{Fate, Fates, Verdict};
 use super::global_plan::ProcessWords;
@@ -29,25 +30,34 @@ pub(crate) struct HaproxyReading {
 
 impl HaproxyReading {
     pub(crate) fn of(sources: &[Source], environment: Environment) -> Self {
-        let Translation { document, mut fates, process, frontends } = translate(sources, environment);
-        let listens_nowhere = frontends == 0 && fates.worst() < Verdict::Refused;
-        let mut config = None;
-        if frontends > 0 {
-            match parse("", &document.toml) {
-                Ok(read) => config = Some(read),
-                Err(problems) => {
-                    // What is wrong with a line in HAProxy's eyes may make its TOML wrong, too.
-                    let errors = fates.iter().filter(|fate| fate.verdict == Verdict::Error);
-                    let wrong: HashSet<_> = errors.map(|fate| (fate.at.file, fate.at.line)).collect();
-                    for problem in &problems {
-                        let at = document.origin(problem.line).unwrap_or(FIRST);
-                        if !wrong.contains(&(at.file, at.line)) {
-                            fates.error(at, problem.message.clone(), "");
-                        }
-                    }
+        let mut beyond: Vec<(Spot, String)> = Vec::new();
+        let (Translation { document, mut fates, process, frontends }, config) = loop {
+            let translation = translate(sources, environment.clone(), &beyond);
+            if translation.frontends == 0 {
+                break (translation, None);
+            }
+            let problems = match parse("", &translation.document.toml) {
+                Ok(read) => break (translation, Some(read)),
+                Err(problems) => problems,
+            };
+            // What is wrong with a line in HAProxy's eyes may make its TOML wrong, too.
+            let errors = translation.fates.iter().filter(|fate| fate.verdict == Verdict::Error);
+            let said = errors.map(|fate| fate.at).chain(beyond.iter().map(|(at, _)| *at));
+            let said: HashSet<_> = said.map(|at| (at.file, at.line)).collect();
+            let known = beyond.len();
+            for problem in &problems {
+                let at = translation.document.origin(problem.line).unwrap_or(FIRST);
+                if !said.contains(&(at.file, at.line)) {
+                    beyond.push((at, in_words_of_cfg(&problem.message, &translation.document)));
                 }
             }
-        } else if listens_nowhere {
+            // Each round refuses sections; those that are left may have problems of their own.
+            if beyond.len() == known {
+                break (translation, None);
+            }
+        };
+        let listens_nowhere = frontends == 0 && fates.worst() < Verdict::Refused;
+        if listens_nowhere {
             fates.error(FIRST, "there is no frontend that listens", "add a `frontend` or `listen` with a `bind`");
         }
         Self { toml: document.toml, fates, process, config, listens_nowhere }
@@ -67,7 +77,7 @@ impl HaproxyReading {
         if !problems.is_empty() && self.fates.worst() == Verdict::Refused && self.config.is_some() {
             let file = problems[0].file.clone();
             let message = "sections are refused; `--skip-refused` runs the others".to_owned();
-            problems.push(Problem { file, line: 0, column: 0, message });
+            problems.push(Problem { file, line: 0, column: 0, message, excerpt: String::new() });
         }
         let notices = self.fates.iter().filter(|fate| fate.verdict == Verdict::Notice).cloned().collect();
         match (Problems::from_list(problems), self.config) {
@@ -106,6 +116,30 @@ impl HaproxyReading {
     }
 }
 
+/// Sections and lines of the TOML as those of the cfg that they come from.
+fn in_words_of_cfg(message: &str, document: &Document) -> String {
+    let mut text = message.to_owned();
+    for kind in ["frontend", "backend"] {
+        let start = format!("[{kind}.");
+        while let Some(at) = text.find(&start) {
+            let Some(end) = text[at..].find(']').map(|length| at + length) else {
+                break;
+            };
+            let name = text[at + start.len()..end].trim_end_matches(".servers").trim_matches('"').to_owned();
+            text.replace_range(at..=end, &format!("{kind} '{name}'"));
+        }
+    }
+    if let Some((before, behind)) = message.split_once(" in line ") {
+        let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+        let origin = behind[..digits].parse().ok().and_then(|line| document.origin(line));
+        if let Some(origin) = origin.filter(|_| !before.is_empty()) {
+            let line = format!(" in line {}", &behind[..digits]);
+            text = text.replace(&line, &format!(" in line {}", origin.line));
+        }
+    }
+    text
+}
+
 fn problem(fate: &Fate) -> Problem {
     let remedy = if fate.remedy.is_empty() { String::new() } else { format!("; {}", fate.remedy) };
     let refused = if fate.verdict == Verdict::Refused { "refused: " } else { "" };
@@ -114,6 +148,7 @@ fn problem(fate: &Fate) -> Problem {
         line: fate.at.line,
         column: fate.at.column,
         message: format!("{refused}{}{remedy}", fate.reason),
+        excerpt: fate.excerpt.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `resolvers NAME`: which name servers are asked, and how patiently.
 
 use super::known::hint;
-use super::measure::{integer, time};
+use super::measure::integer;
 use super::phrase::{Desk, Phrase};
 use super::setting::{Settings, duration, quoted};
 use super::spot::Spot;
@@ -80,7 +80,7 @@ fn held(resolver: &mut Resolver, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         desk.error(phrase.place(1), format!("'{word}' has no event '{event}'{near}"));
         return;
     };
-    match time(phrase.text(2)) {
+    match desk.time(phrase.place(2), phrase.text(2)) {
         Ok(_) if key.is_empty() => {
             let reason = format!("'{word} {event}': an address stays until the name has another one");
             desk.fates.ignored(phrase.at(), reason, "");

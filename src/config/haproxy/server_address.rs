@@ -61,6 +61,13 @@ pub(super) fn read(text: &str) -> Result<ServerAddress, UnusableAddress> {
     }
 }
 
+/// Whether it stands for the address that the client called.
+pub(super) fn is_unspecified(text: &str) -> bool {
+    let (host, _) = split(text.split_once('@').map_or(text, |(_, rest)| rest));
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.is_empty() || bare == "*" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+}
+
 /// The port is behind the last colon, unless that is within brackets. `fe80::` alone is an address.
 fn split(text: &str) -> (&str, &str) {
     match text.rsplit_once(':') {

@@ -13,3 +13,10 @@ pub(crate) struct Spot {
     /// In characters, from 1.
     pub(crate) column: usize,
 }
+
+impl Spot {
+    /// On the same line.
+    pub(super) fn is_beside(self, other: Self) -> bool {
+        (self.file, self.line) == (other.file, other.line)
+    }
+}

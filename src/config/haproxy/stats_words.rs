@@ -29,6 +29,9 @@ fn stats(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) {
         proxy.page.get_or_insert_with(|| phrase.at());
     } else {
         let near = super::known::hint(phrase.text(1), WORDS.iter().copied());
-        desk.error(phrase.place(1), format!("unknown stats parameter '{}' in '{}'.{near}", phrase.text(1), proxy.name));
+        let known = "'admin', 'uri', 'realm', 'auth', 'scope', 'enable', 'hide-version', 'show-node', 'show-desc' or \
+                     'show-legends'";
+        let what = format!("unknown stats parameter '{}', expects {known}{near}", phrase.text(1));
+        desk.error(phrase.place(1), what);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn rule(proxy: &mut Proxy, phrase: &Phrase<'_>, desk: &mut Desk<'_>) 
             let other = phrase.text(1);
             let words = ["connect", "send", "send-binary", "send-lf", "expect", "comment"];
             let what = "'tcp-check' only supports 'comment', 'connect', 'send', 'send-binary', 'expect'";
-            desk.error(phrase.place(1), format!("{what} (got '{other}').{}", hint(other, words)));
+            desk.error(phrase.place(1), format!("{what} (got '{other}'){}", hint(other, words)));
             None
         }
     };

@@ -5,6 +5,7 @@ use super::lines::{Line, lines};
 use super::spot::Spot;
 use super::*;
 
+mod accepted;
 mod checks;
 mod documented;
 mod meanings;
@@ -190,7 +191,21 @@ fn variables_are_as_they_are_at_each_line() {
             format!("{}{}", words.join(" "), line.comment.as_deref().unwrap_or_default())
         })
         .collect();
-    assert_eq!(shown, ["global", "a", " why", "a 1", "", "", "", "a", "defaults", "setenv A 2", "b"]);
+    let frozen = " the variables of this line are replaced by their values";
+    let expected = [
+        "global".to_owned(),
+        format!("a{frozen}"),
+        " why".to_owned(),
+        format!("a 1{frozen}"),
+        " `.if defined(A)` holds here".to_owned(),
+        String::new(),
+        String::new(),
+        format!("a{frozen}"),
+        "defaults".to_owned(),
+        "setenv A 2".to_owned(),
+        format!("b{frozen}"),
+    ];
+    assert_eq!(shown, expected);
     assert_eq!((fates.fine(), fates.iter().len()), (4, 0));
 }
 

@@ -1,7 +1,6 @@
 //! `timeout …`, and the three words that HAProxy 1.4 had for it.
 
 use super::known::{Half, KnownWord, Meaning, hint};
-use super::measure::time;
 use super::phrase::{Desk, Phrase, Sign};
 use super::proxy::Proxy;
 use super::setting::{Settings, duration};
@@ -91,5 +90,6 @@ fn value(phrase: &Phrase<'_>, index: usize, name: &str, desk: &mut Desk<'_>) -> 
     if let Some(word) = phrase.words.get(index + 1) {
         desk.error(word.at, format!("'{name}' : unexpected extra argument '{}' after value '{text}'.", word.text));
     }
-    time(text).map_err(|error| desk.error(phrase.place(index), format!("{error} in '{name}'"))).ok()
+    let ms = desk.time(phrase.place(index), text);
+    ms.map_err(|error| desk.error(phrase.place(index), format!("{error} in '{name}'"))).ok()
 }

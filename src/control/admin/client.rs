@@ -39,7 +39,8 @@ impl Client {
     /// Connects to the daemon whose admin socket is `path`.
     ///
     /// # Errors
-    /// When there is no such socket, it has no listener, this user may not connect, or its queue stays full for [`SILENCE`].
+    /// When there is no such socket, it has no listener, this user may not connect, or its queue stays full for
+    /// [`SILENCE`].
     pub(crate) fn connect(path: &Path) -> Result<Self, ClientError> {
         let connect = || {
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -1,6 +1,6 @@
-//! The agent of a server: a program that is asked from time to time how the server is, how much of its weight it is to have,
-//! and how many sessions. As in HAProxy an agent that does not answer changes nothing: whether the server can be reached is
-//! for the checks to find out.
+//! The agent of a server: a program that is asked from time to time how the server is, how much of its weight it is to
+//! have, and how many sessions. As in HAProxy an agent that does not answer changes nothing: whether the server can be
+//! reached is for the checks to find out.
 
 use std::io;
 use std::net::SocketAddr;

@@ -13,8 +13,8 @@ use crate::backend::{Backend, Change, Member, Server, Usability};
 use crate::config::AdminState;
 use crate::log::{ChangeLine, SessionLog};
 
-/// Called after a server went UP or DOWN, as one that is UP does when it leaves MAINT, and with `None` after another change
-/// of its administrative state.
+/// Called after a server went UP or DOWN, as one that is UP does when it leaves MAINT, and with `None` after another
+/// change of its administrative state.
 pub(crate) type OnChange = Rc<dyn Fn(&Arc<Backend>, &Arc<Server>, Option<Transition>)>;
 
 /// What a change of a server entails. Lives on the control thread.
@@ -83,6 +83,7 @@ impl Consequences {
         backend.refresh(Instant::now());
         self.write(backend, sentences::administered(backend, member, before, Some(path)));
         self.follow_up(backend, false);
+        (self.on_change)(backend, &member.server, None);
     }
 
     /// What every change of a backend's servers may entail: a word about its last usable one, and the growing weights of

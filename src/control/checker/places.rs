@@ -1,4 +1,5 @@
-//! Places: where a server may be whose name has several addresses. It is at one of them, and stays there while that answers.
+//! Places: where a server may be whose name has several addresses. It is at one of them, and stays there while that
+//! answers.
 
 use std::cell::{Cell, RefCell};
 

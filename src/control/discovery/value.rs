@@ -1,8 +1,8 @@
 //! One key of a source: its name and its value, made a server.
 //!
 //! A value is `host:port`, as it is written for HAProxy through confd, the same as a JSON text, or a JSON object with
-//! `addr`, `weight`, `maxconn`, `backup` and `drain`. What is written by others is never trusted: everything has a bound, and a unix socket is refused,
-//! since the writer of a key must not reach the sockets of this machine.
+//! `addr`, `weight`, `maxconn`, `backup` and `drain`. What is written by others is never trusted: everything has a
+//! bound, and a unix socket is refused, since the writer of a key must not reach the sockets of this machine.
 
 use std::collections::BTreeMap;
 

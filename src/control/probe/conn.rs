@@ -1,8 +1,8 @@
 //! The connection of one check.
 //!
 //! How it ends matters: a server that is reset logs it, at every check, and the side that closes first keeps a TIME_WAIT
-//! for a minute. A check that has its answer closes in order, see [`Farewell`](super::farewell::Farewell); one that is given
-//! up is reset. Where nothing is to be said at all even a FIN is spared, see [`Talk::Nothing`].
+//! for a minute. A check that has its answer closes in order, see [`Farewell`](super::farewell::Farewell); one that is
+//! given up is reset. Where nothing is to be said at all even a FIN is spared, see [`Talk::Nothing`].
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};

@@ -28,8 +28,8 @@ pub(crate) struct ProbedServer<'a> {
     pub(crate) sessions: u32,
 }
 
-/// Runs the program and waits for its end. HAProxy's arguments and variables; the address that clients connect to is not
-/// known to a backend, which HAProxy too says by `NOT_USED`.
+/// Runs the program and waits for its end. HAProxy's arguments and variables; the address that clients connect to is
+/// not known to a backend, which HAProxy too says by `NOT_USED`.
 ///
 /// Cancel safety: dropping the future kills the program and what it has started.
 pub(super) async fn ask(

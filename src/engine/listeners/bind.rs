@@ -3,32 +3,27 @@
 //! The engine keeps a duplicate of each, and the supervisor another, so that the connections in an accept queue outlive
 //! the process that accepts from it. Sockets of a previous engine are taken over with their queues; a group may then have
 //! more of them than there are workers, and none is ever closed for that.
-//!
-//! An address where another process listens is refused, unless `reuse_port` says otherwise: two that share a port would
-//! each get some of the connections. So the first socket of an address begins to listen without SO_REUSEPORT, which the
-//! kernel grants to one process only, also of two that start at the same time; the others join it afterwards.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::libc;
 use socket2::SockRef;
 
-use crate::config::{self, Bind, BindEntry, Entrance, Liveness};
+use crate::config::{self, BindEntry, Entrance};
+use crate::engine::listeners::group::{Group, are_own, holders_after, options};
 use crate::engine::listeners::inherited::InheritedListener;
+use crate::engine::listeners::listener_error::ListenerError;
 use crate::engine::listeners::unix;
-use crate::engine::listeners::unix_place::{UnixFailure, UnixPlace};
+use crate::engine::listeners::unix_place::UnixPlace;
 use crate::handoff::control::{Listener, ListenerKind};
 use crate::proxy::gate::Gate;
 use crate::proxy::worker::ListenerId;
 use crate::sys::addr::named;
 use crate::sys::fd;
-use crate::sys::port_holder::{PortHolder, holders};
-use crate::sys::socket::{ListenOptions, bind, listen, local_addr, share};
+use crate::sys::socket::{listen, local_addr, share};
 
 /// The sockets of one bind address.
 #[derive(Debug)]
@@ -44,25 +39,12 @@ pub(crate) struct Bound {
     group: Group,
 }
 
-/// Where the first socket of an address comes from, which decides how the others join it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    /// Bound by this engine; `shared`: with SO_REUSEPORT from the start.
-    New { shared: bool },
-    /// From a previous engine.
-    Inherited,
-    /// From the parent of the supervisor: it is not only ours, and stays as it is.
-    HandedDown,
-    /// A unix socket: there is one, which all workers accept from.
-    Unix,
-}
-
 /// Where the first socket comes from, and what may be in its way.
 #[derive(Debug, Default)]
 pub(crate) struct BoundOrigin {
     pub(crate) inherited: Vec<InheritedListener>,
-    /// What listens at the path of this unix socket leaves it: another listener of this engine, or the program that this one
-    /// replaces.
+    /// What listens at the path of this unix socket leaves it: another listener of this engine, or the program that
+    /// this one replaces.
     pub(crate) own: bool,
     /// How long to wait for another process that is about to leave the address.
     pub(crate) patience: Duration,
@@ -77,51 +59,6 @@ pub(crate) struct ListenerSlot {
     pub(crate) cookie: u64,
     /// Another engine accepts from it.
     pub(crate) parked: bool,
-}
-
-/// Why a frontend cannot listen.
-#[derive(Debug, thiserror::Error)]
-#[error("{owner}: cannot bind {bind}: {error}{remedy}")]
-pub(crate) struct ListenerError {
-    owner: String,
-    bind: String,
-    error: io::Error,
-    remedy: String,
-}
-
-impl ListenerError {
-    fn new(frontend: &config::Frontend, bind: &BindEntry, error: io::Error, holders: &[PortHolder]) -> Self {
-        let remedy = match (holders, error.kind()) {
-            ([holder, ..], _) if frontend.reuse_port => {
-                format!(": {holder}; stop it, or let it set SO_REUSEPORT too and run as the same user")
-            }
-            ([holder, ..], _) => {
-                let takeover = if holder.is_lb() { " take over from it with --takeover," } else { "" };
-                let other =
-                    if bind.is_unix() { "choose another path or name" } else { "share with `reuse_port = true`" };
-                format!(": {holder}; stop it,{takeover} or {other}")
-            }
-            ([], io::ErrorKind::AddrInUse) if bind.is_unix() => {
-                " (another program listens there: ss -lxp shows which)".to_owned()
-            }
-            ([], _) if bind.is_unix() => String::new(),
-            ([], io::ErrorKind::AddrInUse) => " (another program listens there: ss -ltnp shows which)".to_owned(),
-            ([], _) if bind.interface.is_some() && error.raw_os_error() == Some(libc::ENODEV) => {
-                " (this host has no interface of that name: ip link)".to_owned()
-            }
-            ([], io::ErrorKind::PermissionDenied) => " (ports below 1024 need CAP_NET_BIND_SERVICE: run under the \
-                systemd unit, or setcap the binary)"
-                .to_owned(),
-            ([], io::ErrorKind::AddrNotAvailable) => " (no interface of this host has that address)".to_owned(),
-            ([], _) => String::new(),
-        };
-        let owner = match frontend.name.as_str() {
-            // No frontend has no name.
-            "" => "haproxy_socket".to_owned(),
-            name => format!("frontend {name}"),
-        };
-        Self { owner, bind: bind.to_string(), error, remedy }
-    }
 }
 
 impl Bound {
@@ -139,10 +76,10 @@ impl Bound {
         let (group, mut sockets, place) = match inherited.first() {
             None if wanted.is_unix() => {
                 let bound = unix::bind(wanted, own, patience);
-                let (first, place) = bound.map_err(|failure| unix_error(frontend, wanted, failure))?;
+                let (first, place) = bound.map_err(|failure| ListenerError::of_unix(frontend, wanted, failure))?;
                 (Group::Unix, vec![first], place)
             }
-            None => bind_first(frontend, wanted, patience).map(|(group, first)| (group, vec![first], None))?,
+            None => Group::first(frontend, wanted, patience).map(|(group, first)| (group, vec![first], None))?,
             Some(held) => {
                 let group = match held.is_handed_down() {
                     _ if wanted.is_unix() => Group::Unix,
@@ -241,7 +178,7 @@ impl Bound {
     pub(crate) fn publish(&mut self, frontend: &config::Frontend, own: bool) -> Result<(), ListenerError> {
         let entry = self.gate.entry();
         let published = self.place.as_mut().map_or(Ok(()), |place| place.publish(own));
-        published.map_err(|failure| unix_error(frontend, &entry, failure))
+        published.map_err(|failure| ListenerError::of_unix(frontend, &entry, failure))
     }
 
     /// Whether clients find it: the path of a unix socket may have been removed.
@@ -260,85 +197,6 @@ impl Bound {
         self.place.iter().for_each(UnixPlace::unlink);
     }
 }
-
-impl Group {
-    /// A socket for a worker that has none yet: one more of the group, or where there can be none (the first one was
-    /// handed down, or belongs to another user) a duplicate, so that the workers accept from the same queue.
-    fn further(self, first: &OwnedFd, addr: Option<SocketAddr>, options: &ListenOptions) -> io::Result<OwnedFd> {
-        match (self, addr) {
-            (Self::New { shared }, Some(addr)) => bind(addr, options, shared),
-            (Self::Inherited, Some(addr)) => bind(addr, options, true).or_else(|_| first.try_clone()),
-            _ => first.try_clone(),
-        }
-    }
-}
-
-fn unix_error(frontend: &config::Frontend, wanted: &BindEntry, failure: UnixFailure) -> ListenerError {
-    match failure {
-        UnixFailure::Io(error) => ListenerError::new(frontend, wanted, error, &[]),
-        UnixFailure::Taken(holder) => {
-            ListenerError::new(frontend, wanted, io::ErrorKind::AddrInUse.into(), holder.as_slice())
-        }
-    }
-}
-
-/// The first socket of an address.
-fn bind_first(
-    frontend: &config::Frontend,
-    wanted: &BindEntry,
-    patience: Duration,
-) -> Result<(Group, OwnedFd), ListenerError> {
-    let fail = |error, holders: &[PortHolder]| ListenerError::new(frontend, wanted, error, holders);
-    let (options, shared) = (options(wanted), frontend.reuse_port);
-    let Bind::Address(addr) = wanted.bind else {
-        let text = "no listening TCP socket was handed down by that number or name (LISTEN_FDS, LISTEN_FDNAMES)";
-        return Err(fail(io::Error::other(text), &[]));
-    };
-    let end = Instant::now() + patience;
-    loop {
-        let error = match bind(addr, &options, shared) {
-            Ok(socket) => return Ok((Group::New { shared }, socket)),
-            Err(error) => error,
-        };
-        let holders = holders_after(&error, addr, &options);
-        if are_own(&holders) {
-            // An address of this engine, or of one that drains, meets this one: `0.0.0.0:80` and `127.0.0.1:80`.
-            let bound = bind(addr, &options, true).map_err(|error| fail(error, &holders))?;
-            return Ok((Group::New { shared: true }, bound));
-        }
-        if error.kind() != io::ErrorKind::AddrInUse || Instant::now() >= end {
-            return Err(fail(error, &holders));
-        }
-        thread::sleep(PAUSE);
-    }
-}
-
-fn holders_after(error: &io::Error, addr: SocketAddr, options: &ListenOptions) -> Vec<PortHolder> {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => holders(addr, options.v4v6),
-        _ => Vec::new(),
-    }
-}
-
-fn are_own(holders: &[PortHolder]) -> bool {
-    !holders.is_empty() && holders.iter().all(PortHolder::is_own)
-}
-
-fn options(entry: &BindEntry) -> ListenOptions {
-    ListenOptions {
-        backlog: entry.backlog,
-        // The kernel stops waiting for the first bytes after about so long and hands the connection over as it is.
-        defer_accept: entry.defer_accept.then_some(Duration::from_secs(3)),
-        v4v6: entry.v4v6,
-        // Sessions that last get their backend's own values later.
-        liveness: Liveness { user_timeout: entry.user_timeout, ..Liveness::default() },
-        interface: entry.interface.clone(),
-        tfo: entry.tfo,
-    }
-}
-
-/// Between two looks at an address that another process has.
-const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,9 @@
 
 pub(crate) mod bind;
 pub(crate) mod departed;
+mod group;
 pub(crate) mod inherited;
+pub(crate) mod listener_error;
 mod unix;
 mod unix_place;
 

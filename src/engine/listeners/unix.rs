@@ -10,8 +10,8 @@ use crate::engine::listeners::unix_place::{UnixFailure, UnixPlace};
 use crate::sys::local::{self, LocalKind};
 use crate::sys::port_holder::PortHolder;
 
-/// A socket that does not listen yet. `own`: what listens at its path gives way. `patience`: how long to wait for a process
-/// that is about to leave it.
+/// A socket that does not listen yet. `own`: what listens at its path gives way. `patience`: how long to wait for a
+/// process that is about to leave it.
 pub(super) fn bind(
     entry: &BindEntry,
     own: bool,

@@ -1,4 +1,5 @@
-//! The path of a unix socket: how it comes to lead to a new socket, and back to what was there if that one never serves.
+//! The path of a unix socket: how it comes to lead to a new socket, and back to what was there if that one never
+//! serves.
 //!
 //! The socket is made under another name beside the path, and the two are exchanged. So the path leads to a listening
 //! socket at every moment, what was there stays at hand until connections are accepted, and of two processes that start

@@ -22,7 +22,7 @@ use self::shared_names::shares_name;
 use self::tracking::TrackedChange;
 use crate::backend::health::Transition;
 use crate::backend::{Backend, Member, MemberOrigin, MemberSpec};
-use crate::config::{self, Address, Balance, Config, Entrance};
+use crate::config::{self, Address, AdminState, Balance, Config, Entrance};
 use crate::control::admin::{KnownServer, ServerFacts};
 use crate::control::checker::{Cause, Checker, Consequences, OnChange, Seen};
 use crate::control::etcd::SourceStatus;
@@ -178,9 +178,9 @@ impl Pools {
         }
     }
 
-    /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out when a
-    /// backend is next applied. `entrances`: where the frontends listen from now on; `concerned`: backends whose servers
-    /// may be others than at the last look. Returns whether others were found than before.
+    /// Looks for places of servers that are frontends of this balancer and lead back to themselves; they are left out
+    /// when a backend is next applied. `entrances`: where the frontends listen from now on; `concerned`: backends whose
+    /// servers may be others than at the last look. Returns whether others were found than before.
     pub(super) fn look_for_circles(
         &mut self,
         config: &Config,
@@ -450,7 +450,8 @@ impl Pools {
     }
 }
 
-/// Cuts the sessions of a server that went DOWN, or those of the backups of one that came UP, where that is configured.
+/// Cuts the sessions of a server that went DOWN or is now in maint, or those of the backups of one that came UP, where that
+/// is configured.
 fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
     Rc::new(move |backend, server, transition| {
         moved.notify_one();
@@ -462,7 +463,11 @@ fn cut_when_changed(workers: Workers, moved: Rc<Notify>) -> OnChange {
         let cuts = |member: &Arc<Member>| {
             Arc::ptr_eq(&member.server, server) && member.spec.options.shutdown_sessions_when_down
         };
-        if transition == Some(Transition::WentDown) && backend.snapshot().members.iter().any(cuts) {
+        let is_down = || match transition {
+            Some(transition) => transition == Transition::WentDown,
+            None => server.state().administration() == AdminState::Maint,
+        };
+        if is_down() && backend.snapshot().members.iter().any(cuts) {
             for worker in workers.iter() {
                 worker.cut(SessionFilter::Server(Arc::clone(server)), By::ServerDown, Duration::ZERO);
             }

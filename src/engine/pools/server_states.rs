@@ -1,5 +1,5 @@
-//! The states of servers from the files that HAProxy, or a script, has left behind. They count at the start only: an engine
-//! that takes over from another one knows better.
+//! The states of servers from the files that HAProxy, or a script, has left behind. They count at the start only: an
+//! engine that takes over from another one knows better.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Servers that share a host name, as those of a template do: each is at an address of its own. One for which none is left
-//! waits until the name has more.
+//! Servers that share a host name, as those of a template do: each is at an address of its own. One for which none is
+//! left waits until the name has more.
 
 use std::collections::{HashMap, HashSet};
 

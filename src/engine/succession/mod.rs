@@ -6,7 +6,9 @@
 mod batch;
 mod export;
 mod ghosts;
+mod heritage;
 mod import;
+mod outgoing;
 pub(crate) mod peer_link;
 mod places;
 mod receive;
@@ -14,46 +16,42 @@ mod returns;
 mod send;
 mod session_codec;
 mod state;
+mod step;
 mod sums;
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use self::export::{Export, export, finish};
+use self::export::{export, finish};
 use self::ghosts::Ghosts;
+use self::heritage::Heritage;
+use self::outgoing::Outgoing;
 use self::peer_link::{PeerLink, PeerLinkError};
 use self::places::Lending;
 use self::receive::{Arrival, Incoming, OfferedBatch};
-use self::returns::Returns;
 use self::send::{MovedOut, Mover};
 use self::state::{gather, take_state};
-use crate::config::{Config, counted};
+pub(super) use self::step::{Circumstances, HandoffFuture, HandoffNext, HandoffStep};
+use crate::config::counted;
 use crate::engine::listeners::Listeners;
 use crate::engine::pools::Pools;
 use crate::engine::supervisor_link::PeerEnd;
 use crate::engine::workers::Workers;
 use crate::fault;
 use crate::handoff::control::Done;
-use crate::handoff::features::{Agreed, Feature};
-use crate::handoff::peer::{CountsComplete, PeerMessage};
+use crate::handoff::features::Feature;
+use crate::handoff::peer::PeerMessage;
 use crate::proxy::frozen::Frozen;
 
 /// This engine's part in a hand-off. Lives on the control thread.
 #[derive(Debug)]
 pub(super) struct Succession {
     workers: Workers,
-    /// Old engine: the new one has the state, and MOVE may come.
-    exported: Option<Export>,
-    /// New engine: the state is imported; sessions may come once it serves.
-    imported: Option<PeerLink>,
-    /// New engine: the old one may have to continue.
-    returns: Option<Returns>,
-    /// New engine: the old one has counts that it has answered with and this one has not.
-    awaits_counts: bool,
-    /// Old engine: the new one is about to accept, or does.
-    lending: Option<Lending>,
+    /// Old engine.
+    pub(super) outgoing: Outgoing,
+    /// New engine.
+    pub(super) heritage: Heritage,
     moving: Moving,
     ghosts: Ghosts,
 }
@@ -68,58 +66,12 @@ enum Moving {
     In,
 }
 
-/// What else the engine is doing while a hand-off advances.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Circumstances {
-    pub(super) upgrading: bool,
-    pub(super) stopping: bool,
-}
-
-/// The result of a stretch of a hand-off.
-#[derive(Debug)]
-pub(super) enum HandoffStep {
-    Greeted(Result<(PeerLink, Agreed), PeerLinkError>),
-    Exported(Result<Export, PeerLinkError>),
-    MovedOut(MovedOut),
-    /// The last step of the old engine: the answer to MOVE.
-    HandedOver(Done),
-    /// A stretch has panicked. What it held is lost.
-    Panicked,
-    Arrived(Result<(Incoming, Arrival), PeerLinkError>),
-    /// The sessions of a batch belong to this engine now.
-    Given(Result<(Incoming, Vec<Frozen>), PeerLinkError>),
-}
-
-/// A stretch of a hand-off. Not cancel safe: dropped, it ends the hand-off, and sessions that it holds are closed.
-pub(super) type HandoffFuture = Pin<Box<dyn Future<Output = HandoffStep>>>;
-
-/// How a hand-off continues.
-pub(super) enum HandoffNext {
-    Wait(HandoffFuture),
-    /// MOVE is to be answered with this.
-    Report(Done),
-    Over,
-}
-
-impl HandoffStep {
-    /// The counts in it, which are those of the other engine.
-    pub(super) fn counts(&self) -> Option<&PeerMessage> {
-        match self {
-            Self::Arrived(Ok((_, Arrival::State(message)))) => Some(message),
-            _ => None,
-        }
-    }
-}
-
 impl Succession {
     pub(super) fn new(workers: Workers) -> Self {
         Self {
             workers,
-            exported: None,
-            imported: None,
-            returns: None,
-            awaits_counts: false,
-            lending: None,
+            outgoing: Outgoing::default(),
+            heritage: Heritage::default(),
             moving: Moving::No,
             ghosts: Ghosts::default(),
         }
@@ -140,92 +92,15 @@ impl Succession {
         Box::pin(async { HandoffStep::Greeted(greet.await) })
     }
 
-    /// Old engine: the upgrade is over. The link to the new engine is of no more use.
-    pub(super) fn forget_export(&mut self, listeners: &Listeners, pools: &Pools) {
-        self.exported = None;
-        self.reclaim(listeners, pools);
-    }
-
-    /// Old engine: the new one is about to accept. From now on [`Succession::lend`] is due every few milliseconds.
-    pub(super) fn begin_lending(&mut self) {
-        self.lending.get_or_insert_default();
-    }
-
-    /// Old engine: it is parked, except for listeners that the new one does not serve, if `keeps_some`.
-    pub(super) fn parked(&mut self, keeps_some: bool) {
-        if let Some(lending) = &mut self.lending {
-            lending.parked = Some(if keeps_some { places::KEPT } else { 0 });
-        }
-    }
-
     /// Old engine: divides the places within limits with the new one. Returns whether that is to be repeated.
     pub(super) fn lend(&mut self, listeners: &Listeners, pools: &Pools) -> bool {
-        let Some(lending) = self.lending.as_mut().filter(|_| matches!(self.moving, Moving::No)) else {
-            return false;
-        };
-        let Some(export) = self.exported.as_mut().filter(|export| export.agreed.has(Feature::Places)) else {
-            return false;
-        };
-        export.hear();
-        // What waits is bounded: nothing further is given away until the new engine has heard of the last.
-        if export.behind.is_empty() {
-            export.behind.extend(lending.update(listeners, pools));
-        }
-        export.catch_up();
-        true
-    }
-
-    /// Old engine: it is parked and answers no more. The new one gets what was counted since the export.
-    pub(super) fn pass_counts(&mut self, listeners: &Listeners, pools: &Pools) {
-        let Some(export) = self.exported.as_mut().filter(|export| export.agreed.counts_return()) else {
-            return;
-        };
-        let now = gather(listeners, pools);
-        export.behind.extend(now.messages_since(&export.sent, &export.agreed));
-        export.behind.push_back(PeerMessage::Counted(CountsComplete {}));
-        export.sent = now;
-        export.catch_up();
-    }
-
-    /// Old engine: it continues, with what the new one has counted.
-    pub(super) fn resume_counts(&mut self, listeners: &Listeners, pools: &Pools) {
-        if let Some(export) = &mut self.exported {
-            export.hear();
-            std::mem::take(&mut export.heard).restore(&export.sent, listeners, pools);
-        }
-    }
-
-    /// New engine: lets the old one know the counts that are about to be answered with.
-    pub(super) fn report_counts(&mut self, listeners: &Listeners, pools: &Pools) {
-        if let Some(returns) = &mut self.returns
-            && returns.report(listeners, pools).is_err()
-        {
-            // The old engine is no more, or hands over already.
-            self.returns = None;
-        }
-    }
-
-    /// New engine: whether the counts are not complete yet that the old one has answered with.
-    pub(super) fn awaits_counts(&self) -> bool {
-        self.awaits_counts
-    }
-
-    /// New engine: answers without them.
-    pub(super) fn expect_no_counts(&mut self) {
-        self.awaits_counts = false;
-    }
-
-    /// Old engine: all places are its own again.
-    pub(super) fn reclaim(&mut self, listeners: &Listeners, pools: &Pools) {
-        if self.lending.take().is_some() {
-            places::release(listeners, pools);
-        }
+        !self.is_moving() && self.outgoing.lend(listeners, pools)
     }
 
     /// Old engine: begins to hand over what can be handed over within `limit`.
     pub(super) fn hand_over(&mut self, limit: Duration, listeners: &Listeners, pools: &Pools) -> HandoffNext {
         self.lend(listeners, pools);
-        let Some(export) = self.exported.take() else {
+        let Some(export) = self.outgoing.export.take() else {
             let left = listeners.limit().used().into();
             let why = Some("there is no way to the new engine".to_owned());
             return HandoffNext::Report(Done { moved: 0, left, why });
@@ -235,7 +110,7 @@ impl Succession {
             let moved = MovedOut { export, moved: 0, why: Some(why), kept: Vec::new() };
             return HandoffNext::Wait(self.last_counts(moved, false, listeners, pools));
         }
-        if self.lending.is_some() {
+        if self.outgoing.lending.is_some() {
             Lending::close_servers(pools);
         }
         let (end, ended) = watch::channel(false);
@@ -251,36 +126,9 @@ impl Succession {
         }
     }
 
-    /// New engine: takes over the state of the old one. The servers of `config` must be there already. For the start:
-    /// it takes seconds.
-    pub(super) async fn import(
-        &mut self,
-        end: PeerEnd,
-        config: &Config,
-        listeners: &Listeners,
-        pools: &mut Pools,
-    ) -> Result<(), PeerLinkError> {
-        let mut link = PeerLink::new(end)?;
-        match import::import(&mut link, config, listeners, pools).await {
-            Ok(agreed) => {
-                self.awaits_counts = agreed.counts_return();
-                self.returns = self.awaits_counts.then(|| Returns::new(link.sender(), listeners, pools));
-                self.imported = Some(link);
-            }
-            // The supervisor ends an engine that hangs, and this one is to serve in its place.
-            Err(error) if !matches!(error, PeerLinkError::Silent) && link.is_dead().await => {
-                tracing::warn!("hand-off: {error}: serving without the state of the engine before this one");
-                places::release(listeners, pools);
-                import::begin_without(config, pools).await;
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
     /// New engine: begins to take sessions, if there is an old engine. For when it serves.
     pub(super) fn receive(&mut self) -> Option<HandoffFuture> {
-        self.imported.take().map(|link| arrival(Incoming::new(link)))
+        self.heritage.link.take().map(|link| arrival(Incoming::new(link)))
     }
 
     /// Takes in what a stretch has brought.
@@ -303,7 +151,7 @@ impl Succession {
                 HandoffNext::Wait(Box::pin(exported))
             }
             HandoffStep::Exported(Ok(export)) => {
-                self.exported = now.upgrading.then_some(export);
+                self.outgoing.export = now.upgrading.then_some(export);
                 HandoffNext::Over
             }
             // It fails the upgrade over there: this engine continues as it was.
@@ -353,7 +201,7 @@ impl Succession {
                 HandoffNext::Wait(arrival(incoming))
             }
             Arrival::State(PeerMessage::Counted(_)) => {
-                self.expect_no_counts();
+                self.heritage.expect_no_counts();
                 HandoffNext::Wait(arrival(incoming))
             }
             Arrival::State(message) => match take_state(listeners, pools, message) {
@@ -365,7 +213,7 @@ impl Succession {
             Arrival::Offer(offer) => {
                 fault::point("new.offered");
                 self.moving = Moving::In;
-                (self.returns, self.awaits_counts) = (None, false);
+                self.heritage.settle();
                 HandoffNext::Wait(acceptance(incoming, offer))
             }
             Arrival::End => {
@@ -387,7 +235,7 @@ impl Succession {
     fn panicked(&mut self, listeners: &Listeners, pools: &Pools) -> HandoffNext {
         let moves = matches!(self.moving, Moving::Out(_));
         self.end();
-        (self.exported, self.lending) = (None, None);
+        self.outgoing = Outgoing::default();
         places::release(listeners, pools);
         let why = "a bug of lb: the hand-off panicked, and stderr has the place";
         tracing::error!("hand-off: {why}");
@@ -396,7 +244,8 @@ impl Succession {
     }
 
     fn end(&mut self) {
-        (self.moving, self.returns, self.awaits_counts) = (Moving::No, None, false);
+        self.moving = Moving::No;
+        self.heritage.settle();
     }
 
     /// Old engine: counts the sessions that stay and sends the counts since the export.

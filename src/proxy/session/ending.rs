@@ -72,6 +72,7 @@ impl Session {
             },
             RelayEnd::Idle(Side::Client) => over(By::ClientTimeout),
             RelayEnd::Idle(Side::Server) => over(By::ServerTimeout),
+            // As in HAProxy: no phase has failed.
             RelayEnd::Ordered(Order::Cut(by)) => {
                 if by == By::Killed {
                     // Neither side must take what was broken off for a whole stream.

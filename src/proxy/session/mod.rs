@@ -7,6 +7,7 @@ mod reporting;
 pub(super) mod state;
 
 use std::future::Future;
+use std::iter;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -182,9 +183,13 @@ impl Session {
     }
 
     /// Ends or freezes a session that has no server yet.
-    fn end_waiting(self, ending: Ending, client: Socket, preamble: Preamble) {
+    fn end_waiting(mut self, ending: Ending, client: Socket, preamble: Preamble) {
         match ending {
             Ending::Over(ending) => {
+                let from_client = preamble.bytes.len() as u64 + self.discard(&client);
+                if preamble.introduced {
+                    self.count(ByteCounts { from_client, to_client: 0 });
+                }
                 // Before its place is given back.
                 drop(client);
                 self.finish(ending);
@@ -194,6 +199,15 @@ impl Session {
                 self.continue_here(unsent);
             }
         }
+    }
+
+    /// Reads what a client has sent in vain, within limits: the close of a socket with unread bytes is a reset, and
+    /// HAProxy turns its clients away with a FIN.
+    fn discard(&self, client: &Socket) -> u64 {
+        const MOST_READS: usize = 8;
+        let mut scratch = self.context.scratch.borrow_mut();
+        let read = || socket::try_recv(client.as_fd(), &mut scratch.buf).ok().flatten().filter(|len| *len > 0);
+        iter::from_fn(read).take(MOST_READS).map(|len| len as u64).sum()
     }
 
     /// Starts a session that was frozen but could not be sent to its receiver. It gets a place of its own before this

@@ -27,7 +27,7 @@ pub(in crate::proxy) struct Session {
     pub(in crate::proxy) registered: Registered,
     pub(in crate::proxy) backend: Arc<Backend>,
     pub(in crate::proxy) record: SessionFacts,
-    /// The server that has just failed this session.
+    /// The server that has just failed this session, or that it was to be connected to when it ended.
     pub(in crate::proxy) failed: Option<Arc<Server>>,
     /// Time it looked for a server before it was frozen.
     pub(in crate::proxy) waited: Duration,
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Counts and logs the end.
-    pub(super) fn finish(self, ending: Termination) {
+    pub(super) fn finish(mut self, ending: Termination) {
         let record = &self.record;
         let total = record.started.elapsed();
         self.count_end(ending);
@@ -185,41 +185,61 @@ impl Session {
         }
     }
 
-    fn log(&self, total: Duration, ending: Termination, partial: bool) {
+    /// Nothing is gathered for a line that the settings do not want.
+    fn log(&mut self, total: Duration, ending: Termination, partial: bool) {
         let settings = Arc::clone(&self.permit.frontend().route().settings.log);
-        if settings.sessions {
-            self.context.log.line(self.line(total, ending, partial, settings));
+        let record = &self.record;
+        let attempts = Attempts {
+            retries: record.retries.into(),
+            redispatched: record.redispatched,
+            queue_position: record.queue_position,
+        };
+        let carried = partial || record.bytes.from_client + record.bytes.to_client > 0;
+        if settings.sessions
+            && (carried || !settings.dontlognull)
+            && (ending.is_error(attempts) || !settings.dontlog_normal)
+        {
+            let times = SessionTimes { queue: record.queue, connect: record.connect, total };
+            let line = self.line(times, attempts, ending, partial, settings);
+            self.context.log.line(line);
         }
     }
 
-    fn line(&self, total: Duration, ending: Termination, partial: bool, settings: Arc<LogSettings>) -> SessionLine {
+    fn line(
+        &mut self,
+        times: SessionTimes,
+        attempts: Attempts,
+        ending: Termination,
+        partial: bool,
+        settings: Arc<LogSettings>,
+    ) -> SessionLine {
         let has_format = settings.format.is_some();
+        // A session goes on after its early line.
+        let ends = if partial { self.record.ends.clone() } else { self.record.ends.take() };
         let frontend = self.permit.frontend();
         let record = &self.record;
+        // As in HAProxy, one that could not be reached is named as well.
+        let server = record.server.as_ref().or(self.failed.as_ref());
         SessionLine {
             client: record.client,
             accepted: record.accepted,
             frontend: Arc::clone(&frontend.name),
             backend: Arc::clone(&self.backend.name),
-            server: record.server.as_ref().map(|server| Arc::clone(&server.name)),
-            times: SessionTimes { queue: record.queue, connect: record.connect, total },
+            server: server.map(|server| Arc::clone(&server.name)),
+            times,
             bytes_out: record.bytes.to_client,
             bytes_in: record.bytes.from_client,
             ending,
             sessions: [
                 frontend.global.used(),
                 frontend.limit.used(),
-                self.backend.sessions(),
-                record.server.as_ref().map_or(0, |server| server.sessions()),
+                self.backend.busy(0),
+                server.map_or(0, |server| server.sessions()),
             ],
-            attempts: Attempts {
-                retries: record.retries.into(),
-                redispatched: record.redispatched,
-                queue_position: record.queue_position,
-            },
+            attempts,
             partial,
             settings,
-            ends: record.ends.clone().filter(|_| has_format),
+            ends: ends.filter(|_| has_format),
             entry: self.permit.gate().filter(|_| has_format).map(|gate| Arc::clone(&gate.entry())),
         }
     }

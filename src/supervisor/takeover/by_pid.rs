@@ -1,5 +1,5 @@
-//! The takeover socket of a supervisor that is named by its pid, as `haproxy -sf PID` does: `PID.sock` in a directory of
-//! the user.
+//! The takeover socket of a supervisor that is named by its pid, as `haproxy -sf PID` does: `PID.sock` in a directory
+//! of the user.
 
 use std::env;
 use std::path::{Path, PathBuf};

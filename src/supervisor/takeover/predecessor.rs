@@ -98,9 +98,9 @@ impl Predecessor {
         self.socket = Some(socket);
     }
 
-    /// Claims the path after a predecessor that has fallen silent while handing over. If it recovers, it keeps the path, and
-    /// both serve the same queues. Neither can decide which of the two is to stay, and if both drained on a guess, no engine
-    /// would be left: this one continues to serve, prints a warning, and leaves the path alone.
+    /// Claims the path after a predecessor that has fallen silent while handing over. If it recovers, it keeps the
+    /// path, and both serve the same queues. Neither can decide which of the two is to stay, and if both drained on a
+    /// guess, no engine would be left: this one continues to serve, prints a warning, and leaves the path alone.
     pub(crate) fn claim(&mut self, path: &Path, now: Instant) {
         match TakeoverSocket::claim_at_once(path) {
             Ok(Claimed::Ours(socket)) => self.socket = Some(socket),

@@ -76,7 +76,8 @@ impl TakeoverSocketError {
 }
 
 impl TakeoverSocket {
-    /// Listens at `path` unless another process does. Waits up to 5 s for the lock, which other starting processes may hold.
+    /// Listens at `path` unless another process does. Waits up to 5 s for the lock, which other starting processes may
+    /// hold.
     pub(crate) fn claim(path: &Path) -> Result<Claimed, TakeoverSocketError> {
         Self::claim_by(path, Instant::now() + LOCK_LIMIT)
     }

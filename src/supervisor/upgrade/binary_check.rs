@@ -1,6 +1,7 @@
 //! Binary check: the new binary checks the configuration and prints its protocol version, before anything is touched.
 //!
-//! It is run as `lb engine --probe …` and prints one line, which [`announcement`](crate::handoff::features::announcement) writes and
+//! It is run as `lb engine --probe …` and prints one line, which
+//! [`announcement`](crate::handoff::features::announcement) writes and
 //! `evaluate` reads. If it fails, the rest of its output is shown to the requester.
 
 use std::ffi::OsString;

@@ -1,4 +1,5 @@
-//! New engine: the engine that an upgrade has started, until it serves alone: how it is introduced, what it sends, how it is watched.
+//! New engine: the engine that an upgrade has started, until it serves alone: how it is introduced, what it sends, how
+//! it is watched.
 
 use std::io;
 use std::os::fd::OwnedFd;

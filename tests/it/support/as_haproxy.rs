@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::client::HANG;
 use super::lb::{BINARY, copy_of_binary};
+use super::leftovers;
 use super::notify::Notify;
 use super::proc;
 use super::process::{Process, run};
@@ -148,10 +147,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         for pid in proc::tree(self.0).into_iter().filter(|pid| is_running(*pid)) {
-            match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-                Ok(()) | Err(_) => {}
-            }
+            proc::end(pid);
         }
+        leftovers::remove(self.0);
     }
 }
 

@@ -164,3 +164,11 @@ pub(crate) fn greeting(addr: SocketAddr) -> io::Result<String> {
         (_, ending) => Err(io::Error::other(format!("{ending:?}"))),
     }
 }
+
+/// As `greeting` of a server that speaks first, which the client awaits before it closes: HAProxy lets go of one that has
+/// closed in silence before its server is connected.
+pub(crate) fn patient_greeting(addr: SocketAddr) -> io::Result<String> {
+    let mut bytes = [0; 256];
+    let len = connect(addr)?.read(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
+}

@@ -133,7 +133,8 @@ impl Etcd {
         path
     }
 
-    /// Goes back to a snapshot, as an operator does after a loss. `token` makes it another cluster; the same one keeps the id.
+    /// Goes back to a snapshot, as an operator does after a loss. `token` makes it another cluster; the same one keeps
+    /// the id.
     #[track_caller]
     pub(crate) fn restore(&mut self, snapshot: &Path, token: &str) {
         self.restore_stopped(snapshot, token);

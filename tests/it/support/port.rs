@@ -1,7 +1,8 @@
 //! Reserved ports. A program that cannot be given port 0 gets one that was really free, and no other process can take
 //! it between its restarts.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
@@ -24,6 +25,23 @@ impl Port {
         holder.bind(&addr.into()).unwrap();
         let addr = holder.local_addr().unwrap().as_socket().unwrap();
         Self { addr, _holder: holder }
+    }
+
+    /// So many free ports in a row, below those that the kernel gives to connections.
+    pub(crate) fn reserve_row(ip: IpAddr, count: u16) -> Vec<Self> {
+        let rows = std::iter::repeat_with(|| {
+            let first = fastrand::u16(20_000..30_000 - count);
+            (first..first + count).map(|port| Self::reserve_alone((ip, port).into())).collect::<io::Result<_>>().ok()
+        });
+        rows.take(1000).flatten().next().expect("free ports in a row")
+    }
+
+    /// Fails where any other socket is bound, a holder included.
+    fn reserve_alone(addr: SocketAddr) -> io::Result<Self> {
+        let holder = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        holder.bind(&addr.into())?;
+        holder.set_reuse_address(true)?;
+        Ok(Self { addr, _holder: holder })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -2,7 +2,11 @@
 //! balancer is a supervisor and an engine.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// All descendants of `pid`.
 pub(crate) fn descendants(pid: i32) -> Vec<i32> {
@@ -14,6 +18,14 @@ pub(crate) fn descendants(pid: i32) -> Vec<i32> {
         next += 1;
     }
     found.split_off(1)
+}
+
+/// SIGKILL; waits for the end, of which there is no other event for a process that is no child of this one.
+pub(crate) fn end(pid: i32) {
+    let Some(process) = rustix::process::Pid::from_raw(pid) else { return };
+    let Ok(pidfd) = pidfd_open(process, PidfdFlags::empty()) else { return };
+    pidfd_send_signal(&pidfd, Signal::KILL).ok();
+    poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(END_LIMIT)).ok();
 }
 
 /// `pid` and its descendants.
@@ -116,6 +128,9 @@ fn numbers(dir: &str) -> impl Iterator<Item = i32> + use<> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
+
+/// Milliseconds that a killed process takes at most to be gone.
+const END_LIMIT: u16 = 10_000;
 
 #[test]
 fn the_figures_of_this_process_make_sense() {

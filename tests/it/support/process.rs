@@ -8,10 +8,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::leftovers;
 use super::proc;
 use super::wait::eventually;
 
@@ -92,12 +92,9 @@ impl Drop for Process {
             drop(self.child.wait());
         }
         for pid in children {
-            // ESRCH: it has already ended.
-            match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => eprintln!("cannot end {} of {}: {error}", pid, self.name),
-            }
+            proc::end(pid);
         }
+        leftovers::remove(self.pid());
         if std::thread::panicking() {
             let status = self.ended.map_or_else(|| "was running".to_owned(), |status| status.to_string());
             eprintln!("--- {} ({status})", self.name);

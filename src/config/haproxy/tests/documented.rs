@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::super::argument::KnownArgument;
+use super::super::judgement::PROXY_TABLES;
 use super::super::known::KnownWord;
-use super::super::sections::{ASIDE, PROXY_TABLES};
-use super::super::{bind_words, global_words, resolver, server_words, stats_socket, stats_words, timeout_words};
+use super::super::sections::ASIDE;
+use super::super::{bind_words, global_words, resolver, server_arguments, stats_socket, stats_words, timeout_words};
 
 /// The words of a place, each with its fate.
 struct Words {
@@ -39,7 +40,7 @@ impl Words {
             },
             Self::of_arguments("`bind`", bind_words::ARGUMENTS),
             Self::of_arguments("`stats socket`", stats_socket::ARGUMENTS),
-            Self::of_arguments("`server`", server_words::ARGUMENTS),
+            Self::of_arguments("`server`", server_arguments::ARGUMENTS),
             Self {
                 place: "`resolvers`",
                 words: resolver::WORDS.iter().map(|(name, fate)| ((*name).to_owned(), (*fate).to_owned())).collect(),

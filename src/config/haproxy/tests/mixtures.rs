@@ -6,8 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::super::parse;
-use super::super::sections::PROXY_TABLES;
-use super::super::{bind_words, global_words, server_words};
+use super::super::judgement::PROXY_TABLES;
+use super::super::{bind_words, global_words, server_arguments};
 use super::*;
 
 /// Values that fit some words and not others.
@@ -52,7 +52,7 @@ fn line() -> impl Strategy<Value = String> {
         proxies.chain(global_words::TABLE.iter().map(|known| known.name)).collect::<Vec<_>>()
     };
     let arguments = || {
-        let known = server_words::ARGUMENTS.iter().chain(bind_words::ARGUMENTS);
+        let known = server_arguments::ARGUMENTS.iter().chain(bind_words::ARGUMENTS);
         known.map(|known| known.name).chain(VALUES).collect::<Vec<_>>()
     };
     let word = (prop::sample::select(names()), vec(prop::sample::select(arguments()), 0..4), 0..9_u8);
@@ -79,8 +79,6 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_mixture_of_words_is_survived(lines in vec(line(), 0..60)) {
         let text: String = std::iter::once("global\n".to_owned()).chain(lines).collect();

@@ -1,5 +1,5 @@
-//! Whatever the text: no panic, and every fate has a place in it. Whatever the words: quoted and read again they are the
-//! same.
+//! Whatever the text: no panic, and every fate has a place in it. Whatever the words: quoted and read again they are
+//! the same.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

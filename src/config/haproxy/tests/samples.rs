@@ -98,3 +98,16 @@ fn comments_stay_where_they_were() {
     let expected: Vec<_> = expected.into_iter().filter(|line| line.contains('#')).collect();
     assert_eq!(comments, expected, "{}", reading.toml);
 }
+
+#[test]
+fn comments_and_remarks_of_a_server_stay_at_it() {
+    let text = "listen l # l\n bind :80\n.if defined(HOST)\n # one\n server a 10.0.0.1:80 check inter 3s # a\n.else\n \
+                server x 10.0.0.9:80\n.endif\n server b \"$HOST\":81 check inter 3s\n";
+    let environment = Environment::new([("HOST", "10.0.0.2")]);
+    let reading = HaproxyReading::of(&[Source::new("f", text.as_bytes())], environment);
+    let (_, servers) = reading.toml.split_once("[backend.l.servers]\n").unwrap();
+    let expected = "# `.if defined(HOST)` holds here\n# one\na = \"10.0.0.1:80\" # a\n\
+                    # `.else` does not hold here, and its lines are left out\n\
+                    b = \"10.0.0.2:81\" # the variables of this line are replaced by their values\n";
+    assert_eq!(servers, expected, "{}", reading.toml);
+}

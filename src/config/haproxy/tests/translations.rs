@@ -1,5 +1,5 @@
-//! Whatever lines a cfg has: the translation does not panic, its TOML is TOML that reads back as the same, every fate has
-//! a place, and what may run is what `check` calls usable.
+//! Whatever lines a cfg has: the translation does not panic, its TOML is TOML that reads back as the same, every fate
+//! has a place, and what may run is what `check` calls usable.
 
 use std::sync::LazyLock;
 
@@ -8,13 +8,11 @@ use proptest::prelude::*;
 use toml::de::DeTable;
 
 use super::super::super::parse;
-use super::super::{bind_words, global_words, sections, server_words, timeout_words};
+use super::super::{bind_words, global_words, judgement, server_arguments, timeout_words};
 use super::samples::Sample;
 use super::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn known_words_with_any_arguments_are_survived(
         lines in vec((any::<u16>(), 0..8usize, vec(any::<u16>(), 0..6)), 0..30)
@@ -106,7 +104,7 @@ static HEADERS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// Every word that is known, and some that are not.
 static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let tables = sections::PROXY_TABLES.iter().flat_map(|table| table.iter()).map(|word| word.name);
+    let tables = judgement::PROXY_TABLES.iter().flat_map(|table| table.iter()).map(|word| word.name);
     let mut words: Vec<_> = tables.chain(global_words::TABLE.iter().map(|word| word.name)).map(str::to_owned).collect();
     words.extend(timeout_words::TIMEOUTS.iter().map(|(name, ..)| format!("timeout {name}")));
     words.extend(
@@ -119,7 +117,7 @@ static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 /// Every argument that is known of a bind and of a server, and values that may stand behind a word.
 static ARGUMENTS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let binds = bind_words::ARGUMENTS.iter().map(|argument| argument.name);
-    let names = binds.chain(server_words::ARGUMENTS.iter().map(|argument| argument.name));
+    let names = binds.chain(server_arguments::ARGUMENTS.iter().map(|argument| argument.name));
     names.chain(VALUES.iter().copied()).map(str::to_owned).collect()
 });
 
