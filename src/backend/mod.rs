@@ -327,6 +327,11 @@ impl Backend {
             Some(true) if active == 0 => Usability::Lost,
             None if active == 0 && first && servers > 0 => Usability::Lost,
             Some(false) if active > 0 => Usability::Regained(active),
+            // Lost under another engine, and counted there.
+            Some(false) if first && !outage.told => {
+                outage.told = true;
+                return Some(Usability::Lost);
+            }
             None if active > 0 => {
                 outage.usable = Some(true);
                 return None;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub struct Outage {
     /// Whether a server is usable. `None`: all servers are not there and known yet.
     pub usable: Option<bool>,
+    /// That none is usable was said by this engine.
+    pub told: bool,
     /// When it last lost its last usable server, or got one back.
     pub changed: Option<Instant>,
     /// The times before `changed` without one, together.
@@ -18,6 +20,7 @@ impl Outage {
     pub(super) fn turn(&mut self, usable: bool, now: Instant) {
         self.downtime = self.total(now);
         self.usable = Some(usable);
+        self.told = true;
         self.changed = Some(now);
     }
 

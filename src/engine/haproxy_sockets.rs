@@ -17,8 +17,8 @@ use crate::config::{self, Bind, BindEntry, Config, HaproxySocket};
 use crate::control::haproxy_api::{ApiListener, Asks, HaproxyApi, SocketRole};
 use crate::engine::error::EngineError;
 use crate::engine::listeners::bind::{Bound, BoundOrigin};
-use crate::engine::listeners::listener_error::ListenerError;
 use crate::engine::listeners::inherited::Inherited;
+use crate::engine::listeners::listener_error::ListenerError;
 use crate::engine::supervisor_link::Reports;
 use crate::proxy::worker::ListenerId;
 

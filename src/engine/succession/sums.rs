@@ -49,7 +49,7 @@ pub(super) fn frontend_since(now: &FrontendRecord, before: Option<&FrontendRecor
 
 pub(super) fn backend_record(backend: &Backend) -> BackendRecord {
     let BackendStats { sessions_total, unserved, client_aborts, downs, sessions_max, queue_max, rate } = &backend.stats;
-    let Outage { changed, downtime, usable } = backend.outage();
+    let Outage { changed, downtime, usable, .. } = backend.outage();
     BackendRecord {
         name: backend.name.to_string(),
         sessions_total: sessions_total.value(),
@@ -75,9 +75,9 @@ pub(super) fn add_backend(backend: &Backend, record: &BackendRecord) {
     hear_quiet(rate, record.quiet_ms);
     let changed = record.changed_ms.and_then(|age| Instant::now().checked_sub(Duration::from_millis(age)));
     if changed.is_some() {
-        // Whether one is usable here is found out; that none was is no news then.
-        let usable = record.out.then_some(false);
-        backend.restore_outage(Outage { usable, changed, downtime: Duration::from_millis(record.downtime_ms) });
+        // Whether one is usable here is found out.
+        let (usable, downtime) = (record.out.then_some(false), Duration::from_millis(record.downtime_ms));
+        backend.restore_outage(Outage { usable, told: false, changed, downtime });
     }
 }
 
