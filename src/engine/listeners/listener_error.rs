@@ -46,6 +46,7 @@ impl ListenerError {
         };
         Self { frontend: frontend.name.clone(), bind: bind.to_string(), error, remedy }
     }
+
     /// Of a unix socket.
     pub(super) fn of_unix(frontend: &config::Frontend, bind: &BindEntry, failure: UnixFailure) -> Self {
         match failure {
