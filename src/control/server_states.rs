@@ -1,6 +1,6 @@
 //! HAProxy's server state file, version 1: what the operator had asked of each server before a restart. It is the
-//! answer to
-//! `show servers state`, and scripts save it before a reload; so drain, maint and weights survive a move to `lb`.
+//! answer to `show servers state`, and scripts save it before a reload; so drain, maint and weights survive a move to
+//! `lb`.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::registry::{Handle, Order};
 use super::sighting::Sighting;
 use super::{listener, session};
-use crate::backend::{Backend, Server};
+use crate::backend::{Backend, Lease, Server};
 use crate::fault;
 use crate::log::By;
 use crate::runtime::executor::{Executor, TaskId, spawn, yield_now};
@@ -43,7 +43,7 @@ enum Command {
     Freeze { max: usize, sink: mpsc::UnboundedSender<Frozen> },
     Look { sightings: oneshot::Sender<Vec<Sighting>> },
     Kill { ids: Arc<[u64]>, over: Duration, killed: oneshot::Sender<Vec<u64>> },
-    Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend> },
+    Thaw { frozen: Box<Frozen>, permit: Permit, backend: Arc<Backend>, lease: Option<Lease> },
     Stats { reply: oneshot::Sender<WorkerStats> },
 }
 
@@ -136,12 +136,19 @@ impl Worker {
 
     /// Continues a frozen session of this engine, which counts as the frontend's from now on.
     pub fn thaw(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
-        self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::force(frontend, None), backend });
+        self.continue_with(frozen, Permit::force(frontend, None), backend);
     }
 
     /// Continues a session of another engine, in the place that was lent for it.
     pub(crate) fn take_over(&self, frozen: Frozen, frontend: &Arc<Frontend>, backend: Arc<Backend>) {
-        self.command(Command::Thaw { frozen: Box::new(frozen), permit: Permit::arrive(frontend), backend });
+        self.continue_with(frozen, Permit::arrive(frontend), backend);
+    }
+
+    /// The session has its places from now on, on its server, too, whenever the worker comes to it: what the other engine
+    /// has lent may be free at once.
+    fn continue_with(&self, frozen: Frozen, permit: Permit, backend: Arc<Backend>) {
+        let lease = session::adopt(&backend, &frozen.stage);
+        self.command(Command::Thaw { frozen: Box::new(frozen), permit, backend, lease });
     }
 
     pub async fn stats(&self) -> WorkerStats {
@@ -216,8 +223,8 @@ impl CommandLoop {
                 cut(handles, By::Killed, over);
             }
             Command::Freeze { max, sink } => context.register.freeze(max, &sink),
-            Command::Thaw { frozen, permit, backend } => {
-                spawn(session::thaw(Rc::clone(context), permit, backend, *frozen));
+            Command::Thaw { frozen, permit, backend, lease } => {
+                spawn(session::thaw(Rc::clone(context), permit, backend, *frozen, lease));
             }
             Command::Stats { reply: to } => {
                 fault::point("worker.stats");

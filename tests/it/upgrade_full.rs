@@ -18,7 +18,7 @@ fn at_the_automatic_maxconn_all_sessions_move_and_the_waiting_are_served_as_plac
     let _alone = alone();
     raise_descriptors();
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::options().config(&Config::new().origins([&origin])).descriptors(1024).start();
+    let lb = Lb::options().config(&unchecked().origins([&origin])).descriptors(1024).start();
     let mut crowd = Crowd::new(&lb, 50);
     for _ in 0..2 {
         assert_eq!(crowd.largest_while(&origin, || upgrade(&lb, "2s")), crowd.limit, "sessions of both engines");
@@ -32,7 +32,7 @@ fn a_full_daemon_is_taken_over_whole() {
     let _alone = alone();
     raise_descriptors();
     let origin = Origin::start(Behaviour::Echo);
-    let dir = TakeoverDir::new(&Config::new().bind(r#"["127.0.0.1:0"]"#).origins([&origin]));
+    let dir = TakeoverDir::new(&unchecked().bind(r#"["127.0.0.1:0"]"#).origins([&origin]));
     let mut old = dir.options().descriptors(512).start();
     let mut crowd = Crowd::new(&old, 50);
     let mut new = None;
@@ -50,7 +50,7 @@ fn limits_of_the_process_and_of_a_frontend_hold_through_an_upgrade() {
     let ways: [fn(Config, &str) -> Config; 2] = [Config::global, Config::frontend];
     for limited in ways {
         let origin = Origin::start(Behaviour::Echo);
-        let config = |limit| limited(Config::new().origins([&origin]), limit);
+        let config = |limit| limited(unchecked().origins([&origin]), limit);
         let lb = Lb::start(&config("maxconn = 10"));
         let mut crowd = Crowd::new(&lb, 15);
         assert_eq!(crowd.largest_while(&origin, || upgrade(&lb, "300ms")), 10);
@@ -73,7 +73,7 @@ fn limits_of_the_process_and_of_a_frontend_hold_through_an_upgrade() {
 #[test]
 fn a_servers_limit_holds_through_an_upgrade_and_its_queue_moves() {
     let origin = Origin::start(Behaviour::Echo);
-    let config = Config::new().backend(r#"timeout = { queue = "60s" }"#);
+    let config = unchecked().backend(r#"timeout = { queue = "60s" }"#);
     let lb = Lb::start(&config.server_with("a", origin.server(), "maxconn = 10"));
     let mut crowd = Crowd::new_at(10, &lb, 15);
     eventually_eq(HANG, 15, || lb.status().backend("app").number("queue"));
@@ -99,7 +99,7 @@ fn a_servers_limit_holds_through_an_upgrade_and_its_queue_moves() {
 #[test]
 fn places_that_become_free_in_the_old_engine_serve_clients_of_the_new_one() {
     let origin = Origin::start(Behaviour::Echo);
-    let lb = Lb::start(&Config::new().frontend("maxconn = 10").origins([&origin]));
+    let lb = Lb::start(&unchecked().frontend("maxconn = 10").origins([&origin]));
     let mut crowd = Crowd::new(&lb, 10);
     std::thread::scope(|scope| {
         let upgrading = scope.spawn(|| upgrade(&lb, "5s"));
@@ -113,6 +113,11 @@ fn places_that_become_free_in_the_old_engine_serve_clients_of_the_new_one() {
     });
     crowd.assert_at_limit(&lb);
     crowd.leave();
+}
+
+/// Without checks, whose connections the origin would count among the sessions.
+fn unchecked() -> Config {
+    Config::bare().backend("check = false\nobserve = \"none\"")
 }
 
 /// Clients of a balancer that is full, in front of an echo: as many as it may serve, and more that wait.

@@ -63,29 +63,41 @@ pub(super) fn thaw(
     permit: Permit,
     backend: Arc<Backend>,
     frozen: Frozen,
+    lease: Option<Lease>,
 ) -> impl Future<Output = ()> {
     let now = Instant::now();
     let started = now.checked_sub(frozen.age).unwrap_or(now);
     let record = SessionFacts::new(frozen.client, frozen.local, frozen.accepted, started);
     let session = Session::new(context, permit, backend, record);
-    session.thaw(frozen.stage)
+    session.thaw(frozen.stage, lease)
+}
+
+/// The place on its server of a session that is frozen there. `None`: it has none yet, or its server is not known.
+pub(super) fn adopt(backend: &Arc<Backend>, stage: &Stage) -> Option<Lease> {
+    match stage {
+        // A session without the name of its server was moved by a release that did not know it either.
+        Stage::Relaying { relay, server, .. } if !server.is_empty() => {
+            backend.adopt(server, || socket::peer(relay.server.as_fd()).unwrap_or(Addr::UNKNOWN))
+        }
+        Stage::Relaying { .. } | Stage::Waiting { .. } => None,
+    }
 }
 
 impl Session {
-    async fn thaw(mut self, stage: Stage) {
+    async fn thaw(mut self, stage: Stage, lease: Option<Lease>) {
         match stage {
             Stage::Waiting { client, first, ended, introduced, waited, .. } => {
                 self.waited = waited;
                 self.begin(client, Preamble { bytes: first, ended, introduced }).await;
             }
-            Stage::Relaying { relay, server, queue, connect, retries, redispatched, .. } => {
+            Stage::Relaying { relay, queue, connect, retries, redispatched, .. } => {
                 self.record.queue = Some(queue);
                 self.record.connect = Some(connect);
                 self.record.retries = u16::try_from(retries).unwrap_or(u16::MAX);
                 self.record.redispatched = redispatched;
                 // It was logged when it got its server.
                 self.record.logged = self.permit.frontend().route().settings.log.asap;
-                self.resume(*relay, &server).await;
+                self.resume(*relay, lease).await;
             }
         }
     }
@@ -159,11 +171,8 @@ impl Session {
         (Relay::new(client, reached.socket, up, replay, timer::now()), reached.lease)
     }
 
-    async fn resume(mut self, frozen: FrozenRelay, server: &str) {
+    async fn resume(mut self, frozen: FrozenRelay, lease: Option<Lease>) {
         let settings = Arc::clone(&self.backend.snapshot().settings);
-        let addr = || socket::peer(frozen.server.as_fd()).unwrap_or(Addr::UNKNOWN);
-        // A session without the name of its server was moved by a release that did not know it either.
-        let lease = (!server.is_empty()).then(|| self.backend.adopt(server, addr)).flatten();
         if let Some(lease) = &lease {
             self.set_server(Some(lease.server()));
         }
@@ -215,7 +224,8 @@ impl Session {
     fn continue_here(self, unsent: Option<Box<Frozen>>) {
         if let Some(frozen) = unsent {
             let permit = self.permit.again();
-            spawn(thaw(Rc::clone(&self.context), permit, Arc::clone(&self.backend), *frozen));
+            let lease = adopt(&self.backend, &frozen.stage);
+            spawn(thaw(Rc::clone(&self.context), permit, Arc::clone(&self.backend), *frozen, lease));
         }
     }
 }
