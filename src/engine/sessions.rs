@@ -69,8 +69,9 @@ pub(super) async fn kill(workers: Workers, ids: Vec<SessionId>) -> Answer {
     let wanted: Arc<[u64]> = ids.iter().map(|id| id.0).collect();
     let Ok(killed) = timeout(ANSWER, end(&workers, &wanted, Duration::ZERO)).await else { return late() };
     let mut missing = ids;
-    missing.retain(|id| !killed.contains(&id.0));
+    missing.sort_unstable();
     missing.dedup();
+    missing.retain(|id| !killed.contains(&id.0));
     let names: Vec<_> = missing.iter().map(SessionId::to_string).collect();
     let lacks = format!("no session {} (any more); `lb sessions` shows those that are open", names.join(", "));
     if killed.is_empty() {

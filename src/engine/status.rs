@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use self::figures::{pace, times, traffic};
 use self::numbers::{ProxyNumbers, ServerNumbers};
-use crate::backend::Backend;
+use crate::backend::{Backend, Member};
 use crate::config;
 use crate::control::admin::status::{
     self, Availability, Losses, ProcessReport, ServerReport, Status, StatusPhase, Traffic,
@@ -33,9 +33,12 @@ pub(super) fn status(engine: &Engine) -> Status {
     let pools = &engine.pools;
     let backends = engine.config.backends.iter().filter_map(|settings| {
         let backend = pools.get(&settings.name)?;
-        let mut report = backend_status(settings, backend, since_look);
         let servers = ServerNumbers::of(settings);
-        report.id = numbers.backend(&settings.name);
+        let mut report = backend_status(settings, backend, numbers.backend(&settings.name), since_look);
+        let members = backend.snapshot().members.clone();
+        report.servers =
+            members.iter().map(|member| server::server(member, servers.member(member), since_look)).collect();
+        report.servers.extend(leaving_servers(backend.leaving(), &servers, since_look));
         report.discovery = pools.source(&settings.name);
         let unresolved = pools.unresolved(settings);
         report.servers.extend(unresolved.iter().map(|one| server::unresolved(one, servers.configured(&one.name))));
@@ -81,7 +84,7 @@ fn process(engine: &Engine, since_look: Duration) -> ProcessReport {
         node: resources::host_name(),
         released: env!("LB_RELEASED").to_owned(),
         started_at: began.as_secs(),
-        descriptors_max: resources::raise_descriptor_limit(),
+        descriptors_max: resources::descriptor_limit(),
         listeners: listeners.iter().map(|(_, served)| served.bound.len() as u64).sum(),
         pipes: rates.pipes as u64,
         pipes_max: rates.pipes_max as u64,
@@ -107,16 +110,16 @@ fn status_phase(phase: UpgradePhase) -> Option<StatusPhase> {
     }
 }
 
-fn backend_status(settings: &config::Backend, backend: &Backend, since_look: Duration) -> status::BackendReport {
-    let members = backend.snapshot().members.clone();
-    let numbers = ServerNumbers::of(settings);
-    let mut servers: Vec<ServerReport> =
-        members.iter().map(|member| server::server(member, numbers.member(member), since_look)).collect();
-    let leaving = backend.leaving();
-    servers.extend(leaving.iter().filter_map(|one| server::leaving_server(one, numbers.other(one), since_look)));
+/// A backend, without its servers. `id`: its number.
+fn backend_status(
+    settings: &config::Backend,
+    backend: &Backend,
+    id: u32,
+    since_look: Duration,
+) -> status::BackendReport {
     let (totals, stats, outage) = (backend.totals(), &backend.stats, backend.outage());
     status::BackendReport {
-        id: 0,
+        id,
         name: settings.name.clone(),
         balance: settings.balance.to_string(),
         queue: backend.queue.len() as u64,
@@ -139,20 +142,27 @@ fn backend_status(settings: &config::Backend, backend: &Backend, since_look: Dur
         allbackups: settings.allbackups,
         times: totals.times_if_any().map(times).unwrap_or_default(),
         discovery: None,
-        servers,
+        servers: Vec::new(),
     }
 }
 
 /// A backend that the configuration does not have any more, with what is left of it.
 fn leaving_backend(backend: &Backend, id: u32, since_look: Duration) -> status::BackendReport {
     let snapshot = Arc::clone(&backend.snapshot());
-    let mut report = backend_status(&snapshot.settings, backend, since_look);
-    let numbers = ServerNumbers::of(&snapshot.settings);
+    let mut report = backend_status(&snapshot.settings, backend, id, since_look);
     let members = snapshot.members.iter().cloned().chain(backend.leaving());
-    report.servers =
-        members.filter_map(|member| server::leaving_server(&member, numbers.other(&member), since_look)).collect();
-    report.id = id;
+    report.servers = leaving_servers(members, &ServerNumbers::of(&snapshot.settings), since_look).collect();
     report
+}
+
+/// Those that take no new sessions and have some left.
+fn leaving_servers(
+    members: impl IntoIterator<Item = Arc<Member>>,
+    numbers: &ServerNumbers<'_>,
+    since_look: Duration,
+) -> impl Iterator<Item = ServerReport> {
+    let members = members.into_iter();
+    members.filter_map(move |one| server::leaving_server(&one, numbers.other(&one), since_look))
 }
 
 fn frontend(served: &Served, since_look: Duration) -> status::FrontendReport {

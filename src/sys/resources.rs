@@ -11,17 +11,21 @@ use nix::unistd::geteuid;
 use super::fd;
 use super::pipe::PIPE_BYTES;
 
+/// How many descriptors this process may have: soft and hard limit.
+fn descriptor_limits() -> (u64, u64) {
+    // Cannot fail for a valid resource; POSIX promises at least 20, and 1,024 is Linux's default.
+    getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024))
+}
+
+/// How many descriptors this process may have.
+pub(crate) fn descriptor_limit() -> u64 {
+    descriptor_limits().0
+}
+
 /// Raises the soft descriptor limit to the hard one, as HAProxy does, and returns what it is now.
 pub(crate) fn raise_descriptor_limit() -> u64 {
-    match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((soft, hard)) if soft < hard => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-            Ok(()) => hard,
-            Err(_) => soft,
-        },
-        Ok((soft, _)) => soft,
-        // Cannot fail for a valid resource; POSIX promises at least 20, and 1,024 is Linux's default.
-        Err(_) => 1024,
-    }
+    let (soft, hard) = descriptor_limits();
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
 }
 
 /// Makes the kernel's table of this process's descriptors as large as they may become (at most `TABLE`), while the

@@ -16,7 +16,7 @@ pub(super) const TABLE: &[KnownWord<GlobalPlan>] = &[
     word("log-tag", Meaning::Does(log_tag)),
     word("log-send-hostname", Meaning::Ignored("lines carry the name of this host", "")),
     word("hard-stop-after", Meaning::Does(hard_stop_after)),
-    word("node", Meaning::Ignored("`lb status` has no name of the host", "")),
+    word("node", Meaning::Ignored("`lb status` has the name of this host", "")),
     word("description", Meaning::Ignored("`lb status` has no description", "")),
     word("server-state-base", Meaning::Does(server_state)),
     word("server-state-file", Meaning::Does(server_state)),

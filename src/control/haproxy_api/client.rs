@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::answer::{DENIED, NO_SERVER, Said, SeverityStyle};
+use super::answer::{DENIED, Said, SeverityStyle};
 use super::command::{ApiCommand, ClientChange};
 use super::console::Console;
 use super::keyword::{self, Verb};
@@ -147,7 +147,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ApiClient<S> {
 
     fn change(&mut self, change: ClientChange) -> Next {
         match change {
-            ClientChange::Quit if self.target.is_some() => return Next::Close(String::new()),
             ClientChange::Quit => return Next::Close(String::new()),
             ClientChange::TogglePrompt => {
                 self.interactive = !self.interactive;
@@ -182,7 +181,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ApiClient<S> {
                     Ok(known) if known.state != AdminState::Maint => Some(NOT_IN_MAINT.to_owned()),
                     Ok(known) if known.sessions > 0 => Some(STILL_USED.to_owned()),
                     Ok(_) => None,
-                    Err(error) if error == NO_SERVER => return Ok(Said::error(format!("Failed. {error}"))),
                     Err(error) => return Ok(Said::error(format!("Failed. {error}"))),
                 },
             };

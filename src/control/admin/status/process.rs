@@ -23,7 +23,7 @@ pub struct ProcessReport {
     pub pipes_max: u64,
     /// Of the last second, the share of the time of its threads that passed without work, in percent.
     pub idle_percent: u64,
-    /// Tasks that checks, names and followers of etcd are, and sessions.
+    /// Servers, each with the tasks that check it, and open sessions.
     pub tasks: u64,
     /// Of all frontends.
     #[serde(flatten)]
